@@ -1,0 +1,81 @@
+/* common.c: what several passes ask of a program or do to its order. */
+#include "passes.h"
+
+#include <string.h>
+
+static bool
+is_backward(const Node *node)
+{
+  return node->phase == PHASE_BACKWARD || node->phase == PHASE_UPDATE;
+}
+
+bool *
+values_read_by_backward(const Program *program)
+{
+  bool *read = arena_array(program->arena, program->value_count + 1, sizeof *read);
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    for (uint32_t k = 0; is_backward(node) && k < node->operand_count; k++)
+      if (node->operands[k] != NO_VALUE) read[node->operands[k]] = true;
+  }
+  return read;
+}
+
+bool
+is_saved_value(const Program *program, ValueId id, const bool *read_by_backward)
+{
+  const Value *value = value_at(program, id);
+  return read_by_backward[id] && value->kind == VALUE_TEMPORARY && value->producer != NO_NODE
+         && node_at(program, value->producer)->phase == PHASE_FORWARD;
+}
+
+NodeId
+make_unplaced(Program *program, Phase phase, const char *domain, const char *operator_name, NodeId like,
+              const ValueId *operands, size_t operand_count, ValueId *result)
+{
+  *result = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, (Shape){.rank = -1});
+  NodeId node = add_node(program, phase, domain, operator_name, like == NO_NODE ? "" : node_at(program, like)->name, operands,
+                         operand_count, result, 1);
+  node_at(program, node)->origin = like == NO_NODE ? NO_NODE
+                                   : node_at(program, like)->origin != NO_NODE ? node_at(program, like)->origin : like;
+  program->order_count--; /* add_node appended it */
+  return node;
+}
+
+void
+insert_before(Program *program, Insertions *insertions, uint32_t position, NodeId node)
+{
+  if (insertions->count == insertions->capacity) {
+    uint32_t capacity = insertions->capacity * 2 + 64;
+    NodeId *nodes = arena_array(program->arena, capacity, sizeof *nodes);
+    uint32_t *positions = arena_array(program->arena, capacity, sizeof *positions);
+    if (insertions->count) {
+      memcpy(nodes, insertions->node, insertions->count * sizeof *nodes);
+      memcpy(positions, insertions->position, insertions->count * sizeof *positions);
+    }
+    *insertions = (Insertions){nodes, positions, insertions->count, capacity};
+  }
+  insertions->node[insertions->count] = node;
+  insertions->position[insertions->count++] = position;
+}
+
+/* A counting sort by position, stable in the order of insertion. */
+void
+apply_insertions(Program *program, const Insertions *insertions)
+{
+  uint32_t old_count = program->order_count, count = old_count + insertions->count, at = 0;
+  uint32_t *start = arena_array(program->arena, old_count + 2, sizeof *start);
+  NodeId *sorted = arena_array(program->arena, insertions->count + 1, sizeof *sorted);
+  NodeId *order = arena_array(program->arena, count + 1, sizeof *order);
+  for (uint32_t i = 0; i < insertions->count; i++) start[insertions->position[i] + 1]++;
+  for (uint32_t i = 0; i < old_count; i++) start[i + 1] += start[i];
+  uint32_t *next = arena_array(program->arena, old_count + 2, sizeof *next);
+  memcpy(next, start, (old_count + 1) * sizeof *next);
+  for (uint32_t i = 0; i < insertions->count; i++) sorted[next[insertions->position[i]]++] = insertions->node[i];
+  for (uint32_t i = 0; i <= old_count; i++) {
+    for (uint32_t k = start[i]; k < next[i]; k++) order[at++] = sorted[k];
+    if (i < old_count) order[at++] = program->order[i];
+  }
+  program->order = order;
+  program->order_count = program->order_capacity = count;
+}

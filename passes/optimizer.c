@@ -1,0 +1,127 @@
+/* optimizer: turns each `actnn.Update` into the optimizer's own node, with its state.
+ * needs: updates made by differentiate.  keeps: everything else.  makes: momentum and moments (states named
+ * PARAMETER.momentum, .moment1, .moment2), the inputs learning_rate and step_number. */
+#include "passes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+PassFunction optimizer;
+
+typedef struct Setting {
+  const char *name;
+  double value;
+} Setting;
+
+typedef struct Choice {
+  const char *kind; /* as on the command line */
+  const char *operator_name;
+  int states;
+  const char *state[2];
+  double learning_rate;
+  Setting setting[6]; /* attributes and their defaults; "lr" is not among them */
+} Choice;
+
+/* Defaults are PyTorch's, but for sgd's momentum: 0.9 is what people train with. */
+static const Choice choices[] = {
+    {"sgd", "Sgd", 1, {"momentum"}, 0.1, {{"momentum", 0.9}, {"nesterov", 0}, {"weight_decay", 0}, {"dampening", 0}}},
+    {"adam", "Adam", 2, {"moment1", "moment2"}, 1e-3,
+     {{"beta1", 0.9}, {"beta2", 0.999}, {"epsilon", 1e-8}, {"weight_decay", 0}}},
+    {"adamw", "AdamW", 2, {"moment1", "moment2"}, 1e-3,
+     {{"beta1", 0.9}, {"beta2", 0.999}, {"epsilon", 1e-8}, {"weight_decay", 0.01}}},
+    {"adagrad", "OnnxAdagrad", 1, {"accumulator"}, 1e-2,
+     {{"decay_factor", 0}, {"epsilon", 1e-10}, {"norm_coefficient", 0}}},
+};
+
+/* Reads KIND[,k=v...] into a copy of the kind's choice. */
+static bool
+parse_optimizer(Program *program, const char *text, Choice *choice)
+{
+  size_t length = strcspn(text, ",");
+  const size_t count = sizeof choices / sizeof choices[0];
+  size_t i = 0;
+  while (i < count && (strlen(choices[i].kind) != length || memcmp(choices[i].kind, text, length))) i++;
+  if (i == count)
+    return report(program->diagnostics, program->source, "sgd, adam, adamw or adagrad", "unknown optimizer '%s'", text);
+  *choice = choices[i];
+  for (const char *at = text + length; *at == ',';) {
+    at++;
+    size_t name = strcspn(at, "=,");
+    char *end;
+    if (at[name] != '=')
+      return report(program->diagnostics, program->source, "write --optimizer=KIND,name=value,...",
+                    "'%.*s' has no value", (int)name, at);
+    double value = strtod(at + name + 1, &end);
+    if (end == at + name + 1 || (*end && *end != ','))
+      return report(program->diagnostics, program->source, NULL, "'%s' is not a number", at + name + 1);
+    size_t k = 0;
+    if (name == 2 && !memcmp(at, "lr", 2)) choice->learning_rate = value;
+    else {
+      while (k < 6 && choice->setting[k].name
+             && (strlen(choice->setting[k].name) != name || memcmp(choice->setting[k].name, at, name))) k++;
+      if (k == 6 || !choice->setting[k].name)
+        return report(program->diagnostics, program->source, NULL, "optimizer %s has no setting '%.*s'", choice->kind, (int)name, at);
+      choice->setting[k].value = value;
+    }
+    at = end;
+  }
+  return true;
+}
+
+static ValueId
+scalar_input(Program *program, const char *name, actnn_type type)
+{
+  return add_value(program, name, VALUE_INPUT, type, (Shape){.rank = 0});
+}
+
+/* Sgd: w g m lr.  Adam, AdamW: w g m v lr step.  OnnxAdagrad: x g h r t. */
+static void
+rewrite_update(Program *program, uint32_t position, const Choice *choice)
+{
+  NodeId update = program->order[position];
+  ValueId parameter = operand_id(node_at(program, update), 0), updated = result_id(node_at(program, update), 0);
+  ValueId operands[8] = {parameter, operand_id(node_at(program, update), 1)}, results[3] = {updated};
+  Shape shape = value_at(program, parameter)->shape;
+  size_t count = 2;
+  bool has_momentum = strcmp(choice->operator_name, "Sgd") || choice->setting[0].value != 0;
+  for (int k = 0; k < choice->states && has_momentum; k++) {
+    const char *name = arena_format(program->arena, "%s.%s", value_at(program, parameter)->name, choice->state[k]);
+    ValueId state = add_value(program, name, VALUE_STATE, ACTNN_F32, shape);
+    ValueId next = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, shape);
+    value_at(program, next)->updates = state;
+    operands[count++] = state;
+    results[1 + k] = next;
+  }
+  if (!has_momentum) operands[count++] = NO_VALUE;
+  operands[count++] = program->learning_rate;
+  if (strcmp(choice->operator_name, "Sgd")) operands[count++] = program->step_number;
+  const char *name = node_at(program, update)->name;
+  NodeId node = add_node(program, PHASE_UPDATE, "actnn", choice->operator_name, name, operands, count, results,
+                         has_momentum ? 1 + (size_t)choice->states : 1);
+  program->order[position] = node;
+  program->order_count--;
+  for (int k = 0; k < 6 && choice->setting[k].name; k++) {
+    const Operator *operator = node_at(program, node)->operator;
+    for (uint32_t s = 0; s < operator->attribute_count; s++) {
+      if (strcmp(operator->attributes[s].name, choice->setting[k].name)) continue;
+      if (operator->attributes[s].kind == ATTRIBUTE_INT) set_int(program, node, choice->setting[k].name, (int64_t)choice->setting[k].value);
+      else set_float(program, node, choice->setting[k].name, choice->setting[k].value);
+    }
+  }
+}
+
+bool
+optimizer(Program *program, const Options *options)
+{
+  Choice choice = choices[0];
+  if (program->has_training_algorithm) return true;
+  if (!parse_optimizer(program, options->optimizer ? options->optimizer : "sgd", &choice)) return false;
+  program->default_learning_rate = choice.learning_rate;
+  program->learning_rate = scalar_input(program, "actnn.learning_rate", ACTNN_F32);
+  program->step_number = scalar_input(program, "actnn.step_number", ACTNN_I64);
+  for (uint32_t i = 0; i < program->order_count; i++)
+    if (!strcmp(node_at(program, program->order[i])->operator_name, "Update")) rewrite_update(program, i, &choice);
+  for (uint32_t i = 0; i < program->order_count; i++)
+    if (node_at(program, program->order[i])->phase == PHASE_UPDATE && !infer_node(program, program->order[i])) return false;
+  return true;
+}

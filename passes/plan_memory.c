@@ -1,0 +1,397 @@
+/* plan-memory: gives every buffer an offset in one arena; the peak is known to the byte.
+ * needs: a complete order; bits.  keeps: the program.  makes: program->plan.
+ *
+ * Variables and the constants that kernels read come first and persist. What a step makes is laid out by live range: a result
+ * takes over its operand's buffer where the operator may work in place, views share theirs, and the rest is placed by the best of
+ * several greedy orders. Evaluation runs at other times than training, so its buffers overlap training's. Coded saves share one
+ * pool, because bits move between them during a run. */
+#include "passes.h"
+
+#include "../runtime/codec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+PassFunction plan_memory;
+
+enum { BLOCK = 16 }; /* channels are padded to this, so that sizes hold for every channel block */
+
+static uint64_t
+align(uint64_t bytes)
+{
+  return (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+}
+
+static uint64_t
+element_width(actnn_type type)
+{
+  return type == ACTNN_F32 ? 4 : type == ACTNN_BOOL || type == ACTNN_U8 ? 1 : 8;
+}
+
+uint64_t
+value_bytes(const Program *program, ValueId id)
+{
+  const Value *value = value_at(program, id);
+  int64_t elements = 0;
+  if (value->shape.rank < 0 || !shape_elements(&value->shape, &elements)) return 0;
+  if (value->layout == ACTNN_STASH) {
+    const Node *pack = node_at(program, value->producer);
+    const Value *x = operand_value(program, pack, 0);
+    if (strcmp(pack->operator_name, "PackBits")) return 0;
+    return align(actnn_packed_bytes(x->shape.dim, x->shape.rank, x->layout, (int)int_attribute(pack, "bits", 8)));
+  }
+  if (value->layout == ACTNN_BLOCKED && value->shape.dim[1] % BLOCK)
+    elements = elements / value->shape.dim[1] * ((value->shape.dim[1] + BLOCK - 1) / BLOCK * BLOCK);
+  return align((uint64_t)(elements ? elements : 1) * element_width(value->type));
+}
+
+uint64_t
+save_bytes(const Program *program, const Save *save)
+{
+  const Value *x = value_at(program, save->value);
+  return align(actnn_stash_bytes(x->shape.dim, x->shape.rank, x->layout, save->bits));
+}
+
+/* ---- which values share a buffer ------------------------------------------------------------------ */
+
+typedef struct Planner {
+  Program *program;
+  Plan *plan;
+  uint32_t capacity;
+  uint32_t *last_use; /* by value: last position that reads it */
+  bool *is_pinned;    /* by value: read on the host after the step, or persistent */
+} Planner;
+
+/* Inputs persist too: the loader fills them for training and for evaluation alike. */
+static bool
+is_persistent(const Program *program, ValueId id)
+{
+  ValueKind kind = value_at(program, id)->kind;
+  return kind == VALUE_PARAMETER || kind == VALUE_STATE || kind == VALUE_CONSTANT || kind == VALUE_INPUT;
+}
+
+static uint32_t
+new_buffer(Planner *planner, uint64_t bytes)
+{
+  Plan *plan = planner->plan;
+  if (plan->buffer_count == planner->capacity) {
+    uint32_t capacity = planner->capacity * 2 + 256;
+    Buffer *grown = arena_array(planner->program->arena, capacity, sizeof *grown);
+    if (plan->buffer_count) memcpy(grown, plan->buffer, plan->buffer_count * sizeof *grown);
+    plan->buffer = grown;
+    planner->capacity = capacity;
+  }
+  plan->buffer[plan->buffer_count] = (Buffer){.bytes = bytes};
+  return plan->buffer_count++;
+}
+
+static void
+give_buffer(Planner *planner, ValueId value, uint32_t position)
+{
+  uint32_t buffer = new_buffer(planner, value_bytes(planner->program, value));
+  planner->plan->buffer_of[value] = buffer;
+  planner->plan->buffer[buffer].first = position;
+  planner->plan->buffer[buffer].last = position;
+}
+
+static void
+find_last_uses(Planner *planner)
+{
+  const Program *program = planner->program;
+  const ValueId pinned[] = {program->loss, program->evaluation_loss, program->evaluation_output, program->prediction};
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    for (uint32_t k = 0; k < node->operand_count; k++)
+      if (node->operands[k] != NO_VALUE) planner->last_use[node->operands[k]] = i;
+  }
+  for (size_t i = 0; i < sizeof pinned / sizeof pinned[0]; i++)
+    if (pinned[i] != NO_VALUE) planner->is_pinned[pinned[i]] = true;
+}
+
+static bool
+is_view(const Node *node)
+{
+  static const char *const views[] = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"};
+  for (size_t i = 0; i < sizeof views / sizeof views[0]; i++)
+    if (!strcmp(node->operator_name, views[i])) return true;
+  return false;
+}
+
+/* Operand whose buffer the result may take: a view's, or one that dies here under an operator that works in place. */
+static bool
+can_share(const Planner *planner, const Node *node, uint32_t position, ValueId operand, ValueId result)
+{
+  const Program *program = planner->program;
+  uint32_t buffer = planner->plan->buffer_of[operand];
+  if (buffer == NO_VALUE || planner->plan->buffer[buffer].is_persistent) return false;
+  if (value_at(program, operand)->layout != value_at(program, result)->layout) return false;
+  if (value_bytes(program, result) > planner->plan->buffer[buffer].bytes) return false;
+  if (is_view(node)) return value_at(program, operand)->layout == ACTNN_PLAIN;
+  if (!(node->operator->flags & IN_PLACE) || planner->is_pinned[operand]) return false;
+  if (planner->plan->buffer[buffer].last > position) return false;
+  return shape_equal(&value_at(program, operand)->shape, &value_at(program, result)->shape)
+         && value_at(program, operand)->type == value_at(program, result)->type;
+}
+
+/* Live ranges: a buffer lives from its first writer to the last reader of any value in it. */
+static void
+extend(Planner *planner, ValueId value, uint32_t position)
+{
+  Buffer *buffer = &planner->plan->buffer[planner->plan->buffer_of[value]];
+  uint32_t last = planner->last_use[value] > position ? planner->last_use[value] : position;
+  if (planner->is_pinned[value]) last = UINT32_MAX - 1;
+  if (last > buffer->last) buffer->last = last;
+}
+
+static void
+place_result(Planner *planner, const Node *node, uint32_t position, uint32_t k)
+{
+  Program *program = planner->program;
+  ValueId result = node->results[k], updates = value_at(program, result)->updates;
+  if (updates != NO_VALUE) { /* the new value replaces the old one where it stands */
+    planner->plan->buffer_of[result] = planner->plan->buffer_of[updates];
+    return;
+  }
+  if (planner->plan->buffer_of[result] != NO_VALUE) return; /* drawn first value of a variable */
+  if (value_at(program, result)->layout == ACTNN_STASH && !value_bytes(program, result)) return; /* in the pool */
+  if (k == 0 && node->operand_count && node->operands[0] != NO_VALUE && can_share(planner, node, position, node->operands[0], result)) {
+    planner->plan->buffer_of[result] = planner->plan->buffer_of[node->operands[0]];
+  } else {
+    give_buffer(planner, result, position);
+    planner->plan->buffer[planner->plan->buffer_of[result]].is_evaluation =
+        node->phase == PHASE_EVALUATE || node->phase == PHASE_INITIALIZE;
+  }
+  extend(planner, result, position);
+}
+
+/* ---- offsets ---------------------------------------------------------------------------------------- */
+
+static bool
+overlap_in_time(const Buffer *a, const Buffer *b)
+{
+  return a->is_evaluation == b->is_evaluation && a->first <= b->last && b->first <= a->last;
+}
+
+typedef struct Placement {
+  const Buffer *buffer;
+  uint32_t *order, count;
+  int rule;
+} Placement;
+
+static uint64_t
+priority(const Buffer *buffer, int rule)
+{
+  uint64_t length = buffer->last - (uint64_t)buffer->first + 1;
+  if (rule == 0) return buffer->bytes;
+  if (rule == 1) return length > 100000 ? buffer->bytes * 100000 : buffer->bytes * length;
+  return length;
+}
+
+typedef struct Ranked {
+  uint32_t buffer;
+  uint64_t priority, bytes;
+} Ranked;
+
+static int
+compare_ranked(const void *left, const void *right)
+{
+  const Ranked *a = left, *b = right;
+  if (a->priority != b->priority) return a->priority < b->priority ? 1 : -1;
+  if (a->bytes != b->bytes) return a->bytes < b->bytes ? 1 : -1;
+  return a->buffer < b->buffer ? -1 : 1;
+}
+
+static int
+compare_offsets(const void *left, const void *right)
+{
+  const Buffer *a = *(const Buffer *const *)left, *b = *(const Buffer *const *)right;
+  return a->offset < b->offset ? -1 : a->offset > b->offset;
+}
+
+/* The lowest place where `buffer` meets no placed buffer that lives at the same time. `near` is scratch. */
+static uint64_t
+lowest_gap(const Buffer *buffers, const Ranked *placed, uint32_t count, const Buffer *buffer, const Buffer **near)
+{
+  uint32_t found = 0;
+  uint64_t offset = 0;
+  for (uint32_t i = 0; i < count; i++)
+    if (overlap_in_time(&buffers[placed[i].buffer], buffer)) near[found++] = &buffers[placed[i].buffer];
+  qsort(near, found, sizeof *near, compare_offsets);
+  for (uint32_t i = 0; i < found; i++) {
+    if (near[i]->offset >= offset + buffer->bytes) break;
+    if (near[i]->offset + near[i]->bytes > offset) offset = near[i]->offset + near[i]->bytes;
+  }
+  return offset;
+}
+
+/* Places all transient buffers by one greedy rule; the height reached. */
+static uint64_t
+place_greedily(const Program *program, Plan *plan, int rule)
+{
+  Ranked *ranked = arena_array(program->arena, plan->buffer_count + 1, sizeof *ranked);
+  const Buffer **near = arena_array(program->arena, plan->buffer_count + 1, sizeof *near);
+  uint32_t count = 0;
+  uint64_t height = 0;
+  for (uint32_t i = 0; i < plan->buffer_count; i++)
+    if (!plan->buffer[i].is_persistent)
+      ranked[count++] = (Ranked){i, priority(&plan->buffer[i], rule), plan->buffer[i].bytes};
+  qsort(ranked, count, sizeof *ranked, compare_ranked);
+  for (uint32_t i = 0; i < count; i++) {
+    Buffer *buffer = &plan->buffer[ranked[i].buffer];
+    buffer->offset = lowest_gap(plan->buffer, ranked, i, buffer, near);
+    if (buffer->offset + buffer->bytes > height) height = buffer->offset + buffer->bytes;
+  }
+  return height;
+}
+
+static uint64_t
+place_best(const Program *program, Plan *plan)
+{
+  int best = 0;
+  uint64_t height = UINT64_MAX;
+  for (int rule = 0; rule < 3; rule++) {
+    uint64_t reached = place_greedily(program, plan, rule);
+    if (reached < height) {
+      height = reached;
+      best = rule;
+    }
+  }
+  return place_greedily(program, plan, best);
+}
+
+/* The most bytes that live at one time: no placement can be lower. */
+static uint64_t
+live_peak(const Program *program, const Plan *plan)
+{
+  int64_t *change = arena_array(program->arena, program->order_count + 2, sizeof *change), live = 0, peak = 0;
+  for (int evaluation = 0; evaluation < 2; evaluation++) {
+    memset(change, 0, (program->order_count + 2) * sizeof *change);
+    for (uint32_t i = 0; i < plan->buffer_count; i++) {
+      const Buffer *buffer = &plan->buffer[i];
+      if (buffer->is_persistent || buffer->is_evaluation != evaluation) continue;
+      change[buffer->first] += (int64_t)buffer->bytes;
+      change[(buffer->last < program->order_count ? buffer->last : program->order_count) + 1] -= (int64_t)buffer->bytes;
+    }
+    live = 0;
+    for (uint32_t i = 0; i <= program->order_count; i++) {
+      live += change[i];
+      if (live > peak) peak = live;
+    }
+  }
+  return (uint64_t)peak;
+}
+
+/* ---- the parts of the arena ------------------------------------------------------------------------- */
+
+static void
+place_variables(Planner *planner)
+{
+  const Program *program = planner->program;
+  bool *is_read = arena_array(program->arena, program->value_count + 1, sizeof *is_read);
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    for (uint32_t k = 0; k < node->operand_count; k++)
+      if (node->operands[k] != NO_VALUE && !operand_slot(node->operator, k)->is_constant) is_read[node->operands[k]] = true;
+  }
+  for (ValueId id = 0; id < program->value_count; id++) {
+    if (!is_persistent(program, id) || !is_read[id]) continue;
+    give_buffer(planner, id, 0);
+    Buffer *buffer = &planner->plan->buffer[planner->plan->buffer_of[id]];
+    buffer->is_persistent = true;
+    buffer->last = UINT32_MAX;
+    buffer->offset = planner->plan->variable_bytes;
+    planner->plan->variable_bytes += buffer->bytes;
+  }
+  for (ValueId id = 0; id < program->value_count; id++) {
+    ValueId drawn = value_at(program, id)->drawn_from;
+    if (drawn != NO_VALUE && planner->plan->buffer_of[id] != NO_VALUE) planner->plan->buffer_of[drawn] = planner->plan->buffer_of[id];
+  }
+}
+
+/* What an uncompressed framework keeps for a packed mask: the rectifier's output, unless another reader keeps that anyway; for
+ * pooling positions, 64-bit indices. */
+static uint64_t
+uncompressed_bytes_of_packed(const Program *program, const Node *pack, const bool *is_coded)
+{
+  const Value *packed = operand_value(program, pack, 0);
+  int64_t elements = 0;
+  shape_elements(&packed->shape, &elements);
+  if (packed->type != ACTNN_BOOL) return (uint64_t)elements * 8;
+  const Node *test = packed->producer == NO_NODE ? NULL : node_at(program, packed->producer);
+  ValueId tested = test ? operand_id(test, 0) : NO_VALUE;
+  return tested != NO_VALUE && is_coded[tested] ? 0 : (uint64_t)elements * 4;
+}
+
+static void
+count_saved_bytes(Program *program, Plan *plan)
+{
+  bool *is_coded = arena_array(program->arena, program->value_count + 1, sizeof *is_coded);
+  const bool *read = values_read_by_backward(program);
+  for (uint32_t i = 0; program->saves && i < program->saves->count; i++) {
+    const Save *save = &program->saves->save[i];
+    const Value *x = value_at(program, save->value);
+    int64_t elements = 0;
+    shape_elements(&x->shape, &elements);
+    is_coded[save->value] = true;
+    plan->stash_bytes += save_bytes(program, save);
+    plan->saved_bytes_fp32 += (uint64_t)elements * 4;
+  }
+  plan->saved_bytes = plan->stash_bytes;
+  for (ValueId id = 0; id < program->value_count; id++) {
+    const Value *value = value_at(program, id);
+    if (!read[id] || value->producer == NO_NODE || node_at(program, value->producer)->phase != PHASE_FORWARD) continue;
+    const Node *producer = node_at(program, value->producer);
+    plan->saved_bytes += value_bytes(program, id);
+    if (!strcmp(producer->operator_name, "PackBits"))
+      plan->saved_bytes_fp32 += uncompressed_bytes_of_packed(program, producer, is_coded);
+    else if (value->layout != ACTNN_STASH) plan->saved_bytes_fp32 += value_bytes(program, id);
+  }
+}
+
+/* A bound on what library primitives ask: reordered weights and their gradients, a partial sum for each of a few threads. */
+static uint64_t
+workspace_bound(const Program *program)
+{
+  uint64_t bound = 0;
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (strncmp(node->operator_name, "Conv", 4)) continue;
+    for (uint32_t k = 0; k < node->operand_count + node->result_count; k++) {
+      const Value *x = k < node->operand_count ? operand_value(program, node, k) : result_value(program, node, k - node->operand_count);
+      if (!x || x->layout != ACTNN_PLAIN || x->shape.rank < 3) continue;
+      int64_t elements = 0;
+      shape_elements(&x->shape, &elements);
+      if (x->kind != VALUE_INPUT && (uint64_t)elements * 4 * 4 + 65536 > bound) bound = (uint64_t)elements * 4 * 4 + 65536;
+    }
+  }
+  return align(bound);
+}
+
+bool
+plan_memory(Program *program, const Options *options)
+{
+  Plan *plan = program->plan = arena_allocate(program->arena, sizeof *plan);
+  Planner planner = {.program = program, .plan = plan};
+  (void)options;
+  plan->buffer_of = arena_array(program->arena, program->value_count + 1, sizeof *plan->buffer_of);
+  planner.last_use = arena_array(program->arena, program->value_count + 1, sizeof *planner.last_use);
+  planner.is_pinned = arena_array(program->arena, program->value_count + 1, sizeof *planner.is_pinned);
+  for (uint32_t i = 0; i <= program->value_count; i++) plan->buffer_of[i] = NO_VALUE;
+  find_last_uses(&planner);
+  place_variables(&planner);
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    for (uint32_t k = 0; k < node->result_count; k++)
+      if (node->results[k] != NO_VALUE) place_result(&planner, node, i, k);
+  }
+  count_saved_bytes(program, plan);
+  plan->lower_bound = live_peak(program, plan);
+  uint64_t height = place_best(program, plan);
+  for (uint32_t i = 0; i < plan->buffer_count; i++)
+    if (!plan->buffer[i].is_persistent) plan->buffer[i].offset += plan->variable_bytes;
+  plan->stash_offset = plan->variable_bytes + align(height);
+  plan->workspace_offset = plan->stash_offset + plan->stash_bytes;
+  plan->workspace_bytes = workspace_bound(program);
+  plan->arena_bytes = plan->workspace_offset + plan->workspace_bytes;
+  return true;
+}

@@ -1,0 +1,238 @@
+/* specialize: fixes symbolic dimensions, spells operators one way, folds constants, infers every shape and type.
+ * needs: a freshly imported program.  keeps: names.  makes: static shapes everywhere; nodes in the table's spelling. Shapes that
+ * exporters compute with chains of nodes (Shape, Gather, Concat, Reshape) become constants here, because later shapes depend on them. */
+#include "passes.h"
+
+#include "../src/canonicalize.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+PassFunction specialize;
+
+enum { FOLD_ELEMENTS = 1 << 16 }; /* larger constants are computed by the trainer each step rather than stored */
+
+static bool
+fix_dimension(Program *program, const Options *options, Value *value, int axis)
+{
+  const char *symbol = value->symbol ? value->symbol[axis] : NULL;
+  for (size_t i = 0; symbol && i < options->dimension_count; i++)
+    if (!strcmp(symbol, options->dimension[i].name)) {
+      value->shape.dim[axis] = options->dimension[i].extent;
+      return true;
+    }
+  if (axis == 0 && options->batch) {
+    value->shape.dim[0] = options->batch;
+    return true;
+  }
+  return report(program->diagnostics, program->source,
+                axis == 0 ? "give the batch size: --batch=N" : "give its extent: --dim NAME=N",
+                "dimension %d of input '%s' is not fixed%s%s", axis, safe_name(program->arena, value->name),
+                symbol ? ": it is called " : "", symbol ? safe_name(program->arena, symbol) : "");
+}
+
+static bool
+fix_inputs(Program *program, const Options *options)
+{
+  bool is_good = true;
+  for (uint32_t i = 0; i < program->input_count; i++) {
+    Value *value = value_at(program, program->inputs[i]);
+    if (value->shape.rank < 0) {
+      is_good = report(program->diagnostics, program->source, NULL, "input '%s' has no shape",
+                       safe_name(program->arena, value->name));
+      continue;
+    }
+    for (int k = 0; k < value->shape.rank; k++)
+      if (value->shape.dim[k] < 0) is_good &= fix_dimension(program, options, value, k);
+  }
+  return is_good;
+}
+
+/* All operators that are not in the table, in one message. */
+static bool
+report_unknown(Program *program)
+{
+  const char *list = "";
+  unsigned count = 0;
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (node->operator || is_spelling(node->domain, node->operator_name)) continue;
+    bool is_repeated = false;
+    for (uint32_t k = 0; k < i && !is_repeated; k++) {
+      const Node *other = node_at(program, program->order[k]);
+      is_repeated = !other->operator && !strcmp(other->operator_name, node->operator_name) && !strcmp(other->domain, node->domain);
+    }
+    if (is_repeated) continue;
+    count++;
+    list = arena_format(program->arena, "%s%s%s%s%s (first: '%s')", list, *list ? ", " : "",
+                        safe_name(program->arena, node->domain), *node->domain ? "." : "",
+                        safe_name(program->arena, node->operator_name), safe_name(program->arena, node->name));
+    if (strlen(list) > 4000) break;
+  }
+  if (!count) return true;
+  return report(program->diagnostics, program->source, "see actnnc --list-operators", "%u operator%s not supported: %s", count,
+                count == 1 ? " is" : "s are", list);
+}
+
+static bool
+is_foldable(const Program *program, const Node *node)
+{
+  if (node->operator->flags & (RANDOM | IMPURE | UPDATE | SAVES | RESTORES)) return false;
+  for (uint32_t k = 0; k < node->operand_count; k++) {
+    const Value *x = operand_value(program, node, k);
+    if (x && x->kind != VALUE_CONSTANT) return false;
+  }
+  for (uint32_t k = 0; k < node->result_count; k++) {
+    const Value *y = result_value(program, node, k);
+    int64_t elements;
+    if (!y) continue;
+    if (y->is_output || !shape_elements(&y->shape, &elements) || elements > FOLD_ELEMENTS) return false;
+  }
+  return true;
+}
+
+/* Shape and Size read only the extents of their operand. */
+static bool
+reads_only_shape(const Node *node)
+{
+  return !node->domain[0] && (!strcmp(node->operator_name, "Shape") || !strcmp(node->operator_name, "Size"));
+}
+
+/* Turns an evaluated result into the constant that the value then is. */
+static void
+become_constant(Program *program, ValueId id, const Tensor *tensor)
+{
+  Value *value = value_at(program, id);
+  int64_t count = 0;
+  shape_elements(&value->shape, &count);
+  size_t width = type_bytes(value->type);
+  char *data = arena_array(program->arena, (size_t)count + 1, width);
+  for (int64_t i = 0; i < count; i++) {
+    char *at = data + (size_t)i * width;
+    if (tensor->type == ACTNN_F32) {
+      double x = ((const double *)tensor->data)[i];
+      float narrow = (float)x;
+      if (width == 8) memcpy(at, &x, 8);
+      else memcpy(at, &narrow, 4);
+    } else if (width == 1) {
+      *at = tensor->type == ACTNN_I64 ? (char)((const int64_t *)tensor->data)[i] : ((const char *)tensor->data)[i];
+    } else {
+      memcpy(at, &((const int64_t *)tensor->data)[i], width); /* little-endian: the low bytes */
+    }
+  }
+  value->kind = VALUE_CONSTANT;
+  value->producer = NO_NODE;
+  value->data = data;
+  value->data_bytes = (size_t)count * width;
+}
+
+static bool
+fold(Program *program, uint32_t position, bool *is_folded)
+{
+  NodeId id = program->order[position];
+  const Node *node = node_at(program, id);
+  Tensor result[8] = {{0}};
+  const Tensor *operand[ACTNN_MAX_OPERANDS] = {NULL};
+  *is_folded = false;
+  if (node->result_count > 8 || node->operand_count > ACTNN_MAX_OPERANDS) return true;
+  if (!reads_only_shape(node) && !is_foldable(program, node)) return true;
+  Tensor shape_only = {.type = ACTNN_F32};
+  if (reads_only_shape(node)) {
+    shape_only.shape = operand_value(program, node, 0)->shape;
+    operand[0] = &shape_only;
+  }
+  if (!evaluate_node(program, id, program->arena, operand, result)) return false;
+  for (uint32_t k = 0; k < node->result_count; k++)
+    if (node->results[k] != NO_VALUE) {
+      actnn_type type = value_at(program, node->results[k])->type;
+      if (type == ACTNN_F16 || type == ACTNN_BF16) value_at(program, node->results[k])->type = ACTNN_F32;
+      become_constant(program, node->results[k], &result[k]);
+    }
+  *is_folded = true;
+  return true;
+}
+
+/* Half and double parameters and constants are computed with in FP32, as everything is. */
+static bool
+narrow_values(Program *program)
+{
+  for (uint32_t i = 0; i < program->value_count; i++) {
+    Value *value = value_at(program, i);
+    bool is_other_float = value->type == ACTNN_F16 || value->type == ACTNN_BF16 || value->type == ACTNN_F64;
+    if (!is_other_float) continue;
+    if (value->data) {
+      Tensor tensor;
+      if (!constant_tensor(program, i, program->arena, &tensor)) return false;
+      ValueKind kind = value->kind;
+      value->type = ACTNN_F32;
+      become_constant(program, i, &tensor);
+      value->kind = kind;
+    }
+    value->type = ACTNN_F32;
+  }
+  return true;
+}
+
+/* Casts to the other floating types become casts to FP32. */
+static void
+narrow_cast(Program *program, NodeId id)
+{
+  const Node *node = node_at(program, id);
+  int64_t to = int_attribute(node, "to", 0);
+  if (!strcmp(node->operator_name, "Cast") && (to == ACTNN_F16 || to == ACTNN_BF16 || to == ACTNN_F64))
+    set_int(program, id, "to", ACTNN_F32);
+}
+
+static bool
+specialize_order(Program *program)
+{
+  bool is_good = true;
+  for (uint32_t i = 0; i < program->order_count && program->diagnostics->errors < program->diagnostics->limit;) {
+    NodeId id = program->order[i];
+    bool is_folded;
+    if (node_at(program, id)->phase == PHASE_BACKWARD && !strcmp(node_at(program, id)->operator_name, "Gradient")) {
+      i++; /* its results get types when differentiate expands it */
+      continue;
+    }
+    if (!canonicalize_node(program, id)) return false;
+    if (i >= program->order_count) break;
+    if (program->order[i] != id) continue; /* replaced by other nodes: look at those */
+    narrow_cast(program, id);
+    if (node_at(program, id)->phase == PHASE_UPDATE && program->has_training_algorithm) {
+      i++;
+      continue;
+    }
+    if (!infer_node(program, id)) return false;
+    if (!fold(program, i, &is_folded)) return false;
+    if (is_folded) remove_from_order(program, i);
+    else i++;
+  }
+  return is_good && !program->diagnostics->errors;
+}
+
+/* A variable drawn by the initialization graph has the type and shape of what draws it. */
+static bool
+check_initialization(Program *program)
+{
+  for (uint32_t i = 0; i < program->value_count; i++) {
+    Value *value = value_at(program, i);
+    if (value->drawn_from == NO_VALUE) continue;
+    const Value *source = value_at(program, value->drawn_from);
+    if (value->shape.rank >= 0 && shape_equal(&value->shape, &source->shape)) continue;
+    return report(program->diagnostics, program->source, NULL, "initialization draws %s for '%s', which is %s",
+                  shape_text(program->arena, source->type, &source->shape), safe_name(program->arena, value->name),
+                  shape_text(program->arena, value->type, &value->shape));
+  }
+  return true;
+}
+
+bool
+specialize(Program *program, const Options *options)
+{
+  if (!fix_inputs(program, options) || !report_unknown(program) || !narrow_values(program)) return false;
+  if (options->flip_batch_normalization)
+    for (uint32_t i = 0; i < program->order_count; i++)
+      if (!strcmp(node_at(program, program->order[i])->operator_name, "BatchNormalization"))
+        set_int(program, program->order[i], "training_mode", 1);
+  return specialize_order(program) && check_initialization(program);
+}

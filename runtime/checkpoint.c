@@ -1,0 +1,251 @@
+/* checkpoint.c: what persists from step to step, as a .safetensors file that any tool can open. Metadata ties it to
+ * the model and carries the counters on which every random number depends, so that a resumed run makes the same
+ * bits as one that never stopped. A file is verified as a whole before anything is loaded from it. */
+#include "checkpoint.h"
+#include "safetensors.h"
+#include "saves.h"
+#include "trainer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Constants of the model are in its file of weights, not in each checkpoint. */
+static bool
+is_kept(const actnn_variable *variable)
+{
+  return variable->role != ACTNN_CONSTANT;
+}
+
+static const char FORMAT[] = "actnn-checkpoint", SHARES_NAME[] = "actnn.shares";
+
+const char *
+checkpoint_name(const actnn_model *model, uint32_t variable, char *buffer)
+{
+  const char *name = model->variable[variable].name;
+  bool usable = name && *name && safetensors_is_utf8(name) && strcmp(name, "__metadata__") && strcmp(name, SHARES_NAME) &&
+                strncmp(name, "variable.", 9);
+  for (uint32_t earlier = 0; usable && earlier < variable; earlier++)
+    usable = !model->variable[earlier].name || strcmp(name, model->variable[earlier].name);
+  if (usable)
+    return name;
+  snprintf(buffer, 32, "variable.%u", variable);
+  return buffer;
+}
+
+/* ---- saving ------------------------------------------------------------------------------------- */
+
+/* shares: of the pool of codes, one a save; what adaptation has made of the run so far. */
+static int
+write_checkpoint(actnn *trainer, const char *path, safetensors_tensor *tensor, char (*name)[32], uint64_t *shares)
+{
+  const actnn_model *model = trainer->model;
+  char step[24], seed[24], hash[24];
+  uint32_t count = 0;
+  int64_t share_count = model->save_count;
+  for (uint32_t index = 0; index < model->variable_count; index++) {
+    uint32_t id = model->variable[index].tensor;
+    const actnn_tensor *shape = &model->tensor[id];
+    if (is_kept(&model->variable[index]))
+      tensor[count++] = (safetensors_tensor){checkpoint_name(model, index, name[index]), shape->type, shape->rank,
+                                             shape->dim, actnn_data(trainer, id),
+                                             trainer_elements(shape) * trainer_type_bytes(shape->type)};
+  }
+  if (share_count) {
+    if (saves_shares(trainer, shares))
+      return 1;
+    tensor[count++] = (safetensors_tensor){SHARES_NAME, ACTNN_U64, 1, &share_count, shares,
+                                           (uint64_t)share_count * sizeof *shares};
+  }
+  snprintf(step, sizeof step, "%llu", (unsigned long long)trainer->step);
+  snprintf(seed, sizeof seed, "%llu", (unsigned long long)trainer->seed);
+  snprintf(hash, sizeof hash, "%016llx", (unsigned long long)model->model_hash);
+  const safetensors_pair metadata[] = {{"format", FORMAT}, {"version", "1"}, {"model", hash}, {"step", step}, {"seed", seed}};
+  return !safetensors_write(path, tensor, count, metadata, sizeof metadata / sizeof *metadata, true, trainer->error,
+                            sizeof trainer->error);
+}
+
+int
+actnn_save_checkpoint(actnn *trainer, const char *path)
+{
+  uint32_t count = trainer->model->variable_count;
+  safetensors_tensor *tensor = calloc((size_t)count + 1, sizeof *tensor);
+  char(*name)[32] = calloc((size_t)count + 1, sizeof *name);
+  uint64_t *shares = calloc((size_t)trainer->model->save_count + 1, sizeof *shares);
+  int failed = tensor && name && shares ? write_checkpoint(trainer, path, tensor, name, shares)
+                                        : actnn_fail(trainer, "%s: out of memory", path);
+  free(tensor);
+  free(name);
+  free(shares);
+  return failed;
+}
+
+/* ---- loading ------------------------------------------------------------------------------------ */
+
+static bool
+parse_metadata(const safetensors_file *file, const char *key, int base, uint64_t *number)
+{
+  const char *text = safetensors_metadata(file, key);
+  char *end;
+  if (!text || *text < '0' || *text > 'f')
+    return false;
+  errno = 0;
+  *number = strtoull(text, &end, base);
+  return !errno && !*end;
+}
+
+static int
+check_sums(actnn *trainer, safetensors_file *file)
+{
+  for (size_t index = 0; index < file->entry_count; index++) {
+    const safetensors_entry *entry = &file->entry[index];
+    size_t length = strlen(entry->name);
+    char *key = malloc(length + 7);
+    uint64_t noted;
+    uint32_t found;
+    if (!key)
+      return actnn_fail(trainer, "%s: out of memory", file->path);
+    memcpy(key, "crc32.", 6);
+    memcpy(key + 6, entry->name, length + 1);
+    bool present = parse_metadata(file, key, 16, &noted);
+    free(key);
+    if (!present)
+      return actnn_fail(trainer, "%s: has no checksum for '%.80s'", file->path, entry->name);
+    if (!safetensors_checksum(file, entry, &found))
+      return actnn_fail(trainer, "%s", file->error);
+    if (noted != found)
+      return actnn_fail(trainer, "%s: '%.80s' is damaged (its checksum differs)", file->path, entry->name);
+  }
+  return 0;
+}
+
+static bool
+same_shape(const actnn_tensor *tensor, const safetensors_entry *entry)
+{
+  if (entry->type != tensor->type || entry->rank != tensor->rank)
+    return false;
+  for (int axis = 0; axis < tensor->rank; axis++)
+    if (entry->dim[axis] != tensor->dim[axis])
+      return false;
+  return true;
+}
+
+/* Every variable that must be there is, and has the model's shape. */
+static int
+check_variables(actnn *trainer, const safetensors_file *file, bool is_whole)
+{
+  const actnn_model *model = trainer->model;
+  char buffer[32];
+  for (uint32_t index = 0; index < model->variable_count; index++) {
+    const actnn_variable *variable = &model->variable[index];
+    const char *name = checkpoint_name(model, index, buffer);
+    const safetensors_entry *entry = safetensors_find(file, name);
+    bool is_needed = is_whole ? is_kept(variable) : !variable->drawn && variable->role != ACTNN_OPTIMIZER;
+    if (!entry && is_needed)
+      return actnn_fail(trainer, "%s: has no '%.80s', which the model needs", file->path, name);
+    if (entry && !same_shape(&model->tensor[variable->tensor], entry))
+      return actnn_fail(trainer, "%s: '%.80s' has another shape or type than in the model", file->path, name);
+  }
+  return 0;
+}
+
+static int
+check_counters(actnn *trainer, const safetensors_file *file, uint64_t *step, uint64_t *seed)
+{
+  uint64_t version, hash;
+  if (!parse_metadata(file, "version", 10, &version) || version != 1)
+    return actnn_fail(trainer, "%s: is a checkpoint of a version that this runtime does not read", file->path);
+  if (!parse_metadata(file, "model", 16, &hash) || hash != trainer->model->model_hash)
+    return actnn_fail(trainer, "%s: is a checkpoint of another model (or of this one compiled with other options)",
+                      file->path);
+  if (!parse_metadata(file, "step", 10, step) || !parse_metadata(file, "seed", 10, seed) || *step > INT64_MAX)
+    return actnn_fail(trainer, "%s: its counters are missing", file->path);
+  const safetensors_entry *shares = safetensors_find(file, SHARES_NAME);
+  uint64_t count = trainer->model->save_count;
+  if (count && (!shares || shares->type != ACTNN_U64 || shares->bytes != count * sizeof(uint64_t)))
+    return actnn_fail(trainer, "%s: its shares of the pool of codes do not fit this model", file->path);
+  return 0;
+}
+
+static int
+take_variables(actnn *trainer, safetensors_file *file)
+{
+  const actnn_model *model = trainer->model;
+  char buffer[32];
+  for (uint32_t index = 0; index < model->variable_count; index++) {
+    const safetensors_entry *entry = safetensors_find(file, checkpoint_name(model, index, buffer));
+    if (entry && !safetensors_read(file, entry, actnn_data(trainer, model->variable[index].tensor)))
+      return actnn_fail(trainer, "%s", file->error);
+  }
+  return 0;
+}
+
+static int
+take_shares(actnn *trainer, safetensors_file *file)
+{
+  const safetensors_entry *entry = safetensors_find(file, SHARES_NAME);
+  if (!entry || !trainer->model->save_count)
+    return 0;
+  uint64_t *shares = malloc((size_t)entry->bytes);
+  if (!shares)
+    return actnn_fail(trainer, "%s: out of memory", file->path);
+  int failed = !safetensors_read(file, entry, shares) ? actnn_fail(trainer, "%s", file->error)
+                                                      : saves_set_shares(trainer, shares);
+  free(shares);
+  return failed;
+}
+
+static checkpoint_kind
+load_open(actnn *trainer, safetensors_file *file)
+{
+  const char *format = safetensors_metadata(file, "format");
+  bool is_whole = format && !strcmp(format, FORMAT);
+  uint64_t step = trainer->step, seed = trainer->seed;
+  if (is_whole && (check_counters(trainer, file, &step, &seed) || check_sums(trainer, file)))
+    return CHECKPOINT_NONE;
+  if (check_variables(trainer, file, is_whole) || (is_whole && take_shares(trainer, file)) ||
+      take_variables(trainer, file))
+    return CHECKPOINT_NONE;
+  trainer->step = step;
+  trainer->seed = seed;
+  return is_whole ? CHECKPOINT_WHOLE : CHECKPOINT_WEIGHTS;
+}
+
+static checkpoint_kind
+load_file(actnn *trainer, const char *path)
+{
+  safetensors_file file;
+  if (!safetensors_open(&file, path)) {
+    actnn_fail(trainer, "%s", file.error);
+    return CHECKPOINT_NONE;
+  }
+  checkpoint_kind kind = load_open(trainer, &file);
+  safetensors_close(&file);
+  return kind;
+}
+
+checkpoint_kind
+checkpoint_load(actnn *trainer, const char *path)
+{
+  char reason[sizeof trainer->error];
+  checkpoint_kind kind = load_file(trainer, path);
+  if (kind != CHECKPOINT_NONE)
+    return kind;
+  memcpy(reason, trainer->error, sizeof reason);
+  char *previous = malloc(strlen(path) + sizeof ".previous");
+  if (previous) {
+    strcat(strcpy(previous, path), ".previous");
+    kind = load_file(trainer, previous);
+    if (kind == CHECKPOINT_WHOLE)
+      fprintf(stderr, "%s\nusing %s instead, of step %llu\n", reason, previous, (unsigned long long)trainer->step);
+  }
+  free(previous);
+  memcpy(trainer->error, reason, sizeof reason); /* the first file's fault is the one to tell */
+  return kind == CHECKPOINT_WHOLE ? kind : CHECKPOINT_NONE;
+}
+
+int
+actnn_load(actnn *trainer, const char *path)
+{
+  return checkpoint_load(trainer, path) == CHECKPOINT_NONE;
+}

@@ -1,0 +1,182 @@
+/* codec_rows.h: the rows of a tile, brought together from the value's layout and spread out again. Part of codec.c.
+ */
+#ifndef ACTNN_CODEC_ROWS_H
+#define ACTNN_CODEC_ROWS_H
+
+#include "codec.h"
+
+enum { LANES = ACTNN_LANES, EIGHT = 8 };
+
+/* Rows of a tile as 16 floats each. Up to 7 rows at the end are repeated to fill the last eight. */
+typedef struct tile_rows {
+  const float *row;         /* `whole` eights of rows */
+  int64_t whole;
+  int64_t rest;             /* rows in `tail`, 0 to 7 */
+  float tail[EIGHT * LANES];
+} tile_rows;
+
+/* The first lane of a row that holds no element of the value: 16 except in the last channel block. */
+static inline int
+valid_lanes(const actnn_codec *codec, int64_t row)
+{
+  int64_t start = (codec->rows_are == ACTNN_FLAT_ROWS ? row : row / codec->positions) * LANES;
+  return codec->channels - start < LANES ? (int)(codec->channels - start) : LANES;
+}
+
+/* Copies rows of `together` lanes between the value, where they are from_stride or to_stride apart, and a buffer. */
+static void
+copy_rows(const float *from, int64_t from_stride, float *to, int64_t to_stride, int64_t rows, int together)
+{
+  if (together == LANES) /* sizes that the compiler knows become plain moves */
+    for (int64_t row = 0; row < rows; row++)
+      memcpy(to + row * to_stride, from + row * from_stride, LANES * sizeof(float));
+  else
+    for (int64_t row = 0; row < rows; row++)
+      memcpy(to + row * to_stride, from + row * from_stride, LANES / 2 * sizeof(float));
+}
+
+/* Copies one lane of rows into `buffer`, or back. */
+static void
+gather_lane(const float *source, int64_t stride, int64_t rows, float *buffer)
+{
+  for (int64_t row = 0; row < rows; row++)
+    buffer[row * LANES] = source[row * stride];
+}
+
+static void
+scatter_lane(const float *buffer, int64_t rows, int64_t stride, float *destination)
+{
+  for (int64_t row = 0; row < rows; row++)
+    destination[row * stride] = buffer[row * LANES];
+}
+
+/* Distance in memory between one lane's elements of successive rows of a channel. */
+static int64_t
+row_stride(const actnn_tile_work *work)
+{
+  return work->codec->rows_are == ACTNN_FLAT_ROWS      ? LANES
+         : work->codec->rows_are == ACTNN_FEATURE_ROWS ? work->codec->channels
+                                                       : work->block;
+}
+
+/* True where the tile's rows lie one after the other in memory, all lanes of them. */
+static bool
+is_contiguous(const actnn_tile_work *work, actnn_tile tile)
+{
+  const actnn_codec *codec = work->codec;
+  if (valid_lanes(codec, tile.first_row + tile.rows - 1) < LANES)
+    return false;
+  return codec->rows_are == ACTNN_FLAT_ROWS || (codec->rows_are == ACTNN_CHANNEL_ROWS && work->block == LANES) ||
+         (codec->rows_are == ACTNN_FEATURE_ROWS && codec->channels == LANES);
+}
+
+/* Rows from `row` to the end of its channel, at most `rows`. */
+static int64_t
+rows_of_channel(const actnn_codec *codec, int64_t row, int64_t rows)
+{
+  int64_t left = codec->rows_are == ACTNN_FLAT_ROWS ? 1 : codec->positions - row % codec->positions;
+  return left < rows ? left : rows;
+}
+
+/* Brings a tile into `buffer`, lanes that hold no element filled with `padding[lane]`. */
+static void
+gather(const actnn_tile_work *work, actnn_tile tile, const float *value, const float *padding, float *buffer)
+{
+  const actnn_codec *codec = work->codec;
+  int64_t stride = row_stride(work), rows;
+  for (int64_t done = 0; done < tile.rows; done += rows) {
+    int64_t row = tile.first_row + done;
+    float *out = buffer + done * LANES;
+    rows = rows_of_channel(codec, row, tile.rows - done);
+    int lanes = valid_lanes(codec, row), together = codec->rows_are == ACTNN_CHANNEL_ROWS ? work->block : LANES;
+    for (int lane = 0; lane < LANES; lane += together) {
+      if (together == 1 || lane + together > lanes) {
+        for (int one = lane; one < lane + together; one++) {
+          if (one < lanes)
+            gather_lane(value + actnn_codec_element(codec, work->block, work->sample, row, one), stride, rows, out + one);
+          else
+            gather_lane(padding + one, 0, rows, out + one);
+        }
+        continue;
+      }
+      const float *source = value + actnn_codec_element(codec, work->block, work->sample, row, lane);
+      copy_rows(source, stride, out + lane, LANES, rows, together);
+    }
+  }
+}
+
+/* The reverse of `gather`; the padding of the last channel block becomes zero. */
+static void
+scatter(const actnn_tile_work *work, actnn_tile tile, const float *buffer, float *value)
+{
+  static const float zero;
+  const actnn_codec *codec = work->codec;
+  int64_t stride = row_stride(work), rows;
+  for (int64_t done = 0; done < tile.rows; done += rows) {
+    int64_t row = tile.first_row + done;
+    const float *in = buffer + done * LANES;
+    rows = rows_of_channel(codec, row, tile.rows - done);
+    int lanes = valid_lanes(codec, row), together = codec->rows_are == ACTNN_CHANNEL_ROWS ? work->block : LANES;
+    for (int lane = 0; lane < lanes; lane += together) {
+      float *destination = value + actnn_codec_element(codec, work->block, work->sample, row, lane);
+      if (together == 1 || lane + together > lanes) {
+        for (int one = lane; one < lane + together; one++) {
+          if (one < lanes)
+            scatter_lane(in + one, rows, stride, destination + one - lane);
+          else if (codec->rows_are == ACTNN_CHANNEL_ROWS)
+            for (int64_t each = 0; each < rows; each++)
+              destination[one - lane + each * stride] = zero;
+        }
+        continue;
+      }
+      copy_rows(in + lane, LANES, destination, stride, rows, together);
+    }
+  }
+}
+
+/* What stands in for missing elements: a value that leaves every group's range as it is. */
+static void
+choose_padding(const actnn_tile_work *work, actnn_tile tile, const float *value, float *padding)
+{
+  const actnn_codec *codec = work->codec;
+  if (valid_lanes(codec, tile.first_row + tile.rows - 1) == LANES)
+    return; /* nothing is missing: only a last row or block is incomplete */
+  for (int lane = 0; lane < LANES; lane++) {
+    int from = codec->lane_groups ? lane : 0;
+    int64_t element = actnn_codec_element(codec, work->block, work->sample, tile.first_row, from);
+    padding[lane] = element < 0 ? 0 : value[element];
+  }
+}
+
+/* Makes the tile's rows readable, in place if they are so already, in `buffer` (a whole tile) otherwise. */
+static void
+read_rows(const actnn_tile_work *work, actnn_tile tile, const float *value, const float *padding, float *buffer,
+          tile_rows *rows)
+{
+  if (is_contiguous(work, tile)) {
+    rows->row = value + actnn_codec_element(work->codec, work->block, work->sample, tile.first_row, 0);
+  } else {
+    gather(work, tile, value, padding, buffer);
+    rows->row = buffer;
+  }
+  rows->whole = tile.rows / EIGHT;
+  rows->rest = tile.rows % EIGHT;
+  for (int64_t row = 0; rows->rest && row < EIGHT; row++) {
+    int64_t from = rows->whole * EIGHT + (row < rows->rest ? row : rows->rest - 1);
+    memcpy(rows->tail + row * LANES, rows->row + from * LANES, sizeof(float) * LANES);
+  }
+}
+
+static inline const float *
+eight_rows(const tile_rows *rows, int64_t eight)
+{
+  return eight < rows->whole ? rows->row + eight * EIGHT * LANES : rows->tail;
+}
+
+static inline int64_t
+eights(const tile_rows *rows)
+{
+  return rows->whole + (rows->rest > 0);
+}
+
+#endif

@@ -1,0 +1,19 @@
+/* profile.h: how long each kind of call and each single call takes, for `--profile`. */
+#ifndef ACTNN_PROFILE_H
+#define ACTNN_PROFILE_H
+
+#include "actnn.h"
+
+#include <stdio.h>
+
+struct profile;
+
+struct profile *profile_create(void); /* NULL when out of memory */
+void profile_destroy(struct profile *profile);
+double profile_now(void); /* seconds of the monotonic clock */
+/* Adds one run of a call. Calls are told apart by kernel, results and operands. */
+void profile_add(struct profile *profile, actnn_kernel *kernel, const actnn_call *call, double seconds);
+/* Two tables: by kernel, and the slowest single calls. */
+void profile_print(const struct profile *profile, const actnn_model *model, FILE *stream);
+
+#endif

@@ -1,0 +1,62 @@
+/* report.c: memory and saved values as JSON, for people, tests and the translator's --profile-use. */
+#include "report.h"
+#include "atomic_file.h"
+#include "saves.h"
+#include "text_buffer.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+void
+print_memory(const actnn *trainer, FILE *stream)
+{
+  const actnn_model *model = trainer->model;
+  const struct {
+    const char *name;
+    uint64_t bytes;
+  } row[] = {{"arena_bytes", trainer->arena_bytes},       {"planned_arena_bytes", model->arena_bytes},
+             {"variable_bytes", model->variable_bytes},   {"stash_bytes", model->stash_bytes},
+             {"workspace_bytes", trainer->workspace_bytes}, {"saved_bytes", model->saved_bytes},
+             {"saved_bytes_fp32", model->saved_bytes_fp32}};
+  for (size_t index = 0; index < sizeof row / sizeof *row; index++)
+    fprintf(stream, "%s\"%s\": %llu", index ? ", " : "{", row[index].name, (unsigned long long)row[index].bytes);
+  fprintf(stream, "}\n");
+}
+
+static void
+add_number(text_buffer *text, const char *key, double value)
+{
+  if (isfinite(value))
+    text_add(text, ", \"%s\": %.9g", key, value);
+}
+
+int
+write_profile(actnn *trainer, const char *path)
+{
+  const actnn_model *model = trainer->model;
+  text_buffer text = {0};
+  atomic_file file;
+  text_add(&text, "{\"format\": \"actnn-profile\", \"version\": 1, \"model\": \"%016llx\", \"steps\": %llu, \"saves\": [",
+           (unsigned long long)model->model_hash, (unsigned long long)trainer->step);
+  for (uint32_t index = 0; index < model->save_count; index++) {
+    const actnn_save *save = &model->save[index];
+    const actnn_tensor *tensor = &model->tensor[save->tensor];
+    text_add(&text, "%s\n  {\"name\": ", index ? "," : "");
+    text_add_json(&text, save->name ? save->name : "");
+    text_add(&text, ", \"shape\": [");
+    for (int axis = 0; axis < tensor->rank; axis++)
+      text_add(&text, axis ? ",%lld" : "%lld", (long long)tensor->dim[axis]);
+    text_add(&text, "]");
+    add_number(&text, "planned_weight", save->weight);
+    add_number(&text, "planned_bits", save->bits);
+    add_number(&text, "bits", saves_bits(trainer, index));
+    text_add(&text, ", \"bytes\": %llu}", (unsigned long long)saves_coded_bytes(trainer, index));
+  }
+  text_add(&text, "\n]}\n");
+  int failed = text.failed ? actnn_fail(trainer, "%s: out of memory", path) : 0;
+  if (!failed && !(atomic_file_open(&file, path) && atomic_file_write(&file, text.text, text.length) &&
+                   atomic_file_commit(&file, false)))
+    failed = actnn_fail(trainer, "%s", file.error);
+  free(text.text);
+  return failed;
+}

@@ -1,0 +1,42 @@
+/* runtime.h: the inside of libactnn, shared by its files only. */
+#ifndef ACTNN_RUNTIME_H
+#define ACTNN_RUNTIME_H
+
+#include "actnn.h"
+
+#include <stdio.h>
+
+struct actnn {
+  const actnn_model *model;
+  unsigned char *arena;
+  uint64_t arena_bytes;     /* really reserved: the plan's, and what this machine's library asks beyond it */
+  unsigned char *workspace; /* scratch for library primitives, inside the arena */
+  uint64_t workspace_bytes;
+  uint64_t workspace_wanted; /* while preparing: the most that any primitive asked for */
+  bool preparing;            /* kernels make their primitives, say their scratch, and compute nothing */
+  int threads;
+  int channel_block;         /* B: 1, 8 or 16 */
+  uint64_t seed;
+  uint64_t step;             /* counts training steps; part of every random key and of checkpoints */
+  struct library_primitive **primitive; /* one slot a tensor: the primitive that writes it (library.c) */
+  struct library *library;   /* the library's engine and stream (library.c) */
+  struct saves *saves;       /* bits, places and sensitivities of the coded saves (saves.c) */
+  actnn_gradient_observer *observer;
+  void *observer_context;
+  uint64_t draw;             /* normally 0; `--variance` raises it to redraw codes of the same step */
+  struct profile *profile;   /* `--profile`: times of calls (profile.c); NULL otherwise */
+  bool quiet;                /* no notes on stderr */
+  char error[512];
+};
+
+/* Writes a message into trainer->error (stderr when there is no trainer); always returns 1. */
+int actnn_fail(actnn *trainer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* True when kernels should only make their primitives. */
+static inline bool
+actnn_is_preparing(const actnn_call *call)
+{
+  return call->trainer && call->trainer->preparing;
+}
+
+#endif

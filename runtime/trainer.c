@@ -1,0 +1,399 @@
+/* trainer.c: the trainer as a library: one arena, kernels run on views into it, one step at a time.
+ *
+ * Everything is reserved when the trainer is made. A step allocates nothing. The model's tables are checked
+ * once, at the start, so that `actnn_run` needs no more than a look at each number.
+ */
+#define _GNU_SOURCE
+#include "trainer.h"
+#include "library.h"
+#include "profile.h"
+#include "saves.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+int
+actnn_fail(actnn *trainer, const char *format, ...)
+{
+  va_list arguments;
+  va_start(arguments, format);
+  if (trainer) {
+    vsnprintf(trainer->error, sizeof trainer->error, format, arguments);
+  } else {
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+  }
+  va_end(arguments);
+  return 1;
+}
+
+const char *
+actnn_error(const actnn *trainer)
+{
+  return trainer->error;
+}
+
+size_t
+trainer_type_bytes(int type)
+{
+  switch (type) {
+  case ACTNN_U8: case ACTNN_I8: case ACTNN_BOOL: return 1;
+  case ACTNN_U16: case ACTNN_I16: case ACTNN_F16: case ACTNN_BF16: return 2;
+  case ACTNN_F32: case ACTNN_I32: case ACTNN_U32: return 4;
+  case ACTNN_F64: case ACTNN_I64: case ACTNN_U64: return 8;
+  default: return 0;
+  }
+}
+
+size_t
+trainer_elements(const actnn_tensor *tensor)
+{
+  size_t elements = 1;
+  for (int axis = 0; axis < tensor->rank; axis++)
+    elements *= (size_t)tensor->dim[axis];
+  return elements;
+}
+
+/* Bytes that the elements need, with every product checked; false when they cannot be held. */
+static bool
+tensor_needs(const actnn_tensor *tensor, uint64_t *bytes)
+{
+  uint64_t size = trainer_type_bytes(tensor->type);
+  if (!size || tensor->rank > ACTNN_MAX_RANK || tensor->layout > ACTNN_STASH)
+    return false;
+  for (int axis = 0; axis < tensor->rank; axis++)
+    if (tensor->dim[axis] < 0 || __builtin_mul_overflow(size, (uint64_t)tensor->dim[axis], &size))
+      return false;
+  *bytes = tensor->layout == ACTNN_STASH ? 0 : size; /* how much codes take is the save's affair */
+  return true;
+}
+
+/* The emitted tables are trusted no further than this: every number leads into its table and every tensor lies
+ * inside the arena. */
+static int
+check_model(actnn *trainer)
+{
+  const actnn_model *model = trainer->model;
+  if (model->version != ACTNN_VERSION)
+    return actnn_fail(trainer, "%s: made by a translator of version %d, this runtime is of version %d; run actnnc again",
+                      model->name, model->version, ACTNN_VERSION);
+  for (uint32_t id = 0; id < model->tensor_count; id++) {
+    const actnn_tensor *tensor = &model->tensor[id];
+    uint64_t needed;
+    if (!tensor_needs(tensor, &needed) || needed > tensor->bytes || tensor->bytes > model->arena_bytes ||
+        tensor->offset > model->arena_bytes - tensor->bytes || tensor->offset % ACTNN_ALIGNMENT)
+      return actnn_fail(trainer, "%s: tensor %u does not fit its place in the arena", model->name, id);
+  }
+  for (uint32_t index = 0; index < model->variable_count; index++) {
+    uint32_t id = model->variable[index].tensor;
+    if (id >= model->tensor_count || model->tensor[id].layout != ACTNN_PLAIN)
+      return actnn_fail(trainer, "%s: variable %u is not a plain tensor of the model", model->name, index);
+  }
+  for (uint32_t index = 0; index < model->input_count; index++) {
+    uint32_t id = model->input[index].tensor;
+    if (id >= model->tensor_count || model->tensor[id].layout != ACTNN_PLAIN || model->tensor[id].rank < 1 ||
+        model->tensor[id].dim[0] < 1)
+      return actnn_fail(trainer, "%s: input %u is not a plain tensor with samples on its first axis", model->name, index);
+  }
+  const uint32_t optional[] = {model->loss, model->evaluation_loss, model->evaluation_output, model->learning_rate,
+                               model->step_number, model->training_output};
+  for (size_t index = 0; index < sizeof optional / sizeof *optional; index++)
+    if (optional[index] != NONE && optional[index] >= model->tensor_count)
+      return actnn_fail(trainer, "%s: the model names tensor %u, which it does not have", model->name, optional[index]);
+  if (model->label != NONE && model->label >= model->input_count)
+    return actnn_fail(trainer, "%s: the model names label input %u, which it does not have", model->name, model->label);
+  if ((model->learning_rate != NONE && model->tensor[model->learning_rate].type != ACTNN_F32) ||
+      (model->step_number != NONE && model->tensor[model->step_number].type != ACTNN_I64))
+    return actnn_fail(trainer, "%s: learning rate must be float32 and the step number int64", model->name);
+  if (model->workspace_bytes > model->arena_bytes ||
+      model->workspace_offset > model->arena_bytes - model->workspace_bytes ||
+      model->stash_bytes > model->arena_bytes || model->stash_offset > model->arena_bytes - model->stash_bytes ||
+      model->variable_bytes > model->arena_bytes || model->batch < 1)
+    return actnn_fail(trainer, "%s: the memory plan contradicts itself", model->name);
+  return 0;
+}
+
+static int
+machine_channel_block(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f"))
+    return 16;
+  if (__builtin_cpu_supports("avx2"))
+    return 8;
+#endif
+  return 1;
+}
+
+static int
+reserve_arena(actnn *trainer, uint64_t bytes)
+{
+  if (bytes > SIZE_MAX / 2)
+    return actnn_fail(trainer, "%s: needs %llu bytes, more than this machine can address", trainer->model->name,
+                      (unsigned long long)bytes);
+  size_t length = bytes ? (size_t)bytes : ACTNN_ALIGNMENT;
+  void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED)
+    return actnn_fail(trainer, "%s: cannot reserve %.1f MiB of memory; compile for a smaller --batch or --memory-budget",
+                      trainer->model->name, (double)bytes / 1048576);
+  if (trainer->arena)
+    munmap(trainer->arena, trainer->arena_bytes ? (size_t)trainer->arena_bytes : ACTNN_ALIGNMENT);
+  /* One large arena, walked end to end each step: large pages halve the misses of the address cache. */
+  madvise(memory, length, MADV_HUGEPAGE);
+  trainer->arena = memory;
+  trainer->arena_bytes = bytes;
+  return 0;
+}
+
+static void
+use_threads(const actnn *trainer)
+{
+  omp_set_num_threads(trainer->threads); /* holds for the calling thread only, so it is said at every entry */
+}
+
+/* Runs all phases once without computing, so that primitives are made and the scratch they want is known; then
+ * makes room for it. Nothing is in the arena yet, so it may move. */
+static int
+prepare(actnn *trainer)
+{
+  const actnn_model *model = trainer->model;
+  actnn_function *const phase[] = {model->forward, model->backward, model->evaluate};
+  int failed = 0;
+  trainer->preparing = true;
+  for (size_t index = 0; index < 3 && !failed; index++)
+    failed = phase[index] && phase[index](trainer);
+  trainer->preparing = false;
+  if (failed)
+    return 1;
+  if (trainer->workspace_wanted > model->workspace_bytes) {
+    bool at_end = model->workspace_offset + model->workspace_bytes == model->arena_bytes;
+    uint64_t start = at_end ? model->workspace_offset : model->arena_bytes;
+    uint64_t wanted = trainer->workspace_wanted;
+    if (wanted > UINT64_MAX / 4 || start > UINT64_MAX / 4)
+      return actnn_fail(trainer, "%s: a primitive asks for an absurd scratch area", model->name);
+    start = (start + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+    wanted = (wanted + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+    if (!trainer->quiet)
+      fprintf(stderr, "%s: the library on this machine wants %llu bytes of scratch, %llu more than planned; the arena "
+                      "grows to %llu bytes\n",
+              model->name, (unsigned long long)wanted, (unsigned long long)(wanted - model->workspace_bytes),
+              (unsigned long long)(start + wanted));
+    if (reserve_arena(trainer, start + wanted))
+      return 1;
+    trainer->workspace = trainer->arena + start;
+    trainer->workspace_bytes = wanted;
+  }
+  return 0;
+}
+
+static int
+start(actnn *trainer, const trainer_options *options)
+{
+  const actnn_model *model = trainer->model;
+  if (options->threads < 0 || options->threads > 4096)
+    return actnn_fail(trainer, "%d threads make no sense; give 1 to 4096, or 0 for all cores", options->threads);
+  trainer->threads = options->threads ? options->threads : omp_get_max_threads();
+  trainer->channel_block = options->channel_block ? options->channel_block : machine_channel_block();
+  if (trainer->channel_block != 1 && trainer->channel_block != 8 && trainer->channel_block != 16)
+    return actnn_fail(trainer, "a channel block is 1, 8 or 16, not %d", trainer->channel_block);
+  trainer->seed = options->seed;
+  trainer->quiet = options->quiet;
+  use_threads(trainer);
+  if (check_model(trainer) || reserve_arena(trainer, model->arena_bytes))
+    return 1;
+  trainer->workspace = trainer->arena + model->workspace_offset;
+  trainer->workspace_bytes = model->workspace_bytes;
+  if (options->profile && !(trainer->profile = profile_create()))
+    return actnn_fail(trainer, "out of memory");
+  if (saves_create(trainer) || prepare(trainer))
+    return 1;
+  return model->initialize ? model->initialize(trainer) : 0;
+}
+
+actnn *
+trainer_create(const actnn_model *model, const trainer_options *options, char *error, size_t error_bytes)
+{
+  actnn *trainer = calloc(1, sizeof *trainer);
+  if (!trainer) {
+    if (error && error_bytes)
+      snprintf(error, error_bytes, "out of memory");
+    return NULL;
+  }
+  trainer->model = model;
+  if (start(trainer, options)) {
+    if (error && error_bytes)
+      snprintf(error, error_bytes, "%s", trainer->error);
+    actnn_destroy(trainer);
+    return NULL;
+  }
+  return trainer;
+}
+
+actnn *
+actnn_create(const actnn_model *model, int threads, uint64_t seed, char *error, size_t error_bytes)
+{
+  trainer_options options = {.threads = threads, .seed = seed};
+  return trainer_create(model, &options, error, error_bytes);
+}
+
+void
+actnn_destroy(actnn *trainer)
+{
+  if (!trainer)
+    return;
+  library_destroy(trainer);
+  saves_destroy(trainer);
+  profile_destroy(trainer->profile);
+  if (trainer->arena)
+    munmap(trainer->arena, trainer->arena_bytes ? (size_t)trainer->arena_bytes : ACTNN_ALIGNMENT);
+  free(trainer);
+}
+
+void *
+actnn_data(actnn *trainer, uint32_t tensor)
+{
+  if (tensor >= trainer->model->tensor_count)
+    return NULL;
+  return trainer->arena + trainer->model->tensor[tensor].offset;
+}
+
+void
+actnn_observe_gradients(actnn *trainer, actnn_gradient_observer *observer, void *context)
+{
+  trainer->observer = observer;
+  trainer->observer_context = context;
+}
+
+/* ---- calls -------------------------------------------------------------------------------------- */
+
+bool
+actnn_is_update(actnn_kernel *kernel)
+{
+  return kernel == actnn_Sgd || kernel == actnn_Adam || kernel == actnn_AdamW || kernel == actnn_OnnxMomentum ||
+         kernel == actnn_OnnxAdam || kernel == actnn_OnnxAdagrad;
+}
+
+static int
+resolve(actnn *trainer, actnn_list list, actnn_view *view)
+{
+  const actnn_model *model = trainer->model;
+  if (list.count > ACTNN_MAX_OPERANDS)
+    return actnn_fail(trainer, "%s: a call with %zu operands, more than %d", model->name, list.count,
+                      (int)ACTNN_MAX_OPERANDS);
+  for (size_t index = 0; index < list.count; index++) {
+    uint32_t id = list.id[index];
+    if (id == NONE) {
+      view[index] = (actnn_view){.id = NONE};
+      continue;
+    }
+    if (id >= model->tensor_count)
+      return actnn_fail(trainer, "%s: a call names tensor %u, which the model does not have", model->name, id);
+    const actnn_tensor *tensor = &model->tensor[id];
+    view[index] = (actnn_view){.data = trainer->arena + tensor->offset, .type = (actnn_type)tensor->type,
+                               .layout = (actnn_layout)tensor->layout, .rank = tensor->rank, .dim = tensor->dim,
+                               .bytes = tensor->bytes, .id = id};
+  }
+  return 0;
+}
+
+/* Hands a finished gradient to the observer instead of letting it change the variable. */
+static int
+observe(actnn *trainer, const actnn_call *call)
+{
+  if (call->input_count < 2 || call->input[0].id == NONE || call->input[1].id == NONE ||
+      call->input[1].type != ACTNN_F32 || call->input[1].layout != ACTNN_PLAIN)
+    return actnn_fail(trainer, "%s: an update without a plain float32 gradient cannot be observed", trainer->model->name);
+  size_t count = trainer_elements(&trainer->model->tensor[call->input[1].id]);
+  trainer->observer(trainer->observer_context, call->input[0].id, call->input[1].data, count);
+  return 0;
+}
+
+int
+actnn_run(actnn *trainer, actnn_kernel *kernel, actnn_list out, actnn_list in, actnn_attributes with)
+{
+  actnn_view output[ACTNN_MAX_OPERANDS], input[ACTNN_MAX_OPERANDS];
+  if (resolve(trainer, out, output) || resolve(trainer, in, input))
+    return 1;
+  const actnn_call call = {trainer, out.count, in.count, with.count, output, input, with.attribute};
+  if (trainer->observer && !trainer->preparing && actnn_is_update(kernel))
+    return observe(trainer, &call);
+  if (!trainer->profile || trainer->preparing)
+    return kernel(&call);
+  double began = profile_now();
+  int failed = kernel(&call);
+  profile_add(trainer->profile, kernel, &call, profile_now() - began);
+  return failed;
+}
+
+/* ---- steps -------------------------------------------------------------------------------------- */
+
+static int
+read_scalar(actnn *trainer, uint32_t tensor, double *value)
+{
+  const void *data = actnn_data(trainer, tensor);
+  if (!data)
+    return actnn_fail(trainer, "%s: the model has no loss", trainer->model->name);
+  switch (trainer->model->tensor[tensor].type) {
+  case ACTNN_F32: *value = *(const float *)data; return 0;
+  case ACTNN_F64: *value = *(const double *)data; return 0;
+  default: return actnn_fail(trainer, "%s: the loss is not a float32 or float64 scalar", trainer->model->name);
+  }
+}
+
+int
+trainer_forward(actnn *trainer, double learning_rate, double *loss)
+{
+  const actnn_model *model = trainer->model;
+  use_threads(trainer);
+  if (!model->forward || !model->backward)
+    return actnn_fail(trainer, "%s: the model has no training step; give --loss to actnnc", model->name);
+  if (model->learning_rate != NONE)
+    *(float *)actnn_data(trainer, model->learning_rate) = (float)learning_rate;
+  if (model->step_number != NONE)
+    *(int64_t *)actnn_data(trainer, model->step_number) = (int64_t)trainer->step;
+  if (saves_begin_step(trainer) || model->forward(trainer) || read_scalar(trainer, model->loss, loss))
+    return 1;
+  if (!isfinite(*loss))
+    return actnn_fail(trainer, "step %llu: loss is not finite; lower --lr", (unsigned long long)trainer->step);
+  return 0;
+}
+
+int
+trainer_backward(actnn *trainer)
+{
+  if (trainer->model->backward(trainer))
+    return 1;
+  if (!trainer->observer)
+    trainer->step++;
+  return 0;
+}
+
+int
+actnn_step(actnn *trainer, double learning_rate, double *loss)
+{
+  double ignored;
+  return trainer_forward(trainer, learning_rate, loss ? loss : &ignored) || trainer_backward(trainer);
+}
+
+int
+actnn_evaluate_batch(actnn *trainer, double *loss)
+{
+  const actnn_model *model = trainer->model;
+  double ignored;
+  use_threads(trainer);
+  if (!model->evaluate)
+    return actnn_fail(trainer, "%s: the model has no evaluation", model->name);
+  if (model->evaluate(trainer))
+    return 1;
+  if (model->evaluation_loss == NONE) {
+    if (loss)
+      *loss = NAN;
+    return 0;
+  }
+  return read_scalar(trainer, model->evaluation_loss, loss ? loss : &ignored);
+}

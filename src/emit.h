@@ -1,0 +1,21 @@
+/* emit.h: from a planned program to C that a person can read. */
+#ifndef ACTNN_EMIT_H
+#define ACTNN_EMIT_H
+
+#include "options.h"
+#include "program.h"
+
+/* The C source of the trainer, and of its header. `name`: an identifier made from the output file's name. */
+char *emit_source(Program *program, const Options *options, const char *name, Arena *arena, size_t *length);
+char *emit_header(const char *name, Arena *arena, size_t *length);
+
+/* First values of variables and large constants that the model holds, as a safetensors file; *length 0 when there are none. */
+unsigned char *emit_weights(Program *program, Arena *arena, size_t *length);
+
+/* Writes a file completely or not at all: a temporary beside it, then rename. */
+bool write_file(Diagnostics *diagnostics, const char *path, const void *data, size_t length);
+
+/* `file` without folders and extension, made an identifier: [a-z][a-z0-9_]*, never a word of C. */
+const char *identifier_from_path(Arena *arena, const char *path);
+
+#endif

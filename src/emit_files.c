@@ -1,0 +1,139 @@
+/* emit_files.c: what goes to disk beside the source: first weights as safetensors; files written whole or not at all. */
+#include "emit.h"
+#include "text.h"
+
+#include "../passes/passes.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool
+is_stored(const Program *program, ValueId id)
+{
+  const Value *value = value_at(program, id);
+  int64_t elements = 0;
+  if (program->plan->buffer_of[id] == UINT32_MAX || !value->data || value->drawn_from != NO_VALUE) return false;
+  if (value->kind == VALUE_PARAMETER || value->kind == VALUE_STATE) return true;
+  return value->kind == VALUE_CONSTANT && shape_elements(&value->shape, &elements) && elements > 1024;
+}
+
+static void
+append_json_string(Text *text, const char *name)
+{
+  text_append(text, "\"");
+  for (const unsigned char *at = (const unsigned char *)name; *at; at++) {
+    if (*at == '"' || *at == '\\') text_append(text, "\\%c", *at);
+    else if (*at < ' ') text_append(text, "\\u%04x", *at);
+    else text_append_bytes(text, at, 1);
+  }
+  text_append(text, "\"");
+}
+
+/* What the trainer holds an element as: F32, BOOL, U8 or I64. */
+static const char *
+stored_type(actnn_type type, size_t *width)
+{
+  *width = type == ACTNN_F32 ? 4 : type == ACTNN_BOOL || type == ACTNN_U8 ? 1 : 8;
+  return type == ACTNN_F32 ? "F32" : type == ACTNN_BOOL ? "BOOL" : type == ACTNN_U8 ? "U8" : "I64";
+}
+
+static void
+append_data(Text *text, const Program *program, ValueId id, Arena *arena)
+{
+  const Value *value = value_at(program, id);
+  Tensor tensor;
+  int64_t count = 0;
+  size_t width;
+  stored_type(value->type, &width);
+  shape_elements(&value->shape, &count);
+  if (value->type == ACTNN_F32 || width == 1 || value->type == ACTNN_I64) {
+    text_append_bytes(text, value->data, value->data_bytes);
+  } else if (constant_tensor(program, id, arena, &tensor)) {
+    text_append_bytes(text, tensor.data, (size_t)count * 8);
+  }
+}
+
+unsigned char *
+emit_weights(Program *program, Arena *arena, size_t *length)
+{
+  Text header = {.arena = arena}, data = {.arena = arena}, whole = {.arena = arena};
+  uint64_t offset = 0;
+  text_append(&header, "{");
+  for (ValueId id = 0; id < program->value_count; id++) {
+    const Value *value = value_at(program, id);
+    int64_t count = 0;
+    size_t width;
+    if (!is_stored(program, id)) continue;
+    const char *type = stored_type(value->type, &width);
+    shape_elements(&value->shape, &count);
+    if (offset) text_append(&header, ",");
+    append_json_string(&header, value->name ? value->name : arena_format(arena, "actnn.constant.%u", id));
+    text_append(&header, ":{\"dtype\":\"%s\",\"shape\":[", type);
+    for (int k = 0; k < value->shape.rank; k++) text_append(&header, "%s%" PRId64, k ? "," : "", value->shape.dim[k]);
+    text_append(&header, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", offset, offset + (uint64_t)count * width);
+    offset += (uint64_t)count * width;
+    append_data(&data, program, id, arena);
+  }
+  *length = 0;
+  if (!offset) return NULL;
+  text_append(&header, "}");
+  while (header.length % 8) text_append(&header, " ");
+  uint64_t header_length = header.length;
+  text_append_bytes(&whole, &header_length, 8);
+  text_append_bytes(&whole, header.bytes, header.length);
+  text_append_bytes(&whole, data.bytes, data.length);
+  *length = whole.length;
+  return (unsigned char *)whole.bytes;
+}
+
+static bool
+write_all(int descriptor, const char *data, size_t length)
+{
+  while (length) {
+    ssize_t written = write(descriptor, data, length);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    data += written;
+    length -= (size_t)written;
+  }
+  return true;
+}
+
+bool
+write_file(Diagnostics *diagnostics, const char *path, const void *data, size_t length)
+{
+  const char *temporary = arena_format(diagnostics->arena, "%s.tmp%ld", path, (long)getpid());
+  int descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor < 0) return report(diagnostics, path, NULL, "cannot create it: %s", strerror(errno));
+  bool is_written = write_all(descriptor, data, length);
+  int reason = errno;
+  if (close(descriptor) && is_written) {
+    is_written = false;
+    reason = errno;
+  }
+  if (is_written && rename(temporary, path)) {
+    is_written = false;
+    reason = errno;
+  }
+  if (is_written) return true;
+  unlink(temporary);
+  return report(diagnostics, path, reason == ENOSPC ? "free some space" : NULL, "cannot write it: %s", strerror(reason));
+}
+
+const char *
+identifier_from_path(Arena *arena, const char *path)
+{
+  const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+  size_t length = strcspn(base, ".");
+  char *name = arena_text(arena, base, length > 60 ? 60 : length);
+  for (char *at = name; *at; at++) {
+    *at = (char)tolower((unsigned char)*at);
+    if (!((*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9'))) *at = '_';
+  }
+  if (!(name[0] >= 'a' && name[0] <= 'z')) return arena_format(arena, "trainer_%s", name);
+  return name;
+}

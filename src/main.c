@@ -1,0 +1,318 @@
+/* main.c: the command line of actnnc: read a model, run the passes, write a trainer. */
+#include "emit.h"
+#include "report.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#ifdef ACTNN_HAVE_LIBCLANG
+#include "verify_source.h"
+#endif
+
+typedef struct CommandLine {
+  Options options;
+  const char *model, *output;
+  const char *dump_directory, *dump_after, *run_passes, *report, *explain;
+  bool dump_passes, verify_each, list_passes, list_operators, print_memory, explain_saves, check, no_verify;
+} CommandLine;
+
+static const char usage[] =
+    "actnnc MODEL.onnx -o train.c [options]\n"
+    "  --target=c                what to emit\n"
+    "  --batch=N, --dim NAME=N   fix symbolic dimensions\n"
+    "  --loss=KIND[:OUTPUT]      softmax-cross-entropy | mse | l1 | bce-with-logits | output; default: the model's scalar output\n"
+    "  --optimizer=KIND[,k=v...] sgd (lr, momentum, nesterov, weight_decay) | adam | adamw | adagrad\n"
+    "  --freeze=GLOB             parameters that are not trained (repeatable)\n"
+    "  --batchnorm=train         train BatchNormalization that was exported in inference mode\n"
+    "  --level=L0..L3            presets: L0 exact FP32, L1 and L2 4 bits fixed, L3 (default) 2 bits adaptive\n"
+    "  --bits=B                  average bits per quantized element, 1..8, fractions allowed; 32: keep FP32\n"
+    "  --memory-budget=SIZE      all that the trainer may take, e.g. 512MiB\n"
+    "  --seed=N                  seed of random draws\n"
+    "  --print-memory            the plan: bytes by kind and by saved value\n"
+    "  --explain-saves           each saved value: how it is stored, who reads it, why the gradient stays unbiased\n"
+    "  --report=FILE.json        the same as data\n"
+    "  --check                   would it train? nothing is emitted\n"
+    "  --dump-passes[=DIR], --dump-after=PASS, --verify-each, --run-pass=PASS[,PASS]\n"
+    "  --list-passes, --list-operators, --explain=OPERATOR\n"
+    "  --no-verify               do not read the emitted source back\n";
+
+static int
+fail(const char *what, const char *detail)
+{
+  fprintf(stderr, "actnnc: error: %s%s%s\n  help:  actnnc --help\n", what, detail ? ": " : "", detail ? detail : "");
+  return 1;
+}
+
+/* ---- reading the command line ------------------------------------------------------------------------ */
+
+static const char *
+value_of(const char *argument, const char *option)
+{
+  size_t length = strlen(option);
+  return strncmp(argument, option, length) || argument[length] != '=' ? NULL : argument + length + 1;
+}
+
+static bool
+read_count(const char *text, int64_t *count)
+{
+  char *end;
+  errno = 0;
+  long long value = strtoll(text, &end, 10);
+  *count = value;
+  return end != text && !*end && !errno && value > 0 && value < (1LL << 40);
+}
+
+static bool
+read_size(const char *text, uint64_t *bytes)
+{
+  static const struct { const char *unit; double scale; } units[] = {
+      {"", 1}, {"B", 1}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}};
+  char *end;
+  double number = strtod(text, &end);
+  for (size_t i = 0; end != text && i < sizeof units / sizeof units[0]; i++)
+    if (!strcmp(end, units[i].unit) && number > 0 && number * units[i].scale < 1e15) {
+      *bytes = (uint64_t)(number * units[i].scale);
+      return true;
+    }
+  return false;
+}
+
+static bool
+read_dimension(Options *options, const char *text)
+{
+  const char *equals = text ? strchr(text, '=') : NULL;
+  int64_t extent;
+  if (!equals || options->dimension_count == MAX_DIMENSIONS || !read_count(equals + 1, &extent)) return false;
+  char *name = strndup(text, (size_t)(equals - text));
+  options->dimension[options->dimension_count++] = (DimensionOption){name, extent};
+  return name != NULL;
+}
+
+/* An option with a value; 1 taken, 0 not one of these, -1 bad value. */
+static int
+read_value_option(CommandLine *line, const char *argument)
+{
+  Options *options = &line->options;
+  const char *value;
+  char *end;
+  if ((value = value_of(argument, "--batch"))) return read_count(value, &options->batch) ? 1 : -1;
+  if ((value = value_of(argument, "--dim"))) return read_dimension(options, value) ? 1 : -1;
+  if ((value = value_of(argument, "--loss"))) return options->loss = value, 1;
+  if ((value = value_of(argument, "--optimizer"))) return options->optimizer = value, 1;
+  if ((value = value_of(argument, "--freeze"))) {
+    if (options->freeze_count == MAX_FREEZE) return -1;
+    options->freeze[options->freeze_count++] = value;
+    return 1;
+  }
+  if ((value = value_of(argument, "--batchnorm"))) return options->flip_batch_normalization = !strcmp(value, "train"), strcmp(value, "train") ? -1 : 1;
+  if ((value = value_of(argument, "--level"))) {
+    options->level = value[0] == 'L' ? value[1] - '0' : -1;
+    return options->level < 0 || options->level > 3 || value[2] ? -1 : 1;
+  }
+  if ((value = value_of(argument, "--bits"))) {
+    options->bits = strtod(value, &end);
+    return end == value || *end || !((options->bits >= 1 && options->bits <= 8) || options->bits == 32) ? -1 : 1;
+  }
+  if ((value = value_of(argument, "--memory-budget"))) return read_size(value, &options->memory_budget) ? 1 : -1;
+  if ((value = value_of(argument, "--seed"))) return options->seed = strtoull(value, &end, 10), end == value || *end ? -1 : 1;
+  if ((value = value_of(argument, "--scheme"))) return options->scheme = value, strcmp(value, "actnn") ? -1 : 1;
+  if ((value = value_of(argument, "--target"))) return strcmp(value, "c") ? -1 : 1;
+  if ((value = value_of(argument, "--dump-passes"))) return line->dump_passes = true, line->dump_directory = value, 1;
+  if ((value = value_of(argument, "--dump-after"))) return line->dump_after = value, 1;
+  if ((value = value_of(argument, "--run-pass"))) return line->run_passes = value, 1;
+  if ((value = value_of(argument, "--report"))) return line->report = value, 1;
+  if ((value = value_of(argument, "--explain"))) return line->explain = value, 1;
+  return 0;
+}
+
+static bool
+read_flag(CommandLine *line, const char *argument)
+{
+  const struct { const char *name; bool *flag; } flags[] = {
+      {"--dump-passes", &line->dump_passes}, {"--verify-each", &line->verify_each}, {"--list-passes", &line->list_passes},
+      {"--list-operators", &line->list_operators}, {"--print-memory", &line->print_memory},
+      {"--explain-saves", &line->explain_saves}, {"--check", &line->check}, {"--no-verify", &line->no_verify}};
+  for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
+    if (!strcmp(argument, flags[i].name)) return *flags[i].flag = true;
+  return false;
+}
+
+/* 0, or the exit code after a message. */
+static int
+read_command_line(CommandLine *line, int argc, char **argv)
+{
+  line->options.level = 3;
+  line->options.scheme = "actnn";
+  for (int i = 1; i < argc; i++) {
+    const char *argument = argv[i];
+    int taken = read_value_option(line, argument);
+    if (taken < 0) return fail("bad value", argument);
+    if (taken || read_flag(line, argument)) continue;
+    if (!strcmp(argument, "-o") || !strcmp(argument, "--dim")) {
+      if (++i == argc) return fail("missing value after", argument);
+      if (argument[1] == 'o') line->output = argv[i];
+      else if (!read_dimension(&line->options, argv[i])) return fail("bad value", argv[i]);
+    } else if (argument[0] == '-' && argument[1]) {
+      return fail("unknown option", argument);
+    } else if (line->model) {
+      return fail("one model at a time, not also", argument);
+    } else {
+      line->model = argument;
+    }
+  }
+  return 0;
+}
+
+/* ---- running passes ----------------------------------------------------------------------------------- */
+
+static bool
+dump(const Program *program, const CommandLine *line, size_t index, const char *name)
+{
+  Arena *arena = arena_create();
+  const char *text = print_program(program, arena);
+  bool is_good = true;
+  if (line->dump_directory) {
+    if (mkdir(line->dump_directory, 0777) && errno != EEXIST) {
+      is_good = report(program->diagnostics, line->dump_directory, NULL, "cannot make the folder: %s", strerror(errno));
+    } else {
+      const char *path = arena_format(arena, "%s/%02zu-%s.onnxtxt", line->dump_directory, index, name);
+      is_good = write_file(program->diagnostics, path, text, strlen(text));
+    }
+  } else {
+    printf("# ---- after %s\n%s", name, text);
+  }
+  arena_destroy(arena);
+  return is_good;
+}
+
+static bool
+run_pass(Program *program, const CommandLine *line, size_t index)
+{
+  const Pass *pass = &passes[index];
+  if (!pass->run(program, &line->options) || program->diagnostics->errors) return false;
+  if (line->verify_each && !check_program(program, pass->name)) return false;
+  if (line->dump_passes || (line->dump_after && !strcmp(line->dump_after, pass->name))) return dump(program, line, index + 1, pass->name);
+  return true;
+}
+
+static bool
+run_all_passes(Program *program, const CommandLine *line)
+{
+  for (size_t i = 0; i < pass_count; i++)
+    if (!run_pass(program, line, i)) return false;
+  return true;
+}
+
+static const Pass *
+pass_named(const char *name, size_t length, size_t *index)
+{
+  for (*index = 0; *index < pass_count; ++*index)
+    if (strlen(passes[*index].name) == length && !memcmp(passes[*index].name, name, length)) return &passes[*index];
+  return NULL;
+}
+
+/* --run-pass=A,B: those passes only, then the program as text on standard output (or to -o). "none" runs nothing. */
+static bool
+run_named_passes(Program *program, const CommandLine *line)
+{
+  for (const char *at = line->run_passes; *at;) {
+    size_t length = strcspn(at, ","), index;
+    if (length != 4 || memcmp(at, "none", 4)) {
+      if (!pass_named(at, length, &index))
+        return report(program->diagnostics, program->source, "actnnc --list-passes", "no pass is called '%.*s'", (int)length, at);
+      if (!run_pass(program, line, index)) return false;
+    }
+    at += length + (at[length] == ',');
+  }
+  const char *text = print_program(program, program->arena);
+  if (line->output) return write_file(program->diagnostics, line->output, text, strlen(text));
+  return fputs(text, stdout) >= 0 && !fflush(stdout);
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------ */
+
+static const char *
+with_extension(Arena *arena, const char *path, const char *extension)
+{
+  const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+  size_t stem = dot && (!slash || dot > slash) ? (size_t)(dot - path) : strlen(path);
+  return arena_format(arena, "%.*s%s", (int)stem, path, extension);
+}
+
+static bool
+write_trainer(Program *program, const CommandLine *line)
+{
+  Arena *arena = program->arena;
+  const char *name = identifier_from_path(arena, line->output);
+  size_t source_length, header_length, weights_length;
+  char *source = emit_source(program, &line->options, name, arena, &source_length);
+  char *header = emit_header(name, arena, &header_length);
+  unsigned char *weights = emit_weights(program, arena, &weights_length);
+#ifdef ACTNN_HAVE_LIBCLANG
+  if (!line->no_verify && !verify_source(program->diagnostics, line->output, source, source_length, header, header_length, name))
+    return false;
+#endif
+  if (weights && !write_file(program->diagnostics, with_extension(arena, line->output, ".safetensors"), weights, weights_length))
+    return false;
+  const char *slash = strrchr(line->output, '/');
+  const char *header_path = arena_format(arena, "%.*s%s.h", slash ? (int)(slash - line->output + 1) : 0, line->output, name);
+  return write_file(program->diagnostics, header_path, header, header_length)
+         && write_file(program->diagnostics, line->output, source, source_length);
+}
+
+static bool
+write_report(Program *program, const CommandLine *line)
+{
+  size_t length;
+  char *text = report_json(program, program->arena, &length);
+  return write_file(program->diagnostics, line->report, text, length);
+}
+
+static bool
+compile(Program *program, const CommandLine *line)
+{
+  if (line->run_passes) return run_named_passes(program, line);
+  if (!run_all_passes(program, line)) return false;
+  if (line->options.memory_budget && program->plan->arena_bytes > line->options.memory_budget)
+    return report(program->diagnostics, program->source, "fewer --bits, a smaller --batch, or a larger budget",
+                  "the plan needs %llu bytes, the budget is %llu", (unsigned long long)program->plan->arena_bytes,
+                  (unsigned long long)line->options.memory_budget);
+  if (line->print_memory) print_memory(program, stdout);
+  if (line->explain_saves) explain_saves(program, stdout);
+  if (line->report && !write_report(program, line)) return false;
+  if (line->check) return printf("%s: it trains: %u nodes\n", line->model, program->order_count) > 0;
+  return !line->output || write_trainer(program, line);
+}
+
+static const char *
+joined_arguments(int argc, char **argv, Arena *arena)
+{
+  const char *line = "actnnc";
+  for (int i = 1; i < argc; i++) line = arena_format(arena, "%s %s", line, argv[i]);
+  return line;
+}
+
+int
+main(int argc, char **argv)
+{
+  CommandLine line = {0};
+  if (argc < 2 || !strcmp(argv[1], "--help")) return fputs(usage, argc < 2 ? stderr : stdout), argc < 2;
+  int code = read_command_line(&line, argc, argv);
+  if (code) return code;
+  if (line.list_passes) return list_passes(stdout), 0;
+  if (line.list_operators) return list_operators(stdout), 0;
+  if (line.explain) return explain_operator(line.explain, stdout) ? 0 : fail("no operator is called", line.explain);
+  if (!line.model) return fail("no model given", NULL);
+  bool wants_output = line.output || line.check || line.run_passes || line.print_memory || line.explain_saves || line.report || line.dump_passes || line.dump_after;
+  if (!wants_output) return fail("say where to write the trainer: -o FILE.c", NULL);
+  Arena *arena = arena_create();
+  Diagnostics *diagnostics = diagnostics_create(arena);
+  line.options.command_line = joined_arguments(argc, argv, arena);
+  Program *program = import_model(line.model, diagnostics);
+  bool is_good = program && compile(program, &line) && !diagnostics->errors;
+  if (program) program_destroy(program);
+  arena_destroy(arena);
+  return is_good ? 0 : 1;
+}

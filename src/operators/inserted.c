@@ -1,0 +1,32 @@
+/* inserted.c: evaluation of what passes insert: exact copies. */
+#include "evaluation.h"
+
+int EVALUATE(copy)(const actnn_call *call);
+int EVALUATE(nothing)(const actnn_call *call);
+int EVALUATE(fill)(const actnn_call *call);
+
+int
+EVALUATE(copy)(const actnn_call *call)
+{
+  int64_t count = element_count(&call->input[0]);
+  for (int64_t i = 0; i < count; i++) store_element(&call->output[0], i, load_element(&call->input[0], i));
+  return 0;
+}
+
+int
+EVALUATE(nothing)(const actnn_call *call)
+{
+  (void)call;
+  return 0;
+}
+
+/* Attribute 2: the elements in row-major order, or one for all. */
+int
+EVALUATE(fill)(const actnn_call *call)
+{
+  const actnn_attribute *values = &call->attribute[2];
+  int64_t count = element_count(&call->output[0]);
+  for (int64_t i = 0; i < count; i++)
+    store_element(&call->output[0], i, values->count == 1 ? values->reals[0] : values->reals[i]);
+  return 0;
+}

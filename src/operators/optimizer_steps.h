@@ -1,0 +1,118 @@
+/* optimizer_steps.h: the update of one element, shared by the plain loops (double) and the fast kernels (float). */
+#ifndef ACTNN_OPTIMIZER_STEPS_H
+#define ACTNN_OPTIMIZER_STEPS_H
+
+#include "evaluation.h"
+
+typedef struct SgdRates {
+  REAL rate, momentum, kept, decay; /* kept: what of a gradient enters the momentum, 1 - dampening */
+  int is_nesterov;
+} SgdRates;
+
+static inline SgdRates
+sgd_rates(const actnn_call *call, double rate)
+{
+  const actnn_attribute *a = call->attribute;
+  return (SgdRates){(REAL)rate, (REAL)a[0].f, (REAL)(1 - a[3].f), (REAL)a[2].f, a[1].i != 0};
+}
+
+/* A momentum that starts at zero; PyTorch starts it at the first gradient, which differs under dampening only. */
+static inline REAL
+sgd_momentum(SgdRates rates, REAL w, REAL g, REAL m)
+{
+  return rates.momentum * m + rates.kept * (g + rates.decay * w);
+}
+
+static inline REAL
+sgd_step(SgdRates rates, REAL w, REAL g, REAL new_m)
+{
+  return w - rates.rate * (rates.is_nesterov ? g + rates.decay * w + rates.momentum * new_m : new_m);
+}
+
+typedef struct AdamRates {
+  REAL size, root, beta1, beta2, epsilon, decay, shrink; /* root: 1 / sqrt(1 - beta2^t); decay: into the gradient;
+                                                            shrink: on the weight */
+} AdamRates;
+
+/* step counts from 0. */
+static inline AdamRates
+adam_rates(const actnn_call *call, double rate, int64_t step, int is_decoupled)
+{
+  const actnn_attribute *a = call->attribute;
+  double t = (double)step + 1, beta1 = a[0].f, beta2 = a[1].f, decay = a[3].f;
+  return (AdamRates){(REAL)(rate / (1 - pow(beta1, t))), (REAL)(1 / sqrt(1 - pow(beta2, t))), (REAL)beta1, (REAL)beta2,
+                     (REAL)a[2].f, (REAL)(is_decoupled ? 0 : decay), (REAL)(is_decoupled ? 1 - rate * decay : 1)};
+}
+
+static inline REAL
+adam_step(AdamRates rates, REAL w, REAL g, REAL *m, REAL *v)
+{
+  REAL full = g + rates.decay * w;
+  *m += (1 - rates.beta1) * (full - *m);
+  *v = rates.beta2 * *v + (1 - rates.beta2) * full * full;
+  return rates.shrink * w - rates.size * *m / ((REAL)sqrt(*v) * rates.root + rates.epsilon);
+}
+
+typedef struct OnnxMomentumRates {
+  REAL rate, alpha, kept, norm;
+  int is_nesterov;
+} OnnxMomentumRates;
+
+static inline OnnxMomentumRates
+onnx_momentum_rates(const actnn_call *call, double rate, int64_t t)
+{
+  const actnn_attribute *a = call->attribute;
+  return (OnnxMomentumRates){(REAL)rate, (REAL)a[0].f, (REAL)(t > 0 ? a[1].f : 1), (REAL)a[2].f,
+                             !strcmp(a[3].text, "nesterov")};
+}
+
+static inline REAL
+onnx_momentum_step(OnnxMomentumRates rates, REAL x, REAL g, REAL *v)
+{
+  REAL full = rates.norm * x + g;
+  *v = rates.alpha * *v + rates.kept * full;
+  return x - rates.rate * (rates.is_nesterov ? full + rates.alpha * *v : *v);
+}
+
+typedef struct OnnxAdamRates {
+  REAL rate, alpha, beta, epsilon, norm, post;
+} OnnxAdamRates;
+
+static inline OnnxAdamRates
+onnx_adam_rates(const actnn_call *call, double rate, int64_t t)
+{
+  const actnn_attribute *a = call->attribute;
+  double alpha = a[0].f, beta = a[1].f;
+  if (t > 0) rate *= sqrt(1 - pow(beta, (double)t)) / (1 - pow(alpha, (double)t));
+  return (OnnxAdamRates){(REAL)rate, (REAL)alpha, (REAL)beta, (REAL)a[2].f, (REAL)a[3].f, (REAL)(1 - a[4].f)};
+}
+
+static inline REAL
+onnx_adam_step(OnnxAdamRates rates, REAL x, REAL g, REAL *v, REAL *h)
+{
+  REAL full = rates.norm * x + g;
+  *v = rates.alpha * *v + (1 - rates.alpha) * full;
+  *h = rates.beta * *h + (1 - rates.beta) * full * full;
+  return rates.post * (x - rates.rate * *v / ((REAL)sqrt(*h) + rates.epsilon));
+}
+
+typedef struct OnnxAdagradRates {
+  REAL rate, epsilon, norm;
+} OnnxAdagradRates;
+
+static inline OnnxAdagradRates
+onnx_adagrad_rates(const actnn_call *call, double rate, int64_t t)
+{
+  const actnn_attribute *a = call->attribute;
+  return (OnnxAdagradRates){(REAL)(rate / (1 + (double)t * a[0].f)), (REAL)a[1].f, (REAL)a[2].f};
+}
+
+static inline REAL
+onnx_adagrad_step(OnnxAdagradRates rates, REAL x, REAL g, REAL *h)
+{
+  REAL full = rates.norm * x + g;
+  *h += full * full;
+  return x - rates.rate * full / ((REAL)sqrt(*h) + rates.epsilon);
+}
+
+#endif

@@ -1,0 +1,36 @@
+/* options.h: what the command line asks of the passes. */
+#ifndef ACTNN_OPTIONS_H
+#define ACTNN_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct DimensionOption {
+  const char *name;
+  int64_t extent;
+} DimensionOption;
+
+enum { MAX_FREEZE = 64, MAX_DIMENSIONS = 64 };
+
+typedef struct Options {
+  const char *command_line; /* for the header of the emitted source */
+  int64_t batch;            /* 0: not given */
+  DimensionOption dimension[MAX_DIMENSIONS];
+  size_t dimension_count;
+  const char *loss;         /* KIND[:OUTPUT]; NULL: the model's own */
+  const char *optimizer;    /* KIND[,k=v...] */
+  const char *freeze[MAX_FREEZE];
+  size_t freeze_count;
+  int level;                /* 0..5 */
+  double bits;              /* average per quantized element; 32: keep FP32; 0: the level's */
+  uint64_t memory_budget;   /* 0: none */
+  uint64_t seed;
+  const char *scheme;       /* actnn */
+  bool flip_batch_normalization; /* --batchnorm=train */
+} Options;
+
+/* Average bits per quantized element that level and --bits ask for; 32 means no compression. */
+double requested_bits(const Options *options);
+
+#endif

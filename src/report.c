@@ -1,0 +1,177 @@
+/* report.c: the plan, the saves and the tables in words and as data. */
+#include "report.h"
+
+#include "text.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+typedef struct SavedValue {
+  const char *name, *readers, *codec, *why;
+  double bits;
+  uint64_t bytes, bytes_fp32;
+} SavedValue;
+
+static const char *
+name_of(const Program *program, ValueId id)
+{
+  const Value *value = value_at(program, id);
+  if (value->name) return safe_name(program->arena, value->name);
+  const char *node = value->producer == NO_NODE ? "" : node_at(program, value->producer)->name;
+  return arena_format(program->arena, "%s:%s", safe_name(program->arena, node),
+                      value->producer == NO_NODE ? "" : node_at(program, value->producer)->operator_name);
+}
+
+/* Names of the backward operators that read `id`, or what is restored from it. */
+static const char *
+readers_of(const Program *program, ValueId id)
+{
+  Text text = {.arena = program->arena};
+  text_append(&text, "%s", "");
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (node->phase != PHASE_BACKWARD) continue;
+    for (uint32_t k = 0; k < node->operand_count; k++) {
+      if (node->operands[k] != id) continue;
+      const char *what = node->operator_name;
+      const char *more = (node->operator->flags & RESTORES) ? readers_of(program, node->results[0]) : what;
+      text_append(&text, "%s%s", text.length ? ", " : "", more);
+    }
+  }
+  return text.bytes;
+}
+
+/* The saved value that a stash or an exact temporary stands for; false when `id` is none. */
+static bool
+describe_saved(const Program *program, ValueId id, const bool *read, SavedValue *saved)
+{
+  const Value *value = value_at(program, id);
+  int64_t elements = 0;
+  if (!read[id] || value->producer == NO_NODE || node_at(program, value->producer)->phase != PHASE_FORWARD) return false;
+  const Node *producer = node_at(program, value->producer);
+  shape_elements(&value->shape, &elements);
+  *saved = (SavedValue){.readers = readers_of(program, id), .name = name_of(program, id)};
+  if (!strcmp(producer->operator_name, "QuantizeOnSave")) {
+    const Save *save = &program->saves->save[int_attribute(producer, "save", 0)];
+    saved->name = name_of(program, save->value);
+    saved->codec = "stochastic";
+    saved->bits = save->bits;
+    saved->bytes = save_bytes(program, save);
+    saved->why = save->why;
+  } else if (!strcmp(producer->operator_name, "PackBits")) {
+    saved->name = name_of(program, operand_id(producer, 0));
+    saved->codec = "packed";
+    saved->bits = (double)int_attribute(producer, "bits", 8);
+    saved->bytes = value_bytes(program, id);
+    saved->why = "exact";
+  } else {
+    saved->codec = "exact";
+    saved->bits = 8.0 * (double)type_bytes(value->type);
+    saved->bytes = value_bytes(program, id);
+    saved->why = "exact: a statistic, or a reader for which linearity is not proved";
+  }
+  saved->bytes_fp32 = (uint64_t)elements * 4;
+  return true;
+}
+
+void
+explain_saves(const Program *program, FILE *stream)
+{
+  const bool *read = values_read_by_backward(program);
+  SavedValue saved;
+  fprintf(stream, "%-44s %-10s %6s %12s  %s\n", "saved value", "stored", "bits", "bytes", "read by; why unbiased");
+  for (ValueId id = 0; id < program->value_count; id++)
+    if (describe_saved(program, id, read, &saved))
+      fprintf(stream, "%-44s %-10s %6.3g %12" PRIu64 "  %s; %s\n", saved.name, saved.codec, saved.bits, saved.bytes, saved.readers,
+              saved.why);
+}
+
+void
+print_memory(const Program *program, FILE *stream)
+{
+  const Plan *plan = program->plan;
+  uint64_t transient = plan->stash_offset - plan->variable_bytes;
+  fprintf(stream, "arena                %14" PRIu64 " bytes\n", plan->arena_bytes);
+  fprintf(stream, "  variables, inputs  %14" PRIu64 "\n", plan->variable_bytes);
+  fprintf(stream, "  a step's buffers   %14" PRIu64 "  (%" PRIu64 " live at once at most: %.4f of that)\n", transient, plan->lower_bound,
+          plan->lower_bound ? (double)transient / (double)plan->lower_bound : 1.0);
+  fprintf(stream, "  coded saves        %14" PRIu64 "\n", plan->stash_bytes);
+  fprintf(stream, "  library workspace  %14" PRIu64 "\n", plan->workspace_bytes);
+  fprintf(stream, "saved for backward   %14" PRIu64 " bytes; uncompressed %" PRIu64 ": %.2f times less\n", plan->saved_bytes,
+          plan->saved_bytes_fp32, plan->saved_bytes ? (double)plan->saved_bytes_fp32 / (double)plan->saved_bytes : 1.0);
+  const bool *read = values_read_by_backward(program);
+  SavedValue saved;
+  fprintf(stream, "\n%-52s %14s %14s\n", "saved value", "FP32", "stored");
+  for (ValueId id = 0; id < program->value_count; id++)
+    if (describe_saved(program, id, read, &saved))
+      fprintf(stream, "%-52s %14" PRIu64 " %14" PRIu64 "  %s\n", saved.name, saved.bytes_fp32, saved.bytes, saved.codec);
+}
+
+char *
+report_json(const Program *program, Arena *arena, size_t *length)
+{
+  const Plan *plan = program->plan;
+  Text text = {.arena = arena};
+  const bool *read = values_read_by_backward(program);
+  SavedValue saved;
+  uint32_t parameters = 0, count = 0;
+  for (ValueId id = 0; id < program->value_count; id++)
+    parameters += value_at(program, id)->kind == VALUE_PARAMETER && plan->buffer_of[id] != NO_VALUE;
+  text_append(&text, "{\"peak_bytes\": %" PRIu64 ", \"arena_bytes\": %" PRIu64 ", \"saved_bytes\": %" PRIu64
+                     ", \"saved_bytes_fp32\": %" PRIu64 ", \"parameters\": %u, \"nodes\": %u,\n \"buffers\": [",
+              plan->arena_bytes, plan->arena_bytes, plan->saved_bytes, plan->saved_bytes_fp32, parameters, program->order_count);
+  for (ValueId id = 0; id < program->value_count; id++) {
+    if (plan->buffer_of[id] == NO_VALUE) continue;
+    const Buffer *buffer = &plan->buffer[plan->buffer_of[id]];
+    const Value *value = value_at(program, id);
+    const char *kinds[] = {"temporary", "input", "parameter", "state", "constant", "stash"};
+    const char *layer = value->producer == NO_NODE ? "" : node_at(program, value->producer)->name;
+    text_append(&text, "%s\n  {\"name\": \"%s\", \"kind\": \"%s\", \"layer\": \"%s\", \"bytes\": %" PRIu64 ", \"offset\": %" PRIu64
+                       ", \"first\": %u, \"last\": %u}",
+                count++ ? "," : "", name_of(program, id), kinds[value->kind], safe_name(arena, layer), value_bytes(program, id),
+                buffer->offset, buffer->first, buffer->last);
+  }
+  text_append(&text, "],\n \"saves\": [");
+  count = 0;
+  for (ValueId id = 0; id < program->value_count; id++)
+    if (describe_saved(program, id, read, &saved))
+      text_append(&text, "%s\n  {\"name\": \"%s\", \"readers\": \"%s\", \"codec\": \"%s\", \"bits\": %.6g, \"bytes\": %" PRIu64
+                         ", \"bytes_fp32\": %" PRIu64 ", \"unbiased\": \"%s\"}",
+                  count++ ? "," : "", saved.name, saved.readers, saved.codec, saved.bits, saved.bytes, saved.bytes_fp32, saved.why);
+  text_append(&text, "]}\n");
+  *length = text.length;
+  return text.bytes;
+}
+
+void
+list_passes(FILE *stream)
+{
+  for (size_t i = 0; i < pass_count; i++) fprintf(stream, "%-16s %s\n", passes[i].name, passes[i].does);
+}
+
+void
+list_operators(FILE *stream)
+{
+  for (size_t i = 0; i < operator_count(); i++) {
+    const Operator *operator = operator_at(i);
+    fprintf(stream, "%s%s%s  %s%s\n", operator->domain, *operator->domain ? "." : "", operator->name, operator->signature,
+            operator->gradient ? "" : "  (no gradient)");
+  }
+}
+
+bool
+explain_operator(const char *name, FILE *stream)
+{
+  bool found = false;
+  for (size_t i = 0; i < operator_count(); i++) {
+    const Operator *operator = operator_at(i);
+    if (strcmp(operator->name, name)) continue;
+    found = true;
+    fprintf(stream, "%s%s%s\n  signature   %s\n", operator->domain, *operator->domain ? "." : "", operator->name, operator->signature);
+    if (operator->expression) fprintf(stream, "  expression  %s\n", operator->expression);
+    fprintf(stream, "  gradient    %s\n", operator->gradient ? *operator->gradient ? operator->gradient : "zero" : "none");
+    fprintf(stream, "  linear in   %s\n", operator->linear ? operator->linear : "nothing: what it reads is kept exact");
+    if (operator->tries) fprintf(stream, "  tried on    %s\n", operator->tries);
+  }
+  return found;
+}

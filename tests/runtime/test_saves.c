@@ -1,0 +1,317 @@
+/* test_saves.c: coded saves in a trainer: places, bits that move, threads, draws; and packed masks. */
+#include "allocation.h"
+#include "codec.h"
+#include "saves.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int number, failures;
+
+static void
+check(int holds, const char *what)
+{
+  printf("%s %d - %s\n", holds ? "ok" : "not ok", ++number, what);
+  failures += !holds;
+}
+
+enum { SAVES = 3 };
+static const int64_t extents[SAVES][4] = {{8, 32, 20, 20}, {8, 64, 9, 9}, {6, 500}};
+static const int ranks[SAVES] = {4, 4, 2};
+static const actnn_layout layouts[SAVES] = {ACTNN_BLOCKED, ACTNN_BLOCKED, ACTNN_PLAIN};
+
+typedef struct rig {
+  actnn trainer;
+  actnn_model model;
+  actnn_save save[SAVES];
+  float *value[SAVES], *back[SAVES], *gradient[SAVES];
+  size_t elements[SAVES];
+} rig;
+
+static actnn_view
+view_of(rig *rig, int i, void *data)
+{
+  return (actnn_view){data, ACTNN_F32, layouts[i], ranks[i], extents[i], rig->elements[i] * 4, 0};
+}
+
+static int
+quantize(rig *rig, int i)
+{
+  actnn_view value = view_of(rig, i, rig->value[i]), stash = {.data = rig->trainer.arena};
+  actnn_attribute index = INT(i);
+  return actnn_QuantizeOnSave(&(actnn_call){&rig->trainer, 1, 1, 1, &stash, &value, &index});
+}
+
+static int
+dequantize(rig *rig, int i)
+{
+  actnn_view value = view_of(rig, i, rig->back[i]), stash = {.data = rig->trainer.arena};
+  actnn_attribute index = INT(i);
+  return actnn_DequantizeOnBackward(&(actnn_call){&rig->trainer, 1, 1, 1, &value, &stash, &index});
+}
+
+static int
+measure(rig *rig, int i, double factor)
+{
+  actnn_view gradient = view_of(rig, i, rig->gradient[i]);
+  actnn_attribute with[2] = {INT(i), REAL_NUMBER(factor)};
+  return actnn_MeasureSensitivity(&(actnn_call){&rig->trainer, 0, 1, 2, NULL, &gradient, with});
+}
+
+/* A trainer with three saves, the third not adaptive. */
+static rig *
+make_rig(double bits, int threads, int block)
+{
+  rig *rig = calloc(1, sizeof *rig);
+  if (!rig)
+    exit(1);
+  for (int i = 0; i < SAVES; i++) {
+    rig->save[i] = (actnn_save){0, i == 0 ? "first" : i == 1 ? "second" : "third", 1, bits, (uint64_t)i + 1, i < 2, NONE};
+    rig->model.stash_bytes += actnn_stash_bytes(extents[i], ranks[i], layouts[i], bits);
+    rig->elements[i] = 1;
+    for (int axis = 0; axis < ranks[i]; axis++)
+      rig->elements[i] *= (size_t)extents[i][axis];
+    rig->value[i] = calloc(rig->elements[i], 4);
+    rig->back[i] = calloc(rig->elements[i], 4);
+    rig->gradient[i] = calloc(rig->elements[i], 4);
+    for (size_t k = 0; k < rig->elements[i]; k++) {
+      /* Element k in ONNX's order, put where the layout has it. */
+      size_t place = k;
+      if (layouts[i] == ACTNN_BLOCKED) {
+        size_t positions = (size_t)(extents[i][2] * extents[i][3]), channels = (size_t)extents[i][1];
+        size_t n = k / (channels * positions), c = k / positions % channels, p = k % positions, b = (size_t)block;
+        place = ((n * (channels / b) + c / b) * positions + p) * b + c % b;
+      }
+      rig->value[i][place] = (float)sin(k * 0.37 + i) * (float)(1 + k % 5);
+      rig->gradient[i][place] = (float)cos(k * 0.11);
+    }
+  }
+  rig->model.save = rig->save;
+  rig->model.save_count = SAVES;
+  rig->trainer.model = &rig->model;
+  rig->trainer.arena = calloc(rig->model.stash_bytes + 64, 1);
+  memset(rig->trainer.arena + rig->model.stash_bytes, 0xa5, 64);
+  rig->trainer.threads = threads;
+  rig->trainer.channel_block = block;
+  rig->trainer.seed = 77;
+  int wrong = saves_create(&rig->trainer);
+  rig->trainer.preparing = true;
+  for (int i = 0; i < SAVES; i++)
+    wrong |= quantize(rig, i) || dequantize(rig, i) || measure(rig, i, 1);
+  rig->trainer.preparing = false;
+  if (wrong) {
+    printf("Bail out! %s\n", rig->trainer.error);
+    exit(1);
+  }
+  return rig;
+}
+
+static void
+discard(rig *rig)
+{
+  saves_destroy(&rig->trainer);
+  for (int i = 0; i < SAVES; i++) {
+    free(rig->value[i]);
+    free(rig->back[i]);
+    free(rig->gradient[i]);
+  }
+  free(rig->trainer.arena);
+  free(rig);
+}
+
+static int
+forward(rig *rig)
+{
+  int wrong = saves_begin_step(&rig->trainer);
+  for (int i = 0; !wrong && i < SAVES; i++)
+    wrong = quantize(rig, i);
+  for (int i = 0; !wrong && i < SAVES; i++)
+    wrong = dequantize(rig, i);
+  if (wrong)
+    printf("# %s\n", rig->trainer.error);
+  return wrong;
+}
+
+static int
+pool_is_intact(const rig *rig)
+{
+  uint64_t all = 0;
+  for (uint32_t i = 0; i < SAVES; i++)
+    all += saves_coded_bytes(&rig->trainer, i);
+  for (int i = 0; i < 64; i++)
+    if (rig->trainer.arena[rig->model.stash_bytes + (uint64_t)i] != 0xa5)
+      return 0;
+  return all <= rig->model.stash_bytes;
+}
+
+static double
+error_of(const rig *rig, int i)
+{
+  double sum = 0;
+  for (size_t k = 0; k < rig->elements[i]; k++)
+    sum += pow((double)rig->back[i][k] - rig->value[i][k], 2);
+  return sum;
+}
+
+static void
+test_step(void)
+{
+  rig *rig = make_rig(2.3, 2, 16);
+  uint64_t bytes = rig->model.stash_bytes;
+  unsigned char *before = malloc(bytes), *arena = rig->trainer.arena;
+  check(forward(rig) == 0 && pool_is_intact(rig), "codes and decodes within the pool at 2.3 bits");
+  check(saves_bits(&rig->trainer, 0) > 2.1 && saves_bits(&rig->trainer, 0) <= 2.3, "the bits of the plan are used");
+  memcpy(before, arena, bytes);
+  check(forward(rig) == 0 && memcmp(before, arena, bytes) == 0, "the same step makes the same bytes");
+  rig->trainer.draw = 1;
+  check(forward(rig) == 0 && memcmp(before, arena, bytes) != 0, "another draw makes others");
+  rig->trainer.draw = 0;
+  rig->trainer.step = 1;
+  check(forward(rig) == 0 && memcmp(before, arena, bytes) != 0, "another step makes others");
+  saves_count_noise(&rig->trainer, true);
+  double found = 0, counted = 0;
+  for (rig->trainer.draw = 1; rig->trainer.draw <= 400; rig->trainer.draw++) {
+    forward(rig);
+    found += error_of(rig, 0);
+    counted += saves_noise(&rig->trainer, 0);
+  }
+  printf("# noise found / counted: %.4f\n", found / counted);
+  check(fabs(found / counted - 1) < 0.01, "the noise counted is the noise found");
+  rig->value[0][5] = NAN;
+  check(forward(rig) == 0 && isnan(rig->back[0][5]) && pool_is_intact(rig), "NaN comes through, at any bits");
+  free(before);
+  discard(rig);
+}
+
+static void
+test_variants(void)
+{
+  rig *one = make_rig(2.6, 1, 16);
+  int same = forward(one) == 0;
+  for (int block = 1; block <= 16; block = block == 1 ? 8 : 2 * block)
+    for (int threads = 1; threads <= 3; threads++) {
+      rig *other = make_rig(2.6, threads, block);
+      same &= forward(other) == 0 && memcmp(one->trainer.arena, other->trainer.arena, one->model.stash_bytes) == 0;
+      for (int i = 0; i < SAVES; i++)
+        same &= measure(one, i, 2) == 0 && measure(other, i, 2) == 0;
+      uint64_t a[SAVES], b[SAVES];
+      same &= saves_shares(&one->trainer, a) == 0 && saves_shares(&other->trainer, b) == 0;
+      same &= memcmp(a, b, sizeof a) == 0;
+      discard(other);
+      discard(one);
+      one = make_rig(2.6, 1, 16);
+      same &= forward(one) == 0;
+    }
+  check(same, "the same codes and shares from any number of threads and any channel block");
+  discard(one);
+}
+
+static void
+test_adaptation(void)
+{
+  rig *rig = make_rig(3, 2, 8);
+  int fine = 1;
+  double first, second, third;
+  for (rig->trainer.step = 0; rig->trainer.step < 3; rig->trainer.step++) {
+    fine &= forward(rig) == 0 && pool_is_intact(rig);
+    if (rig->trainer.step == 0)
+      fine &= fabs(saves_bits(&rig->trainer, 0) - 3) < 0.2; /* nothing is known yet */
+    for (int i = 0; i < SAVES; i++)
+      fine &= measure(rig, i, i == 1 ? 1e4 : 1) == 0;
+  }
+  first = saves_bits(&rig->trainer, 0);
+  second = saves_bits(&rig->trainer, 1);
+  third = saves_bits(&rig->trainer, 2);
+  printf("# bits %.2f %.2f %.2f\n", first, second, third);
+  check(fine, "three steps with measurements stay within the pool");
+  check(second > 5 && first < 3 && third == 3, "bits move to the save whose noise matters, fixed ones stay");
+  uint64_t shares[SAVES];
+  fine = saves_shares(&rig->trainer, shares) == 0 && shares[0] + shares[1] + shares[2] <= rig->model.stash_bytes;
+  struct rig *resumed = make_rig(3, 1, 16);
+  resumed->trainer.step = rig->trainer.step;
+  memset(rig->trainer.arena, 0, rig->model.stash_bytes); /* earlier steps left other bytes in the gaps */
+  fine &= saves_set_shares(&resumed->trainer, shares) == 0 && forward(resumed) == 0 && forward(rig) == 0;
+  fine &= memcmp(resumed->trainer.arena, rig->trainer.arena, rig->model.stash_bytes) == 0;
+  check(fine, "a resumed run continues with the same codes");
+  shares[1] += 1 << 20;
+  check(saves_set_shares(&resumed->trainer, shares) == 1, "shares beyond the pool are refused");
+  shares[1] = 0;
+  check(saves_set_shares(&resumed->trainer, shares) == 1, "shares below one bit are refused");
+  discard(resumed);
+  memset(rig->gradient[0], 0, rig->elements[0] * 4);
+  memset(rig->gradient[1], 0, rig->elements[1] * 4);
+  rig->trainer.step = SAVES_INTERVAL;
+  fine = forward(rig) == 0 && measure(rig, 0, 1) == 0 && measure(rig, 1, 1) == 0;
+  rig->trainer.step++;
+  fine &= forward(rig) == 0 && saves_bits(&rig->trainer, 1) == second;
+  rig->gradient[0][3] = INFINITY;
+  rig->trainer.step = 2 * SAVES_INTERVAL;
+  fine &= forward(rig) == 0 && measure(rig, 0, 1) == 0 && measure(rig, 1, 1) == 0;
+  rig->trainer.step++;
+  fine &= forward(rig) == 0 && saves_bits(&rig->trainer, 1) == second;
+  check(fine, "zero or infinite gradients leave the bits as they are");
+  discard(rig);
+}
+
+static void
+test_refusals(void)
+{
+  rig *rig = make_rig(2, 1, 16);
+  actnn_view value = view_of(rig, 0, rig->value[0]);
+  actnn_attribute index = INT(SAVES);
+  actnn_call call = {&rig->trainer, 1, 1, 1, &value, &value, &index};
+  check(dequantize(rig, 0) == 1, "decoding before coding is refused");
+  check(actnn_QuantizeOnSave(&call) == 1, "a save that does not exist is refused");
+  index.i = 1;
+  check(saves_begin_step(&rig->trainer) == 0 && actnn_QuantizeOnSave(&call) == 1, "a value of other extents is refused");
+  discard(rig);
+  rig = make_rig(2, 1, 16);
+  rig->model.stash_bytes -= 64;
+  check(saves_begin_step(&rig->trainer) == 1, "a pool that is too small is refused");
+  discard(rig);
+}
+
+static void
+test_masks(void)
+{
+  static const int64_t dim[4] = {3, 21, 37, 41};
+  actnn trainer = {.threads = 2};
+  int same = 1;
+  for (int block = 1; block <= 16; block = block == 1 ? 8 : 2 * block)
+    for (int bits = 1; bits <= 8; bits++) {
+      trainer.channel_block = block;
+      size_t count = (size_t)(3 * ((21 + block - 1) / block * block) * 37 * 41);
+      uint64_t bytes = actnn_packed_bytes(dim, 4, ACTNN_BLOCKED, bits);
+      uint8_t *value = malloc(count), *packed = malloc(bytes + 1), *back = malloc(count);
+      for (size_t k = 0; k < count; k++)
+        value[k] = (uint8_t)(k * 2654435761u >> 13) & (uint8_t)((1 << bits) - 1);
+      packed[bytes] = 0xa5;
+      actnn_view plain = {value, bits == 1 ? ACTNN_BOOL : ACTNN_U8, ACTNN_BLOCKED, 4, dim, count, 0}, result = plain;
+      actnn_view stash = {packed, ACTNN_U8, ACTNN_STASH, 4, dim, bytes, 0};
+      actnn_attribute with = INT(bits);
+      result.data = back;
+      same &= actnn_PackBits(&(actnn_call){&trainer, 1, 1, 1, &stash, &plain, &with}) == 0;
+      same &= actnn_UnpackBits(&(actnn_call){&trainer, 1, 1, 1, &result, &stash, &with}) == 0;
+      same &= memcmp(value, back, count) == 0 && packed[bytes] == 0xa5;
+      stash.bytes = count * (size_t)bits / 8 - 8;
+      same &= actnn_PackBits(&(actnn_call){&trainer, 1, 1, 1, &stash, &plain, &with}) == 1;
+      free(value);
+      free(packed);
+      free(back);
+    }
+  check(same, "masks and indices pack and unpack in every layout; too small a stash is refused");
+}
+
+int
+main(void)
+{
+  test_step();
+  test_variants();
+  test_adaptation();
+  test_refusals();
+  test_masks();
+  printf("1..%d\n", number);
+  return failures > 0;
+}
