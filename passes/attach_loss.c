@@ -89,26 +89,50 @@ choose_output(const Program *program, const char *name, bool wants_scalar)
   return NO_VALUE;
 }
 
-/* The model computes its loss itself: the label is the integer input that only the loss reads, if there is one. */
+/* The loss is a value of the model; what it is computed from tells prediction and labels where it is a loss that we know. */
+static void
+take_loss(Program *program, ValueId loss)
+{
+  NodeId producer = value_at(program, loss)->producer;
+  const Node *node = producer == NO_NODE ? NULL : node_at(program, producer);
+  program->loss = loss;
+  program->loss_kind = ACTNN_LOSS_OUTPUT;
+  program->prediction = choose_output(program, NULL, false);
+  if (!node || strcmp(node->operator_name, "SoftmaxCrossEntropyLoss")) return;
+  program->prediction = operand_id(node, 0);
+  program->label = operand_id(node, 1);
+  program->loss_kind = ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY;
+}
+
 static bool
 take_model_loss(Program *program, const char *name)
 {
-  program->loss = choose_output(program, name, true);
-  if (program->loss == NO_VALUE || !is_scalar(value_at(program, program->loss)))
+  ValueId loss = choose_output(program, name, true);
+  if (loss == NO_VALUE || !is_scalar(value_at(program, loss)))
     return report(program->diagnostics, program->source, "add one: --loss=softmax-cross-entropy, mse, l1 or bce-with-logits",
                   name ? "output '%s' is not a scalar loss" : "the model has no scalar loss among its outputs%s",
                   name ? safe_name(program->arena, name) : "");
-  program->loss_kind = ACTNN_LOSS_OUTPUT;
-  const Value *loss = value_at(program, program->loss);
-  const Node *node = loss->producer == NO_NODE ? NULL : node_at(program, loss->producer);
-  if (node && !strcmp(node->operator_name, "SoftmaxCrossEntropyLoss")) {
-    program->prediction = operand_id(node, 0);
-    program->label = operand_id(node, 1);
-    program->loss_kind = ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY;
-  } else {
-    program->prediction = choose_output(program, NULL, false);
-  }
+  take_loss(program, loss);
   return true;
+}
+
+/* A model that brings its own algorithm: the loss is what its Gradient node differentiates. */
+static bool
+take_algorithm_loss(Program *program)
+{
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (strcmp(node->operator_name, "Gradient")) continue;
+    const char *y = string_attribute(node, "y", "");
+    for (ValueId id = 0; id < program->value_count; id++) {
+      const Value *value = value_at(program, id);
+      if (!value->name || strcmp(value->name, y)) continue;
+      take_loss(program, id);
+      return true;
+    }
+    return report_node(program, program->order[i], NULL, "attribute y names no tensor: '%s'", safe_name(program->arena, y));
+  }
+  return report(program->diagnostics, program->source, NULL, "the model's training algorithm has no Gradient node");
 }
 
 bool
@@ -117,7 +141,7 @@ attach_loss(Program *program, const Options *options)
   static const struct { const char *name; int kind; } kinds[] = {
       {"softmax-cross-entropy", ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY}, {"mse", ACTNN_LOSS_MSE}, {"l1", ACTNN_LOSS_L1},
       {"bce-with-logits", ACTNN_LOSS_BCE_WITH_LOGITS}, {"output", ACTNN_LOSS_OUTPUT}};
-  if (program->has_training_algorithm && !options->loss) return true;
+  if (program->has_training_algorithm) return take_algorithm_loss(program);
   if (!options->loss) return take_model_loss(program, NULL);
   size_t length = strcspn(options->loss, ":"), i = 0;
   const char *output = options->loss[length] ? options->loss + length + 1 : NULL;

@@ -1,6 +1,7 @@
 /* optimizer: turns each `actnn.Update` into the optimizer's own node, with its state.
  * needs: updates made by differentiate.  keeps: everything else.  makes: momentum and moments (states named
- * PARAMETER.momentum, .moment1, .moment2), the inputs learning_rate and step_number. */
+ * PARAMETER.momentum, .moment1, .moment2), the inputs learning_rate and step_number. A model that brings its own algorithm keeps
+ * it, one node a tensor. */
 #include "passes.h"
 
 #include <stdlib.h>
@@ -110,11 +111,61 @@ rewrite_update(Program *program, uint32_t position, const Choice *choice)
   }
 }
 
+/* ---- the model's own algorithm -------------------------------------------------------------------- */
+
+/* Momentum, Adam and Adagrad of ai.onnx.preview.training: R, T, then n tensors each of X, G and the states; results n each of
+ * X and the states. One node a tensor, so that each update runs when its gradient is ready. */
+static bool
+split_update(Program *program, uint32_t position, Insertions *insertions)
+{
+  static const struct { const char *name, *single; uint32_t states; } kinds[] = {
+      {"Momentum", "OnnxMomentum", 1}, {"Adam", "OnnxAdam", 2}, {"Adagrad", "OnnxAdagrad", 1}};
+  NodeId id = program->order[position];
+  Node node = *node_at(program, id);
+  size_t kind = 0;
+  while (kind < 3 && strcmp(node.operator_name, kinds[kind].name)) kind++;
+  if (kind == 3 || strcmp(node.domain, "ai.onnx.preview.training")) return true;
+  uint32_t groups = 2 + kinds[kind].states, tensors = (node.operand_count - 2) / groups;
+  if (node.operand_count < 2 + groups || (node.operand_count - 2) % groups || node.result_count != tensors * (groups - 1))
+    return report_node(program, id, NULL, "operands are R, T, then the same number of X, G and each state");
+  for (uint32_t i = 0; i < tensors; i++) {
+    ValueId operands[8], results[3];
+    uint32_t count = 0;
+    for (uint32_t g = 0; g < groups; g++) operands[count++] = node.operands[2 + g * tensors + i];
+    operands[count++] = node.operands[0];
+    operands[count++] = node.operands[1];
+    for (uint32_t g = 0; g + 1 < groups; g++) results[g] = node.results[g * tensors + i];
+    NodeId made = add_node(program, PHASE_UPDATE, "actnn", kinds[kind].single, node.name, operands, count, results, groups - 1);
+    program->order_count--;
+    for (uint32_t k = 0; k < node.attribute_count; k++) set_attribute(program, made, node.attributes[k]);
+    insert_before(program, insertions, position, made);
+  }
+  return true;
+}
+
+/* Splits the algorithm's optimizer nodes and gives types to what follows Gradient. */
+static bool
+adopt_algorithm(Program *program)
+{
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    Insertions insertions = {0};
+    if (!split_update(program, i, &insertions)) return false;
+    if (!insertions.count) continue;
+    apply_insertions(program, &insertions);
+    remove_from_order(program, i + insertions.count);
+  }
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (node->phase == PHASE_UPDATE && !infer_node(program, program->order[i])) return false;
+  }
+  return true;
+}
+
 bool
 optimizer(Program *program, const Options *options)
 {
   Choice choice = choices[0];
-  if (program->has_training_algorithm) return true;
+  if (program->has_training_algorithm) return adopt_algorithm(program);
   if (!parse_optimizer(program, options->optimizer ? options->optimizer : "sgd", &choice)) return false;
   program->default_learning_rate = choice.learning_rate;
   program->learning_rate = scalar_input(program, "actnn.learning_rate", ACTNN_F32);

@@ -105,7 +105,8 @@ restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t 
   const Save *entry = &program->saves->save[save];
   const char *name = node_at(program, reader)->operator_name;
   if (entry->is_adaptive && (!strcmp(name, "ConvGradWeight") || !strcmp(name, "ProductGradWeight"))) {
-    ValueId gradient = operand_id(node_at(program, reader), 0), done;
+    ValueId first = operand_id(node_at(program, reader), 0), gradient = first, done;
+    if (first == value) gradient = operand_id(node_at(program, reader), 1); /* a transposed convolution has them the other way round */
     NodeId measure = make_unplaced(program, PHASE_BACKWARD, "actnn", "MeasureSensitivity", reader, &gradient, 1, &done);
     set_result(program, measure, 0, NO_VALUE);
     set_int(program, measure, "save", save);

@@ -111,6 +111,89 @@ replace_first(search *search, size_t item, uint64_t most_bytes)
     sift_down(search, 0);
 }
 
+/* ---- Jumping ahead: most steps are better than the first one that does not fit, and need no heap ---- */
+
+typedef struct offer {
+  double gain;
+  uint64_t bytes;
+} offer;
+
+static void
+swap(offer *a, offer *b)
+{
+  offer kept = *a;
+  *a = *b;
+  *b = kept;
+}
+
+static uint64_t
+add(uint64_t a, uint64_t b)
+{
+  return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+/* The largest gain whose steps do not all fit together with the better ones; -1 when everything fits. Quickselect:
+ * parts the offers about a pivot and goes on in the part where the budget ends. */
+static double
+first_refused(offer *offers, size_t count, uint64_t budget)
+{
+  double refused = -1;
+  while (count > 0) {
+    double pivot = offers[count / 2].gain;
+    size_t better = 0, worse = count, at = 0;
+    uint64_t better_bytes = 0, equal_bytes = 0;
+    while (at < worse) {
+      if (offers[at].gain > pivot) {
+        better_bytes = add(better_bytes, offers[at].bytes);
+        swap(&offers[at++], &offers[better++]);
+      } else if (offers[at].gain < pivot) {
+        swap(&offers[at], &offers[--worse]);
+      } else {
+        equal_bytes = add(equal_bytes, offers[at++].bytes);
+      }
+    }
+    if (better_bytes > budget) {
+      refused = pivot;
+      count = better;
+      continue;
+    }
+    if (equal_bytes > budget - better_bytes)
+      return pivot;
+    budget -= better_bytes + equal_bytes;
+    offers += worse;
+    count -= worse;
+  }
+  return refused;
+}
+
+/* Takes all steps that are better than the first one refused. Without memory it does nothing: the heap does the same,
+ * only slower. */
+static void
+jump_ahead(search *search, size_t count)
+{
+  offer *offers = malloc(count * (MOST - 1) * sizeof *offers);
+  size_t offer_count = 0;
+  step next;
+  if (!offers)
+    return;
+  for (size_t i = 0; i < count; i++) {
+    uint8_t start = search->bits[i];
+    while (next_step(search, i, UINT64_MAX, &next)) {
+      const uint64_t *bytes = search->item[i].bytes;
+      offers[offer_count++] = (offer){next.gain, bytes[next.to] - bytes[search->bits[i]]};
+      search->bits[i] = widest(bytes, next.to);
+    }
+    search->bits[i] = start;
+  }
+  double refused = first_refused(offers, offer_count, search->left);
+  free(offers);
+  for (size_t i = 0; i < count; i++)
+    while (next_step(search, i, UINT64_MAX, &next) && next.gain > refused) {
+      search->left -= search->item[i].bytes[next.to] - search->item[i].bytes[search->bits[i]];
+      search->bits[i] = widest(search->item[i].bytes, next.to);
+    }
+}
+
 static double
 cost_of(const search *search, size_t count)
 {
@@ -173,7 +256,7 @@ start(search *search, size_t count, uint64_t budget, actnn_allocation *result)
       return ACTNN_ALLOCATION_WEIGHT;
     search->scale = fmax(search->scale, weight);
     search->bits[i] = widest(bytes, 1);
-    least = bytes[search->bits[i]] > UINT64_MAX - least ? UINT64_MAX : least + bytes[search->bits[i]];
+    least = add(least, bytes[search->bits[i]]);
   }
   result->bytes = least;
   if (least > budget)
@@ -195,6 +278,7 @@ actnn_allocate(const actnn_allocation_item *item, size_t count, uint64_t budget,
     return ACTNN_ALLOCATION_DONE;
   if (count > UINT32_MAX || !(search.heap = malloc(count * sizeof *search.heap)))
     return ACTNN_ALLOCATION_MEMORY;
+  jump_ahead(&search, count);
   for (size_t i = 0; i < count; i++)
     search.heap_count += next_step(&search, i, UINT64_MAX, &search.heap[search.heap_count]);
   for (size_t at = search.heap_count / 2; at-- > 0;)

@@ -1,5 +1,6 @@
 /* binding.c: matches the arrays of a set to the inputs of a model, by name or by shape, and checks labels. */
 #include "batch.h"
+#include "text_buffer.h"
 #include "trainer.h"
 
 #include <math.h>
@@ -14,6 +15,7 @@ fail(batch_source *source, const char *format, ...)
   va_start(arguments, format);
   vsnprintf(source->error, sizeof source->error, format, arguments);
   va_end(arguments);
+  text_make_printable(source->error);
   return false;
 }
 
@@ -71,7 +73,8 @@ describe_image(binding *binding, const data_array *array)
 {
   if (array->type != ACTNN_U8 || array->rank < 3 || array->rank > 4)
     return false;
-  bool is_last = array->rank == 4 && is_few(array->dim[3]) && !is_few(array->dim[1]);
+  bool is_square = array->rank == 4 && array->dim[1] == array->dim[2] && array->dim[2] != array->dim[3];
+  bool is_last = array->rank == 4 && is_few(array->dim[3]) && (is_square || !is_few(array->dim[1]));
   binding->channels = array->rank == 3 ? 1 : is_last ? array->dim[3] : array->dim[1];
   binding->height = is_last || array->rank == 3 ? array->dim[1] : array->dim[2];
   binding->width = is_last || array->rank == 3 ? array->dim[2] : array->dim[3];

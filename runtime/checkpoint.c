@@ -9,15 +9,27 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 /* Constants of the model are in its file of weights, not in each checkpoint. */
 static bool
 is_kept(const actnn_variable *variable)
 {
-  return variable->role != ACTNN_CONSTANT;
+  return variable->role != ACTNN_FIXED;
 }
 
-static const char FORMAT[] = "actnn-checkpoint", SHARES_NAME[] = "actnn.shares";
+static const char FORMAT[] = "actnn-checkpoint", SHARES_NAME[] = "actnn.shares", SUM_NAME[] = "counters_crc32";
+
+/* CRC-32 of the metadata that matters, as written. */
+static uint32_t
+counter_sum(const char *hash, const char *step, const char *seed)
+{
+  const char *const text[] = {hash, step, seed};
+  uLong sum = crc32(0, NULL, 0);
+  for (size_t index = 0; index < sizeof text / sizeof *text; index++)
+    sum = crc32(sum, (const Bytef *)text[index], (uInt)strlen(text[index]) + 1);
+  return (uint32_t)sum;
+}
 
 const char *
 checkpoint_name(const actnn_model *model, uint32_t variable, char *buffer)
@@ -40,7 +52,7 @@ static int
 write_checkpoint(actnn *trainer, const char *path, safetensors_tensor *tensor, char (*name)[32], uint64_t *shares)
 {
   const actnn_model *model = trainer->model;
-  char step[24], seed[24], hash[24];
+  char step[24], seed[24], hash[24], sum[12];
   uint32_t count = 0;
   int64_t share_count = model->save_count;
   for (uint32_t index = 0; index < model->variable_count; index++) {
@@ -60,7 +72,9 @@ write_checkpoint(actnn *trainer, const char *path, safetensors_tensor *tensor, c
   snprintf(step, sizeof step, "%llu", (unsigned long long)trainer->step);
   snprintf(seed, sizeof seed, "%llu", (unsigned long long)trainer->seed);
   snprintf(hash, sizeof hash, "%016llx", (unsigned long long)model->model_hash);
-  const safetensors_pair metadata[] = {{"format", FORMAT}, {"version", "1"}, {"model", hash}, {"step", step}, {"seed", seed}};
+  snprintf(sum, sizeof sum, "%08x", counter_sum(hash, step, seed));
+  const safetensors_pair metadata[] = {{"format", FORMAT}, {"version", "1"},  {"model", hash},
+                                       {"step", step},     {"seed", seed},    {SUM_NAME, sum}};
   return !safetensors_write(path, tensor, count, metadata, sizeof metadata / sizeof *metadata, true, trainer->error,
                             sizeof trainer->error);
 }
@@ -152,14 +166,17 @@ check_variables(actnn *trainer, const safetensors_file *file, bool is_whole)
 static int
 check_counters(actnn *trainer, const safetensors_file *file, uint64_t *step, uint64_t *seed)
 {
-  uint64_t version, hash;
+  uint64_t version, hash, sum;
   if (!parse_metadata(file, "version", 10, &version) || version != 1)
     return actnn_fail(trainer, "%s: is a checkpoint of a version that this runtime does not read", file->path);
   if (!parse_metadata(file, "model", 16, &hash) || hash != trainer->model->model_hash)
     return actnn_fail(trainer, "%s: is a checkpoint of another model (or of this one compiled with other options)",
                       file->path);
-  if (!parse_metadata(file, "step", 10, step) || !parse_metadata(file, "seed", 10, seed) || *step > INT64_MAX)
-    return actnn_fail(trainer, "%s: its counters are missing", file->path);
+  if (!parse_metadata(file, "step", 10, step) || !parse_metadata(file, "seed", 10, seed) || *step > INT64_MAX ||
+      !parse_metadata(file, SUM_NAME, 16, &sum) ||
+      sum != counter_sum(safetensors_metadata(file, "model"), safetensors_metadata(file, "step"),
+                         safetensors_metadata(file, "seed")))
+    return actnn_fail(trainer, "%s: its counters are missing or damaged", file->path);
   const safetensors_entry *shares = safetensors_find(file, SHARES_NAME);
   uint64_t count = trainer->model->save_count;
   if (count && (!shares || shares->type != ACTNN_U64 || shares->bytes != count * sizeof(uint64_t)))
@@ -201,6 +218,10 @@ load_open(actnn *trainer, safetensors_file *file)
   const char *format = safetensors_metadata(file, "format");
   bool is_whole = format && !strcmp(format, FORMAT);
   uint64_t step = trainer->step, seed = trainer->seed;
+  if (!is_whole && safetensors_metadata(file, SUM_NAME)) {
+    actnn_fail(trainer, "%s: is a damaged checkpoint", file->path);
+    return CHECKPOINT_NONE;
+  }
   if (is_whole && (check_counters(trainer, file, &step, &seed) || check_sums(trainer, file)))
     return CHECKPOINT_NONE;
   if (check_variables(trainer, file, is_whole) || (is_whole && take_shares(trainer, file)) ||

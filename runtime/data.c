@@ -2,6 +2,7 @@
  * checked for overflow, and memory grows with what a file really holds. */
 #define _GNU_SOURCE
 #include "data.h"
+#include "text_buffer.h"
 #include "trainer.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@ data_fail(data_set *set, const char *format, ...)
   va_start(arguments, format);
   vsnprintf(set->error, sizeof set->error, format, arguments);
   va_end(arguments);
+  text_make_printable(set->error);
   return false;
 }
 

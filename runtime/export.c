@@ -33,7 +33,7 @@ put_key(unsigned char *out, unsigned field, unsigned wire_type, uint64_t value)
 static bool
 is_exported(const actnn_variable *variable)
 {
-  return variable->role != ACTNN_OPTIMIZER && variable->role != ACTNN_CONSTANT && variable->name;
+  return variable->role != ACTNN_OPTIMIZER && variable->role != ACTNN_FIXED && variable->name;
 }
 
 /* All of an initializer before its name: at most 8 dimensions of 11 bytes and a type. */

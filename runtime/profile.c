@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "profile.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -96,17 +95,6 @@ by_kernel(const void *a, const void *b)
 {
   uintptr_t left = (uintptr_t)((const call_time *)a)->kernel, right = (uintptr_t)((const call_time *)b)->kernel;
   return (left > right) - (left < right);
-}
-
-static const char *
-kernel_name(actnn_kernel *kernel)
-{
-  Dl_info information;
-  void *address;
-  memcpy(&address, &kernel, sizeof address); /* ISO C has no cast from function to object pointer */
-  if (dladdr(address, &information) && information.dli_sname)
-    return strncmp(information.dli_sname, "actnn_", 6) ? information.dli_sname : information.dli_sname + 6;
-  return "(unnamed)";
 }
 
 static void

@@ -16,4 +16,7 @@ void profile_add(struct profile *profile, actnn_kernel *kernel, const actnn_call
 /* Two tables: by kernel, and the slowest single calls. */
 void profile_print(const struct profile *profile, const actnn_model *model, FILE *stream);
 
+/* The operator whose kernel it is, as in the operator table (kernel_names.c). */
+const char *kernel_name(actnn_kernel *kernel);
+
 #endif

@@ -30,7 +30,7 @@ fail(safetensors_file *file, const char *format, ...)
   va_start(arguments, format);
   vsnprintf(reason, sizeof reason, format, arguments);
   va_end(arguments);
-  snprintf(file->error, sizeof file->error, "%.120s: %s", file->path, reason);
+  snprintf(file->error, sizeof file->error, "%.120s: %s", file->path, text_make_printable(reason));
   return false;
 }
 

@@ -49,6 +49,15 @@ text_add(text_buffer *buffer, const char *format, ...)
   buffer->length += (size_t)length;
 }
 
+char *
+text_make_printable(char *text)
+{
+  for (char *place = text; *place; place++)
+    if ((unsigned char)*place < 0x20 || *place == 0x7f)
+      *place = '?';
+  return text;
+}
+
 size_t
 utf8_length(const char *text)
 {

@@ -16,6 +16,8 @@ void text_add(text_buffer *buffer, const char *format, ...) __attribute__((forma
 void text_add_bytes(text_buffer *buffer, const char *bytes, size_t count);
 /* The text in quotes, escaped; bytes that are not valid UTF-8 become U+FFFD. */
 void text_add_json(text_buffer *buffer, const char *text);
+/* Control characters become `?`: names from files must not upset a terminal. Returns text. */
+char *text_make_printable(char *text);
 /* Length of the valid UTF-8 sequence at text (1 to 4), 0 when it is none. */
 size_t utf8_length(const char *text);
 

@@ -8,6 +8,7 @@
 #include "library.h"
 #include "profile.h"
 #include "saves.h"
+#include "text_buffer.h"
 
 #include <math.h>
 #include <omp.h>
@@ -23,6 +24,7 @@ actnn_fail(actnn *trainer, const char *format, ...)
   va_start(arguments, format);
   if (trainer) {
     vsnprintf(trainer->error, sizeof trainer->error, format, arguments);
+    text_make_printable(trainer->error);
   } else {
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);

@@ -129,7 +129,7 @@ needs_weights(const actnn_model *model, bool is_resumed)
 {
   for (uint32_t index = 0; index < model->variable_count; index++) {
     const actnn_variable *variable = &model->variable[index];
-    if (!variable->drawn && variable->role != ACTNN_OPTIMIZER && (!is_resumed || variable->role == ACTNN_CONSTANT))
+    if (!variable->drawn && variable->role != ACTNN_OPTIMIZER && (!is_resumed || variable->role == ACTNN_FIXED))
       return true;
   }
   return false;

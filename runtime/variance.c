@@ -4,6 +4,7 @@
 #include "variance.h"
 #include "checkpoint.h"
 #include "safetensors.h"
+#include "text_buffer.h"
 #include "trainer.h"
 
 #include <math.h>
@@ -213,7 +214,8 @@ print_record(const gradient_study *draws, const gradient_study *batches, uint32_
 {
   const gradient_record *record = &draws->record[index];
   double count = (double)draws->observed, norm = 0, distance = 0, variance = variance_of(record, draws->observed);
-  char buffer[32];
+  char buffer[32], name[41];
+  snprintf(name, sizeof name, "%.40s", checkpoint_name(draws->trainer->model, index, buffer));
   for (size_t element = 0; element < record->count; element++) {
     double mean = (double)record->first[element] + record->sum[element] / count;
     double off = record->exact ? mean - (double)record->exact[element] : 0;
@@ -222,7 +224,7 @@ print_record(const gradient_study *draws, const gradient_study *batches, uint32_
   }
   norm = record->exact ? record->exact_norm : fmax(0, norm - variance / count);
   double scale = norm > 0 ? norm : 1, error = sqrt(variance / count);
-  fprintf(stream, "%-40.40s %11.4e %10.3e", checkpoint_name(draws->trainer->model, index, buffer), sqrt(norm), variance / scale);
+  fprintf(stream, "%-40s %11.4e %10.3e", text_make_printable(name), sqrt(norm), variance / scale);
   if (record->exact) {
     double mean = record->projection / count;
     double spread = fmax(0, record->projection_squares - count * mean * mean) / (count - 1);

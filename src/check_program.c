@@ -169,8 +169,8 @@ stashes_are_matched(Check *check, const Node *node, uint32_t position)
   for (uint32_t i = 0; operator && i < node->result_count; i++) {
     const Value *value = result_value(check->program, node, i);
     if (!value || (value->kind == VALUE_STASH) == !!(operator->flags & SAVES)) continue;
-    check->detail = arena_format(check->scratch, "%s %s", value_word(check, node->results[i]),
-                                 value->kind == VALUE_STASH ? "is made without a save" : "comes from a save but is no stash");
+    const char *what = value->kind == VALUE_STASH ? "is made without a save" : "comes from a save but is no stash";
+    check->detail = arena_format(check->scratch, "%s %s", value_word(check, node->results[i]), what);
     return false;
   }
   return true;
@@ -201,7 +201,8 @@ is_statistic(const Check *check, ValueId id)
   if (!shape_elements(&value->shape, &elements)) return false;
   for (uint32_t i = 0; i < node->operand_count; i++) {
     const Value *operand = operand_value(check->program, node, i);
-    if (operand && shape_elements(&operand->shape, &count) && count > most) most = count;
+    bool is_data = operand && (operand->kind == VALUE_TEMPORARY || operand->kind == VALUE_INPUT);
+    if (is_data && shape_elements(&operand->shape, &count) && count > most) most = count;
   }
   return value->shape.rank < 2 || elements <= STATISTIC_ELEMENTS || elements <= most / STATISTIC_SHARE;
 }
@@ -393,7 +394,8 @@ order_is_sound(const Check *check, const char *after)
     }
     const Node *node = node_at(program, id);
     if (seen[id]) what = "stands there twice";
-    if (!ids_exist(program, node->operands, node->operand_count) || !ids_exist(program, node->results, node->result_count))
+    if (!ids_exist(program, node->operands, node->operand_count)
+        || !ids_exist(program, node->results, node->result_count))
       what = "has an operand or result that does not exist";
     seen[id] = true;
     if (what) break;
@@ -414,7 +416,8 @@ is_restored(const Program *program, ValueId id)
 static void
 note_readings(Check *check, const Node *node)
 {
-  bool is_for_weights = !strcmp(node->operator_name, "ConvGradWeight") || !strcmp(node->operator_name, "ProductGradWeight");
+  bool is_for_weights = !strcmp(node->operator_name, "ConvGradWeight")
+                        || !strcmp(node->operator_name, "ProductGradWeight");
   for (uint32_t i = 0; i < node->operand_count; i++) {
     ValueId id = node->operands[i];
     bool is_bounded;

@@ -140,6 +140,13 @@ set_dims(Arena *arena, const Shape *shape, size_t *count, int64_t **dims)
   for (size_t i = 0; i < *count; i++) (*dims)[i] = shape->dim[i];
 }
 
+static void
+mark_kind(Onnx__TensorProto *tensor, const Value *value, Arena *arena)
+{
+  if (value->kind == VALUE_STATE) tensor->doc_string = copy(arena, STATE_MARK);
+  if (value->kind == VALUE_CONSTANT) tensor->doc_string = copy(arena, CONSTANT_MARK);
+}
+
 /* Strings lie one after the other, each ending in NUL. */
 static void
 set_strings(Arena *arena, Onnx__TensorProto *tensor, const Value *value)
@@ -161,6 +168,7 @@ value_to_tensor(const Program *program, ValueId id, const char *name, Arena *are
   tensor->has_data_type = true;
   tensor->data_type = (int32_t)value->type;
   if (name) tensor->name = copy(arena, name);
+  if (name) mark_kind(tensor, value, arena);
   if (value->type == ACTNN_STRING) {
     set_strings(arena, tensor, value);
   } else {
@@ -187,6 +195,7 @@ value_to_sparse(const Export *export, ValueId id)
     parts[i]->data_type = i ? ACTNN_I64 : (int32_t)value->type;
   }
   parts[0]->name = export->names[id];
+  mark_kind(parts[0], value, arena);
   sparse->values = parts[0];
   sparse->indices = parts[1];
   return sparse;

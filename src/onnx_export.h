@@ -5,6 +5,11 @@
 #include "onnx.pb-c.h"
 #include "program.h"
 
+/* ONNX has one kind of initializer, and import takes floating ones for parameters. What we write says in the
+ * tensor's doc_string when it is not one. */
+#define CONSTANT_MARK "actnn: constant"
+#define STATE_MARK "actnn: state"
+
 /* The program as a ModelProto whose parts lie in `arena`; weights are not copied but pointed at.
  * Initialize nodes become TrainingInfo's initialization graph with its bindings, what replaces a variable an
  * update binding. Nodes of other phases than forward stand in the graph with a string attribute "phase", which

@@ -45,19 +45,24 @@ declare_value(Import *import, NameTable *names, const char *name, ValueKind kind
 /* Floating initializers of the model are parameters until it is known which of them the loss depends on. In a
  * training algorithm only what a binding changes persists; the rest are constants, as in an initialization graph. */
 static ValueKind
-initializer_kind(Import *import, GraphRole role, const char *name, actnn_type type)
+initializer_kind(Import *import, GraphRole role, const Onnx__TensorProto *tensor, actnn_type type)
 {
   uint32_t index;
+  const char *name = tensor->name, *mark = tensor->doc_string ? tensor->doc_string : "";
   bool is_bound = name_table_find(import->updated, name, &index) || name_table_find(import->drawn, name, &index);
+  if (role == GRAPH_MAIN && !strcmp(mark, STATE_MARK)) return VALUE_STATE;
+  if (role == GRAPH_MAIN && !strcmp(mark, CONSTANT_MARK) && !is_bound) return VALUE_CONSTANT;
   if (role == GRAPH_MAIN && is_floating(type)) return VALUE_PARAMETER;
   return role != GRAPH_INITIALIZATION && is_bound ? VALUE_STATE : VALUE_CONSTANT;
 }
 
 static void
-add_initializer(Import *import, GraphRole role, NameTable *names, const char *name, const TensorBytes *tensor)
+add_initializer(Import *import, GraphRole role, NameTable *names, const Onnx__TensorProto *proto,
+                const TensorBytes *tensor)
 {
   uint32_t index;
-  ValueKind kind = initializer_kind(import, role, name, tensor->type);
+  const char *name = proto->name;
+  ValueKind kind = initializer_kind(import, role, proto, tensor->type);
   ValueId id = declare_value(import, names, name, kind, tensor->type, tensor->shape, NULL);
   if (id == NO_VALUE) return;
   Value *value = value_at(import->program, id);
@@ -88,7 +93,7 @@ import_initializers(Import *import, const Onnx__GraphProto *graph, GraphRole rol
       read_sparse_tensor(import, sparse, what, is_drawn, &tensor);
     else
       read_tensor(import, dense, what, is_drawn, &tensor);
-    add_initializer(import, role, names, name, &tensor);
+    add_initializer(import, role, names, dense, &tensor);
   }
 }
 

@@ -180,10 +180,15 @@ type_outputs(const Program *program, Onnx__GraphProto *graph, Arena *arena)
   name_table_destroy(values);
 }
 
+/* An input that only repeats an initializer's name, as up to IR 3, defines nothing. */
 static void
-list_defined(const Onnx__GraphProto *graph, NameTable *defined)
+list_defined(const Onnx__GraphProto *graph, const NameTable *values, NameTable *defined)
 {
-  for (size_t i = 0; i < graph->n_input; i++) name_table_add(defined, graph->input[i]->name, 0, NULL);
+  uint32_t id;
+  for (size_t i = 0; i < graph->n_input; i++) {
+    const char *name = graph->input[i]->name;
+    if (name && !name_table_find(values, name, &id)) name_table_add(defined, name, 0, NULL);
+  }
   for (size_t i = 0; i < graph->n_initializer; i++) name_table_add(defined, graph->initializer[i]->name, 0, NULL);
   for (size_t i = 0; i < graph->n_sparse_initializer; i++)
     name_table_add(defined, graph->sparse_initializer[i]->values->name, 0, NULL);
@@ -209,7 +214,7 @@ finish_inference_model(Program *program, const bool *is_variable)
         name_table_add(values, value->name, id, NULL);
     }
     Onnx__GraphProto *graph = model->graph;
-    list_defined(graph, defined);
+    list_defined(graph, values, defined);
     for (size_t n = 0; n < graph->n_node; n++) {
       for (size_t i = 0; i < graph->node[n]->n_input; i++)
         define_name(program, values, defined, graph->node[n]->input[i], is_variable, graph, scratch);

@@ -264,7 +264,8 @@ next_word(Arena *arena, const char **cursor)
   if (!*from) return NULL;
   bool is_quoted = *from == '\'';
   if (is_quoted) from = ++end;
-  while (*end && (is_quoted ? *end != '\'' : !strchr(" \t\r\n=", *end))) end += is_quoted && *end == '\\' && end[1] ? 2 : 1;
+  while (*end && (is_quoted ? *end != '\'' : !strchr(" \t\r\n=", *end)))
+    end += is_quoted && *end == '\\' && end[1] ? 2 : 1;
   char *word = arena_text(arena, from, (size_t)(end - from)), *to = word;
   for (const char *at = word; *at; at++) {
     if (is_quoted && *at == '\\' && at[1]) at++;
@@ -321,7 +322,8 @@ apply_loss_kind(Parser *parser, const Annotation *annotation, const char *word)
     parser->program->loss_kind = i;
     return true;
   }
-  return parser_error(parser, annotation->position, "kinds are output, softmax-cross-entropy, mse, l1, bce-with-logits",
+  return parser_error(parser, annotation->position,
+                      "kinds are output, softmax-cross-entropy, mse, l1, bce-with-logits",
                       "this kind of loss is not known");
 }
 
@@ -338,7 +340,8 @@ apply_save(Parser *parser, const Annotation *annotation, const char *word, const
   for (int i = 1; i < 6; i++) {
     words[i] = next_word(parser->scratch, cursor);
     if (!words[i])
-      return parser_error(parser, annotation->position, NULL, "a save is: value stash bits weight adaptive|fixed 'why'");
+      return parser_error(parser, annotation->position, NULL,
+                          "a save is: value stash bits weight adaptive|fixed 'why'");
   }
   if (words[0][0] && (save.value = annotated_value(parser, annotation, words[0])) == NO_VALUE) return false;
   if (words[1][0] && (save.stash = annotated_value(parser, annotation, words[1])) == NO_VALUE) return false;

@@ -50,7 +50,8 @@ bool
 lexer_fail(Lexer *lexer, const char *help, const char *message)
 {
   if (lexer->token.kind != TOKEN_WRONG)
-    report_at(lexer->diagnostics, lexer->source, lexer->text, lexer->length, lexer->token.position, help, "%s", message);
+    report_at(lexer->diagnostics, lexer->source, lexer->text, lexer->length, lexer->token.position, help, "%s",
+              message);
   lexer->token.kind = TOKEN_WRONG;
   return false;
 }
@@ -144,7 +145,8 @@ read_number(Lexer *lexer)
     lexer_expected(lexer, "a number");
     return;
   } else {
-    while (is_digit(peek(lexer, 0)) || (peek(lexer, 0) == '.' && !is_real)) is_real |= lexer->text[lexer->next++] == '.';
+    while (is_digit(peek(lexer, 0)) || (peek(lexer, 0) == '.' && !is_real))
+      is_real |= lexer->text[lexer->next++] == '.';
     if (peek(lexer, 0) == 'e' || peek(lexer, 0) == 'E') {
       is_real = true;
       lexer->next++;

@@ -109,8 +109,31 @@ typedef struct Scope {
 /* Reports at a position and lets reading go on; returns false. */
 bool parser_error(Parser *parser, size_t position, const char *help, const char *message);
 
+/* 'NAME' WHAT, at the name; and that it was defined before, at `first`. */
+bool name_error(Parser *parser, Name name, const char *help, const char *what);
+bool twice_error(Parser *parser, Name name, size_t first);
+/* The line of a place; asked for in rising order it costs one pass over the text. */
+int line_of(Parser *parser, size_t position);
+
 /* The entry of a name, NULL when there is none; valid until the next one is added. */
 NameEntry *find_entry(const Parser *parser, const NameTable *names, const char *word);
+
+/* Adds a name that is not in the table yet. */
+NameEntry *add_entry(Parser *parser, NameTable *names, Name name, uint32_t number);
+/* The value that a name stands for; NO_VALUE for "" and, after reporting, where it stands for none. */
+ValueId lookup_name(Parser *parser, const Scope *scope, Name name);
+/* The value that a node's result of this name is; NO_VALUE for "" and, after reporting, when it is made already. */
+ValueId define_name(Parser *parser, const Scope *scope, Name name);
+
+/* < key: value, ... > of a model, or of a function (then *domain is set). */
+bool read_header(Parser *parser, const char **domain);
+bool read_optional_type(Parser *parser, ReadType *type);
+bool expect_arrow(Lexer *lexer);
+
+/* program_nodes.c */
+bool skip_body(Lexer *lexer); /* past { nodes } */
+bool read_function(Parser *parser); /* its nodes are skipped until it is called */
+bool read_body(Parser *parser, const Scope *scope); /* { nodes }, added to the program */
 
 /* program_values.c: each reports and returns false on a mistake. */
 bool read_quotable_name(Parser *parser, const char *what, Name *name);

@@ -119,14 +119,20 @@ put_double(Printer *printer, double value)
   put(printer, text);
 }
 
-/* ONNX's attributes are floats; a double that is none gets all 17 digits, which tells the reader so. */
+/* ONNX's attributes are floats; a double that is none gets ten digits or more, which tells the reader so. */
 void
 put_real_attribute(Printer *printer, double value)
 {
-  if (isnan(value) || isinf(value) || (fabs(value) < 3.5e38 && (double)(float)value == value))
+  char text[64];
+  if (isnan(value) || isinf(value) || (fabs(value) < 3.5e38 && (double)(float)value == value)) {
     put_float(printer, (float)value, true);
-  else
-    put_format(printer, "%.16e", value);
+    return;
+  }
+  for (int digits = 10; digits <= 17; digits++) {
+    snprintf(text, sizeof text, "%#.*g", digits, value);
+    if (strtod(text, NULL) == value) break;
+  }
+  put(printer, text);
 }
 
 /* ---- types and tensor data ---------------------------------------------------------------------- */

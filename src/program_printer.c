@@ -182,7 +182,8 @@ put_declarations(Printer *printer)
 static void
 put_attribute_value(Printer *printer, const Attribute *attribute)
 {
-  static const char *const empty[] = {[ATTRIBUTE_INTS] = "ints", [ATTRIBUTE_FLOATS] = "floats", [ATTRIBUTE_STRINGS] = "strings"};
+  static const char *const empty[] = {
+      [ATTRIBUTE_INTS] = "ints", [ATTRIBUTE_FLOATS] = "floats", [ATTRIBUTE_STRINGS] = "strings"};
   const Program *program = printer->program;
   bool is_list = attribute->kind >= ATTRIBUTE_INTS && attribute->kind <= ATTRIBUTE_STRINGS;
   if (is_list && !attribute->count) put_format(printer, ": %s", empty[attribute->kind]);

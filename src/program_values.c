@@ -24,7 +24,7 @@ enum { TYPE_NAMES = sizeof type_names / sizeof *type_names };
 void *
 list_enlarge(Arena *arena, void *old, size_t count, size_t *capacity, size_t size)
 {
-  *capacity = count ? count * 2 : 8;
+  *capacity = count ? count * 2 : 2;
   void *larger = arena_array(arena, *capacity, size);
   if (count) memcpy(larger, old, count * size);
   return larger;
@@ -211,7 +211,7 @@ read_description(Parser *parser, ReadData *data)
   bool is_ours = false, is_right = true;
   lexer_advance(lexer);
   do {
-    Name key, value;
+    Name key = {0}, value = {0};
     uint64_t number = 0;
     if (!read_quotable_name(parser, "a key of the tensor's description", &key)) return false;
     if (!lexer_expect(lexer, ':', "after the key")) return false;
@@ -291,7 +291,7 @@ read_single(Parser *parser, ReadAttribute *read)
   Attribute *attribute = &read->attribute;
   attribute->tensor = NO_VALUE;
   if (lexer_match(lexer, '@')) {
-    Name name;
+    Name name = {0};
     if (!read_quotable_name(parser, "the name of an attribute of the function", &name)) return false;
     read->reference = name.word;
     return true;

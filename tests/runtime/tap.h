@@ -12,11 +12,13 @@ static inline bool __attribute__((format(printf, 2, 3)))
 ok(bool condition, const char *format, ...)
 {
   va_list arguments;
-  printf("%sok %d - ", condition ? "" : "not ", ++tap_count);
+  char what[512];
   va_start(arguments, format);
-  vprintf(format, arguments);
+  vsnprintf(what, sizeof what, format, arguments);
   va_end(arguments);
-  putchar('\n');
+  for (char *place = what; *place; place++) /* a point is one line */
+    *place = *place == '\n' || *place == '\r' ? ' ' : *place;
+  printf("%sok %d - %s\n", condition ? "" : "not ", ++tap_count, what);
   fflush(stdout);
   tap_failures += !condition;
   return condition;

@@ -1,19 +1,11 @@
 /* test_codec.c: the codec itself: random numbers, headers, codes, packing, and that all builds make the same bytes. */
 #include "codec.h"
+#include "tap.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static int number, failures;
-
-static void
-check(int holds, const char *what)
-{
-  printf("%s %d - %s\n", holds ? "ok" : "not ok", ++number, what);
-  failures += !holds;
-}
 
 static const char *const builds[] = {"scalar", "avx2", "avx512"};
 static uint64_t random_state = 1;
@@ -66,14 +58,14 @@ test_philox(void)
     actnn_philox_block out = actnn_philox(counter, (actnn_philox_key){{known[5], known[6]}}, (int)known[0]);
     right &= memcmp(out.word, known + 7, sizeof out.word) == 0;
   }
-  check(right && ACTNN_PHILOX_ROUNDS >= 7, "Philox4x32 gives the known answers at 7 and 10 rounds");
+  ok(right && ACTNN_PHILOX_ROUNDS >= 7, "Philox4x32 gives the known answers at 7 and 10 rounds");
   actnn_philox_key a = actnn_random_key(1, 2, 3, 4), others[] = {
       actnn_random_key(2, 1, 3, 4), actnn_random_key(1, 3, 2, 4), actnn_random_key(1, 2, 4, 3),
       actnn_random_key(0, 2, 3, 4), actnn_random_key(1, 2, 3, 5)};
   int differ = 1;
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
     differ &= memcmp(&a, &others[i], sizeof a) != 0;
-  check(differ, "keys differ in every part and in their order");
+  ok(differ, "keys differ in every part and in their order");
 }
 
 /* ---- Headers ------------------------------------------------------------------------------------- */
@@ -115,8 +107,8 @@ test_headers(void)
     constant &= exact && code <= 1;
   }
   printf("# %d ranges near the largest float became NaN\n", poisoned);
-  check(holds, "headers are rounded outward: nothing is out of range");
-  check(constant, "a constant group comes back bit by bit; below 2^-88 but for its last");
+  ok(holds, "headers are rounded outward: nothing is out of range");
+  ok(constant, "a constant group comes back bit by bit; below 2^-88 but for its last");
   float special[] = {0.0f, -0.0f, FLT_MAX, -FLT_MAX, FLT_MIN, 0x1p-88f, 1.0f / 3};
   constant = 1;
   for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
@@ -124,7 +116,7 @@ test_headers(void)
     float back = actnn_codec_value(actnn_codec_code(special[i], group.base, group.scale, 1, 0), group.base, group.step);
     constant &= back == special[i];
   }
-  check(constant, "so do zeros and the largest floats");
+  ok(constant, "so do zeros and the largest floats");
 }
 
 /* ---- Packing ------------------------------------------------------------------------------------- */
@@ -153,9 +145,9 @@ test_packing(const actnn_codec_kernels *kernels)
       same &= memcmp(codes, back, counts[i]) == 0 && packed[bytes] == 0xa5 && back[counts[i]] == 0xa5;
     }
   }
-  check(same, "every width packs and unpacks any count, within its bytes");
-  check(dense, "packed bits are dense");
-  check(equal, "packed bytes are the scalar build's");
+  ok(same, "every width packs and unpacks any count, within its bytes");
+  ok(dense, "packed bits are dense");
+  ok(equal, "packed bytes are the scalar build's");
   free(codes);
   free(packed);
   free(back);
@@ -342,8 +334,8 @@ test_layouts(void)
         }
       discard(&first);
     }
-  check(same, "the same bytes from every build and every channel block");
-  check(right, "decoded values lie within a step, where they belong, and padding is zero");
+  ok(same, "the same bytes from every build and every channel block");
+  ok(right, "decoded values lie within a step, where they belong, and padding is zero");
 }
 
 /* ---- Statistics ---------------------------------------------------------------------------------- */
@@ -436,10 +428,37 @@ test_statistics(void)
       counted_right &= fabs(counted - 1) < 1e-3;
       nearest += is_unbiased(code_nearest, shape, bits, &ratio, &counted);
     }
-  check(unbiased, "the mean of 4096 draws is the value, element by element, 1 to 8 bits");
-  check(variance, "the variance of the draws is p (1 - p) step^2");
-  check(counted_right, "and is what the kernel counts");
-  check(nearest == 0, "rounding to nearest does not pass for unbiased");
+  ok(unbiased, "the mean of 4096 draws is the value, element by element, 1 to 8 bits");
+  ok(variance, "the variance of the draws is p (1 - p) step^2");
+  ok(counted_right, "and is what the kernel counts");
+  ok(nearest == 0, "rounding to nearest does not pass for unbiased");
+}
+
+/* Values halfway between two levels, so that every draw decides alike: if any two elements shared a draw, the sum of
+ * all errors would vary more than the errors by themselves do. */
+static void
+test_independence(void)
+{
+  static const shape shape = {"", ACTNN_BLOCKED, 3, {2, 32, 290}};
+  enum { REPEATS = 3000 };
+  coded coded = make(&shape, 1, 16);
+  double squares = 0, halves = 0;
+  for (size_t i = 0; i < coded.elements; i++) {
+    size_t position = i / 16 % 290 % 152; /* tiles of 152 rows: each group has both ends of its range */
+    coded.value[i] = position == 0 ? 0 : position == 1 ? 1 : 0.5f;
+    halves += position > 1;
+  }
+  for (int draw = 0; draw < REPEATS; draw++) {
+    double sum = 0;
+    code_stochastic(&coded, 1, (uint64_t)draw);
+    for (size_t i = 0; i < coded.elements; i++)
+      sum += (double)coded.back[i] - coded.value[i];
+    squares += sum * sum;
+  }
+  double ratio = squares / REPEATS / (halves * 0.25);
+  printf("# variance of the sum of all errors / sum of their variances: %.3f\n", ratio);
+  ok(fabs(ratio - 1) < 5 * sqrt(2.0 / REPEATS), "draws of different rows, lanes, tiles and samples are independent");
+  discard(&coded);
 }
 
 /* ---- Values that are not ordinary ---------------------------------------------------------------- */
@@ -481,9 +500,9 @@ test_extremes(const actnn_codec_kernels *kernels)
       discard(&one);
     }
   }
-  check(shown, "NaN and infinity come back as not finite");
-  check(contained, "and only in their own group");
-  check(finite, "denormal and huge values are coded; a range beyond float is not finite");
+  ok(shown, "NaN and infinity come back as not finite");
+  ok(contained, "and only in their own group");
+  ok(finite, "denormal and huge values are coded; a range beyond float is not finite");
 }
 
 static void
@@ -509,7 +528,7 @@ test_constants(const actnn_codec_kernels *kernels)
       discard(&one);
       discard(&many);
     }
-  check(exact, "constant groups come back exactly");
+  ok(exact, "constant groups come back exactly");
 }
 
 /* ---- Sizes --------------------------------------------------------------------------------------- */
@@ -522,16 +541,16 @@ test_sizes(void)
   double exact = 16.0 * 64 * 56 * 56 / 8;
   double two = (double)actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, 2) / exact;
   printf("# 64 x 56 x 56 at 2 bits: %.4f bits with headers and padding\n", two);
-  check(two > 2 && two < 2.15, "headers and padding cost about an eighth of a bit");
+  ok(two > 2 && two < 2.15, "headers and padding cost about an eighth of a bit");
   double mixed = (double)actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, 2.5) / exact;
-  check(fabs(mixed - two - 0.5) < 1e-3, "fractions of bits lie between");
-  check(actnn_stash_bytes(negative, 2, ACTNN_PLAIN, 2) == UINT64_MAX && actnn_stash_bytes(vast, 3, ACTNN_PLAIN, 2) == UINT64_MAX &&
+  ok(fabs(mixed - two - 0.5) < 1e-3, "fractions of bits lie between");
+  ok(actnn_stash_bytes(negative, 2, ACTNN_PLAIN, 2) == UINT64_MAX && actnn_stash_bytes(vast, 3, ACTNN_PLAIN, 2) == UINT64_MAX &&
             actnn_stash_bytes(conv, 9, ACTNN_PLAIN, 2) == UINT64_MAX && actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, 0.5) == UINT64_MAX &&
             actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, (double)NAN) == UINT64_MAX && actnn_stash_bytes(conv, 2, ACTNN_BLOCKED, 2) == UINT64_MAX,
         "extents and bits without sense are refused");
-  check(actnn_stash_bytes(empty, 2, ACTNN_PLAIN, 2) == 0 && actnn_stash_bytes(hole, 3, ACTNN_PLAIN, 2) == 0, "empty values take nothing");
+  ok(actnn_stash_bytes(empty, 2, ACTNN_PLAIN, 2) == 0 && actnn_stash_bytes(hole, 3, ACTNN_PLAIN, 2) == 0, "empty values take nothing");
   int64_t odd[4] = {3, 5, 7, 9};
-  check(actnn_packed_bytes(odd, 4, ACTNN_BLOCKED, 1) == 3 * 16 * 63 / 8 && actnn_packed_bytes(odd, 4, ACTNN_PLAIN, 2) == 237 &&
+  ok(actnn_packed_bytes(odd, 4, ACTNN_BLOCKED, 1) == 3 * 16 * 63 / 8 && actnn_packed_bytes(odd, 4, ACTNN_PLAIN, 2) == 237 &&
             actnn_packed_bytes(vast, 3, ACTNN_PLAIN, 1) == UINT64_MAX && actnn_packed_bytes(odd, 4, ACTNN_PLAIN, 9) == UINT64_MAX,
         "packed sizes hold for every channel block");
 }
@@ -553,6 +572,6 @@ main(void)
   }
   test_layouts();
   test_statistics();
-  printf("1..%d\n", number);
-  return failures > 0;
+  test_independence();
+  return tap_done();
 }

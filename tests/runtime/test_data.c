@@ -326,19 +326,16 @@ test_npy(void)
              {"<f4", "(500, 3)", "False", "truncated"},
              {"<f4", "()", "False", "shape is not understood"},
              {"<f4", "(1,1,1,1,1,1,1,1,1)", "False", "shape is not understood"},
-             {"|O", "(5, 3)", "False", "header is not understood"},
+             {"|O", "(5, 3)", "False", "neither integers nor floats"},
              {"<c8", "(5, 3)", "False", "neither integers nor floats"},
              {"<U4", "(5, 3)", "False", "neither integers nor floats"},
              {"<f4", "(5, -3)", "False", "shape is not understood"},
-             {"<f4", "(4, 3)", "False", "has 4 samples, but"},
-             {"<f4", "(0, 3)", "False", "has 0 samples"}};
+             {"<f4", "(4, 3)", "False", "has 5 samples, but"},
+             {"<f4", "(0, 3)", "False", "has 5 samples, but"}};
   for (size_t index = 0; index < sizeof bad / sizeof *bad; index++) {
     put("v.npy", bytes, npy(bytes, bad[index].type, bad[index].shape, bad[index].order, values, sizeof values));
     bool is_open = open_all(both, 2);
-    if (!strcmp(bad[index].shape, "(0, 3)"))
-      ok(!is_open, "%s: %s", bad[index].shape, error);
-    else
-      ok(!is_open && strstr(error, bad[index].message), "%s %s: %s", bad[index].type, bad[index].shape, error);
+    ok(!is_open && strstr(error, bad[index].message), "%s %s: %s", bad[index].type, bad[index].shape, error);
     close_all();
   }
 }

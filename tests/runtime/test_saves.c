@@ -2,20 +2,12 @@
 #include "allocation.h"
 #include "codec.h"
 #include "saves.h"
+#include "tap.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int number, failures;
-
-static void
-check(int holds, const char *what)
-{
-  printf("%s %d - %s\n", holds ? "ok" : "not ok", ++number, what);
-  failures += !holds;
-}
 
 enum { SAVES = 3 };
 static const int64_t extents[SAVES][4] = {{8, 32, 20, 20}, {8, 64, 9, 9}, {6, 500}};
@@ -161,15 +153,15 @@ test_step(void)
   rig *rig = make_rig(2.3, 2, 16);
   uint64_t bytes = rig->model.stash_bytes;
   unsigned char *before = malloc(bytes), *arena = rig->trainer.arena;
-  check(forward(rig) == 0 && pool_is_intact(rig), "codes and decodes within the pool at 2.3 bits");
-  check(saves_bits(&rig->trainer, 0) > 2.1 && saves_bits(&rig->trainer, 0) <= 2.3, "the bits of the plan are used");
+  ok(forward(rig) == 0 && pool_is_intact(rig), "codes and decodes within the pool at 2.3 bits");
+  ok(saves_bits(&rig->trainer, 0) > 2.1 && saves_bits(&rig->trainer, 0) <= 2.3, "the bits of the plan are used");
   memcpy(before, arena, bytes);
-  check(forward(rig) == 0 && memcmp(before, arena, bytes) == 0, "the same step makes the same bytes");
+  ok(forward(rig) == 0 && memcmp(before, arena, bytes) == 0, "the same step makes the same bytes");
   rig->trainer.draw = 1;
-  check(forward(rig) == 0 && memcmp(before, arena, bytes) != 0, "another draw makes others");
+  ok(forward(rig) == 0 && memcmp(before, arena, bytes) != 0, "another draw makes others");
   rig->trainer.draw = 0;
   rig->trainer.step = 1;
-  check(forward(rig) == 0 && memcmp(before, arena, bytes) != 0, "another step makes others");
+  ok(forward(rig) == 0 && memcmp(before, arena, bytes) != 0, "another step makes others");
   saves_count_noise(&rig->trainer, true);
   double found = 0, counted = 0;
   for (rig->trainer.draw = 1; rig->trainer.draw <= 400; rig->trainer.draw++) {
@@ -178,9 +170,9 @@ test_step(void)
     counted += saves_noise(&rig->trainer, 0);
   }
   printf("# noise found / counted: %.4f\n", found / counted);
-  check(fabs(found / counted - 1) < 0.01, "the noise counted is the noise found");
+  ok(fabs(found / counted - 1) < 0.01, "the noise counted is the noise found");
   rig->value[0][5] = NAN;
-  check(forward(rig) == 0 && isnan(rig->back[0][5]) && pool_is_intact(rig), "NaN comes through, at any bits");
+  ok(forward(rig) == 0 && isnan(rig->back[0][5]) && pool_is_intact(rig), "NaN comes through, at any bits");
   free(before);
   discard(rig);
 }
@@ -204,7 +196,7 @@ test_variants(void)
       one = make_rig(2.6, 1, 16);
       same &= forward(one) == 0;
     }
-  check(same, "the same codes and shares from any number of threads and any channel block");
+  ok(same, "the same codes and shares from any number of threads and any channel block");
   discard(one);
 }
 
@@ -225,8 +217,8 @@ test_adaptation(void)
   second = saves_bits(&rig->trainer, 1);
   third = saves_bits(&rig->trainer, 2);
   printf("# bits %.2f %.2f %.2f\n", first, second, third);
-  check(fine, "three steps with measurements stay within the pool");
-  check(second > 5 && first < 3 && third == 3, "bits move to the save whose noise matters, fixed ones stay");
+  ok(fine, "three steps with measurements stay within the pool");
+  ok(second > 5 && first < 3 && third == 3, "bits move to the save whose noise matters, fixed ones stay");
   uint64_t shares[SAVES];
   fine = saves_shares(&rig->trainer, shares) == 0 && shares[0] + shares[1] + shares[2] <= rig->model.stash_bytes;
   struct rig *resumed = make_rig(3, 1, 16);
@@ -234,11 +226,11 @@ test_adaptation(void)
   memset(rig->trainer.arena, 0, rig->model.stash_bytes); /* earlier steps left other bytes in the gaps */
   fine &= saves_set_shares(&resumed->trainer, shares) == 0 && forward(resumed) == 0 && forward(rig) == 0;
   fine &= memcmp(resumed->trainer.arena, rig->trainer.arena, rig->model.stash_bytes) == 0;
-  check(fine, "a resumed run continues with the same codes");
+  ok(fine, "a resumed run continues with the same codes");
   shares[1] += 1 << 20;
-  check(saves_set_shares(&resumed->trainer, shares) == 1, "shares beyond the pool are refused");
+  ok(saves_set_shares(&resumed->trainer, shares) == 1, "shares beyond the pool are refused");
   shares[1] = 0;
-  check(saves_set_shares(&resumed->trainer, shares) == 1, "shares below one bit are refused");
+  ok(saves_set_shares(&resumed->trainer, shares) == 1, "shares below one bit are refused");
   discard(resumed);
   memset(rig->gradient[0], 0, rig->elements[0] * 4);
   memset(rig->gradient[1], 0, rig->elements[1] * 4);
@@ -251,7 +243,7 @@ test_adaptation(void)
   fine &= forward(rig) == 0 && measure(rig, 0, 1) == 0 && measure(rig, 1, 1) == 0;
   rig->trainer.step++;
   fine &= forward(rig) == 0 && saves_bits(&rig->trainer, 1) == second;
-  check(fine, "zero or infinite gradients leave the bits as they are");
+  ok(fine, "zero or infinite gradients leave the bits as they are");
   discard(rig);
 }
 
@@ -262,14 +254,14 @@ test_refusals(void)
   actnn_view value = view_of(rig, 0, rig->value[0]);
   actnn_attribute index = INT(SAVES);
   actnn_call call = {&rig->trainer, 1, 1, 1, &value, &value, &index};
-  check(dequantize(rig, 0) == 1, "decoding before coding is refused");
-  check(actnn_QuantizeOnSave(&call) == 1, "a save that does not exist is refused");
+  ok(dequantize(rig, 0) == 1, "decoding before coding is refused");
+  ok(actnn_QuantizeOnSave(&call) == 1, "a save that does not exist is refused");
   index.i = 1;
-  check(saves_begin_step(&rig->trainer) == 0 && actnn_QuantizeOnSave(&call) == 1, "a value of other extents is refused");
+  ok(saves_begin_step(&rig->trainer) == 0 && actnn_QuantizeOnSave(&call) == 1, "a value of other extents is refused");
   discard(rig);
   rig = make_rig(2, 1, 16);
   rig->model.stash_bytes -= 64;
-  check(saves_begin_step(&rig->trainer) == 1, "a pool that is too small is refused");
+  ok(saves_begin_step(&rig->trainer) == 1, "a pool that is too small is refused");
   discard(rig);
 }
 
@@ -301,7 +293,7 @@ test_masks(void)
       free(packed);
       free(back);
     }
-  check(same, "masks and indices pack and unpack in every layout; too small a stash is refused");
+  ok(same, "masks and indices pack and unpack in every layout; too small a stash is refused");
 }
 
 int
@@ -312,6 +304,5 @@ main(void)
   test_adaptation();
   test_refusals();
   test_masks();
-  printf("1..%d\n", number);
-  return failures > 0;
+  return tap_done();
 }

@@ -1,0 +1,114 @@
+/* random.c: random operators. An element's draw depends on its place alone, so threads share elements out freely.
+ * Compiled once for each instruction set, see instruction_set.h. */
+#ifndef ACTNN_RUNTIME
+#define ACTNN_RUNTIME
+#endif
+#include "instruction_set.h"
+
+#include "../src/operators/random_draws.h"
+
+enum { BATCH = 64, DRAWS = 8 }; /* counters enciphered side by side; draws of 16 bits from each */
+
+/* Elements [first, first + count) of a dropout; first is a multiple of DRAWS. */
+static void
+drop_batch(const float *x, float *y, uint8_t *mask, int64_t first, int64_t count, DropoutRule rule, actnn_philox_key key)
+{
+  uint32_t word[4][BATCH];
+  float factor[BATCH * DRAWS], scale = (float)rule.scale;
+#pragma omp simd
+  for (int i = 0; i < BATCH; i++) {
+    actnn_philox_block block = random_block(key, (uint64_t)(first / DRAWS + i));
+    word[0][i] = block.word[0];
+    word[1][i] = block.word[1];
+    word[2][i] = block.word[2];
+    word[3][i] = block.word[3];
+  }
+  for (int i = 0; i < BATCH; i++)
+    for (int k = 0; k < DRAWS; k++)
+      factor[i * DRAWS + k] = (word[k / 2][i] >> (k % 2 * 16) & 0xffff) >= rule.threshold ? scale : 0.0f;
+  for (int64_t i = 0; i < count; i++) y[first + i] = factor[i] != 0.0f ? x[first + i] * factor[i] : 0.0f;
+  for (int64_t i = 0; mask && i < count; i++) mask[first + i] = factor[i] != 0.0f;
+}
+
+static int
+dropout(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  const actnn_view *mask_view = optional_output(call, 1);
+  const float *x = call->input[0].data;
+  float *y = call->output[0].data;
+  uint8_t *mask = mask_view ? mask_view->data : NULL;
+  int64_t count = element_count(&call->input[0]);
+  DropoutRule rule = dropout_rule(call);
+  if (!rule.is_active) {
+    if (y != x) memcpy(y, x, (size_t)count * sizeof *y);
+    if (mask) memset(mask, 1, (size_t)count);
+    return 0;
+  }
+  actnn_philox_key key = random_key_of(call, USE_DROPOUT);
+#pragma omp parallel for schedule(static) if (count > SERIAL_ELEMENTS)
+  for (int64_t first = 0; first < count; first += BATCH * DRAWS)
+    drop_batch(x, y, mask, first, count - first < BATCH * DRAWS ? count - first : BATCH * DRAWS, rule, key);
+  return 0;
+}
+
+int ENTRY(Dropout)(const actnn_call *call);
+int
+ENTRY(Dropout)(const actnn_call *call)
+{
+  return dropout(call);
+}
+
+int ENTRY(DropoutReplay)(const actnn_call *call);
+int
+ENTRY(DropoutReplay)(const actnn_call *call)
+{
+  return dropout(call);
+}
+
+static int
+draw_normal(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  const actnn_view *y = &call->output[0];
+  actnn_philox_key key = random_key_of(call, USE_NORMAL);
+  double mean = call->attribute[0].f, scale = call->attribute[1].f;
+  int64_t count = element_count(y);
+#pragma omp parallel for schedule(static) if (count > SERIAL_ELEMENTS)
+  for (int64_t i = 0; i < count; i++) store_element(y, i, mean + scale * normal_draw(key, (uint64_t)i));
+  return 0;
+}
+
+static int
+draw_uniform(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  const actnn_view *y = &call->output[0];
+  actnn_philox_key key = random_key_of(call, USE_UNIFORM);
+  double low = call->attribute[0].f, width = call->attribute[1].f - low;
+  int64_t count = element_count(y);
+#pragma omp parallel for schedule(static) if (count > SERIAL_ELEMENTS)
+  for (int64_t i = 0; i < count; i++) store_element(y, i, low + width * uniform_draw(key, (uint64_t)i));
+  return 0;
+}
+
+#define DRAW(NAME, function) \
+  int ENTRY(NAME)(const actnn_call *call); \
+  int ENTRY(NAME)(const actnn_call *call) { return function(call); }
+DRAW(RandomNormal, draw_normal)
+DRAW(RandomNormalLike, draw_normal)
+DRAW(RandomUniform, draw_uniform)
+DRAW(RandomUniformLike, draw_uniform)
+
+int ENTRY(Bernoulli)(const actnn_call *call);
+int
+ENTRY(Bernoulli)(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  const actnn_view *x = &call->input[0], *y = &call->output[0];
+  actnn_philox_key key = random_key_of(call, USE_UNIFORM);
+  int64_t count = element_count(x);
+#pragma omp parallel for schedule(static) if (count > SERIAL_ELEMENTS)
+  for (int64_t i = 0; i < count; i++) store_element(y, i, uniform_draw(key, (uint64_t)i) < load_element(x, i));
+  return 0;
+}

@@ -1,0 +1,192 @@
+/* test_check_program.c: each rule of programs holds of a good program and is broken by one that differs in one thing. */
+#include "../../passes/passes.h"
+#include "../runtime/tap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Bench {
+  Arena *arena;
+  Diagnostics *diagnostics;
+  Program *program;
+  char *messages;
+  size_t message_bytes;
+} Bench;
+
+/* The stream keeps pointers into the bench. */
+static void
+set_up(Bench *bench, const char *text)
+{
+  bench->arena = arena_create();
+  bench->diagnostics = diagnostics_create(bench->arena);
+  bench->diagnostics->stream = open_memstream(&bench->messages, &bench->message_bytes);
+  bench->program = parse_program("text", text, strlen(text), bench->diagnostics);
+  fflush(bench->diagnostics->stream);
+}
+
+static void
+take_down(Bench *bench)
+{
+  program_destroy(bench->program);
+  fclose(bench->diagnostics->stream);
+  free(bench->messages);
+  arena_destroy(bench->arena);
+}
+
+/* A step of training with a coded save, as an inputs-and-body template: what is put in breaks one rule. */
+#define STEP(facts, declarations, nodes) \
+  "<ir_version: 8, opset_import: [\"\" : 17, \"actnn\" : 1], metadata_props: [\"actnn.stash\" : \"code\", " facts \
+  "\"actnn.loss\" : \"loss\"]>\n" \
+  "g (float[64,512] x, float[64,512] dy) => (float loss) <float[512,512] w = [\"location\" : \"none\"],\n" \
+  "  float[64,512] a, float[64,512] r, uint8[64,512] code, float[64,512] b, float[512,512] dw, float[512,512] w2" declarations \
+  "> {\n" nodes "}\n"
+#define FORWARD \
+  "a = MatMul(x, w)\n r = Exp(a)\n code = actnn.QuantizeOnSave<save = 0>(r)\n loss = ReduceSum<keepdims = 0>(r)\n"
+#define BACKWARD \
+  "b = actnn.DequantizeOnBackward<save = 0, phase = \"backward\">(code)\n" \
+  "dw = actnn.ProductGradWeight<phase = \"backward\">(dy, b, shape)\n"
+#define UPDATING "w2 = actnn.Update<phase = \"update\">(w, dw)\n"
+#define SAVES "\"actnn.saves\" : \"r code 2 1 fixed why\", "
+#define UPDATES "\"actnn.updates\" : \"w2=w\", "
+#define SHAPE ", int64[2] shape = {512, 512}"
+
+static const struct {
+  const char *rule, *text;
+} cases[] = {
+    {NULL, STEP(SAVES UPDATES, SHAPE, FORWARD BACKWARD UPDATING)},
+    {"operands fit", STEP("", SHAPE, FORWARD "t = MatMul(x)\n" BACKWARD UPDATING)},
+    {"operands fit", STEP("", SHAPE, FORWARD "t = Exp(x, x)\n" BACKWARD UPDATING)},
+    {"results fit", STEP("", SHAPE, FORWARD "t, u = Exp(x)\n" BACKWARD UPDATING)},
+    {"phase of operands", STEP("", ", float[64,512] d, float[64,512] e" SHAPE, "d = Exp<phase = \"backward\">(x)\n e = Exp(d)\n" FORWARD)},
+    {"phase of operands", STEP("", SHAPE, FORWARD "t = Exp<phase = \"evaluate\">(r)\n")},
+    {"order of phases", STEP("", ", float[64,512] d, float[64,512] e" SHAPE, "d = Exp<phase = \"backward\">(x)\n e = Exp(x)\n" FORWARD)},
+    {"stash", STEP("", SHAPE, FORWARD BACKWARD "t = Exp<phase = \"backward\">(code)\n")},
+    {"stash", STEP("\"actnn.stash\" : \"a\", ", SHAPE, FORWARD)},
+    {"shapes known", STEP("", SHAPE, FORWARD BACKWARD "t = Exp<phase = \"backward\">(dy)\n")},
+    {"saved through a code",
+     STEP(SAVES, ", float[512,512] dw2" SHAPE,
+          FORWARD BACKWARD "dw2 = actnn.ProductGradWeight<phase = \"backward\">(dy, r, shape)\n")},
+    {"saved through a code",
+     STEP(SAVES, ", float[512,512] dw2" SHAPE,
+          FORWARD BACKWARD "dw2 = actnn.ProductGradWeight<phase = \"backward\">(dy, a, shape)\n")},
+    {"update", STEP("\"actnn.updates\" : \"w2=x\", ", SHAPE, FORWARD BACKWARD UPDATING)},
+    {"update", STEP("\"actnn.updates\" : \"b=w\", ", SHAPE, FORWARD BACKWARD UPDATING)},
+    {"update", STEP(UPDATES "\"actnn.frozen\" : \"w\", ", SHAPE, FORWARD BACKWARD UPDATING)},
+    {"one update", STEP("\"actnn.updates\" : \"w2=w dw=w\", ", SHAPE, FORWARD BACKWARD UPDATING)},
+    {"drawing", STEP("\"actnn.drawn_from\" : \"w=dw\", ", SHAPE, FORWARD BACKWARD UPDATING)},
+    {"layout", STEP("\"actnn.blocked\" : \"a\", ", SHAPE, FORWARD BACKWARD UPDATING)},
+    {"layout", STEP("\"actnn.coded\" : \"a\", ", SHAPE, FORWARD BACKWARD UPDATING)},
+};
+
+static void
+test_cases(void)
+{
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    Bench bench = {0};
+    set_up(&bench, cases[i].text);
+    if (ok(bench.program != NULL, "case %zu is read", i)) {
+      bool is_legal = check_program(bench.program, "testing");
+      fflush(bench.diagnostics->stream);
+      bool is_right = cases[i].rule ? !is_legal
+                                          && strstr(bench.messages, arena_format(bench.arena, "after testing: rule '%s'", cases[i].rule))
+                                    : is_legal;
+      if (!ok(is_right, "%s: %s", cases[i].rule ? "broken" : "kept", cases[i].rule ? cases[i].rule : "all rules"))
+        printf("# got: %s\n", bench.messages);
+      if (!is_legal) ok(bench.diagnostics->errors == 1, "one offence is reported");
+    } else {
+      printf("# got: %s\n", bench.messages);
+    }
+    take_down(&bench);
+  }
+}
+
+/* ---- what no text can say ------------------------------------------------------------------------- */
+
+static void
+swap_nodes(Program *program)
+{
+  NodeId first = program->order[0];
+  program->order[0] = program->order[1];
+  program->order[1] = first;
+}
+
+static void
+repeat_node(Program *program)
+{
+  program->order[1] = program->order[0];
+}
+
+static void
+unmake_operand(Program *program)
+{
+  remove_from_order(program, 0);
+}
+
+static void
+make_twice(Program *program)
+{
+  node_at(program, 1)->results[0] = node_at(program, 0)->results[0];
+}
+
+static void
+make_parameter(Program *program)
+{
+  result_value(program, node_at(program, 1), 0)->kind = VALUE_PARAMETER;
+}
+
+static void
+lose_loss(Program *program)
+{
+  remove_from_order(program, 3);
+}
+
+static void
+break_operand(Program *program)
+{
+  node_at(program, 1)->operands[0] = program->value_count;
+}
+
+
+static void
+break_data(Program *program)
+{
+  value_at(program, program->inputs[0])->data = program;
+  value_at(program, program->inputs[0])->data_bytes = 3;
+}
+
+static const struct {
+  const char *rule;
+  void (*damage)(Program *program);
+} damages[] = {
+    {"defined before use", swap_nodes}, {"order", repeat_node},
+    {"defined before use", unmake_operand}, {"defined once", make_twice},
+    {"results are temporary", make_parameter}, {"named values", lose_loss},
+    {"order", break_operand}, {"data", break_data},
+};
+
+static void
+test_damages(void)
+{
+  for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+    Bench bench = {0};
+    set_up(&bench, STEP("", SHAPE, FORWARD));
+    if (bench.program) {
+      damages[i].damage(bench.program);
+      bool is_legal = check_program(bench.program, "testing");
+      fflush(bench.diagnostics->stream);
+      bool is_right = !is_legal && strstr(bench.messages, arena_format(bench.arena, "rule '%s'", damages[i].rule));
+      if (!ok(is_right, "damage %zu breaks: %s", i, damages[i].rule)) printf("# got: %s\n", bench.messages ? bench.messages : "");
+    } else {
+      ok(false, "damage %zu: the program is read", i);
+    }
+    take_down(&bench);
+  }
+}
+
+int
+main(void)
+{
+  test_cases();
+  test_damages();
+  return tap_done();
+}

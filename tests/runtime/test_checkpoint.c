@@ -1,0 +1,358 @@
+/* test_checkpoint.c: checkpoints that survive failing disks, refuse damage, and resume to the bit. The system calls
+ * that write are replaced here, so that any of them can fail, be interrupted or write short. */
+#define _GNU_SOURCE
+#include "checkpoint.h"
+#include "safetensors.h"
+#include "small_model.h"
+#include "tap.h"
+#include "trainer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* ---- faults ------------------------------------------------------------------------------------- */
+
+static int calls_left = -1; /* before a call fails; -1: none does */
+static int failure = ENOSPC;
+static bool is_short; /* every write is interrupted once, then writes a part */
+
+static bool
+is_failing(void)
+{
+  if (calls_left < 0 || calls_left-- > 0)
+    return false;
+  calls_left = -1;
+  errno = failure;
+  return true;
+}
+
+ssize_t
+write(int descriptor, const void *data, size_t count)
+{
+  static bool was_interrupted;
+  if (is_failing())
+    return -1;
+  if (is_short) {
+    was_interrupted = !was_interrupted;
+    if (was_interrupted) {
+      errno = EINTR;
+      return -1;
+    }
+    count = count > 1000 ? count / 3 : count;
+  }
+  return syscall(SYS_write, descriptor, data, count);
+}
+
+int
+fsync(int descriptor)
+{
+  return is_failing() ? -1 : (int)syscall(SYS_fsync, descriptor);
+}
+
+int
+rename(const char *from, const char *to)
+{
+  return is_failing() ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+/* ---- helpers ------------------------------------------------------------------------------------ */
+
+static char folder[] = "/tmp/actnn-checkpoint-XXXXXX";
+
+/* Good until the program ends. */
+static const char *
+path_of(const char *name)
+{
+  static char names[16][256];
+  int index = 0;
+  char path[256];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  while (index < 15 && names[index][0] && strcmp(names[index], path))
+    index++;
+  return strcpy(names[index], path);
+}
+
+static bool
+exists(const char *path)
+{
+  return !access(path, F_OK);
+}
+
+static unsigned char *
+slurp(const char *path, size_t *count)
+{
+  FILE *file = fopen(path, "rb");
+  unsigned char *bytes = malloc(1 << 20);
+  *count = file && bytes ? fread(bytes, 1, 1 << 20, file) : 0;
+  if (file)
+    fclose(file);
+  return bytes;
+}
+
+static void
+put(const char *path, const void *bytes, size_t count)
+{
+  FILE *file = fopen(path, "wb");
+  if (!file || fwrite(bytes, 1, count, file) != count || fclose(file))
+    abort();
+}
+
+static actnn *
+make(uint64_t seed)
+{
+  char error[512];
+  actnn *trainer = actnn_create(&small_model, 2, seed, error, sizeof error);
+  if (!trainer)
+    fprintf(stderr, "%s\n", error);
+  return trainer;
+}
+
+/* A batch that depends on the step alone. */
+static bool
+step(actnn *trainer, int count)
+{
+  for (; count; count--) {
+    float *image = actnn_data(trainer, v_images);
+    int64_t *label = actnn_data(trainer, v_labels);
+    uint64_t state = trainer->step * 977 + 1;
+    for (int index = 0; index < BATCH * PIXELS; index++) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      image[index] = (float)(state >> 40) / 16777216.0f;
+    }
+    for (int index = 0; index < BATCH; index++)
+      label[index] = (int64_t)((state >> 20) + (uint64_t)index * 7) % CLASSES;
+    double loss;
+    if (actnn_step(trainer, 0.05, &loss))
+      return false;
+  }
+  return true;
+}
+
+static bool
+same_variables(actnn *a, actnn *b)
+{
+  return a->step == b->step && a->seed == b->seed && !memcmp(a->arena, b->arena, small_model.variable_bytes);
+}
+
+/* ---- points ------------------------------------------------------------------------------------- */
+
+static void
+test_resume(void)
+{
+  const char *path = path_of("resume");
+  actnn *straight = make(7), *stopped = make(7), *resumed = make(1);
+  ok(step(straight, 40) && step(stopped, 19), "steps run");
+  ok(!actnn_save_checkpoint(stopped, path), "a checkpoint is written");
+  ok(!actnn_load(resumed, path) && same_variables(stopped, resumed), "and read back to the bit, counters too");
+  ok(step(resumed, 21) && same_variables(straight, resumed), "a resumed run equals one that never stopped");
+  ok(step(stopped, 21) && same_variables(straight, stopped), "and writing a checkpoint changes nothing");
+  actnn_destroy(straight);
+  actnn_destroy(stopped);
+  actnn_destroy(resumed);
+}
+
+static void
+test_faults(void)
+{
+  const char *path = path_of("faults");
+  actnn *trainer = make(3), *other = make(3);
+  step(trainer, 1);
+  if (actnn_save_checkpoint(trainer, path))
+    abort();
+  int faults = 0;
+  bool are_told = true, are_whole = true, are_clean = true;
+  static const int reasons[] = {ENOSPC, EIO};
+  for (size_t which = 0; which < 2; which++)
+    for (int call = 0;; call++) {
+      step(trainer, 1);
+      failure = reasons[which];
+      calls_left = call;
+      int failed = actnn_save_checkpoint(trainer, path);
+      bool was_reached = calls_left == -1;
+      calls_left = -1;
+      if (!was_reached)
+        break;
+      faults++;
+      are_told &= !failed || strstr(actnn_error(trainer), "faults: ") != NULL;
+      are_whole &= !actnn_load(other, path);
+      are_clean &= !failed || !exists(path_of("faults.tmp"));
+    }
+  ok(faults > 10 && are_told, "each of %d failing calls is told with the file and the reason", faults);
+  ok(are_whole, "after each the checkpoint can be read");
+  ok(are_clean, "and nothing is left half-written");
+  is_short = true;
+  int failed = actnn_save_checkpoint(trainer, path);
+  is_short = false;
+  ok(!failed && !actnn_load(other, path) && same_variables(trainer, other), "interrupted and short writes go on");
+  ok(actnn_save_checkpoint(trainer, path_of("none/such")) && strstr(actnn_error(trainer), "No such file"),
+     "a missing folder is told: %s", actnn_error(trainer));
+  actnn_destroy(trainer);
+  actnn_destroy(other);
+}
+
+static void
+test_damage(void)
+{
+  const char *path = path_of("damage");
+  size_t count;
+  actnn *trainer = make(3), *other = make(4);
+  step(trainer, 3);
+  if (actnn_save_checkpoint(trainer, path))
+    abort();
+  unlink(path_of("damage.previous"));
+  unsigned char *bytes = slurp(path, &count), *kept = malloc(small_model.variable_bytes);
+  memcpy(kept, other->arena, small_model.variable_bytes);
+  int accepted = 0, tried = 0;
+  for (size_t place = 0; place < count; place += place < 1400 ? 1 : 997) {
+    bytes[place] ^= 0x10;
+    put(path, bytes, count);
+    bytes[place] ^= 0x10;
+    tried++;
+    if (!actnn_load(other, path)) { /* a name in metadata that nobody reads may change */
+      accepted++;
+      fprintf(stderr, "# accepted with byte %zu damaged\n", place);
+    }
+  }
+  ok(!accepted, "a flipped bit anywhere is noticed (%d of %d)", tried - accepted, tried);
+  ok(!memcmp(kept, other->arena, small_model.variable_bytes), "and changes nothing");
+  accepted = 0;
+  for (size_t length = 0; length < count; length += 1 + length / 5) {
+    put(path, bytes, length);
+    accepted += !actnn_load(other, path);
+  }
+  ok(!accepted, "truncated files are refused: %s", actnn_error(other));
+  put(path_of("damage.previous"), bytes, count);
+  ok(!actnn_load(other, path) && same_variables(trainer, other), "and the previous one is used instead");
+  unlink(path);
+  ok(!actnn_load(other, path), "also when the newest is missing");
+  put(path, bytes, count);
+  actnn_model renamed = small_model;
+  renamed.model_hash++;
+  other->model = &renamed;
+  unlink(path_of("damage.previous"));
+  ok(actnn_load(other, path) && strstr(actnn_error(other), "another model"), "another model's is refused: %s",
+     actnn_error(other));
+  other->model = &small_model;
+  free(bytes);
+  free(kept);
+  actnn_destroy(trainer);
+  actnn_destroy(other);
+}
+
+static void
+test_hostile_headers(void)
+{
+  static const char *const header[] = {
+      "", "{", "[]", "{}x", "{\"a\":1}", "{\"a\":{}}", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,8]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}",
+      "{\"a\":{\"dtype\":\"F99\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[01],\"data_offsets\":[0,4]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[18446744073709551612,18446744073709551616]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"dtype\":\"F32\"}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+      "{\"a\\u0000\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+      "{\"\\ud800\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", "{\"\xff\":1}", "{\"a\\",
+      "{\"__metadata__\":{\"a\":1}}", "{\"__metadata__\":{\"a\":\"b\"},\"__metadata__\":{}}"};
+  const char *path = path_of("hostile");
+  unsigned char bytes[512];
+  int accepted = 0;
+  safetensors_file file;
+  for (size_t index = 0; index < sizeof header / sizeof *header; index++) {
+    size_t length = strlen(header[index]);
+    memset(bytes, 0, sizeof bytes);
+    bytes[0] = (unsigned char)length;
+    memcpy(bytes + 8, header[index], length);
+    put(path, bytes, 8 + length + 4);
+    if (safetensors_open(&file, path)) {
+      accepted++;
+      fprintf(stderr, "# accepted: %s\n", header[index]);
+      safetensors_close(&file);
+    }
+  }
+  ok(!accepted, "headers that lie are refused");
+  memset(bytes, 0xff, 8);
+  put(path, bytes, 64);
+  ok(!safetensors_open(&file, path), "so is an absurd length: %s", file.error);
+  const char *good = " { \"__metadata__\" : { } , \"\\ud83d\\ude00\\n\" : {\"shape\":[ ],\"data_offsets\":[0,4], \"dtype\":\"F32\"} } ";
+  memset(bytes, 0, sizeof bytes);
+  bytes[0] = (unsigned char)strlen(good);
+  memcpy(bytes + 8, good, strlen(good));
+  put(path, bytes, 8 + strlen(good) + 4);
+  bool is_open = safetensors_open(&file, path);
+  ok(is_open && safetensors_find(&file, "\xf0\x9f\x98\x80\n"), "escapes, spaces and any order of keys are understood %s", file.error);
+  if (is_open)
+    safetensors_close(&file);
+}
+
+static void
+test_weights(void)
+{
+  static const int64_t shape[] = {PIXELS, HIDDEN}, wrong[] = {HIDDEN, PIXELS};
+  const char *path = path_of("weights");
+  float *values = calloc(PIXELS * HIDDEN, sizeof *values);
+  char error[400];
+  actnn *trainer = make(3);
+  values[5] = 1.5f;
+  safetensors_tensor tensor = {"layer\"1\n/weight", ACTNN_F32, 2, shape, values, PIXELS * HIDDEN * 4};
+  bool done = safetensors_write(path, &tensor, 1, NULL, 0, false, error, sizeof error);
+  ok(done && checkpoint_load(trainer, path) == CHECKPOINT_WEIGHTS && ((float *)actnn_data(trainer, v_w1))[5] == 1.5f &&
+         trainer->step == 0,
+     "a file of weights fills what it names");
+  tensor.dim = wrong;
+  done = safetensors_write(path, &tensor, 1, NULL, 0, false, error, sizeof error);
+  ok(done && actnn_load(trainer, path) && strstr(actnn_error(trainer), "another shape"), "a wrong shape is refused: %s",
+     actnn_error(trainer));
+  free(values);
+  actnn_destroy(trainer);
+}
+
+static void
+test_export(void)
+{
+  const char *path = path_of("trained.onnx");
+  size_t count, before;
+  actnn *trainer = make(3);
+  ok(!actnn_export(trainer, path), "the model is exported");
+  unsigned char *bytes = slurp(path, &count);
+  ok(count > sizeof small_onnx + 100000 && !memcmp(bytes, small_onnx, sizeof small_onnx) && bytes[sizeof small_onnx] == 0x3a,
+     "as the model and a second message with its weights");
+  ok(memmem(bytes, count, actnn_data(trainer, v_w2), HIDDEN * CLASSES * 4) != NULL &&
+         !memmem(bytes, count, "\x42\x02m2", 4), "parameters among them, the optimizer's state not");
+  before = count;
+  free(bytes);
+  calls_left = 3;
+  failure = ENOSPC;
+  int failed = actnn_export(trainer, path);
+  calls_left = -1;
+  bytes = slurp(path, &count);
+  ok(failed && count == before && strstr(actnn_error(trainer), "No space left"), "a full disk leaves the old file: %s",
+     actnn_error(trainer));
+  free(bytes);
+  actnn_destroy(trainer);
+}
+
+int
+main(void)
+{
+  if (!mkdtemp(folder))
+    return 99;
+  test_resume();
+  test_faults();
+  test_damage();
+  test_hostile_headers();
+  test_weights();
+  test_export();
+  char command[300];
+  snprintf(command, sizeof command, "rm -r '%s'", folder);
+  return system(command) ? 99 : tap_done();
+}
