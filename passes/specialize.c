@@ -10,6 +10,7 @@
 
 PassFunction specialize;
 
+enum { FIRST_RANDOM_STREAM = 1 << 20 };
 enum { FOLD_ELEMENTS = 1 << 16 }; /* larger constants are computed by the trainer each step rather than stored */
 
 static bool
@@ -226,6 +227,18 @@ check_initialization(Program *program)
   return true;
 }
 
+/* Each node that draws has its own random stream; streams of coded saves are numbered from 0. */
+static void
+number_random_streams(Program *program)
+{
+  int64_t next = FIRST_RANDOM_STREAM;
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Operator *operator = node_at(program, program->order[i])->operator;
+    for (uint32_t k = 0; operator && (operator->flags & RANDOM) && k < operator->attribute_count; k++)
+      if (!strcmp(operator->attributes[k].name, "random_id")) set_int(program, program->order[i], "random_id", next++);
+  }
+}
+
 bool
 specialize(Program *program, const Options *options)
 {
@@ -234,5 +247,7 @@ specialize(Program *program, const Options *options)
     for (uint32_t i = 0; i < program->order_count; i++)
       if (!strcmp(node_at(program, program->order[i])->operator_name, "BatchNormalization"))
         set_int(program, program->order[i], "training_mode", 1);
-  return specialize_order(program) && check_initialization(program);
+  if (!specialize_order(program) || !check_initialization(program)) return false;
+  number_random_streams(program);
+  return true;
 }

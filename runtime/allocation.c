@@ -1,12 +1,14 @@
 /* allocation.c: greedy with refill on the lower convex hull.
  *
- * Every item starts with its fewest bytes. A heap offers each item's next step along the convex hull of its (bytes,
- * cost) choices; the step that saves most per byte is taken first. Up to the first step that does not fit, this is the
- * optimum of the problem with fractions, which gives the bound. From there on steps that do not fit are passed over,
- * or replaced by a smaller one of the same item, until the heap is empty: the refill.
+ * Every item starts with its fewest bytes. A heap offers each item's next step along the convex hull of its
+ * (bytes, cost) choices; the step that saves most per byte is taken first. Up to the first step that does not
+ * fit, this is the optimum of the problem with fractions, which gives the bound. From there on steps that do
+ * not fit are passed over, or replaced by a smaller one of the same item, until the heap is empty: the
+ * refill.
  *
- * With steps taken in falling order of gain per byte a larger budget never costs more: where two runs first differ,
- * the larger one takes a step bigger than all that the smaller has left, at a gain per byte at least as good.
+ * With steps taken in falling order of gain per byte a larger budget never costs more: where two runs first
+ * differ, the larger one takes a step bigger than all that the smaller has left, at a gain per byte at least
+ * as good.
  */
 #include "allocation.h"
 
@@ -16,14 +18,14 @@
 enum { MOST = ACTNN_ALLOCATION_BITS };
 
 typedef struct step {
-  double gain;   /* cost saved per byte */
+  double gain; /* cost saved per byte */
   uint32_t item;
   uint8_t to;
 } step;
 
 typedef struct search {
   const actnn_allocation_item *item;
-  double scale;      /* weights are divided by the largest */
+  double scale; /* weights are divided by the largest */
   uint8_t *bits;
   step *heap;
   size_t heap_count;
@@ -33,8 +35,8 @@ typedef struct search {
 static double
 noise_at(int bits)
 {
-  static const double noise[MOST + 1] = {0,           1,           1.0 / 9,     1.0 / 49,   1.0 / 225,
-                                         1.0 / 961,   1.0 / 3969,  1.0 / 16129, 1.0 / 65025};
+  static const double noise[MOST + 1] = {0,         1,          1.0 / 9,     1.0 / 49,   1.0 / 225,
+                                         1.0 / 961, 1.0 / 3969, 1.0 / 16129, 1.0 / 65025};
   return noise[bits];
 }
 
@@ -132,8 +134,8 @@ add(uint64_t a, uint64_t b)
   return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-/* The largest gain whose steps do not all fit together with the better ones; -1 when everything fits. Quickselect:
- * parts the offers about a pivot and goes on in the part where the budget ends. */
+/* The largest gain whose steps do not all fit together with the better ones; -1 when everything fits.
+ * Quickselect: parts the offers about a pivot and goes on in the part where the budget ends. */
 static double
 first_refused(offer *offers, size_t count, uint64_t budget)
 {
@@ -166,8 +168,8 @@ first_refused(offer *offers, size_t count, uint64_t budget)
   return refused;
 }
 
-/* Takes all steps that are better than the first one refused. Without memory it does nothing: the heap does the same,
- * only slower. */
+/* Takes all steps that are better than the first one refused. Without memory it does nothing: the heap does
+ * the same, only slower. */
 static void
 jump_ahead(search *search, size_t count)
 {
@@ -205,7 +207,8 @@ cost_of(const search *search, size_t count)
 
 /* The bound, from the state at the first step that does not fit. */
 static void
-record_bound(const search *search, size_t count, const step *refused, double *fraction, actnn_allocation *result)
+record_bound(const search *search, size_t count, const step *refused, double *fraction,
+             actnn_allocation *result)
 {
   result->bound = cost_of(search, count);
   for (size_t i = 0; fraction && i < count; i++)
@@ -266,8 +269,8 @@ start(search *search, size_t count, uint64_t budget, actnn_allocation *result)
 }
 
 actnn_allocation_status
-actnn_allocate(const actnn_allocation_item *item, size_t count, uint64_t budget, uint8_t *bits, double *fraction,
-               actnn_allocation *result)
+actnn_allocate(const actnn_allocation_item *item, size_t count, uint64_t budget, uint8_t *bits,
+               double *fraction, actnn_allocation *result)
 {
   *result = (actnn_allocation){0};
   search search = {.item = item, .bits = bits};

@@ -1,7 +1,7 @@
 /* allocation.h: how many bits each of many values gets under a common budget of bytes.
  *
- * Minimises the sum of weight / (2^bits - 1)^2, bits 1 to 8 for each item, such that the sum of bytes[bits] does not
- * exceed the budget. The translator asks it for whole values, the runtime for samples.
+ * Minimises the sum of weight / (2^bits - 1)^2, bits 1 to 8 for each item, such that the sum of bytes[bits]
+ * does not exceed the budget. The translator asks it for whole values, the runtime for samples.
  */
 #ifndef ACTNN_ALLOCATION_H
 #define ACTNN_ALLOCATION_H
@@ -13,8 +13,9 @@
 enum { ACTNN_ALLOCATION_BITS = 8 };
 
 typedef struct actnn_allocation_item {
-  double weight;         /* variance, times (2^bits - 1)^2; finite, not negative */
-  const uint64_t *bytes; /* bytes[1] to bytes[8]: what the item takes with so many bits; items may share a table */
+  double weight; /* variance, times (2^bits - 1)^2; finite, not negative */
+  const uint64_t
+      *bytes; /* bytes[1] to bytes[8]: what the item takes with so many bits; items may share a table */
 } actnn_allocation_item;
 
 typedef struct actnn_allocation {
@@ -30,10 +31,11 @@ typedef enum actnn_allocation_status {
   ACTNN_ALLOCATION_MEMORY
 } actnn_allocation_status;
 
-/* Chooses bits[i] for each of `count` items; O(count log count). The cost exceeds the bound by less than one step of
- * one item, and never grows with the budget. fraction: NULL, or gets the best bits with fractions allowed (at most one
- * item's is not whole). Items whose weights are all zero are treated as equally noisy for each byte. */
-actnn_allocation_status actnn_allocate(const actnn_allocation_item *item, size_t count, uint64_t budget, uint8_t *bits,
-                                       double *fraction, actnn_allocation *result);
+/* Chooses bits[i] for each of `count` items; O(count log count). The cost exceeds the bound by less than one
+ * step of one item, and never grows with the budget. fraction: NULL, or gets the best bits with fractions
+ * allowed (at most one item's is not whole). Items whose weights are all zero are treated as equally noisy
+ * for each byte. */
+actnn_allocation_status actnn_allocate(const actnn_allocation_item *item, size_t count, uint64_t budget,
+                                       uint8_t *bits, double *fraction, actnn_allocation *result);
 
 #endif

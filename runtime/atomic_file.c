@@ -1,6 +1,5 @@
-/* atomic_file.c: write beside, sync, rename, sync the directory. Interrupted and short writes go on; a full disk
- * or any other failure leaves what was there before. */
-#define _GNU_SOURCE
+/* atomic_file.c: write beside, sync, rename, sync the directory. Interrupted and short writes go on; a full
+ * disk or any other failure leaves what was there before. */
 #include "atomic_file.h"
 
 #include <errno.h>

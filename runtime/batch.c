@@ -49,8 +49,8 @@ settle_order(batch_source *source, uint64_t epoch)
 
 /* ---- conversion --------------------------------------------------------------------------------- */
 
-/* Where a row or column of the input comes from: the stored one, or -1 for a zero pixel. Somewhat larger inputs get
- * a border of zeros (28 to 32), others the nearest stored pixel. */
+/* Where a row or column of the input comes from: the stored one, or -1 for a zero pixel. Somewhat larger inputs
+ * get a border of zeros (28 to 32), others the nearest stored pixel. */
 static void
 fit_axis(int32_t *from, int64_t input, int64_t stored, int64_t shift, bool is_mirrored)
 {
@@ -84,7 +84,8 @@ fill_image(const binding *binding, const float (*value)[256], const unsigned cha
   for (int64_t channel = 0; channel < binding->input_channels; channel++) {
     int64_t stored = binding->channels == 1 ? 0 : channel;
     for (int64_t row = 0; row < binding->input_height; row++, out += binding->input_width) {
-      const unsigned char *line = image + stored * binding->channel_stride + row_from[row] * binding->row_stride;
+      const unsigned char *line =
+          image + stored * binding->channel_stride + row_from[row] * binding->row_stride;
       for (int64_t column = 0; column < binding->input_width; column++) {
         bool is_inside = row_from[row] >= 0 && column_from[column] >= 0;
         out[column] = value[stored][is_inside ? line[column_from[column] * binding->column_stride] : 0];
@@ -117,15 +118,52 @@ element_at(int type, const unsigned char *place, int64_t *exact)
   *exact = 0;
   switch (type) {
   case ACTNN_I8: return (double)(*exact = *(const int8_t *)place);
-  case ACTNN_U16: { uint16_t value; memcpy(&value, place, sizeof value); return (double)(*exact = value); }
-  case ACTNN_I16: { int16_t value; memcpy(&value, place, sizeof value); return (double)(*exact = value); }
-  case ACTNN_U32: { uint32_t value; memcpy(&value, place, sizeof value); return (double)(*exact = value); }
-  case ACTNN_I32: { int32_t value; memcpy(&value, place, sizeof value); return (double)(*exact = value); }
-  case ACTNN_U64: { uint64_t value; memcpy(&value, place, sizeof value); *exact = (int64_t)value; return (double)value; }
-  case ACTNN_I64: { int64_t value; memcpy(&value, place, sizeof value); return (double)(*exact = value); }
-  case ACTNN_F16: { uint16_t value; memcpy(&value, place, sizeof value); return half_to_float(value); }
-  case ACTNN_F32: { float value; memcpy(&value, place, sizeof value); return value; }
-  case ACTNN_F64: { double value; memcpy(&value, place, sizeof value); return value; }
+  case ACTNN_U16: {
+    uint16_t value;
+    memcpy(&value, place, sizeof value);
+    return (double)(*exact = value);
+  }
+  case ACTNN_I16: {
+    int16_t value;
+    memcpy(&value, place, sizeof value);
+    return (double)(*exact = value);
+  }
+  case ACTNN_U32: {
+    uint32_t value;
+    memcpy(&value, place, sizeof value);
+    return (double)(*exact = value);
+  }
+  case ACTNN_I32: {
+    int32_t value;
+    memcpy(&value, place, sizeof value);
+    return (double)(*exact = value);
+  }
+  case ACTNN_U64: {
+    uint64_t value;
+    memcpy(&value, place, sizeof value);
+    *exact = (int64_t)value;
+    return (double)value;
+  }
+  case ACTNN_I64: {
+    int64_t value;
+    memcpy(&value, place, sizeof value);
+    return (double)(*exact = value);
+  }
+  case ACTNN_F16: {
+    uint16_t value;
+    memcpy(&value, place, sizeof value);
+    return half_to_float(value);
+  }
+  case ACTNN_F32: {
+    float value;
+    memcpy(&value, place, sizeof value);
+    return value;
+  }
+  case ACTNN_F64: {
+    double value;
+    memcpy(&value, place, sizeof value);
+    return value;
+  }
   default: return (double)(*exact = *place);
   }
 }
@@ -212,7 +250,8 @@ batch_fill(batch_source *source, actnn *trainer, uint64_t step)
 uint64_t
 batch_fill_in_order(batch_source *source, actnn *trainer, uint64_t first)
 {
-  uint64_t left = source->samples - first, batch = (uint64_t)source->model->batch, count = left < batch ? left : batch;
+  uint64_t left = source->samples - first, batch = (uint64_t)source->model->batch,
+           count = left < batch ? left : batch;
   const augmentation none = {0};
   fill(source, trainer, NULL, first, count, &none, 0);
   return count;

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool __attribute__((format(printf, 2, 3)))
-fail(batch_source *source, const char *format, ...)
+static bool __attribute__((format(printf, 2, 3))) fail(batch_source *source, const char *format, ...)
 {
   va_list arguments;
   va_start(arguments, format);
@@ -31,11 +30,32 @@ integer_at(const data_array *array, uint64_t sample, size_t element)
   const unsigned char *place = array->data + sample * array->stride + element * trainer_type_bytes(array->type);
   switch (array->type) {
   case ACTNN_I8: return *(const int8_t *)place;
-  case ACTNN_U16: { uint16_t value; memcpy(&value, place, sizeof value); return value; }
-  case ACTNN_I16: { int16_t value; memcpy(&value, place, sizeof value); return value; }
-  case ACTNN_U32: { uint32_t value; memcpy(&value, place, sizeof value); return value; }
-  case ACTNN_I32: { int32_t value; memcpy(&value, place, sizeof value); return value; }
-  case ACTNN_U64: case ACTNN_I64: { int64_t value; memcpy(&value, place, sizeof value); return value; }
+  case ACTNN_U16: {
+    uint16_t value;
+    memcpy(&value, place, sizeof value);
+    return value;
+  }
+  case ACTNN_I16: {
+    int16_t value;
+    memcpy(&value, place, sizeof value);
+    return value;
+  }
+  case ACTNN_U32: {
+    uint32_t value;
+    memcpy(&value, place, sizeof value);
+    return value;
+  }
+  case ACTNN_I32: {
+    int32_t value;
+    memcpy(&value, place, sizeof value);
+    return value;
+  }
+  case ACTNN_U64:
+  case ACTNN_I64: {
+    int64_t value;
+    memcpy(&value, place, sizeof value);
+    return value;
+  }
   default: return *place;
   }
 }
@@ -78,8 +98,8 @@ describe_image(binding *binding, const data_array *array)
   binding->channels = array->rank == 3 ? 1 : is_last ? array->dim[3] : array->dim[1];
   binding->height = is_last || array->rank == 3 ? array->dim[1] : array->dim[2];
   binding->width = is_last || array->rank == 3 ? array->dim[2] : array->dim[3];
-  if (binding->channels < 1 || binding->channels > BATCH_MAX_CHANNELS || binding->height < 1 || binding->width < 1 ||
-      binding->height > BATCH_MAX_EXTENT || binding->width > BATCH_MAX_EXTENT)
+  if (binding->channels < 1 || binding->channels > BATCH_MAX_CHANNELS || binding->height < 1 ||
+      binding->width < 1 || binding->height > BATCH_MAX_EXTENT || binding->width > BATCH_MAX_EXTENT)
     return false;
   binding->column_stride = is_last ? binding->channels : 1;
   binding->row_stride = binding->width * binding->column_stride;
@@ -96,10 +116,12 @@ fit_image(binding *binding, const actnn_tensor *tensor)
     binding->input_height = tensor->dim[2];
     binding->input_width = tensor->dim[3];
     return (binding->channels == binding->input_channels || binding->channels == 1) &&
-           binding->input_channels <= BATCH_MAX_CHANNELS && binding->input_height >= 1 && binding->input_width >= 1 &&
-           binding->input_height <= BATCH_MAX_EXTENT && binding->input_width <= BATCH_MAX_EXTENT;
+           binding->input_channels <= BATCH_MAX_CHANNELS && binding->input_height >= 1 &&
+           binding->input_width >= 1 && binding->input_height <= BATCH_MAX_EXTENT &&
+           binding->input_width <= BATCH_MAX_EXTENT;
   }
-  binding->input_channels = binding->channels; /* flattened: the same elements in the order channel, row, column */
+  binding->input_channels =
+      binding->channels; /* flattened: the same elements in the order channel, row, column */
   binding->input_height = binding->height;
   binding->input_width = binding->width;
   return binding->elements == (size_t)(binding->channels * binding->height * binding->width);
@@ -113,7 +135,8 @@ measure(binding *binding)
   for (int64_t channel = 0; channel < binding->channels; channel++) {
     uint64_t histogram[256] = {0}, sum = 0, squares = 0, count = 0;
     for (int64_t sample = 0; sample < array->dim[0]; sample++) {
-      const unsigned char *image = array->data + (size_t)sample * array->stride + channel * binding->channel_stride;
+      const unsigned char *image =
+          array->data + (size_t)sample * array->stride + channel * binding->channel_stride;
       for (int64_t pixel = 0; pixel < binding->height * binding->width; pixel++)
         histogram[image[pixel * binding->column_stride]]++;
     }
@@ -135,11 +158,12 @@ batch_classes(const actnn_model *model, uint32_t prediction, int *axis)
 {
   if (model->loss_kind != ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY || model->label == NONE || prediction == NONE)
     return 0;
-  const actnn_tensor *output = &model->tensor[prediction], *label = &model->tensor[model->input[model->label].tensor];
+  const actnn_tensor *output = &model->tensor[prediction],
+                     *label = &model->tensor[model->input[model->label].tensor];
   if (output->rank != label->rank + 1)
     return 0;
   /* ONNX counts classes on axis 1; language models also on the last. */
-  for (int place = 1; place < output->rank; place += output->rank > 2 ? output->rank - 2 : 1) {
+  for (int place = 1; place<output->rank; place += output->rank> 2 ? output->rank - 2 : 1) {
     bool fits = true;
     for (int from = 0, to = 0; from < output->rank; from++)
       if (from != place)
@@ -160,8 +184,8 @@ check_labels(batch_source *source, const data_array *array, int64_t classes)
     for (size_t element = 0; element < elements; element++) {
       int64_t label = integer_at(array, (uint64_t)sample, element);
       if (label < 0 || label >= classes)
-        return fail(source, "%s: label %lld of sample %lld is out of range 0..%lld", array->file, (long long)label,
-                    (long long)sample, (long long)classes - 1);
+        return fail(source, "%s: label %lld of sample %lld is out of range 0..%lld", array->file,
+                    (long long)label, (long long)sample, (long long)classes - 1);
     }
   return true;
 }
@@ -177,7 +201,8 @@ find_array(const data_set *set, const char *name)
   return NULL;
 }
 
-/* By the input's own name, else "labels" for the label input (or the last of several) and "samples" for the first. */
+/* By the input's own name, else "labels" for the label input (or the last of several) and "samples" for the
+ * first. */
 static const data_array *
 array_for(const batch_source *source, uint32_t input)
 {
@@ -201,11 +226,15 @@ bind(batch_source *source, uint32_t input, const batch_source *like)
   const data_array *array = array_for(source, input);
   char stored[128], wanted[128];
   if (!array)
-    return fail(source, "input '%.80s' of the model gets no data; give it as --data '%.80s=FILE.npy'", name, name);
+    return fail(source, "input '%.80s' of the model gets no data; give it as --data '%.80s=FILE.npy'", name,
+                name);
   if (tensor->dim[0] != model->batch)
-    return fail(source, "input '%.80s': its first axis is not the batch of %lld samples", name, (long long)model->batch);
+    return fail(source, "input '%.80s': its first axis is not the batch of %lld samples", name,
+                (long long)model->batch);
   binding *binding = &source->binding[source->binding_count];
-  *binding = (struct binding){.tensor = id, .array = array, .elements = trainer_elements(tensor) / (size_t)tensor->dim[0]};
+  *binding = (struct binding){.tensor = id,
+                              .array = array,
+                              .elements = trainer_elements(tensor) / (size_t)tensor->dim[0]};
   shape_text(stored, sizeof stored, array->rank, array->dim);
   shape_text(wanted, sizeof wanted, tensor->rank, tensor->dim);
   bool is_label = input == model->label, to_integer = is_integer(tensor->type);
@@ -223,10 +252,11 @@ bind(batch_source *source, uint32_t input, const batch_source *like)
     if (!check_labels(source, array, tensor->dim[1]))
       return false;
   } else if (stored_elements(array) != binding->elements) {
-    return fail(source, "%s: '%s' of shape %s does not fit input '%.80s' of shape %s", array->file, array->name, stored,
-                name, wanted);
+    return fail(source, "%s: '%s' of shape %s does not fit input '%.80s' of shape %s", array->file, array->name,
+                stored, name, wanted);
   } else if (to_integer && !is_integer(array->type)) {
-    return fail(source, "%s: '%s' holds floats, but input '%.80s' takes integers", array->file, array->name, name);
+    return fail(source, "%s: '%s' holds floats, but input '%.80s' takes integers", array->file, array->name,
+                name);
   } else if (tensor->type != ACTNN_F32 && tensor->type != ACTNN_F64 && tensor->type != ACTNN_I64 &&
              tensor->type != ACTNN_I32 && tensor->type != ACTNN_BOOL && tensor->type != array->type) {
     return fail(source, "input '%.80s': data cannot be converted to its type", name);
@@ -260,11 +290,12 @@ batch_open(batch_source *source, const actnn_model *model, const data_set *set, 
   for (size_t index = 0; index < source->binding_count; index++) {
     const data_array *array = source->binding[index].array;
     if (array->dim[0] != first->dim[0])
-      return fail(source, "%s has %lld samples, but %s has %lld", array->file, (long long)array->dim[0], first->file,
-                  (long long)first->dim[0]);
+      return fail(source, "%s has %lld samples, but %s has %lld", array->file, (long long)array->dim[0],
+                  first->file, (long long)first->dim[0]);
   }
   if (first->dim[0] < 1 || first->dim[0] > UINT32_MAX)
-    return fail(source, "%s: has %lld samples; 1 to 4294967295 can be used", first->file, (long long)first->dim[0]);
+    return fail(source, "%s: has %lld samples; 1 to 4294967295 can be used", first->file,
+                (long long)first->dim[0]);
   source->samples = (uint64_t)first->dim[0];
   source->order = malloc(source->samples * sizeof *source->order);
   return source->order || fail(source, "%s: out of memory", first->file);

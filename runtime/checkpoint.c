@@ -1,6 +1,6 @@
-/* checkpoint.c: what persists from step to step, as a .safetensors file that any tool can open. Metadata ties it to
- * the model and carries the counters on which every random number depends, so that a resumed run makes the same
- * bits as one that never stopped. A file is verified as a whole before anything is loaded from it. */
+/* checkpoint.c: what persists from step to step, as a .safetensors file that any tool can open. Metadata ties
+ * it to the model and carries the counters on which every random number depends, so that a resumed run makes
+ * the same bits as one that never stopped. A file is verified as a whole before anything is loaded from it. */
 #include "checkpoint.h"
 #include "safetensors.h"
 #include "saves.h"
@@ -35,8 +35,8 @@ const char *
 checkpoint_name(const actnn_model *model, uint32_t variable, char *buffer)
 {
   const char *name = model->variable[variable].name;
-  bool usable = name && *name && safetensors_is_utf8(name) && strcmp(name, "__metadata__") && strcmp(name, SHARES_NAME) &&
-                strncmp(name, "variable.", 9);
+  bool usable = name && *name && safetensors_is_utf8(name) && strcmp(name, "__metadata__") &&
+                strcmp(name, SHARES_NAME) && strncmp(name, "variable.", 9);
   for (uint32_t earlier = 0; usable && earlier < variable; earlier++)
     usable = !model->variable[earlier].name || strcmp(name, model->variable[earlier].name);
   if (usable)
@@ -49,7 +49,8 @@ checkpoint_name(const actnn_model *model, uint32_t variable, char *buffer)
 
 /* shares: of the pool of codes, one a save; what adaptation has made of the run so far. */
 static int
-write_checkpoint(actnn *trainer, const char *path, safetensors_tensor *tensor, char (*name)[32], uint64_t *shares)
+write_checkpoint(actnn *trainer, const char *path, safetensors_tensor *tensor, char (*name)[32],
+                 uint64_t *shares)
 {
   const actnn_model *model = trainer->model;
   char step[24], seed[24], hash[24], sum[12];
@@ -59,24 +60,27 @@ write_checkpoint(actnn *trainer, const char *path, safetensors_tensor *tensor, c
     uint32_t id = model->variable[index].tensor;
     const actnn_tensor *shape = &model->tensor[id];
     if (is_kept(&model->variable[index]))
-      tensor[count++] = (safetensors_tensor){checkpoint_name(model, index, name[index]), shape->type, shape->rank,
-                                             shape->dim, actnn_data(trainer, id),
+      tensor[count++] = (safetensors_tensor){checkpoint_name(model, index, name[index]),
+                                             shape->type,
+                                             shape->rank,
+                                             shape->dim,
+                                             actnn_data(trainer, id),
                                              trainer_elements(shape) * trainer_type_bytes(shape->type)};
   }
   if (share_count) {
     if (saves_shares(trainer, shares))
       return 1;
-    tensor[count++] = (safetensors_tensor){SHARES_NAME, ACTNN_U64, 1, &share_count, shares,
-                                           (uint64_t)share_count * sizeof *shares};
+    tensor[count++] = (safetensors_tensor){SHARES_NAME,  ACTNN_U64, 1,
+                                           &share_count, shares,    (uint64_t)share_count * sizeof *shares};
   }
   snprintf(step, sizeof step, "%llu", (unsigned long long)trainer->step);
   snprintf(seed, sizeof seed, "%llu", (unsigned long long)trainer->seed);
   snprintf(hash, sizeof hash, "%016llx", (unsigned long long)model->model_hash);
   snprintf(sum, sizeof sum, "%08x", counter_sum(hash, step, seed));
-  const safetensors_pair metadata[] = {{"format", FORMAT}, {"version", "1"},  {"model", hash},
-                                       {"step", step},     {"seed", seed},    {SUM_NAME, sum}};
-  return !safetensors_write(path, tensor, count, metadata, sizeof metadata / sizeof *metadata, true, trainer->error,
-                            sizeof trainer->error);
+  const safetensors_pair metadata[] = {{"format", FORMAT}, {"version", "1"}, {"model", hash},
+                                       {"step", step},     {"seed", seed},   {SUM_NAME, sum}};
+  return !safetensors_write(path, tensor, count, metadata, sizeof metadata / sizeof *metadata, true,
+                            trainer->error, sizeof trainer->error);
 }
 
 int
@@ -170,7 +174,8 @@ check_counters(actnn *trainer, const safetensors_file *file, uint64_t *step, uin
   if (!parse_metadata(file, "version", 10, &version) || version != 1)
     return actnn_fail(trainer, "%s: is a checkpoint of a version that this runtime does not read", file->path);
   if (!parse_metadata(file, "model", 16, &hash) || hash != trainer->model->model_hash)
-    return actnn_fail(trainer, "%s: is a checkpoint of another model (or of this one compiled with other options)",
+    return actnn_fail(trainer,
+                      "%s: is a checkpoint of another model (or of this one compiled with other options)",
                       file->path);
   if (!parse_metadata(file, "step", 10, step) || !parse_metadata(file, "seed", 10, seed) || *step > INT64_MAX ||
       !parse_metadata(file, SUM_NAME, 16, &sum) ||
@@ -258,7 +263,8 @@ checkpoint_load(actnn *trainer, const char *path)
     strcat(strcpy(previous, path), ".previous");
     kind = load_file(trainer, previous);
     if (kind == CHECKPOINT_WHOLE)
-      fprintf(stderr, "%s\nusing %s instead, of step %llu\n", reason, previous, (unsigned long long)trainer->step);
+      fprintf(stderr, "%s\nusing %s instead, of step %llu\n", reason, previous,
+              (unsigned long long)trainer->step);
   }
   free(previous);
   memcpy(trainer->error, reason, sizeof reason); /* the first file's fault is the one to tell */

@@ -1,9 +1,9 @@
-/* codec.c: coding and decoding one tile. Built once for each instruction set (ACTNN_ISA names the build) from the
- * bodies in codec.h; all builds make the same bytes.
+/* codec.c: coding and decoding one tile. Built once for each instruction set (ACTNN_ISA names the build) from
+ * the bodies in codec.h; all builds make the same bytes.
  *
- * Every hot loop runs over the 16 lanes and does eight rows in its body: the compiler turns lanes into vectors, the
- * eight rows of a lane take the eight draws of one random block, and running minima are loaded and stored only once
- * in eight rows.
+ * Every hot loop runs over the 16 lanes and does eight rows in its body: the compiler turns lanes into
+ * vectors, the eight rows of a lane take the eight draws of one random block, and running minima are loaded
+ * and stored only once in eight rows.
  */
 #include "codec_rows.h"
 
@@ -47,7 +47,7 @@ find_range(const tile_rows *rows, tile_range *range)
       uint32_t magnitude = range->magnitude[lane];
 #define WIDEN(k) \
   { \
-    float x = row[(k) * LANES + lane]; \
+    float x = row[(k)*LANES + lane]; \
     uint32_t bits = actnn_bits_of(x) & 0x7fffffffu; \
     minimum = x < minimum ? x : minimum; \
     maximum = x > maximum ? x : maximum; \
@@ -69,7 +69,8 @@ share_range(tile_range *range)
   for (int lane = 1; lane < LANES; lane++) {
     range->minimum[0] = range->minimum[lane] < range->minimum[0] ? range->minimum[lane] : range->minimum[0];
     range->maximum[0] = range->maximum[lane] > range->maximum[0] ? range->maximum[lane] : range->maximum[0];
-    range->magnitude[0] = range->magnitude[lane] > range->magnitude[0] ? range->magnitude[lane] : range->magnitude[0];
+    range->magnitude[0] =
+        range->magnitude[lane] > range->magnitude[0] ? range->magnitude[lane] : range->magnitude[0];
   }
   for (int lane = 1; lane < LANES; lane++) {
     range->minimum[lane] = range->minimum[0];
@@ -134,7 +135,8 @@ squares_of_tile(const actnn_tile_work *work, const float *value)
 
 /* Writes bits `shift` and up, `width` wide, of `count` codes as a plane of `size` bytes. */
 static void
-pack_plane(const uint8_t *restrict codes, size_t count, int shift, int width, size_t size, uint8_t *restrict plane)
+pack_plane(const uint8_t *restrict codes, size_t count, int shift, int width, size_t size,
+           uint8_t *restrict plane)
 {
   uint8_t mask = (uint8_t)((1 << width) - 1);
   for (int part = 0; part < 8 / width; part++) {
@@ -152,7 +154,8 @@ pack_plane(const uint8_t *restrict codes, size_t count, int shift, int width, si
 }
 
 static void
-unpack_plane(const uint8_t *restrict plane, size_t count, int shift, int width, size_t size, uint8_t *restrict codes)
+unpack_plane(const uint8_t *restrict plane, size_t count, int shift, int width, size_t size,
+             uint8_t *restrict codes)
 {
   uint8_t mask = (uint8_t)((1 << width) - 1);
   for (int part = 0; part < 8 / width; part++) {
@@ -213,7 +216,8 @@ tile_headers(const actnn_tile_work *work, uint8_t *sample)
 }
 
 static void
-write_headers(const actnn_tile_work *work, const tile_range *range, float top, uint8_t *sample, tile_groups *groups)
+write_headers(const actnn_tile_work *work, const tile_range *range, float top, uint8_t *sample,
+              tile_groups *groups)
 {
   actnn_header header[LANES];
   int count = (int)actnn_codec_tile_headers(work->codec);
@@ -229,18 +233,18 @@ write_headers(const actnn_tile_work *work, const tile_range *range, float top, u
   }
 }
 
-/* Codes eight rows. The codes are made as words, as wide as the values, and narrowed afterwards: mixed widths would
- * make the compiler choose short vectors. */
+/* Codes eight rows. The codes are made as words, as wide as the values, and narrowed afterwards: mixed widths
+ * would make the compiler choose short vectors. */
 static void
-code_eight(const float *restrict row, const tile_groups *restrict groups, float top, const uint32_t (*restrict draw)[LANES],
-           uint8_t *restrict code)
+code_eight(const float *restrict row, const tile_groups *restrict groups, float top,
+           const uint32_t (*restrict draw)[LANES], uint8_t *restrict code)
 {
   uint32_t wide[EIGHT * LANES];
   for (int lane = 0; lane < LANES; lane++) {
     float base = groups->base[lane], scale = groups->scale[lane];
 #define CODE(k) \
-  wide[(k) * LANES + lane] = actnn_codec_code(row[(k) * LANES + lane], base, scale, top, \
-                                              draw[(k) / 2][lane] >> (16 * ((k) % 2)) & 0xffffu);
+  wide[(k)*LANES + lane] = actnn_codec_code(row[(k)*LANES + lane], base, scale, top, \
+                                            draw[(k) / 2][lane] >> (16 * ((k) % 2)) & 0xffffu);
     FOR_EIGHT(CODE)
 #undef CODE
   }
@@ -249,8 +253,8 @@ code_eight(const float *restrict row, const tile_groups *restrict groups, float 
 }
 
 /* The random blocks of eight rows, of all lanes. draw[k] has word k of each lane's block: the definition is
- * `actnn_philox` of `actnn_codec_counter`; the two others compute the same where a compiler finds no good way to
- * multiply 32 by 32 bits: even and odd lanes apart, each in the low half of 64 bits. */
+ * `actnn_philox` of `actnn_codec_counter`; the two others compute the same where a compiler finds no good way
+ * to multiply 32 by 32 bits: even and odd lanes apart, each in the low half of 64 bits. */
 #if defined(__AVX512F__)
 typedef __m512i wide_word;
 #define WIDE_LANES 8
@@ -281,7 +285,8 @@ draw_wide(actnn_philox_block counter, uint32_t first, actnn_philox_key key, wide
   wide_word a = WIDE_COUNT(counter.word[0] + first), b = WIDE_SET(counter.word[1]);
   wide_word c = WIDE_SET(counter.word[2]), d = WIDE_SET(counter.word[3]);
   for (int round = 0; round < ACTNN_PHILOX_ROUNDS; round++) {
-    wide_word from_a = WIDE_PRODUCT(a, WIDE_SET(0xD2511F53u)), from_c = WIDE_PRODUCT(c, WIDE_SET(0xCD9E8D57u));
+    wide_word from_a = WIDE_PRODUCT(a, WIDE_SET(0xD2511F53u)),
+              from_c = WIDE_PRODUCT(c, WIDE_SET(0xCD9E8D57u));
     a = WIDE_XOR(WIDE_XOR(WIDE_HIGH(from_c), b), WIDE_SET(key.word[0]));
     b = from_c;
     c = WIDE_XOR(WIDE_XOR(WIDE_HIGH(from_a), d), WIDE_SET(key.word[1]));
@@ -322,7 +327,8 @@ draw_eight(const actnn_tile_work *work, int64_t eight, actnn_philox_key key, uin
 
 /* Sum of p (1 - p) step^2 over the tile's real elements, p the fraction that decides the rounding. */
 static double
-noise_of_tile(const actnn_tile_work *work, actnn_tile tile, const tile_rows *rows, const tile_groups *groups, float top)
+noise_of_tile(const actnn_tile_work *work, actnn_tile tile, const tile_rows *rows, const tile_groups *groups,
+              float top)
 {
   double sum = 0;
   for (int64_t row = 0; row < tile.rows; row++) {
@@ -339,8 +345,8 @@ noise_of_tile(const actnn_tile_work *work, actnn_tile tile, const tile_rows *row
 }
 
 static void
-quantize(const actnn_tile_work *work, const float *value, int bits, actnn_philox_key key, uint8_t *sample, double *range,
-         double *noise)
+quantize(const actnn_tile_work *work, const float *value, int bits, actnn_philox_key key, uint8_t *sample,
+         double *range, double *noise)
 {
   float buffer[ACTNN_TILE_ROWS * LANES];
   uint8_t code[(ACTNN_TILE_ROWS + EIGHT) * LANES];
@@ -354,9 +360,11 @@ quantize(const actnn_tile_work *work, const float *value, int bits, actnn_philox
   write_headers(work, &extremes, top, sample, &groups);
   for (int64_t eight = 0; eight < eights(&rows); eight++) {
     draw_eight(work, eight, key, draw);
-    code_eight(eight_rows(&rows, eight), &groups, top, (const uint32_t (*)[LANES])draw, code + eight * EIGHT * LANES);
+    code_eight(eight_rows(&rows, eight), &groups, top, (const uint32_t(*)[LANES])draw,
+               code + eight * EIGHT * LANES);
   }
-  pack_units(code, (size_t)tile.rows * LANES, LANES, bits, sample + actnn_codec_code_offset(work->codec, tile, bits));
+  pack_units(code, (size_t)tile.rows * LANES, LANES, bits,
+             sample + actnn_codec_code_offset(work->codec, tile, bits));
   *range = sum_of_ranges(&extremes, tile.rows);
   if (noise)
     *noise = noise_of_tile(work, tile, &rows, &groups, top);
@@ -376,9 +384,12 @@ dequantize(const actnn_tile_work *work, const uint8_t *sample, int bits, float *
     base[lane] = group.base;
     step[lane] = group.step;
   }
-  unpack_units(sample + actnn_codec_code_offset(work->codec, tile, bits), (size_t)tile.rows * LANES, LANES, bits, code);
+  unpack_units(sample + actnn_codec_code_offset(work->codec, tile, bits), (size_t)tile.rows * LANES, LANES,
+               bits, code);
   bool direct = is_contiguous(work, tile);
-  float *restrict out = direct ? value + actnn_codec_element(work->codec, work->block, work->sample, tile.first_row, 0) : buffer;
+  float *restrict out =
+      direct ? value + actnn_codec_element(work->codec, work->block, work->sample, tile.first_row, 0)
+             : buffer;
   for (int64_t row = 0; row < tile.rows; row++)
     for (int lane = 0; lane < LANES; lane++)
       out[row * LANES + lane] = actnn_codec_value(code[row * LANES + lane], base[lane], step[lane]);

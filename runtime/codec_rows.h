@@ -1,4 +1,5 @@
-/* codec_rows.h: the rows of a tile, brought together from the value's layout and spread out again. Part of codec.c.
+/* codec_rows.h: the rows of a tile, brought together from the value's layout and spread out again. Part of
+ * codec.c.
  */
 #ifndef ACTNN_CODEC_ROWS_H
 #define ACTNN_CODEC_ROWS_H
@@ -9,9 +10,9 @@ enum { LANES = ACTNN_LANES, EIGHT = 8 };
 
 /* Rows of a tile as 16 floats each. Up to 7 rows at the end are repeated to fill the last eight. */
 typedef struct tile_rows {
-  const float *row;         /* `whole` eights of rows */
+  const float *row; /* `whole` eights of rows */
   int64_t whole;
-  int64_t rest;             /* rows in `tail`, 0 to 7 */
+  int64_t rest; /* rows in `tail`, 0 to 7 */
   float tail[EIGHT * LANES];
 } tile_rows;
 
@@ -23,7 +24,8 @@ valid_lanes(const actnn_codec *codec, int64_t row)
   return codec->channels - start < LANES ? (int)(codec->channels - start) : LANES;
 }
 
-/* Copies rows of `together` lanes between the value, where they are from_stride or to_stride apart, and a buffer. */
+/* Copies rows of `together` lanes between the value, where they are from_stride or to_stride apart, and a
+ * buffer. */
 static void
 copy_rows(const float *from, int64_t from_stride, float *to, int64_t to_stride, int64_t rows, int together)
 {
@@ -66,7 +68,8 @@ is_contiguous(const actnn_tile_work *work, actnn_tile tile)
   const actnn_codec *codec = work->codec;
   if (valid_lanes(codec, tile.first_row + tile.rows - 1) < LANES)
     return false;
-  return codec->rows_are == ACTNN_FLAT_ROWS || (codec->rows_are == ACTNN_CHANNEL_ROWS && work->block == LANES) ||
+  return codec->rows_are == ACTNN_FLAT_ROWS ||
+         (codec->rows_are == ACTNN_CHANNEL_ROWS && work->block == LANES) ||
          (codec->rows_are == ACTNN_FEATURE_ROWS && codec->channels == LANES);
 }
 
@@ -88,12 +91,14 @@ gather(const actnn_tile_work *work, actnn_tile tile, const float *value, const f
     int64_t row = tile.first_row + done;
     float *out = buffer + done * LANES;
     rows = rows_of_channel(codec, row, tile.rows - done);
-    int lanes = valid_lanes(codec, row), together = codec->rows_are == ACTNN_CHANNEL_ROWS ? work->block : LANES;
+    int lanes = valid_lanes(codec, row),
+        together = codec->rows_are == ACTNN_CHANNEL_ROWS ? work->block : LANES;
     for (int lane = 0; lane < LANES; lane += together) {
       if (together == 1 || lane + together > lanes) {
         for (int one = lane; one < lane + together; one++) {
           if (one < lanes)
-            gather_lane(value + actnn_codec_element(codec, work->block, work->sample, row, one), stride, rows, out + one);
+            gather_lane(value + actnn_codec_element(codec, work->block, work->sample, row, one), stride, rows,
+                        out + one);
           else
             gather_lane(padding + one, 0, rows, out + one);
         }
@@ -116,7 +121,8 @@ scatter(const actnn_tile_work *work, actnn_tile tile, const float *buffer, float
     int64_t row = tile.first_row + done;
     const float *in = buffer + done * LANES;
     rows = rows_of_channel(codec, row, tile.rows - done);
-    int lanes = valid_lanes(codec, row), together = codec->rows_are == ACTNN_CHANNEL_ROWS ? work->block : LANES;
+    int lanes = valid_lanes(codec, row),
+        together = codec->rows_are == ACTNN_CHANNEL_ROWS ? work->block : LANES;
     for (int lane = 0; lane < lanes; lane += together) {
       float *destination = value + actnn_codec_element(codec, work->block, work->sample, row, lane);
       if (together == 1 || lane + together > lanes) {
@@ -150,8 +156,8 @@ choose_padding(const actnn_tile_work *work, actnn_tile tile, const float *value,
 
 /* Makes the tile's rows readable, in place if they are so already, in `buffer` (a whole tile) otherwise. */
 static void
-read_rows(const actnn_tile_work *work, actnn_tile tile, const float *value, const float *padding, float *buffer,
-          tile_rows *rows)
+read_rows(const actnn_tile_work *work, actnn_tile tile, const float *value, const float *padding,
+          float *buffer, tile_rows *rows)
 {
   if (is_contiguous(work, tile)) {
     rows->row = value + actnn_codec_element(work->codec, work->block, work->sample, tile.first_row, 0);

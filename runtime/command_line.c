@@ -7,10 +7,31 @@
 #include <string.h>
 
 typedef enum option_key {
-  OPTION_DATA, OPTION_EVAL, OPTION_EPOCHS, OPTION_STEPS, OPTION_RATE, OPTION_SCHEDULE, OPTION_SHUFFLE, OPTION_AUGMENT,
-  OPTION_SEED, OPTION_THREADS, OPTION_WEIGHTS, OPTION_CHECKPOINT, OPTION_EVERY, OPTION_RESUME, OPTION_EXPORT, OPTION_LOG,
-  OPTION_QUIET, OPTION_MEMORY, OPTION_PROFILE, OPTION_PROFILE_GENERATE, OPTION_VARIANCE, OPTION_DUMP_GRADIENTS,
-  OPTION_GRADIENT_REFERENCE, OPTION_CHANNEL_BLOCK, OPTION_HELP
+  OPTION_DATA,
+  OPTION_EVAL,
+  OPTION_EPOCHS,
+  OPTION_STEPS,
+  OPTION_RATE,
+  OPTION_SCHEDULE,
+  OPTION_SHUFFLE,
+  OPTION_AUGMENT,
+  OPTION_SEED,
+  OPTION_THREADS,
+  OPTION_WEIGHTS,
+  OPTION_CHECKPOINT,
+  OPTION_EVERY,
+  OPTION_RESUME,
+  OPTION_EXPORT,
+  OPTION_LOG,
+  OPTION_QUIET,
+  OPTION_MEMORY,
+  OPTION_PROFILE,
+  OPTION_PROFILE_GENERATE,
+  OPTION_VARIANCE,
+  OPTION_DUMP_GRADIENTS,
+  OPTION_GRADIENT_REFERENCE,
+  OPTION_CHANNEL_BLOCK,
+  OPTION_HELP
 } option_key;
 
 typedef struct option_row {
@@ -20,18 +41,22 @@ typedef struct option_row {
 } option_row;
 
 static const option_row option_table[] = {
-    {OPTION_DATA, "--data", "SET", "fashion-mnist, cifar10, a folder, an IDX, NPY, NPZ, CIFAR or text file, or INPUT=FILE.npy each"},
-    {OPTION_EVAL, "--eval", "SET", "the same for evaluation; default: the set's own test part; none: no evaluation"},
+    {OPTION_DATA, "--data", "SET",
+     "fashion-mnist, cifar10, a folder, an IDX, NPY, NPZ, CIFAR or text file, or INPUT=FILE.npy each"},
+    {OPTION_EVAL, "--eval", "SET",
+     "the same for evaluation; default: the set's own test part; none: no evaluation"},
     {OPTION_EPOCHS, "--epochs", "N", "passes over the data (1)"},
     {OPTION_STEPS, "--steps", "N", "steps in all, instead of epochs"},
     {OPTION_RATE, "--lr", "X", "learning rate"},
-    {OPTION_SCHEDULE, "--schedule", "KIND", "constant; step,size=EPOCHS,gamma=F; cosine[,final=F]; one-cycle; warmup[,steps=N] with any"},
+    {OPTION_SCHEDULE, "--schedule", "KIND",
+     "constant; step,size=EPOCHS,gamma=F; cosine[,final=F]; one-cycle; warmup[,steps=N] with any"},
     {OPTION_SHUFFLE, "--shuffle", "yes|no", "a new order of the samples each epoch (yes)"},
     {OPTION_AUGMENT, "--augment", "LIST", "of images: flip, crop[=PAD] (4), separated by a comma"},
     {OPTION_SEED, "--seed", "N", "of first weights, order, augmentation and codes"},
     {OPTION_THREADS, "--threads", "N", "0: all cores (0); results do not depend on it"},
     {OPTION_WEIGHTS, "--weights", "FILE", "first weights, .safetensors"},
-    {OPTION_CHECKPOINT, "--checkpoint", "FILE", "written at the end of each epoch and of the run, .safetensors"},
+    {OPTION_CHECKPOINT, "--checkpoint", "FILE",
+     "written at the end of each epoch and of the run, .safetensors"},
     {OPTION_EVERY, "--every", "N", "write the checkpoint every N steps"},
     {OPTION_RESUME, "--resume", "FILE", "continue from a checkpoint"},
     {OPTION_EXPORT, "--export", "FILE", "write the trained model, .onnx"},
@@ -39,10 +64,14 @@ static const option_row option_table[] = {
     {OPTION_QUIET, "--quiet", NULL, "no progress line and no summary"},
     {OPTION_MEMORY, "--memory", NULL, "print what is allocated, as JSON"},
     {OPTION_PROFILE, "--profile", NULL, "print the time of each kind of call and of the slowest calls"},
-    {OPTION_PROFILE_GENERATE, "--profile-generate", "FILE", "write what is known of each saved value, for actnnc --profile-use"},
-    {OPTION_VARIANCE, "--variance", "[DRAWS]", "print the variance and bias of gradients over draws (100) of one step's codes"},
-    {OPTION_DUMP_GRADIENTS, "--dump-gradients", "FILE", "write the first batch's gradients, .safetensors, and train no further"},
-    {OPTION_GRADIENT_REFERENCE, "--gradient-reference", "FILE", "exact gradients for --variance, from an uncompressed trainer"},
+    {OPTION_PROFILE_GENERATE, "--profile-generate", "FILE",
+     "write what is known of each saved value, for actnnc --profile-use"},
+    {OPTION_VARIANCE, "--variance", "[DRAWS]",
+     "print the variance and bias of gradients over draws (100) of one step's codes"},
+    {OPTION_DUMP_GRADIENTS, "--dump-gradients", "FILE",
+     "write the first batch's gradients, .safetensors, and train no further"},
+    {OPTION_GRADIENT_REFERENCE, "--gradient-reference", "FILE",
+     "exact gradients for --variance, from an uncompressed trainer"},
     {OPTION_CHANNEL_BLOCK, "--channel-block", "N", "layout of images: 1, 8 or 16 (what this machine likes)"},
     {OPTION_HELP, "--help", NULL, "this list"}};
 
@@ -134,9 +163,18 @@ set_number(command_options *options, const option_row *row, const char *value)
   if (!parse_count(value, lowest, highest, &number))
     return false;
   switch (row->key) {
-  case OPTION_EPOCHS: options->epochs = number; options->has_epochs = true; return true;
-  case OPTION_STEPS: options->steps = number; options->has_steps = true; return true;
-  case OPTION_SEED: options->seed = number; options->has_seed = true; return true;
+  case OPTION_EPOCHS:
+    options->epochs = number;
+    options->has_epochs = true;
+    return true;
+  case OPTION_STEPS:
+    options->steps = number;
+    options->has_steps = true;
+    return true;
+  case OPTION_SEED:
+    options->seed = number;
+    options->has_seed = true;
+    return true;
   case OPTION_THREADS: options->threads = (int)number; return true;
   case OPTION_EVERY: options->every = number; return true;
   case OPTION_VARIANCE: options->draws = number; return true;

@@ -1,6 +1,5 @@
-/* data.c: finds out what --data names, and what all readers of data share. Files are hostile until read: lengths are
- * checked for overflow, and memory grows with what a file really holds. */
-#define _GNU_SOURCE
+/* data.c: finds out what --data names, and what all readers of data share. Files are hostile until read:
+ * lengths are checked for overflow, and memory grows with what a file really holds. */
 #include "data.h"
 #include "text_buffer.h"
 #include "trainer.h"
@@ -13,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Where Debian's dataset-fashion-mnist puts its files; CIFAR-10 has no package, so its archive's usual folder. */
+/* Where Debian's dataset-fashion-mnist puts its files; CIFAR-10 has no package, so its archive's usual folder.
+ */
 static const char FASHION_MNIST[] = "/usr/share/datasets/fashion-mnist", CIFAR10[] = "cifar-10-batches-bin";
 
 bool
@@ -67,7 +67,8 @@ data_sample_bytes(const data_array *array, size_t *bytes)
     if (array->dim[axis] < 0 || __builtin_mul_overflow(size, (uint64_t)array->dim[axis], &size))
       return false;
   *bytes = size;
-  return array->dim[0] >= 0 && !__builtin_mul_overflow(size, (uint64_t)array->dim[0], &total) && total < SIZE_MAX / 4;
+  return array->dim[0] >= 0 && !__builtin_mul_overflow(size, (uint64_t)array->dim[0], &total) &&
+         total < SIZE_MAX / 4;
 }
 
 void
@@ -94,7 +95,8 @@ gzFile
 data_open_stream(data_set *set, const char *path)
 {
   struct stat status;
-  int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* so that a pipe without a writer cannot hang it */
+  int descriptor =
+      open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* so that a pipe without a writer cannot hang it */
   if (descriptor < 0 || fstat(descriptor, &status)) {
     data_fail(set, "%s: %s", path, strerror(errno));
     if (descriptor >= 0)
@@ -178,9 +180,10 @@ find_in(const char *directory, const char *name, char *path, size_t bytes)
 static bool
 read_idx_directory(data_set *set, const char *directory, data_part part)
 {
-  static const char *const known[2][2][2] = {
-      {{"train-images-idx3-ubyte", "train-images.idx3-ubyte"}, {"train-labels-idx1-ubyte", "train-labels.idx1-ubyte"}},
-      {{"t10k-images-idx3-ubyte", "t10k-images.idx3-ubyte"}, {"t10k-labels-idx1-ubyte", "t10k-labels.idx1-ubyte"}}};
+  static const char *const known[2][2][2] = {{{"train-images-idx3-ubyte", "train-images.idx3-ubyte"},
+                                              {"train-labels-idx1-ubyte", "train-labels.idx1-ubyte"}},
+                                             {{"t10k-images-idx3-ubyte", "t10k-images.idx3-ubyte"},
+                                              {"t10k-labels-idx1-ubyte", "t10k-labels.idx1-ubyte"}}};
   for (int which = 0; which < 2; which++) {
     char path[4096];
     const char *const *name = known[part][which];
@@ -215,7 +218,8 @@ static bool
 read_directory(data_set *set, const char *directory, data_part part)
 {
   char path[4096];
-  if (find_in(directory, "data_batch_1.bin", path, sizeof path) || find_in(directory, "test_batch.bin", path, sizeof path))
+  if (find_in(directory, "data_batch_1.bin", path, sizeof path) ||
+      find_in(directory, "test_batch.bin", path, sizeof path))
     return read_cifar_directory(set, directory, part);
   if (find_in(directory, CIFAR10, path, sizeof path))
     return read_cifar_directory(set, path, part);
@@ -236,7 +240,8 @@ read_idx_pair(data_set *set, const char *path)
   size_t before = (size_t)(place - path);
   memcpy(labels, path, before);
   if (rank)
-    snprintf(labels + before, sizeof labels - before, "labels%.*sidx1%s", (int)(rank - place - 6), place + 6, rank + 4);
+    snprintf(labels + before, sizeof labels - before, "labels%.*sidx1%s", (int)(rank - place - 6), place + 6,
+             rank + 4);
   else
     snprintf(labels + before, sizeof labels - before, "labels%s", place + 6);
   return !exists(labels) || data_read_idx(set, labels, "labels");
@@ -278,7 +283,8 @@ read_file(data_set *set, const char *path, const actnn_model *model)
     return read_idx_pair(set, path);
   if (has_suffix(path, ".bin") || has_suffix(path, ".bin.gz"))
     return data_read_cifar(set, &path, 1);
-  if (has_suffix(path, ".npy") || has_suffix(path, ".npz") || has_suffix(path, "-ubyte") || has_suffix(path, "-ubyte.gz"))
+  if (has_suffix(path, ".npy") || has_suffix(path, ".npz") || has_suffix(path, "-ubyte") ||
+      has_suffix(path, "-ubyte.gz"))
     return data_fail(set, "%s: is not what its name says, or is truncated", path);
   return data_read_text(set, path, window_length(model));
 }
@@ -309,22 +315,25 @@ read_one(data_set *set, const char *text, data_part part, const actnn_model *mod
       return false;
     int count = gzread(stream, head, 4);
     gzclose(stream);
-    return count == 4 && !head[0] && !head[1] ? data_read_idx(set, path, input) : data_read_npy(set, path, input);
+    return count == 4 && !head[0] && !head[1] ? data_read_idx(set, path, input)
+                                              : data_read_npy(set, path, input);
   }
   if (!strcmp(text, "fashion-mnist")) {
     if (!exists(FASHION_MNIST))
-      return data_fail(set, "fashion-mnist: %s is missing; install Debian's package dataset-fashion-mnist", FASHION_MNIST);
+      return data_fail(set, "fashion-mnist: %s is missing; install Debian's package dataset-fashion-mnist",
+                       FASHION_MNIST);
     return read_idx_directory(set, FASHION_MNIST, part);
   }
   if (!strcmp(text, "cifar10") && !exists(text)) {
     if (!exists(CIFAR10))
-      return data_fail(set, "cifar10: there is no folder %s here; unpack CIFAR-10's binary archive, or name its folder",
-                       CIFAR10);
+      return data_fail(
+          set, "cifar10: there is no folder %s here; unpack CIFAR-10's binary archive, or name its folder",
+          CIFAR10);
     return read_cifar_directory(set, CIFAR10, part);
   }
   if (stat(text, &status))
-    return data_fail(set, "%s: %s (nor is it fashion-mnist, cifar10 or INPUT=FILE with an input of the model)", text,
-                     strerror(errno));
+    return data_fail(set, "%s: %s (nor is it fashion-mnist, cifar10 or INPUT=FILE with an input of the model)",
+                     text, strerror(errno));
   return S_ISDIR(status.st_mode) ? read_directory(set, text, part) : read_file(set, text, model);
 }
 
@@ -332,9 +341,10 @@ read_one(data_set *set, const char *text, data_part part, const actnn_model *mod
 static void
 rename_usual(data_set *set, data_part part)
 {
-  static const char *const usual[2][2][6] = {
-      {{"x_train", "train_images", "x", "images", "data", "arr_0"}, {"y_train", "train_labels", "y", "labels", "targets", "arr_1"}},
-      {{"x_test", "test_images", "x", "images", "data", "arr_0"}, {"y_test", "test_labels", "y", "labels", "targets", "arr_1"}}};
+  static const char *const usual[2][2][6] = {{{"x_train", "train_images", "x", "images", "data", "arr_0"},
+                                              {"y_train", "train_labels", "y", "labels", "targets", "arr_1"}},
+                                             {{"x_test", "test_images", "x", "images", "data", "arr_0"},
+                                              {"y_test", "test_labels", "y", "labels", "targets", "arr_1"}}};
   for (int which = 0; which < 2; which++)
     for (int rank = 0; rank < 6; rank++)
       for (size_t index = 0; index < set->array_count; index++)
@@ -350,7 +360,8 @@ rename_usual(data_set *set, data_part part)
 }
 
 bool
-data_open(data_set *set, const char *const *specification, size_t count, data_part part, const actnn_model *model)
+data_open(data_set *set, const char *const *specification, size_t count, data_part part,
+          const actnn_model *model)
 {
   set->array_count = 0;
   set->error[0] = 0;

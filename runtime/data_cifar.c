@@ -45,7 +45,8 @@ data_read_cifar(data_set *set, const char *const *path, size_t count)
       gzclose(stream);
     bool done = part != NULL;
     if (done && (!got || got % RECORD))
-      done = data_fail(set, "%s: has %zu bytes, not a whole number of CIFAR-10 records of %d", path[index], got, RECORD);
+      done = data_fail(set, "%s: has %zu bytes, not a whole number of CIFAR-10 records of %d", path[index], got,
+                       RECORD);
     unsigned char *larger = done ? realloc(records, total + got) : NULL;
     if (done && !larger)
       done = data_fail(set, "%s: out of memory", path[index]);

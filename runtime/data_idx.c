@@ -1,5 +1,5 @@
-/* data_idx.c: IDX files, the format of MNIST and its kin: two zero bytes, a type, a rank, big-endian extents, the
- * elements in big-endian order. */
+/* data_idx.c: IDX files, the format of MNIST and its kin: two zero bytes, a type, a rank, big-endian extents,
+ * the elements in big-endian order. */
 #include "data.h"
 
 #include <stdlib.h>
@@ -41,7 +41,8 @@ read_stream(data_set *set, gzFile stream, const char *path, const char *name)
   array->type = type;
   array->rank = rank;
   for (int axis = 0; axis < rank; axis++)
-    array->dim[axis] = (int64_t)head[4 * axis] << 24 | head[4 * axis + 1] << 16 | head[4 * axis + 2] << 8 | head[4 * axis + 3];
+    array->dim[axis] =
+        (int64_t)head[4 * axis] << 24 | head[4 * axis + 1] << 16 | head[4 * axis + 2] << 8 | head[4 * axis + 3];
   size_t sample, got;
   if (!data_sample_bytes(array, &sample))
     return data_fail(set, "%s: claims more elements than memory could hold", path);
@@ -50,7 +51,8 @@ read_stream(data_set *set, gzFile stream, const char *path, const char *name)
   if (!array->memory)
     return false;
   if (got != sample * (size_t)array->dim[0])
-    return data_fail(set, "%s: is truncated: %zu bytes of data instead of %zu", path, got, sample * (size_t)array->dim[0]);
+    return data_fail(set, "%s: is truncated: %zu bytes of data instead of %zu", path, got,
+                     sample * (size_t)array->dim[0]);
   array->data = array->memory;
   size_t size = element_size(type);
   if (!data_is_big_endian_machine() && got)

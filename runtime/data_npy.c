@@ -21,7 +21,8 @@ npy_type(char kind, int size)
   return ACTNN_UNDEFINED;
 }
 
-/* The value of a key in the header's Python dictionary, e.g. {'descr': '<f4', 'fortran_order': False, 'shape': (3,)} */
+/* The value of a key in the header's Python dictionary, e.g. {'descr': '<f4', 'fortran_order': False, 'shape':
+ * (3,)} */
 static const char *
 value_of(const char *header, const char *key)
 {
@@ -75,13 +76,15 @@ parse_header(data_set *set, const char *header, data_array *array, size_t *size,
   int bytes = type[3] >= '1' && type[3] <= '8' && type[4] == '\'' ? type[3] - '0' : 0;
   array->type = npy_type(type[2], bytes);
   if (!array->type)
-    return data_fail(set, "%s: its elements are neither integers nor floats; convert them with astype()", array->file);
+    return data_fail(set, "%s: its elements are neither integers nor floats; convert them with astype()",
+                     array->file);
   if (!parse_shape(shape, array) || array->rank < 1)
     return data_fail(set, "%s: its shape is not understood, or has no axis of samples", array->file);
   if (strncmp(order, "False", 5) && array->rank > 1)
     return data_fail(set, "%s: is in Fortran order; save numpy.ascontiguousarray() of it", array->file);
   *size = (size_t)bytes;
-  *is_swapped = (type[1] == '>' && !data_is_big_endian_machine()) || (type[1] == '<' && data_is_big_endian_machine());
+  *is_swapped =
+      (type[1] == '>' && !data_is_big_endian_machine()) || (type[1] == '<' && data_is_big_endian_machine());
   return true;
 }
 
@@ -113,7 +116,8 @@ data_parse_npy(data_set *set, const unsigned char *bytes, size_t count, const ch
     return data_fail(set, "%s: claims more elements than memory could hold", array->file);
   size_t total = sample * (size_t)array->dim[0];
   if (total > count - start - length)
-    return data_fail(set, "%s: is truncated: %zu bytes of data instead of %zu", array->file, count - start - length, total);
+    return data_fail(set, "%s: is truncated: %zu bytes of data instead of %zu", array->file,
+                     count - start - length, total);
   array->memory = malloc(total + 1);
   if (!array->memory)
     return data_fail(set, "%s: out of memory", array->file);
@@ -150,7 +154,8 @@ word(const unsigned char *bytes, int count)
   return value;
 }
 
-/* Inflates a member whose length the archive gives; memory grows with what comes out, not with what is claimed. */
+/* Inflates a member whose length the archive gives; memory grows with what comes out, not with what is claimed.
+ */
 static unsigned char *
 inflate_member(const unsigned char *bytes, size_t count, size_t length)
 {
@@ -238,7 +243,8 @@ read_directory(data_set *set, const zip_file *zip)
     if (place > end || end - place < 46 || memcmp(zip->bytes + place, "PK\1\2", 4))
       return data_fail(set, "%s: the archive's directory is damaged", zip->path);
     const unsigned char *entry = zip->bytes + place;
-    size_t name_length = word(entry + 28, 2), whole = 46 + name_length + word(entry + 30, 2) + word(entry + 32, 2);
+    size_t name_length = word(entry + 28, 2),
+           whole = 46 + name_length + word(entry + 30, 2) + word(entry + 32, 2);
     if (whole > end - place || name_length >= sizeof name)
       return data_fail(set, "%s: the archive's directory is damaged", zip->path);
     memcpy(name, entry + 46, name_length);

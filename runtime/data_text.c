@@ -1,5 +1,5 @@
-/* data_text.c: any file as a text whose tokens are its bytes. Samples are windows one after another; the label of a
- * token is the token after it. Samples and labels are the same memory, one byte apart. */
+/* data_text.c: any file as a text whose tokens are its bytes. Samples are windows one after another; the label
+ * of a token is the token after it. Samples and labels are the same memory, one byte apart. */
 #include "data.h"
 
 #include <stdlib.h>
@@ -17,8 +17,8 @@ data_read_text(data_set *set, const char *path, int64_t length)
     return false;
   if (length < 1 || got < 2 || (uint64_t)length > got - 1) {
     free(bytes);
-    return data_fail(set, "%s: has %zu bytes, too few for one window of %lld tokens and the token after it", path, got,
-                     (long long)length);
+    return data_fail(set, "%s: has %zu bytes, too few for one window of %lld tokens and the token after it",
+                     path, got, (long long)length);
   }
   for (int shift = 0; shift < 2; shift++) {
     data_array *array = data_add(set, shift ? "labels" : "samples", path);

@@ -1,5 +1,6 @@
-/* evaluation.c: the loss of each sample is computed here, from the prediction, because the model's own loss is a mean
- * over a batch, and the last batch is filled up. Sums run in sample order, whatever the number of threads. */
+/* evaluation.c: the loss of each sample is computed here, from the prediction, because the model's own loss is
+ * a mean over a batch, and the last batch is filled up. Sums run in sample order, whatever the number of
+ * threads. */
 #include "evaluation.h"
 #include "trainer.h"
 
@@ -37,7 +38,8 @@ void
 scorer_keep_labels(scorer *scorer, actnn *trainer)
 {
   if (scorer->label)
-    memcpy(scorer->label, actnn_data(trainer, scorer->model->input[scorer->model->label].tensor), scorer->label_bytes);
+    memcpy(scorer->label, actnn_data(trainer, scorer->model->input[scorer->model->label].tensor),
+           scorer->label_bytes);
 }
 
 static int64_t
@@ -65,7 +67,8 @@ cross_entropy(const float *logit, size_t stride, int64_t classes, int64_t label,
   for (int64_t index = 0; index < classes; index++)
     sum += exp((double)logit[(size_t)index * stride] - (double)largest);
   *is_hit = winner == label;
-  return label < 0 || label >= classes ? 0 : log(sum) - ((double)logit[(size_t)label * stride] - (double)largest);
+  return label < 0 || label >= classes ? 0
+                                       : log(sum) - ((double)logit[(size_t)label * stride] - (double)largest);
 }
 
 /* Scores the first `count` samples of a classifying prediction; false when the prediction counts no classes. */
@@ -75,7 +78,8 @@ score_classes(scorer *scorer, actnn *trainer, uint32_t prediction, uint64_t coun
   const actnn_model *model = scorer->model;
   int axis = 0;
   int64_t classes = batch_classes(model, prediction, &axis);
-  if (!classes || model->tensor[prediction].type != ACTNN_F32 || model->tensor[prediction].layout != ACTNN_PLAIN)
+  if (!classes || model->tensor[prediction].type != ACTNN_F32 ||
+      model->tensor[prediction].layout != ACTNN_PLAIN)
     return false;
   const actnn_tensor *tensor = &model->tensor[prediction];
   size_t positions = trainer_elements(tensor) / (size_t)(classes * tensor->dim[0]);
@@ -87,8 +91,9 @@ score_classes(scorer *scorer, actnn *trainer, uint32_t prediction, uint64_t coun
     scorer->hit[sample] = 0;
     for (size_t position = 0; position < positions; position++) {
       bool is_hit;
-      scorer->loss[sample] += cross_entropy(logits + (size_t)sample * positions * (size_t)classes + position * next, stride,
-                                            classes, label_at(scorer, (size_t)sample * positions + position), &is_hit);
+      scorer->loss[sample] +=
+          cross_entropy(logits + (size_t)sample * positions * (size_t)classes + position * next, stride,
+                        classes, label_at(scorer, (size_t)sample * positions + position), &is_hit);
       scorer->hit[sample] += is_hit;
     }
   }
@@ -103,7 +108,8 @@ element_loss(actnn_loss_kind kind, double prediction, double target)
   switch (kind) {
   case ACTNN_LOSS_MSE: return difference * difference;
   case ACTNN_LOSS_L1: return fabs(difference);
-  default: return fmax(prediction, 0) - prediction * target + log1p(exp(-fabs(prediction))); /* BCE with logits */
+  default:
+    return fmax(prediction, 0) - prediction * target + log1p(exp(-fabs(prediction))); /* BCE with logits */
   }
 }
 
@@ -116,12 +122,14 @@ score_elements(scorer *scorer, actnn *trainer, uint32_t prediction, uint64_t cou
   if (model->label == NONE || prediction == NONE || model->loss_kind == ACTNN_LOSS_OUTPUT ||
       model->loss_kind == ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY)
     return false;
-  const actnn_tensor *output = &model->tensor[prediction], *label = &model->tensor[model->input[model->label].tensor];
+  const actnn_tensor *output = &model->tensor[prediction],
+                     *label = &model->tensor[model->input[model->label].tensor];
   if (output->type != ACTNN_F32 || output->layout != ACTNN_PLAIN || label->type != ACTNN_F32 ||
       trainer_elements(output) != trainer_elements(label))
     return false;
   size_t elements = trainer_elements(output) / (size_t)model->batch;
-  const float *predicted = actnn_data(trainer, prediction), *target = (const float *)(const void *)scorer->label;
+  const float *predicted = actnn_data(trainer, prediction),
+              *target = (const float *)(const void *)scorer->label;
 #pragma omp parallel for schedule(static) num_threads(trainer->threads)
   for (int64_t sample = 0; sample < (int64_t)count; sample++) {
     const float *p = predicted + (size_t)sample * elements, *t = target + (size_t)sample * elements;

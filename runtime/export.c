@@ -80,7 +80,8 @@ actnn_export(actnn *trainer, const char *path)
   uint64_t graph_bytes = 0;
   atomic_file file;
   if (!model->onnx || !model->onnx_bytes)
-    return actnn_fail(trainer, "%s: the trainer was compiled without its ONNX model; it cannot export", model->name);
+    return actnn_fail(trainer, "%s: the trainer was compiled without its ONNX model; it cannot export",
+                      model->name);
   for (uint32_t index = 0; index < model->variable_count; index++)
     if (is_exported(&model->variable[index])) {
       const actnn_variable *variable = &model->variable[index];
@@ -88,8 +89,9 @@ actnn_export(actnn *trainer, const char *path)
       graph_bytes += put_key(head, 5, BYTES, bytes) + bytes;
     }
   if (graph_bytes + model->onnx_bytes > INT32_MAX)
-    return actnn_fail(trainer, "%s: the model takes %.1f GiB, and an ONNX file holds 2; use --checkpoint for the weights",
-                      path, (double)(graph_bytes + model->onnx_bytes) / (1 << 30));
+    return actnn_fail(
+        trainer, "%s: the model takes %.1f GiB, and an ONNX file holds 2; use --checkpoint for the weights",
+        path, (double)(graph_bytes + model->onnx_bytes) / (1 << 30));
   bool done = atomic_file_open(&file, path) && atomic_file_write(&file, model->onnx, model->onnx_bytes) &&
               atomic_file_write(&file, head, put_key(head, 7, BYTES, graph_bytes));
   for (uint32_t index = 0; done && index < model->variable_count; index++)

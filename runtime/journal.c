@@ -1,5 +1,4 @@
 /* journal.c: the log of JSON lines and the progress line. */
-#define _GNU_SOURCE
 #include "journal.h"
 #include "profile.h"
 
@@ -82,12 +81,12 @@ show_progress(journal *journal, const journal_step *step, double now, double rat
   if (rate > 0 && step->total_steps > step->step)
     show_duration(left, sizeof left, (double)(step->total_steps - step->step) * (double)step->samples / rate);
   int length = snprintf(line, sizeof line, "step %llu/%llu  loss %.4f%s  %.0f samples/s  %.0f MiB  %s%s",
-                        (unsigned long long)step->step, (unsigned long long)step->total_steps, step->loss, accuracy, rate,
-                        (double)peak_resident_bytes() / 1048576, left, *left ? " left" : "");
+                        (unsigned long long)step->step, (unsigned long long)step->total_steps, step->loss,
+                        accuracy, rate, (double)peak_resident_bytes() / 1048576, left, *left ? " left" : "");
   if (length < 0)
     return;
-  fprintf(stderr, "\r%s%*s", line, (size_t)length < journal->line_length ? (int)(journal->line_length - (size_t)length) : 0,
-          "");
+  fprintf(stderr, "\r%s%*s", line,
+          (size_t)length < journal->line_length ? (int)(journal->line_length - (size_t)length) : 0, "");
   fflush(stderr);
   journal->line_length = (size_t)length;
 }
@@ -99,7 +98,8 @@ journal_add_step(journal *journal, const journal_step *step)
   journal->samples += step->samples;
   journal->window_samples += step->samples;
   journal->steps++;
-  double rate = now > journal->window_start ? (double)journal->window_samples / (now - journal->window_start) : 0;
+  double rate =
+      now > journal->window_start ? (double)journal->window_samples / (now - journal->window_start) : 0;
   if (journal->has_terminal)
     show_progress(journal, step, now, rate);
   if (now - journal->window_start > 10) { /* the speed shown is that of the last seconds, without evaluations */
@@ -119,7 +119,8 @@ journal_add_step(journal *journal, const journal_step *step)
 }
 
 bool
-journal_add_evaluation(journal *journal, uint64_t step, double epoch, double loss, double accuracy, uint64_t samples)
+journal_add_evaluation(journal *journal, uint64_t step, double epoch, double loss, double accuracy,
+                       uint64_t samples)
 {
   if (isnan(accuracy))
     journal_say(journal, "epoch %.2f  step %llu  test loss %.4f", epoch, (unsigned long long)step, loss);
@@ -145,15 +146,17 @@ journal_close(journal *journal, const actnn *trainer)
   double seconds = profile_now() - journal->started;
   clear_progress(journal);
   if (journal->steps)
-    journal_say(journal, "%llu steps in %.1f s, %.0f samples/s, peak memory %.1f MiB", (unsigned long long)journal->steps,
-                seconds, seconds > 0 ? (double)journal->samples / seconds : 0, (double)peak_resident_bytes() / 1048576);
+    journal_say(journal, "%llu steps in %.1f s, %.0f samples/s, peak memory %.1f MiB",
+                (unsigned long long)journal->steps, seconds,
+                seconds > 0 ? (double)journal->samples / seconds : 0, (double)peak_resident_bytes() / 1048576);
   if (!journal->log)
     return true;
   fprintf(journal->log, "{\"steps\":%llu,\"samples\":%llu", (unsigned long long)journal->steps,
           (unsigned long long)journal->samples);
   put_number(journal->log, "seconds", seconds);
   fprintf(journal->log, ",\"peak_rss_bytes\":%llu,\"arena_bytes\":%llu,\"threads\":%d",
-          (unsigned long long)peak_resident_bytes(), (unsigned long long)trainer->arena_bytes, trainer->threads);
+          (unsigned long long)peak_resident_bytes(), (unsigned long long)trainer->arena_bytes,
+          trainer->threads);
   if (!end_line(journal))
     return false;
   FILE *log = journal->log;

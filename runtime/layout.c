@@ -36,12 +36,12 @@ layout_of(const actnn *trainer, const actnn_view *view)
         for (int64_t p = start; p < end; p++) rows[lane * positions + p] = from[p * lanes + lane]; \
     } \
   } \
-  ACTNN_EVERY_MACHINE static void block_##TYPE(TYPE *to, const TYPE *rows, int64_t positions, int used, int lanes) \
+  static void block_##TYPE(TYPE *to, const TYPE *rows, int64_t positions, int used, int lanes) \
   { \
     if (lanes == 16) block_plane_##TYPE(to, rows, positions, used, 16); \
     else block_plane_##TYPE(to, rows, positions, used, 8); \
   } \
-  ACTNN_EVERY_MACHINE static void unblock_##TYPE(TYPE *rows, const TYPE *from, int64_t positions, int used, int lanes) \
+  static void unblock_##TYPE(TYPE *rows, const TYPE *from, int64_t positions, int used, int lanes) \
   { \
     if (lanes == 16) unblock_plane_##TYPE(rows, from, positions, used, 16); \
     else unblock_plane_##TYPE(rows, from, positions, used, 8); \

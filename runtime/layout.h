@@ -1,4 +1,4 @@
-/* layout.h: changing tensors between PLAIN and BLOCKED, and kernels that are given work on planes of lanes. */
+/* layout.h: tensors as planes of lanes, and changing them between PLAIN and BLOCKED. */
 #ifndef ACTNN_LAYOUT_H
 #define ACTNN_LAYOUT_H
 
@@ -30,12 +30,5 @@ void layout_unblock(void *to, const void *from, const layout_planes *blocked, si
 /* Runs a kernel that only knows PLAIN on plain copies of the blocked operands and results, made in the workspace. While
  * preparing it says how much of that it needs. */
 int layout_run_plain(const actnn_call *call, actnn_kernel *kernel);
-
-/* Row functions are compiled for several instruction sets; the loader picks one. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
-#define ACTNN_EVERY_MACHINE __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define ACTNN_EVERY_MACHINE
-#endif
 
 #endif

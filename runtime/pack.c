@@ -1,10 +1,11 @@
-/* pack.c: masks, indices and other small whole numbers kept for backward, packed without loss into 1 to 8 bits each.
+/* pack.c: masks, indices and other small whole numbers kept for backward, packed without loss into 1 to 8
+ * bits each.
  *
  *   actnn_PackBits    input 0 a value of bytes (bool, uint8), output 0 its stash, attribute 0 the bits
  *   actnn_UnpackBits  the reverse
  *
- * Elements are taken in the order in which they lie in memory, the padding of channel blocks included, in chunks that
- * threads share; chunk i of the value always has the same place in the stash.
+ * Elements are taken in the order in which they lie in memory, the padding of channel blocks included, in
+ * chunks that threads share; chunk i of the value always has the same place in the stash.
  */
 #include "codec.h"
 #include "runtime.h"
@@ -31,13 +32,15 @@ check(const actnn_call *call, const char *kernel, const actnn_view *value, const
       uint64_t *count)
 {
   bool bytes = value->type == ACTNN_BOOL || value->type == ACTNN_U8 || value->type == ACTNN_I8;
-  if (!bytes || call->attribute_count < 1 || call->attribute[0].i < 1 || call->attribute[0].i > ACTNN_MAX_BITS)
+  if (!bytes || call->attribute_count < 1 || call->attribute[0].i < 1 ||
+      call->attribute[0].i > ACTNN_MAX_BITS)
     return actnn_fail(call->trainer, "%s: takes elements of one byte and 1 to 8 bits for each", kernel);
   *bits = (int)call->attribute[0].i;
   if (count_elements(call, value, count))
     return actnn_fail(call->trainer, "%s: the extents cannot be packed", kernel);
   if (stash->bytes < actnn_pack_bytes(*count, *bits) || value->bytes < *count)
-    return actnn_fail(call->trainer, "%s: %llu elements of %d bits do not fit the %llu bytes reserved for them", kernel,
+    return actnn_fail(call->trainer,
+                      "%s: %llu elements of %d bits do not fit the %llu bytes reserved for them", kernel,
                       (unsigned long long)*count, *bits, (unsigned long long)stash->bytes);
   return 0;
 }

@@ -1,9 +1,9 @@
 /* philox.h: the counter-based random generator that all stochastic rounding draws from.
  *
- * Philox4x32 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC'11) turns a key and a
- * counter into 128 random bits without any state, so that every element's draw is known from where it lies: results
- * do not depend on the number of threads, on the instruction set or on the device. Seven rounds pass the same test
- * batteries as the usual ten.
+ * Philox4x32 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC'11) turns a key
+ * and a counter into 128 random bits without any state, so that every element's draw is known from where it
+ * lies: results do not depend on the number of threads, on the instruction set or on the device. Seven rounds
+ * pass the same test batteries as the usual ten.
  *
  * gcc, clang and nvcc compile this header.
  */
@@ -51,7 +51,8 @@ actnn_philox(actnn_philox_block counter, actnn_philox_key key, int rounds)
   return out;
 }
 
-/* A bijection of 64-bit words in which every input bit reaches every output bit (the finalizer of SplitMix64). */
+/* A bijection of 64-bit words in which every input bit reaches every output bit (the finalizer of
+ * SplitMix64). */
 static inline ACTNN_DEVICE uint64_t
 actnn_mix(uint64_t value)
 {
@@ -61,8 +62,8 @@ actnn_mix(uint64_t value)
   return value ^ (value >> 31);
 }
 
-/* The key of one random stream. `stream` names who draws (a save, a dropout), `use` tells apart several draws by the
- * same one within a step. Mixed one after the other, so that (1, 2) and (2, 1) differ. */
+/* The key of one random stream. `stream` names who draws (a save, a dropout), `use` tells apart several draws
+ * by the same one within a step. Mixed one after the other, so that (1, 2) and (2, 1) differ. */
 static inline ACTNN_DEVICE actnn_philox_key
 actnn_random_key(uint64_t seed, uint64_t step, uint64_t stream, uint64_t use)
 {

@@ -1,6 +1,5 @@
 /* profile.c: times of calls for `--profile`. A table of fixed size, keyed by what a call names, so that timing
  * allocates nothing inside a step. */
-#define _GNU_SOURCE
 #include "profile.h"
 
 #include <stdlib.h>
@@ -69,7 +68,8 @@ profile_add(struct profile *profile, actnn_kernel *kernel, const actnn_call *cal
   for (size_t index = 0; index < call->input_count; index++)
     key = mix(key, call->input[index].id);
   size_t place = key % SLOT_COUNT;
-  while (profile->slot[place].runs && (profile->slot[place].key != key || profile->slot[place].kernel != kernel))
+  while (profile->slot[place].runs &&
+         (profile->slot[place].key != key || profile->slot[place].kernel != kernel))
     place = (place + 1) % SLOT_COUNT;
   call_time *slot = &profile->slot[place];
   if (!slot->runs) {
@@ -137,7 +137,8 @@ profile_print(const struct profile *profile, const actnn_model *model, FILE *str
     if (profile->slot[place].runs)
       order[count++] = profile->slot[place];
   qsort(order, count, sizeof *order, slower_first);
-  fprintf(stream, "\n%-28s %9s %10s %7s %8s  %s\n", "slowest calls", "calls", "ms", "share", "GB/s", "first result");
+  fprintf(stream, "\n%-28s %9s %10s %7s %8s  %s\n", "slowest calls", "calls", "ms", "share", "GB/s",
+          "first result");
   for (size_t index = 0; index < count && index < SHOWN_CALLS; index++) {
     print_line(&order[index], total, stream);
     if (order[index].result < model->tensor_count) {

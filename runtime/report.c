@@ -14,12 +14,13 @@ print_memory(const actnn *trainer, FILE *stream)
   const struct {
     const char *name;
     uint64_t bytes;
-  } row[] = {{"arena_bytes", trainer->arena_bytes},       {"planned_arena_bytes", model->arena_bytes},
-             {"variable_bytes", model->variable_bytes},   {"stash_bytes", model->stash_bytes},
+  } row[] = {{"arena_bytes", trainer->arena_bytes},         {"planned_arena_bytes", model->arena_bytes},
+             {"variable_bytes", model->variable_bytes},     {"stash_bytes", model->stash_bytes},
              {"workspace_bytes", trainer->workspace_bytes}, {"saved_bytes", model->saved_bytes},
              {"saved_bytes_fp32", model->saved_bytes_fp32}};
   for (size_t index = 0; index < sizeof row / sizeof *row; index++)
-    fprintf(stream, "%s\"%s\": %llu", index ? ", " : "{", row[index].name, (unsigned long long)row[index].bytes);
+    fprintf(stream, "%s\"%s\": %llu", index ? ", " : "{", row[index].name,
+            (unsigned long long)row[index].bytes);
   fprintf(stream, "}\n");
 }
 
@@ -36,8 +37,10 @@ write_profile(actnn *trainer, const char *path)
   const actnn_model *model = trainer->model;
   text_buffer text = {0};
   atomic_file file;
-  text_add(&text, "{\"format\": \"actnn-profile\", \"version\": 1, \"model\": \"%016llx\", \"steps\": %llu, \"saves\": [",
-           (unsigned long long)model->model_hash, (unsigned long long)trainer->step);
+  text_add(
+      &text,
+      "{\"format\": \"actnn-profile\", \"version\": 1, \"model\": \"%016llx\", \"steps\": %llu, \"saves\": [",
+      (unsigned long long)model->model_hash, (unsigned long long)trainer->step);
   for (uint32_t index = 0; index < model->save_count; index++) {
     const actnn_save *save = &model->save[index];
     const actnn_tensor *tensor = &model->tensor[save->tensor];

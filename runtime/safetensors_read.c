@@ -1,7 +1,6 @@
 /* safetensors_read.c: reads .safetensors files, which may be hostile: no length is used before it is checked
  * against the file's, and the JSON header is read by a parser that knows only this format's three levels, so it
  * needs no recursion and accepts nothing else. */
-#define _GNU_SOURCE
 #include "safetensors.h"
 #include "text_buffer.h"
 #include "trainer.h"
@@ -18,12 +17,12 @@ enum { LARGEST_HEADER = 64 << 20, PIECE = 1 << 16 };
 static const struct {
   const char *name;
   int type;
-} type_names[] = {{"F32", ACTNN_F32}, {"F64", ACTNN_F64}, {"F16", ACTNN_F16},   {"BF16", ACTNN_BF16}, {"I64", ACTNN_I64},
-                  {"I32", ACTNN_I32}, {"I16", ACTNN_I16}, {"I8", ACTNN_I8},     {"U64", ACTNN_U64},   {"U32", ACTNN_U32},
-                  {"U16", ACTNN_U16}, {"U8", ACTNN_U8},   {"BOOL", ACTNN_BOOL}};
+} type_names[] = {{"F32", ACTNN_F32},  {"F64", ACTNN_F64}, {"F16", ACTNN_F16}, {"BF16", ACTNN_BF16},
+                  {"I64", ACTNN_I64},  {"I32", ACTNN_I32}, {"I16", ACTNN_I16}, {"I8", ACTNN_I8},
+                  {"U64", ACTNN_U64},  {"U32", ACTNN_U32}, {"U16", ACTNN_U16}, {"U8", ACTNN_U8},
+                  {"BOOL", ACTNN_BOOL}};
 
-static bool __attribute__((format(printf, 2, 3)))
-fail(safetensors_file *file, const char *format, ...)
+static bool __attribute__((format(printf, 2, 3))) fail(safetensors_file *file, const char *format, ...)
 {
   char reason[256];
   va_list arguments;
@@ -44,7 +43,8 @@ typedef struct cursor {
 static void
 skip_space(cursor *text)
 {
-  while (text->at < text->end && (*text->at == ' ' || *text->at == '\t' || *text->at == '\n' || *text->at == '\r'))
+  while (text->at < text->end &&
+         (*text->at == ' ' || *text->at == '\t' || *text->at == '\n' || *text->at == '\r'))
     text->at++;
 }
 
@@ -64,7 +64,10 @@ take_hex(cursor *text, unsigned *code)
   *code = 0;
   for (int digit = 0; digit < 4; digit++, text->at++) {
     char c = text->at < text->end ? *text->at : 0;
-    int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    int value = c >= '0' && c <= '9'   ? c - '0'
+                : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                       : -1;
     if (value < 0)
       return false;
     *code = *code * 16 + (unsigned)value;
@@ -158,7 +161,8 @@ take_integer(cursor *text, uint64_t *number)
   if (*text->at == '0' && text->at[1] >= '0' && text->at[1] <= '9')
     return false;
   for (*number = 0; text->at < text->end && *text->at >= '0' && *text->at <= '9'; text->at++)
-    if (__builtin_mul_overflow(*number, 10u, number) || __builtin_add_overflow(*number, (unsigned)(*text->at - '0'), number))
+    if (__builtin_mul_overflow(*number, 10u, number) ||
+        __builtin_add_overflow(*number, (unsigned)(*text->at - '0'), number))
       return false;
   return text->at == text->end || !strchr(".eE", *text->at) || !*text->at;
 }
@@ -199,15 +203,16 @@ take_entry(cursor *text, safetensors_entry *entry)
       has_type = entry->type != ACTNN_UNDEFINED;
       if (!has_type)
         return false;
-    } else if (!strcmp(key, "shape") && !has_shape && take_integers(text, number, ACTNN_MAX_RANK, &entry->rank)) {
+    } else if (!strcmp(key, "shape") && !has_shape &&
+               take_integers(text, number, ACTNN_MAX_RANK, &entry->rank)) {
       for (int axis = 0; axis < entry->rank; axis++) {
         if (number[axis] > INT64_MAX)
           return false;
         entry->dim[axis] = (int64_t)number[axis];
       }
       has_shape = true;
-    } else if (!strcmp(key, "data_offsets") && !has_offsets && take_integers(text, number, 2, &count) && count == 2 &&
-               number[0] <= number[1]) {
+    } else if (!strcmp(key, "data_offsets") && !has_offsets && take_integers(text, number, 2, &count) &&
+               count == 2 && number[0] <= number[1]) {
       entry->begin = number[0];
       entry->bytes = number[1] - number[0];
       has_offsets = true;
@@ -331,7 +336,8 @@ read_header(safetensors_file *file)
   for (int index = 7; index >= 0; index--)
     length = length << 8 | start[index];
   if (length > LARGEST_HEADER || length > (uint64_t)status.st_size - 8)
-    return fail(file, "is no safetensors file, or truncated (header of %llu bytes)", (unsigned long long)length);
+    return fail(file, "is no safetensors file, or truncated (header of %llu bytes)",
+                (unsigned long long)length);
   file->data_start = 8 + length;
   file->data_bytes = (uint64_t)status.st_size - file->data_start;
   file->header = malloc((size_t)length + 8); /* NULs behind the text end every lookahead */

@@ -1,11 +1,12 @@
 /* saves.c: see saves.h. Which bits, where; the coding itself is codec.c's.
  *
- * A step's plan: `saves_begin_step` gives each save a share of the pool, and a place. In forward, each save spends
- * its share on its samples, by their ranges at that moment. So a save never exceeds its share, and the shares never
- * exceed the pool. A step that measures (every SAVES_INTERVAL, from the first on) records for each sample the squared
- * gradient that multiplies the code's noise; the next step's shares come from one allocation over all samples of all
- * measured saves, with weight = ranges * squared gradient * factor. Saves that are not adaptive, or that nothing was
- * measured for, keep the share of the bits that the translator chose.
+ * A step's plan: `saves_begin_step` gives each save a share of the pool, and a place. In forward, each save
+ * spends its share on its samples, by their ranges at that moment. So a save never exceeds its share, and the
+ * shares never exceed the pool. A step that measures (every SAVES_INTERVAL, from the first on) records for
+ * each sample the squared gradient that multiplies the code's noise; the next step's shares come from one
+ * allocation over all samples of all measured saves, with weight = ranges * squared gradient * factor. Saves
+ * that are not adaptive, or that nothing was measured for, keep the share of the bits that the translator
+ * chose.
  */
 #include "allocation.h"
 #include "saves_state.h"
@@ -56,10 +57,12 @@ saves_place(actnn *trainer)
   for (uint32_t i = 0; i < model->save_count; i++) {
     save_state *state = &trainer->saves->save[i];
     if (!state->known)
-      return actnn_fail(trainer, "%s: it is never coded; the trainer's functions were not prepared", model->save[i].name);
+      return actnn_fail(trainer, "%s: it is never coded; the trainer's functions were not prepared",
+                        model->save[i].name);
     if (state->share > model->stash_bytes || end > model->stash_bytes - state->share)
-      return actnn_fail(trainer, "coded values need more than the %llu bytes planned for them, at %s: the trainer was "
-                                 "made by another version of actnnc; translate the model again",
+      return actnn_fail(trainer,
+                        "coded values need more than the %llu bytes planned for them, at %s: the trainer was "
+                        "made by another version of actnnc; translate the model again",
                         (unsigned long long)model->stash_bytes, model->save[i].name);
     state->place = end;
     state->coded = false;
@@ -76,7 +79,8 @@ takes_part(const actnn *trainer, uint32_t index)
   return trainer->model->save[index].adaptive && state->measured && state->codec.samples > 0;
 }
 
-/* Lists the samples of all saves that take part, with what their noise does; false when a number is unusable. */
+/* Lists the samples of all saves that take part, with what their noise does; false when a number is unusable.
+ */
 static bool
 list_samples(const actnn *trainer, actnn_allocation_item *item)
 {
@@ -95,8 +99,8 @@ list_samples(const actnn *trainer, actnn_allocation_item *item)
   return sum > 0 && isfinite(sum);
 }
 
-/* One allocation over all samples of the saves that were measured; each save's share is what its samples got. When
- * nothing usable was measured (all gradients zero, or not finite) the shares stay as they are. */
+/* One allocation over all samples of the saves that were measured; each save's share is what its samples got.
+ * When nothing usable was measured (all gradients zero, or not finite) the shares stay as they are. */
 static int
 adapt(actnn *trainer)
 {
@@ -163,8 +167,8 @@ saves_set_shares(actnn *trainer, const uint64_t *bytes)
   for (uint32_t i = 0; i < trainer->model->save_count; i++) {
     save_state *state = &saves->save[i];
     uint64_t least = state->bytes[actnn_codec_widest(&state->codec, 1)] * (uint64_t)state->codec.samples;
-    if (!state->known || bytes[i] % ACTNN_ALIGNMENT || bytes[i] < least || bytes[i] > trainer->model->stash_bytes ||
-        end > trainer->model->stash_bytes - bytes[i])
+    if (!state->known || bytes[i] % ACTNN_ALIGNMENT || bytes[i] < least ||
+        bytes[i] > trainer->model->stash_bytes || end > trainer->model->stash_bytes - bytes[i])
       return actnn_fail(trainer, "the checkpoint's shares of the pool of codes do not fit this model, at %s",
                         trainer->model->save[i].name);
     end += bytes[i];

@@ -1,6 +1,6 @@
-/* saves_kernels.c: coding a value into its share of the pool, decoding it, and measuring what its noise does; see
- * saves.h. Tiles are spread over threads; sums are taken tile by tile and then in order, so that no result depends on
- * how many threads there are.
+/* saves_kernels.c: coding a value into its share of the pool, decoding it, and measuring what its noise does;
+ * see saves.h. Tiles are spread over threads; sums are taken tile by tile and then in order, so that no
+ * result depends on how many threads there are.
  */
 #include "allocation.h"
 #include "saves_state.h"
@@ -38,8 +38,8 @@ get_to_know(actnn *trainer, uint32_t index, const actnn_view *value)
   const actnn_save *save = &trainer->model->save[index];
   save_state *state = &trainer->saves->save[index];
   if (value->type != ACTNN_F32)
-    return actnn_fail(trainer, "%s: only float values can be quantized on save, this one has type %d", save->name,
-                      (int)value->type);
+    return actnn_fail(trainer, "%s: only float values can be quantized on save, this one has type %d",
+                      save->name, (int)value->type);
   if (actnn_codec_geometry(&state->codec, value->dim, value->rank, value->layout))
     return actnn_fail(trainer, "%s: its extents cannot be coded", save->name);
   if (!(save->bits >= 1 && save->bits <= ACTNN_MAX_BITS))
@@ -107,6 +107,14 @@ lay_out(const struct saves *saves, const save_state *state)
   return end;
 }
 
+/* Threads worth waking for a value. */
+static int
+threads_for(const actnn *trainer, const actnn_codec *codec)
+{
+  bool large = codec->samples * codec->rows * ACTNN_LANES > 16384;
+  return large && trainer->threads > 1 ? trainer->threads : 1;
+}
+
 /* Sums `partial`, one number a tile, into one number a sample. */
 static void
 sum_tiles(const actnn_codec *codec, const double *partial, double *sum)
@@ -141,7 +149,8 @@ find_save(const actnn_call *call, const actnn_view *value, uint32_t *index)
   actnn_codec codec;
   if (!state->known || actnn_codec_geometry(&codec, value->dim, value->rank, value->layout) ||
       !is_same(&codec, &state->codec) || value->type != ACTNN_F32)
-    return actnn_fail(trainer, "%s: the value differs from the one that was coded", trainer->model->save[*index].name);
+    return actnn_fail(trainer, "%s: the value differs from the one that was coded",
+                      trainer->model->save[*index].name);
   return 0;
 }
 
@@ -165,7 +174,7 @@ decide(actnn *trainer, uint32_t index, const actnn_view *value)
   if (is_even(trainer, index, &bits)) {
     memset(state->bits, bits, (size_t)codec->samples);
   } else {
-#pragma omp parallel for schedule(static) num_threads(trainer->threads > 0 ? trainer->threads : 1)
+#pragma omp parallel for schedule(static) num_threads(threads_for(trainer, codec))
     for (int64_t each = 0; each < codec->samples * tiles; each++) {
       actnn_tile_work work = {codec, trainer->channel_block, each / tiles, each % tiles};
       saves->partial[each] = saves->kernels->range(&work, value->data);
@@ -203,7 +212,7 @@ actnn_QuantizeOnSave(const actnn_call *call)
   actnn_philox_key key =
       actnn_random_key(trainer->seed, trainer->step, trainer->model->save[index].random_id, trainer->draw);
   double *noise = saves->partial + all;
-#pragma omp parallel for schedule(static) num_threads(trainer->threads > 0 ? trainer->threads : 1)
+#pragma omp parallel for schedule(static) num_threads(threads_for(trainer, codec))
   for (int64_t each = 0; each < all; each++) {
     int64_t sample = each / tiles;
     actnn_tile_work work = {codec, trainer->channel_block, sample, each % tiles};
@@ -236,7 +245,7 @@ actnn_DequantizeOnBackward(const actnn_call *call)
   lay_out(saves, state);
   int64_t tiles = actnn_codec_tiles(codec);
   const uint8_t *stash = stash_of(trainer, state);
-#pragma omp parallel for schedule(static) num_threads(trainer->threads > 0 ? trainer->threads : 1)
+#pragma omp parallel for schedule(static) num_threads(threads_for(trainer, codec))
   for (int64_t each = 0; each < codec->samples * tiles; each++) {
     int64_t sample = each / tiles;
     actnn_tile_work work = {codec, trainer->channel_block, sample, each % tiles};
@@ -249,7 +258,8 @@ actnn_DequantizeOnBackward(const actnn_call *call)
 static int
 reserve_sums(actnn *trainer, const actnn_view *gradient, actnn_codec *codec)
 {
-  if (gradient->type != ACTNN_F32 || actnn_codec_geometry(codec, gradient->dim, gradient->rank, gradient->layout))
+  if (gradient->type != ACTNN_F32 ||
+      actnn_codec_geometry(codec, gradient->dim, gradient->rank, gradient->layout))
     return actnn_fail(trainer, "MeasureSensitivity: only gradients of type float can be measured");
   if (grow(trainer->saves, codec->samples * (actnn_codec_tiles(codec) + 1) + 1, 1))
     return actnn_fail(trainer, "MeasureSensitivity: no memory for sums");
@@ -263,7 +273,7 @@ measure(actnn *trainer, const actnn_view *gradient, const actnn_codec *codec)
   struct saves *saves = trainer->saves;
   int64_t tiles = actnn_codec_tiles(codec), all = codec->samples * tiles;
   double *norm = saves->partial + all;
-#pragma omp parallel for schedule(static) num_threads(trainer->threads > 0 ? trainer->threads : 1)
+#pragma omp parallel for schedule(static) num_threads(threads_for(trainer, codec))
   for (int64_t each = 0; each < all; each++) {
     actnn_tile_work work = {codec, trainer->channel_block, each / tiles, each % tiles};
     saves->partial[each] = saves->kernels->squares(&work, gradient->data);

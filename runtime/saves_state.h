@@ -12,10 +12,10 @@ typedef struct save_state {
   actnn_codec codec;
   actnn_layout layout;
   uint64_t bytes[ACTNN_MAX_BITS + 1]; /* one sample at so many bits */
-  uint64_t share, place; /* of the pool */
+  uint64_t share, place;              /* of the pool */
   uint64_t coded_bytes;
-  uint8_t *bits;       /* of each sample, as coded last */
-  double *range;       /* of each sample, as coded last: elements * (maximum - minimum)^2 summed over groups */
+  uint8_t *bits; /* of each sample, as coded last */
+  double *range; /* of each sample, as coded last: elements * (maximum - minimum)^2 summed over groups */
   double *sensitivity; /* of each sample: factor * |dy|^2, summed over the gradients that meet it */
   double noise;
 } save_state;

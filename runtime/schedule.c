@@ -50,7 +50,9 @@ set_kind(schedule *result, const char *kind)
   static const struct {
     const char *name;
     schedule_kind kind;
-  } known[] = {{"constant", SCHEDULE_CONSTANT}, {"step", SCHEDULE_STEP}, {"cosine", SCHEDULE_COSINE},
+  } known[] = {{"constant", SCHEDULE_CONSTANT},
+               {"step", SCHEDULE_STEP},
+               {"cosine", SCHEDULE_COSINE},
                {"one-cycle", SCHEDULE_ONE_CYCLE}};
   if (!strcmp(kind, "warmup")) {
     result->has_warmup = true;
@@ -83,11 +85,13 @@ schedule_parse(const char *text, schedule *result, char *error, size_t error_byt
     if (equals) {
       *equals = 0;
       if (!set_key(result, kind, word, equals + 1)) {
-        snprintf(error, error_bytes, "--schedule: '%s=%s' is not understood after '%s'", word, equals + 1, kind);
+        snprintf(error, error_bytes, "--schedule: '%s=%s' is not understood after '%s'", word, equals + 1,
+                 kind);
         return false;
       }
     } else if (strlen(word) >= sizeof kind || !set_kind(result, word)) {
-      snprintf(error, error_bytes, "--schedule: '%.60s' is not one of constant, step, cosine, warmup, one-cycle", word);
+      snprintf(error, error_bytes,
+               "--schedule: '%.60s' is not one of constant, step, cosine, warmup, one-cycle", word);
       return false;
     } else {
       strcpy(kind, word);
@@ -117,12 +121,11 @@ schedule_factor(const schedule *schedule, uint64_t step, uint64_t total_steps, u
   if (share > 1)
     share = 1;
   switch (schedule->kind) {
-  case SCHEDULE_CONSTANT:
-    return 1;
+  case SCHEDULE_CONSTANT: return 1;
   case SCHEDULE_STEP:
-    return pow(schedule->gamma, floor((double)step / (schedule->size * (double)(steps_per_epoch ? steps_per_epoch : 1))));
-  case SCHEDULE_COSINE:
-    return anneal(1, schedule->final, share);
+    return pow(schedule->gamma,
+               floor((double)step / (schedule->size * (double)(steps_per_epoch ? steps_per_epoch : 1))));
+  case SCHEDULE_COSINE: return anneal(1, schedule->final, share);
   case SCHEDULE_ONE_CYCLE:
     if (share < schedule->peak)
       return anneal(1 / schedule->start, 1, share / schedule->peak);

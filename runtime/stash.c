@@ -1,5 +1,6 @@
-/* stash.c: how many bytes coded and packed values take. Used by the planner, which reserves them, and by the runtime,
- * which fills them; pure arithmetic on extents, checked against overflow because extents come from model files. */
+/* stash.c: how many bytes coded and packed values take. Used by the planner, which reserves them, and by the
+ * runtime, which fills them; pure arithmetic on extents, checked against overflow because extents come from
+ * model files. */
 #include "codec.h"
 
 #include <math.h>
@@ -22,8 +23,8 @@ divide_up(int64_t value, int64_t divisor)
   return (value + divisor - 1) / divisor;
 }
 
-/* Cuts the rows of a sample into tiles. Lane groups have about 256 elements: a long channel is split evenly, several
- * short ones of the same lane are joined, also evenly. */
+/* Cuts the rows of a sample into tiles. Lane groups have about 256 elements: a long channel is split evenly,
+ * several short ones of the same lane are joined, also evenly. */
 static void
 cut(actnn_codec *codec)
 {
@@ -58,7 +59,9 @@ actnn_codec_geometry(actnn_codec *codec, const int64_t *dim, int rank, actnn_lay
   codec->channels = 1;
   codec->positions = 1;
   bool features = layout == ACTNN_PLAIN && rank >= 3 && dim[rank - 1] % ACTNN_LANES == 0;
-  codec->rows_are = layout == ACTNN_BLOCKED ? ACTNN_CHANNEL_ROWS : features ? ACTNN_FEATURE_ROWS : ACTNN_FLAT_ROWS;
+  codec->rows_are = layout == ACTNN_BLOCKED ? ACTNN_CHANNEL_ROWS
+                    : features              ? ACTNN_FEATURE_ROWS
+                                            : ACTNN_FLAT_ROWS;
   int channel_axis = layout == ACTNN_BLOCKED ? 1 : rank - 1;
   for (int axis = rank < 2 ? 0 : 1; axis < rank; axis++) {
     if (codec->rows_are == ACTNN_FLAT_ROWS || axis == channel_axis)
@@ -128,7 +131,8 @@ actnn_packed_bytes(const int64_t *dim, int rank, actnn_layout layout, int bits)
 uint64_t
 actnn_pack_bytes(uint64_t elements, int bits)
 {
-  uint64_t rest = elements % ACTNN_PACK_CHUNK, bytes = elements / ACTNN_PACK_CHUNK * (ACTNN_PACK_CHUNK / 8) * (uint64_t)bits;
+  uint64_t rest = elements % ACTNN_PACK_CHUNK,
+           bytes = elements / ACTNN_PACK_CHUNK * (ACTNN_PACK_CHUNK / 8) * (uint64_t)bits;
   for (int left = bits; left > 0; left -= actnn_codec_plane_width(left))
     bytes += (rest * (uint64_t)actnn_codec_plane_width(left) + 7) / 8;
   return bytes;

@@ -62,8 +62,11 @@ size_t
 utf8_length(const char *text)
 {
   const unsigned char *byte = (const unsigned char *)text;
-  size_t length = byte[0] < 0x80 ? 1 : byte[0] >= 0xc2 && byte[0] < 0xe0 ? 2 : byte[0] >= 0xe0 && byte[0] < 0xf0 ? 3
-                  : byte[0] >= 0xf0 && byte[0] < 0xf5 ? 4 : 0;
+  size_t length = byte[0] < 0x80                      ? 1
+                  : byte[0] >= 0xc2 && byte[0] < 0xe0 ? 2
+                  : byte[0] >= 0xe0 && byte[0] < 0xf0 ? 3
+                  : byte[0] >= 0xf0 && byte[0] < 0xf5 ? 4
+                                                      : 0;
   for (size_t index = 1; index < length; index++)
     if ((byte[index] & 0xc0) != 0x80)
       return 0;

@@ -3,7 +3,6 @@
  * Everything is reserved when the trainer is made. A step allocates nothing. The model's tables are checked
  * once, at the start, so that `actnn_run` needs no more than a look at each number.
  */
-#define _GNU_SOURCE
 #include "trainer.h"
 #include "library.h"
 #include "profile.h"
@@ -43,10 +42,19 @@ size_t
 trainer_type_bytes(int type)
 {
   switch (type) {
-  case ACTNN_U8: case ACTNN_I8: case ACTNN_BOOL: return 1;
-  case ACTNN_U16: case ACTNN_I16: case ACTNN_F16: case ACTNN_BF16: return 2;
-  case ACTNN_F32: case ACTNN_I32: case ACTNN_U32: return 4;
-  case ACTNN_F64: case ACTNN_I64: case ACTNN_U64: return 8;
+  case ACTNN_U8:
+  case ACTNN_I8:
+  case ACTNN_BOOL: return 1;
+  case ACTNN_U16:
+  case ACTNN_I16:
+  case ACTNN_F16:
+  case ACTNN_BF16: return 2;
+  case ACTNN_F32:
+  case ACTNN_I32:
+  case ACTNN_U32: return 4;
+  case ACTNN_F64:
+  case ACTNN_I64:
+  case ACTNN_U64: return 8;
   default: return 0;
   }
 }
@@ -81,7 +89,8 @@ check_model(actnn *trainer)
 {
   const actnn_model *model = trainer->model;
   if (model->version != ACTNN_VERSION)
-    return actnn_fail(trainer, "%s: made by a translator of version %d, this runtime is of version %d; run actnnc again",
+    return actnn_fail(trainer,
+                      "%s: made by a translator of version %d, this runtime is of version %d; run actnnc again",
                       model->name, model->version, ACTNN_VERSION);
   for (uint32_t id = 0; id < model->tensor_count; id++) {
     const actnn_tensor *tensor = &model->tensor[id];
@@ -99,21 +108,25 @@ check_model(actnn *trainer)
     uint32_t id = model->input[index].tensor;
     if (id >= model->tensor_count || model->tensor[id].layout != ACTNN_PLAIN || model->tensor[id].rank < 1 ||
         model->tensor[id].dim[0] < 1)
-      return actnn_fail(trainer, "%s: input %u is not a plain tensor with samples on its first axis", model->name, index);
+      return actnn_fail(trainer, "%s: input %u is not a plain tensor with samples on its first axis",
+                        model->name, index);
   }
-  const uint32_t optional[] = {model->loss, model->evaluation_loss, model->evaluation_output, model->learning_rate,
-                               model->step_number, model->training_output};
+  const uint32_t optional[] = {model->loss,          model->evaluation_loss, model->evaluation_output,
+                               model->learning_rate, model->step_number,     model->training_output};
   for (size_t index = 0; index < sizeof optional / sizeof *optional; index++)
     if (optional[index] != NONE && optional[index] >= model->tensor_count)
-      return actnn_fail(trainer, "%s: the model names tensor %u, which it does not have", model->name, optional[index]);
+      return actnn_fail(trainer, "%s: the model names tensor %u, which it does not have", model->name,
+                        optional[index]);
   if (model->label != NONE && model->label >= model->input_count)
-    return actnn_fail(trainer, "%s: the model names label input %u, which it does not have", model->name, model->label);
+    return actnn_fail(trainer, "%s: the model names label input %u, which it does not have", model->name,
+                      model->label);
   if ((model->learning_rate != NONE && model->tensor[model->learning_rate].type != ACTNN_F32) ||
       (model->step_number != NONE && model->tensor[model->step_number].type != ACTNN_I64))
     return actnn_fail(trainer, "%s: learning rate must be float32 and the step number int64", model->name);
   if (model->workspace_bytes > model->arena_bytes ||
       model->workspace_offset > model->arena_bytes - model->workspace_bytes ||
-      model->stash_bytes > model->arena_bytes || model->stash_offset > model->arena_bytes - model->stash_bytes ||
+      model->stash_bytes > model->arena_bytes ||
+      model->stash_offset > model->arena_bytes - model->stash_bytes ||
       model->variable_bytes > model->arena_bytes || model->batch < 1)
     return actnn_fail(trainer, "%s: the memory plan contradicts itself", model->name);
   return 0;
@@ -141,7 +154,8 @@ reserve_arena(actnn *trainer, uint64_t bytes)
   size_t length = bytes ? (size_t)bytes : ACTNN_ALIGNMENT;
   void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED)
-    return actnn_fail(trainer, "%s: cannot reserve %.1f MiB of memory; compile for a smaller --batch or --memory-budget",
+    return actnn_fail(trainer,
+                      "%s: cannot reserve %.1f MiB of memory; compile for a smaller --batch or --memory-budget",
                       trainer->model->name, (double)bytes / 1048576);
   if (trainer->arena)
     munmap(trainer->arena, trainer->arena_bytes ? (size_t)trainer->arena_bytes : ACTNN_ALIGNMENT);
@@ -181,8 +195,9 @@ prepare(actnn *trainer)
     start = (start + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
     wanted = (wanted + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
     if (!trainer->quiet)
-      fprintf(stderr, "%s: the library on this machine wants %llu bytes of scratch, %llu more than planned; the arena "
-                      "grows to %llu bytes\n",
+      fprintf(stderr,
+              "%s: the library on this machine wants %llu bytes of scratch, %llu more than planned; the arena "
+              "grows to %llu bytes\n",
               model->name, (unsigned long long)wanted, (unsigned long long)(wanted - model->workspace_bytes),
               (unsigned long long)(start + wanted));
     if (reserve_arena(trainer, start + wanted))
@@ -198,7 +213,8 @@ start(actnn *trainer, const trainer_options *options)
 {
   const actnn_model *model = trainer->model;
   if (options->threads < 0 || options->threads > 4096)
-    return actnn_fail(trainer, "%d threads make no sense; give 1 to 4096, or 0 for all cores", options->threads);
+    return actnn_fail(trainer, "%d threads make no sense; give 1 to 4096, or 0 for all cores",
+                      options->threads);
   trainer->threads = options->threads ? options->threads : omp_get_max_threads();
   trainer->channel_block = options->channel_block ? options->channel_block : machine_channel_block();
   if (trainer->channel_block != 1 && trainer->channel_block != 8 && trainer->channel_block != 16)
@@ -296,9 +312,13 @@ resolve(actnn *trainer, actnn_list list, actnn_view *view)
     if (id >= model->tensor_count)
       return actnn_fail(trainer, "%s: a call names tensor %u, which the model does not have", model->name, id);
     const actnn_tensor *tensor = &model->tensor[id];
-    view[index] = (actnn_view){.data = trainer->arena + tensor->offset, .type = (actnn_type)tensor->type,
-                               .layout = (actnn_layout)tensor->layout, .rank = tensor->rank, .dim = tensor->dim,
-                               .bytes = tensor->bytes, .id = id};
+    view[index] = (actnn_view){.data = trainer->arena + tensor->offset,
+                               .type = (actnn_type)tensor->type,
+                               .layout = (actnn_layout)tensor->layout,
+                               .rank = tensor->rank,
+                               .dim = tensor->dim,
+                               .bytes = tensor->bytes,
+                               .id = id};
   }
   return 0;
 }
@@ -309,7 +329,8 @@ observe(actnn *trainer, const actnn_call *call)
 {
   if (call->input_count < 2 || call->input[0].id == NONE || call->input[1].id == NONE ||
       call->input[1].type != ACTNN_F32 || call->input[1].layout != ACTNN_PLAIN)
-    return actnn_fail(trainer, "%s: an update without a plain float32 gradient cannot be observed", trainer->model->name);
+    return actnn_fail(trainer, "%s: an update without a plain float32 gradient cannot be observed",
+                      trainer->model->name);
   size_t count = trainer_elements(&trainer->model->tensor[call->input[1].id]);
   trainer->observer(trainer->observer_context, call->input[0].id, call->input[1].data, count);
   return 0;

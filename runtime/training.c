@@ -1,6 +1,5 @@
-/* training.c: `actnn_main`, what an emitted trainer's main calls: options, data, weights, then epochs of steps with
- * evaluations and checkpoints between them. */
-#define _GNU_SOURCE
+/* training.c: `actnn_main`, what an emitted trainer's main calls: options, data, weights, then epochs of steps
+ * with evaluations and checkpoints between them. */
 #include "checkpoint.h"
 #include "command_line.h"
 #include "evaluation.h"
@@ -123,7 +122,8 @@ open_data(run *run)
   return false;
 }
 
-/* Whether something comes from the file of weights: first values, or (all that a resumed run needs of it) constants. */
+/* Whether something comes from the file of weights: first values, or (all that a resumed run needs of it)
+ * constants. */
 static bool
 needs_weights(const actnn_model *model, bool is_resumed)
 {
@@ -145,8 +145,8 @@ find_weights(const actnn_model *model, char *path, size_t bytes)
   char *slash = strrchr(program, '/');
   const char *name[] = {slash ? slash + 1 : program, model->name};
   for (int place = 0; place < 4; place++) {
-    int written = place < 2 ? snprintf(path, bytes, "%.*s%s.safetensors", slash ? (int)(slash - program) + 1 : 0, program,
-                                       name[place])
+    int written = place < 2 ? snprintf(path, bytes, "%.*s%s.safetensors",
+                                       slash ? (int)(slash - program) + 1 : 0, program, name[place])
                             : snprintf(path, bytes, "%s.safetensors", name[place - 2]);
     if (written > 0 && (size_t)written < bytes && !access(path, R_OK))
       return true;
@@ -181,9 +181,11 @@ load_weights(run *run)
   const char *weights = options->weights;
   if (!weights && needs_weights(run->model, options->resume != NULL)) {
     if (!find_weights(run->model, path, sizeof path)) {
-      fprintf(stderr, "%s: its first weights are in the .safetensors file that actnnc wrote beside the source, which is "
-                      "neither beside the program nor here; name it with --weights\n",
-              run->model->name);
+      fprintf(
+          stderr,
+          "%s: its first weights are in the .safetensors file that actnnc wrote beside the source, which is "
+          "neither beside the program nor here; name it with --weights\n",
+          run->model->name);
       return false;
     }
     weights = path;
@@ -238,7 +240,8 @@ train_step(run *run)
   actnn *trainer = run->trainer;
   journal_step entry = {.total_steps = run->total_steps, .samples = (uint64_t)model->batch, .accuracy = NAN};
   double base = run->options.has_rate ? run->options.rate : model->default_learning_rate;
-  entry.learning_rate = base * schedule_factor(&run->options.schedule, trainer->step, run->total_steps, run->steps_per_epoch);
+  entry.learning_rate =
+      base * schedule_factor(&run->options.schedule, trainer->step, run->total_steps, run->steps_per_epoch);
   batch_fill(&run->training, trainer, trainer->step);
   scorer_keep_labels(&run->scorer, trainer);
   if (trainer_forward(trainer, entry.learning_rate, &entry.loss))
@@ -301,8 +304,8 @@ work(run *run)
   const command_options *options = &run->options;
   if (options->memory)
     print_memory(run->trainer, stdout);
-  bool has_work = options->data.count || options->eval.count || options->export || options->resume || options->checkpoint ||
-                  options->variance || options->dump_gradients;
+  bool has_work = options->data.count || options->eval.count || options->export || options->resume ||
+                  options->checkpoint || options->variance || options->dump_gradients;
   if (!has_work && options->memory)
     return true;
   if (!has_work) {
@@ -342,8 +345,10 @@ actnn_main(const actnn_model *model, int argc, char **argv)
       !can_write_beside(options->profile_generate) || !can_write_beside(options->dump_gradients))
     return 1;
   signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of write, told like a full disk */
-  trainer_options settings = {.threads = options->threads, .channel_block = options->channel_block,
-                              .seed = options->has_seed ? options->seed : model->seed, .quiet = options->quiet,
+  trainer_options settings = {.threads = options->threads,
+                              .channel_block = options->channel_block,
+                              .seed = options->has_seed ? options->seed : model->seed,
+                              .quiet = options->quiet,
                               .profile = options->profile};
   run.trainer = trainer_create(model, &settings, error, sizeof error);
   if (!run.trainer) {

@@ -1,6 +1,6 @@
-/* variance.c: measures what coding does to gradients. Draws differ only in the random bits of the codes (`draw` is
- * part of their key); step, batch, weights and dropout stay. Sums are of differences from the first draw, so that a
- * variance far below the squared norm is not lost in rounding. */
+/* variance.c: measures what coding does to gradients. Draws differ only in the random bits of the codes (`draw`
+ * is part of their key); step, batch, weights and dropout stay. Sums are of differences from the first draw, so
+ * that a variance far below the squared norm is not lost in rounding. */
 #include "variance.h"
 #include "checkpoint.h"
 #include "safetensors.h"
@@ -14,12 +14,12 @@
 typedef struct gradient_record {
   bool seen;
   size_t count;
-  float *first;      /* the first gradient observed */
-  float *exact;      /* of the reference; NULL */
-  double *sum;       /* of differences from the first */
-  double squares;    /* sum of squared norms of these differences */
+  float *first;                          /* the first gradient observed */
+  float *exact;                          /* of the reference; NULL */
+  double *sum;                           /* of differences from the first */
+  double squares;                        /* sum of squared norms of these differences */
   double projection, projection_squares; /* of <g, exact> / |exact|^2 - 1 */
-  double exact_norm; /* squared */
+  double exact_norm;                     /* squared */
 } gradient_record;
 
 typedef struct gradient_study {
@@ -106,7 +106,8 @@ run_once(gradient_study *study)
   actnn *trainer = study->trainer;
   double loss;
   actnn_observe_gradients(trainer, observe, study);
-  int failed = trainer_forward(trainer, trainer->model->default_learning_rate, &loss) || trainer_backward(trainer);
+  int failed =
+      trainer_forward(trainer, trainer->model->default_learning_rate, &loss) || trainer_backward(trainer);
   actnn_observe_gradients(trainer, NULL, NULL);
   study->observed++;
   if (!failed && study->failed)
@@ -134,13 +135,19 @@ dump_gradients(actnn *trainer, batch_source *source, const char *path)
     if (!record->seen)
       continue;
     if (trainer_elements(shape) != record->count)
-      failed = actnn_fail(trainer, "%s: the gradient of variable %u has another size than it", model->name, index);
-    tensor[count++] = (safetensors_tensor){checkpoint_name(model, index, name[index]), ACTNN_F32, shape->rank, shape->dim,
-                                           record->first, record->count * sizeof(float)};
+      failed =
+          actnn_fail(trainer, "%s: the gradient of variable %u has another size than it", model->name, index);
+    tensor[count++] = (safetensors_tensor){checkpoint_name(model, index, name[index]),
+                                           ACTNN_F32,
+                                           shape->rank,
+                                           shape->dim,
+                                           record->first,
+                                           record->count * sizeof(float)};
   }
   const safetensors_pair metadata = {"format", "actnn-gradients"};
   if (!failed)
-    failed = !safetensors_write(path, tensor, count, &metadata, 1, false, trainer->error, sizeof trainer->error);
+    failed =
+        !safetensors_write(path, tensor, count, &metadata, 1, false, trainer->error, sizeof trainer->error);
   free(tensor);
   free(name);
   close_study(&study);
@@ -213,7 +220,8 @@ static void
 print_record(const gradient_study *draws, const gradient_study *batches, uint32_t index, FILE *stream)
 {
   const gradient_record *record = &draws->record[index];
-  double count = (double)draws->observed, norm = 0, distance = 0, variance = variance_of(record, draws->observed);
+  double count = (double)draws->observed, norm = 0, distance = 0,
+         variance = variance_of(record, draws->observed);
   char buffer[32], name[41];
   snprintf(name, sizeof name, "%.40s", checkpoint_name(draws->trainer->model, index, buffer));
   for (size_t element = 0; element < record->count; element++) {
@@ -234,7 +242,8 @@ print_record(const gradient_study *draws, const gradient_study *batches, uint32_
     fprintf(stream, " %10s %10.3e %7s %7s", "-", error / sqrt(scale), "-", "-");
   }
   /* The batches differ, and each carries one draw's noise. */
-  double between = batches->observed > 1 ? variance_of(&batches->record[index], batches->observed) - variance : NAN;
+  double between =
+      batches->observed > 1 ? variance_of(&batches->record[index], batches->observed) - variance : NAN;
   if (isnan(between))
     fprintf(stream, " %10s\n", "-");
   else
@@ -242,7 +251,8 @@ print_record(const gradient_study *draws, const gradient_study *batches, uint32_
 }
 
 static int
-run_study(gradient_study *draws, gradient_study *batches, batch_source *source, uint64_t count, const unsigned char *state)
+run_study(gradient_study *draws, gradient_study *batches, batch_source *source, uint64_t count,
+          const unsigned char *state)
 {
   actnn *trainer = draws->trainer;
   uint64_t step = trainer->step, several = batch_count(source) < 8 ? batch_count(source) : 8;
@@ -291,11 +301,13 @@ print_variance(actnn *trainer, batch_source *source, uint64_t count, const char 
   failed = failed || run_study(&draws, &batches, source, count, state);
   free(state);
   if (!failed) {
-    fprintf(stream, "%llu draws of one batch; variances relative to |g|^2, bias and standard error (s.e.) to |g|; b/s.e.: about "
-                    "1 without bias;\nz: bias along the gradient in its standard errors, beyond 4 only with bias\n",
+    fprintf(stream,
+            "%llu draws of one batch; variances relative to |g|^2, bias and standard error (s.e.) to |g|; "
+            "b/s.e.: about "
+            "1 without bias;\nz: bias along the gradient in its standard errors, beyond 4 only with bias\n",
             (unsigned long long)count);
-    fprintf(stream, "%-40s %11s %10s %10s %10s %7s %7s %10s\n", "parameter", "|g|", "variance", "bias", "s.e.", "b/s.e.", "z",
-            "batches");
+    fprintf(stream, "%-40s %11s %10s %10s %10s %7s %7s %10s\n", "parameter", "|g|", "variance", "bias", "s.e.",
+            "b/s.e.", "z", "batches");
     for (uint32_t index = 0; index < trainer->model->variable_count; index++)
       if (draws.record[index].seen)
         print_record(&draws, &batches, index, stream);

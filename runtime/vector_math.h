@@ -68,7 +68,7 @@ expm1_float(float x)
   int32_t n = split_by_log_two(clamped, &r);
   float p = r + r * r * exp_tail(r), half = power_of_two(n - 1);
   float y = (p * half + (half - 0.5f)) * 2.0f;
-  y = n == 0 ? p : y; /* also keeps the sign of zero */
+  y = x == 0.0f ? x : n == 0 ? p : y; /* the first keeps the sign of zero */
   return x > 88.8f ? x * 1e38f * 10.0f : y;
 }
 

@@ -28,8 +28,7 @@ count_error(Diagnostics *diagnostics)
   diagnostics->errors++;
   if (diagnostics->quiet) return false;
   if (diagnostics->errors <= diagnostics->limit) return true;
-  if (diagnostics->errors == diagnostics->limit + 1)
-    fprintf(diagnostics->stream, "further errors are not shown\n");
+  if (diagnostics->errors == diagnostics->limit + 1) fprintf(diagnostics->stream, "further errors are not shown\n");
   return false;
 }
 
@@ -148,8 +147,8 @@ safe_name(Arena *arena, const char *name)
   bool is_cut = length > LONGEST_NAME;
   char *copy = arena_text(arena, name, is_cut ? LONGEST_NAME : length);
   for (char *c = copy; *c; c++) {
-    bool is_safe = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
-                   strchr(also_safe, *c);
+    bool is_safe =
+        (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr(also_safe, *c);
     if (!is_safe) *c = '?';
   }
   if (is_cut) memcpy(copy + LONGEST_NAME - 3, "...", 3);

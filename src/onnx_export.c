@@ -13,8 +13,8 @@
 typedef struct Export {
   const Program *program;
   Arena *arena;
-  char **names;        /* of values, unique */
-  bool *is_in_graph;   /* is read by a node of the graph or is an output */
+  char **names;      /* of values, unique */
+  bool *is_in_graph; /* is read by a node of the graph or is an output */
   bool *is_in_initialization;
 } Export;
 
@@ -275,7 +275,8 @@ static char **
 operand_names(const Export *export, const ValueId *values, size_t count)
 {
   char **names = arena_array(export->arena, count + 1, sizeof *names);
-  for (size_t i = 0; i < count; i++) names[i] = values[i] == NO_VALUE ? copy(export->arena, "") : export->names[values[i]];
+  for (size_t i = 0; i < count; i++)
+    names[i] = values[i] == NO_VALUE ? copy(export->arena, "") : export->names[values[i]];
   return names;
 }
 
@@ -449,7 +450,8 @@ pack_model(const Program *program, const Onnx__ModelProto *model, Arena *arena, 
 {
   *length = onnx__model_proto__get_packed_size(model);
   if (*length > MOST_BYTES)
-    return report(program->diagnostics, program->source, NULL, "the model would take %zu bytes, more than 2 GiB", *length);
+    return report(program->diagnostics, program->source, NULL, "the model would take %zu bytes, more than 2 GiB",
+                  *length);
   *bytes = arena_allocate(arena, *length + 1);
   onnx__model_proto__pack(model, *bytes);
   return true;

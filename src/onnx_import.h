@@ -37,6 +37,9 @@ typedef struct Import {
   bool is_exhausted;            /* it was not enough: nothing more is inlined */
 } Import;
 
+/* refuse(import, help, format, ...): reports an error of the file that is being read; false. */
+#define refuse(import, ...) report((import)->diagnostics, (import)->source, __VA_ARGS__)
+
 /* A tensor's bytes in the program's arena: row-major, little-endian; strings one after the other, each ending in
  * NUL. data is NULL when the tensor holds none (and was allowed to). */
 typedef struct TensorBytes {

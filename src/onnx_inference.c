@@ -107,6 +107,25 @@ drop_other_phases(Onnx__GraphProto *graph)
   graph->n_node = kept;
 }
 
+/* Remarks of exporters (source lines, stack traces) and shapes of the batch trained with: several times the model. */
+static void
+drop_remarks(Onnx__GraphProto *graph)
+{
+  enum { NODE_METADATA = 9 };
+  graph->doc_string = NULL;
+  graph->n_value_info = 0;
+  for (size_t n = 0; n < graph->n_node; n++) {
+    Onnx__NodeProto *node = graph->node[n];
+    unsigned kept = 0;
+    for (unsigned i = 0; i < node->base.n_unknown_fields; i++) {
+      if (node->base.unknown_fields[i].tag != NODE_METADATA)
+        node->base.unknown_fields[kept++] = node->base.unknown_fields[i];
+    }
+    node->base.n_unknown_fields = kept;
+    node->doc_string = NULL;
+  }
+}
+
 static bool
 keep_model(Program *program, const Onnx__ModelProto *model, Arena *scratch)
 {
@@ -133,9 +152,9 @@ make_inference_model(Program *program, Onnx__ModelProto *model, Arena *scratch)
   model->n_training_info = 0;
   drop_variables(graph, variables);
   drop_other_phases(graph);
+  drop_remarks(graph);
   to_inference(graph->node, graph->n_node, NULL, 0, dropped);
   drop_values(graph->output, &graph->n_output, dropped);
-  drop_values(graph->value_info, &graph->n_value_info, dropped);
   for (size_t i = 0; i < model->n_functions; i++) {
     Onnx__FunctionProto *function = model->functions[i];
     to_inference(function->node, function->n_node, function->output, function->n_output, dropped);
@@ -147,7 +166,7 @@ make_inference_model(Program *program, Onnx__ModelProto *model, Arena *scratch)
 
 /* ---- completion ----------------------------------------------------------------------------------- */
 
-/* Adds the value as an initializer when `name` is defined by nothing in the graph. */
+/* Adds the value as an initializer when `name` is defined by nothing in the graph; there is room for every value. */
 static void
 define_name(const Program *program, const NameTable *values, NameTable *defined, const char *name,
             const bool *is_variable, Onnx__GraphProto *graph, Arena *arena)
@@ -157,10 +176,7 @@ define_name(const Program *program, const NameTable *values, NameTable *defined,
   const Value *value = value_at(program, id);
   bool is_trained = is_variable ? is_variable[id] : value->kind == VALUE_PARAMETER || value->kind == VALUE_STATE;
   if (is_trained || !value->data) return;
-  Onnx__TensorProto **larger = arena_array(arena, graph->n_initializer + 1, sizeof *larger);
-  if (graph->n_initializer) memcpy(larger, graph->initializer, graph->n_initializer * sizeof *larger);
-  larger[graph->n_initializer++] = value_to_tensor(program, id, name, arena);
-  graph->initializer = larger;
+  graph->initializer[graph->n_initializer++] = value_to_tensor(program, id, name, arena);
 }
 
 /* Text leaves the types of outputs to inference; in a model they must be written. */
@@ -215,6 +231,10 @@ finish_inference_model(Program *program, const bool *is_variable)
     }
     Onnx__GraphProto *graph = model->graph;
     list_defined(graph, values, defined);
+    Onnx__TensorProto **larger =
+        arena_array(scratch, graph->n_initializer + program->value_count + (size_t)1, sizeof *larger);
+    if (graph->n_initializer) memcpy(larger, graph->initializer, graph->n_initializer * sizeof *larger);
+    graph->initializer = larger;
     for (size_t n = 0; n < graph->n_node; n++) {
       for (size_t i = 0; i < graph->node[n]->n_input; i++)
         define_name(program, values, defined, graph->node[n]->input[i], is_variable, graph, scratch);

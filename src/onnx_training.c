@@ -22,8 +22,7 @@ list_keys(Import *import, NameTable *table, Onnx__StringStringEntryProto **entri
   for (size_t i = 0; i < count; i++) {
     const char *key = text_or_empty(entries[i]->key);
     if (!name_table_add(table, key, (uint32_t)i, NULL))
-      report(import->diagnostics, import->source, NULL, "two %s bindings have the key '%s'", kind,
-             safe_name(import->scratch, key));
+      refuse(import, NULL, "two %s bindings have the key '%s'", kind, safe_name(import->scratch, key));
   }
 }
 
@@ -46,13 +45,12 @@ bound_variable(Import *import, const char *key, const char *kind)
   ValueId id;
   const char *shown = safe_name(import->scratch, key);
   if (!name_table_find(import->values, key, &id)) {
-    report(import->diagnostics, import->source, NULL, "an %s binding names '%s', which does not exist", kind, shown);
+    refuse(import, NULL, "an %s binding names '%s', which does not exist", kind, shown);
     return NO_VALUE;
   }
   ValueKind is = value_at(import->program, id)->kind;
   if (is == VALUE_PARAMETER || is == VALUE_STATE) return id;
-  report(import->diagnostics, import->source, NULL, "an %s binding names '%s', which is not an initializer", kind,
-         shown);
+  refuse(import, NULL, "an %s binding names '%s', which is not an initializer", kind, shown);
   return NO_VALUE;
 }
 
@@ -66,7 +64,7 @@ bind_initialization(Import *import, const Onnx__TrainingInfoProto *training, con
     if (name_table_find(names, text_or_empty(entry->value), &value))
       value_at(import->program, key)->drawn_from = value;
     else
-      report(import->diagnostics, import->source, NULL, "the initialization graph does not make '%s'",
+      refuse(import, NULL, "the initialization graph does not make '%s'",
              safe_name(import->scratch, text_or_empty(entry->value)));
   }
 }
@@ -80,7 +78,7 @@ bind_updates(Import *import, const Onnx__TrainingInfoProto *training)
     ValueId key = bound_variable(import, text_or_empty(entry->key), "update"), value;
     if (key == NO_VALUE) continue;
     if (!name_table_find(import->values, text_or_empty(entry->value), &value)) {
-      report(import->diagnostics, import->source, NULL, "the training algorithm does not make '%s'",
+      refuse(import, NULL, "the training algorithm does not make '%s'",
              safe_name(import->scratch, text_or_empty(entry->value)));
       continue;
     }

@@ -109,7 +109,7 @@ add_node(Program *program, Phase phase, const char *domain, const char *operator
   program->order =
       grow(program, program->order, program->order_count, &program->order_capacity, sizeof *program->order);
   NodeId id = program->node_count++;
-  program->nodes[id] = (Node){.operator = find_operator(domain, operator_name),
+  program->nodes[id] = (Node){.operator= find_operator(domain, operator_name),
                               .domain = domain[0] ? copy_text(program, domain) : "",
                               .operator_name = copy_text(program, operator_name),
                               .name = name && name[0] ? copy_text(program, name) : "",
@@ -145,8 +145,7 @@ set_attribute(Program *program, NodeId id, Attribute attribute)
     copy.ints = copy_array(program, attribute.ints, attribute.count, sizeof *attribute.ints);
   if (attribute.kind == ATTRIBUTE_FLOATS)
     copy.floats = copy_array(program, attribute.floats, attribute.count, sizeof *attribute.floats);
-  if (attribute.kind == ATTRIBUTE_STRINGS)
-    copy.strings = copy_strings(program, attribute.strings, attribute.count);
+  if (attribute.kind == ATTRIBUTE_STRINGS) copy.strings = copy_strings(program, attribute.strings, attribute.count);
   for (uint32_t i = 0; i < node->attribute_count; i++) {
     if (!strcmp(node->attributes[i].name, attribute.name)) {
       node->attributes[i] = copy;

@@ -107,6 +107,16 @@ put_value(Printer *printer, ValueId id)
 
 /* ---- header and signature ----------------------------------------------------------------------- */
 
+/* Other readers of ONNX insist that every domain in use is imported. */
+static bool
+lacks_own_domain(const Program *program)
+{
+  if (opset_version(program, "actnn")) return false;
+  for (uint32_t p = 0; p < program->order_count; p++)
+    if (!strcmp(node_at(program, program->order[p])->domain, "actnn")) return true;
+  return false;
+}
+
 static void
 put_header(Printer *printer)
 {
@@ -117,6 +127,7 @@ put_header(Printer *printer)
     put_quoted(printer, program->opsets[i].domain);
     put_format(printer, " : %" PRId64, program->opsets[i].version);
   }
+  if (lacks_own_domain(program)) put_format(printer, "%s\"actnn\" : 1", program->opset_count ? ", " : "");
   put(printer, "],\n  metadata_props: [");
   print_annotations(printer);
   put(printer, "\n  ]\n>\n");

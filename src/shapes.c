@@ -101,8 +101,8 @@ type_bytes(actnn_type type)
 const char *
 type_name(actnn_type type)
 {
-  static const char *const names[] = {"undefined", "float", "uint8",   "int8",   "uint16", "int16",
-                                      "int32",     "int64", "string",  "bool",   "float16", "double",
+  static const char *const names[] = {"undefined", "float",  "uint8",     "int8",       "uint16",  "int16",
+                                      "int32",     "int64",  "string",    "bool",       "float16", "double",
                                       "uint32",    "uint64", "complex64", "complex128", "bfloat16"};
   return (size_t)type < sizeof names / sizeof *names ? names[type] : "undefined";
 }
@@ -117,7 +117,7 @@ phase_name(Phase phase)
 const char *
 shape_text(Arena *arena, actnn_type type, const Shape *shape)
 {
-  static const char *const short_names[] = {"?",   "f32", "u8",  "i8",  "u16", "i16", "i32", "i64", "string",
+  static const char *const short_names[] = {"?",    "f32", "u8",  "i8",  "u16", "i16", "i32",  "i64", "string",
                                             "bool", "f16", "f64", "u32", "u64", "c64", "c128", "bf16"};
   const char *name = (size_t)type < sizeof short_names / sizeof *short_names ? short_names[type] : "?";
   if (shape->rank < 0) return arena_format(arena, "%s[...]", name);
@@ -177,11 +177,11 @@ half_to_real(uint16_t half)
   return half & 0x8000 ? -magnitude : magnitude;
 }
 
-#define READ_AS(c_type) \
-  { \
-    c_type number; \
-    memcpy(&number, data, sizeof number); \
-    return (double)number; \
+#define READ_AS(c_type)                                                                                              \
+  {                                                                                                                  \
+    c_type number;                                                                                                   \
+    memcpy(&number, data, sizeof number);                                                                            \
+    return (double)number;                                                                                           \
   }
 
 /* The bytes are little-endian, as are the machines we run on. */
@@ -203,9 +203,7 @@ element_as_real(actnn_type type, const void *data)
   case ACTNN_U32: READ_AS(uint32_t)
   case ACTNN_I64: READ_AS(int64_t)
   case ACTNN_U64: READ_AS(uint64_t)
-  case ACTNN_F16:
-    memcpy(&bits, data, sizeof bits);
-    return half_to_real(bits);
+  case ACTNN_F16: memcpy(&bits, data, sizeof bits); return half_to_real(bits);
   case ACTNN_BF16:
     memcpy(&bits, data, sizeof bits);
     wide = (uint32_t)bits << 16;

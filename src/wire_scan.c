@@ -180,7 +180,8 @@ scan_length_field(Scan *scan, const ProtobufCFieldDescriptor *field)
 static bool
 scan_fixed(Scan *scan, const ProtobufCFieldDescriptor *field, size_t size)
 {
-  if (size > top(scan)->end - scan->at) return fail(scan, scan->at, "a number is cut off in %s", top(scan)->type->name);
+  if (size > top(scan)->end - scan->at)
+    return fail(scan, scan->at, "a number is cut off in %s", top(scan)->type->name);
   scan->at += size;
   return charge(scan, field ? (field->label == PROTOBUF_C_LABEL_REPEATED ? size : 0)
                             : sizeof(ProtobufCMessageUnknownField) + size);

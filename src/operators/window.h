@@ -56,9 +56,10 @@ static inline int64_t
 window_taps(const Window *window, int axis, int64_t at, int64_t *first, int64_t *last)
 {
   int64_t start = at * window->stride[axis] - window->begin[axis], dilation = window->dilation[axis];
-  *first = start >= 0 ? 0 : (-start + dilation - 1) / dilation;
-  int64_t room = window->input[axis] - start; /* taps at start + k * dilation < input */
-  *last = room <= 0 ? 0 : (room + dilation - 1) / dilation;
+  int64_t before = start < 0 ? -start : 0, room = window->input[axis] - start;
+  if (room < 0) room = 0; /* taps at start + k * dilation < input */
+  *first = dilation == 1 ? before : (before + dilation - 1) / dilation;
+  *last = dilation == 1 ? room : (room + dilation - 1) / dilation;
   if (*last > window->kernel[axis]) *last = window->kernel[axis];
   if (*first > *last) *first = *last;
   return start;

@@ -15,15 +15,46 @@ typedef struct Bytes {
 } Bytes;
 
 enum {
-  MODEL_IR_VERSION = 1, MODEL_GRAPH = 7, MODEL_OPSET = 8, MODEL_TRAINING = 20, MODEL_FUNCTION = 25,
-  GRAPH_NODE = 1, GRAPH_NAME = 2, GRAPH_INITIALIZER = 5, GRAPH_INPUT = 11, GRAPH_OUTPUT = 12, GRAPH_SPARSE = 15,
-  NODE_INPUT = 1, NODE_OUTPUT = 2, NODE_NAME = 3, NODE_OPERATOR = 4, NODE_ATTRIBUTE = 5, NODE_DOMAIN = 7,
-  ATTRIBUTE_NAME = 1, ATTRIBUTE_I = 3, ATTRIBUTE_S = 4, ATTRIBUTE_T = 5, ATTRIBUTE_G = 6, ATTRIBUTE_TYPE = 20,
+  MODEL_IR_VERSION = 1,
+  MODEL_GRAPH = 7,
+  MODEL_OPSET = 8,
+  MODEL_TRAINING = 20,
+  MODEL_FUNCTION = 25,
+  GRAPH_NODE = 1,
+  GRAPH_NAME = 2,
+  GRAPH_INITIALIZER = 5,
+  GRAPH_INPUT = 11,
+  GRAPH_OUTPUT = 12,
+  GRAPH_SPARSE = 15,
+  NODE_INPUT = 1,
+  NODE_OUTPUT = 2,
+  NODE_NAME = 3,
+  NODE_OPERATOR = 4,
+  NODE_ATTRIBUTE = 5,
+  NODE_DOMAIN = 7,
+  ATTRIBUTE_NAME = 1,
+  ATTRIBUTE_I = 3,
+  ATTRIBUTE_S = 4,
+  ATTRIBUTE_T = 5,
+  ATTRIBUTE_G = 6,
+  ATTRIBUTE_TYPE = 20,
   ATTRIBUTE_REFERENCE = 21,
-  TENSOR_DIMS = 1, TENSOR_TYPE = 2, TENSOR_FLOATS = 4, TENSOR_INT32S = 5, TENSOR_INT64S = 7, TENSOR_NAME = 8,
-  TENSOR_RAW = 9, TENSOR_EXTERNAL = 13, TENSOR_LOCATION = 14,
-  FUNCTION_NAME = 1, FUNCTION_INPUT = 4, FUNCTION_OUTPUT = 5, FUNCTION_NODE = 7, FUNCTION_OPSET = 9,
-  FUNCTION_DOMAIN = 10, FUNCTION_ATTRIBUTE = 11
+  TENSOR_DIMS = 1,
+  TENSOR_TYPE = 2,
+  TENSOR_FLOATS = 4,
+  TENSOR_INT32S = 5,
+  TENSOR_INT64S = 7,
+  TENSOR_NAME = 8,
+  TENSOR_RAW = 9,
+  TENSOR_EXTERNAL = 13,
+  TENSOR_LOCATION = 14,
+  FUNCTION_NAME = 1,
+  FUNCTION_INPUT = 4,
+  FUNCTION_OUTPUT = 5,
+  FUNCTION_NODE = 7,
+  FUNCTION_OPSET = 9,
+  FUNCTION_DOMAIN = 10,
+  FUNCTION_ATTRIBUTE = 11
 };
 
 static inline void
@@ -144,7 +175,8 @@ static inline Bytes
 tensor_head(const char *name, int type, const char *dims)
 {
   Bytes tensor = {0};
-  for (; *dims; dims += strcspn(dims, ","), dims += *dims == ',') put_number(&tensor, TENSOR_DIMS, strtoll(dims, NULL, 10));
+  for (; *dims; dims += strcspn(dims, ","), dims += *dims == ',')
+    put_number(&tensor, TENSOR_DIMS, strtoll(dims, NULL, 10));
   put_number(&tensor, TENSOR_TYPE, type);
   put_text(&tensor, TENSOR_NAME, name);
   return tensor;

@@ -2,7 +2,9 @@
  * with a message; nothing crashes. And all node cases of the ONNX standard, where they are installed, are read,
  * written and read again.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "../runtime/tap.h"
 #include "../../src/onnx_export.h"
 #include "../../src/onnx_load.h"
@@ -42,7 +44,8 @@ survives(const Bytes *model, size_t count, size_t (*damage)(unsigned char *, siz
   int status;
   waitpid(child, &status, 0);
   if (!WIFEXITED(status) || WEXITSTATUS(status))
-    printf("# %s %d\n", WIFEXITED(status) ? "exit code" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+    printf("# %s %d\n", WIFEXITED(status) ? "exit code" : "signal",
+           WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
@@ -63,7 +66,8 @@ change(unsigned char *bytes, size_t length, size_t number)
     random ^= random >> 29;
     random *= 0xBF58476D1CE4E5B9u;
     random ^= random >> 32;
-    bytes[random % length] = number % 3 ? (unsigned char)(random >> 40) : bytes[random % length] ^ 1u << (random >> 50) % 8;
+    bytes[random % length] =
+        number % 3 ? (unsigned char)(random >> 40) : bytes[random % length] ^ 1u << (random >> 50) % 8;
   }
   return length;
 }
@@ -125,8 +129,8 @@ test_node_cases(void)
     arena_destroy(arena);
   }
   closedir(folder);
-  ok(read > 800 && refused < 60 && !silent, "node cases: %u read, %u refused, %u of them without a word", read, refused,
-     silent);
+  ok(read > 800 && refused < 60 && !silent, "node cases: %u read, %u refused, %u of them without a word", read,
+     refused, silent);
   ok(!different, "every fourth node case written and read again: %u differ", different);
 }
 

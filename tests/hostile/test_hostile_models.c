@@ -1,7 +1,9 @@
 /* test_hostile_models.c: models made to crash, exhaust or fool the importer. Each is refused with one clear message, or
  * imported, under a stack of 256 KiB and within seconds.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "../runtime/tap.h"
 #include "import_outcome.h"
 #include "onnx_writer.h"
@@ -9,7 +11,7 @@
 #include <sys/stat.h>
 
 static const double MOST_SECONDS = IS_SANITIZED ? 20 : 3; /* one second on an idle machine */
-static const double MOST_SECONDS_OF_LONG_CHAINS = 30;    /* two on an idle machine */
+static const double MOST_SECONDS_OF_LONG_CHAINS = 30;     /* two on an idle machine */
 
 /* Imports `file` (in the current folder) and expects `text` in the message; NULL: expects that it is imported. */
 static void
@@ -116,12 +118,14 @@ test_wire(void)
   } broken[] = {
       {"\x08\x08\x3a\x7f\x0a", 5, "a length beyond the end", "byte 3: graph is said to be 127 bytes long"},
       {"\x08\x08\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 13, "a length of 2^64 - 1", "byte 3: graph is said"},
-      {"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12, "a number of eleven bytes", "byte 1: a number is longer"},
+      {"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12, "a number of eleven bytes",
+       "byte 1: a number is longer"},
       {"\x08\x80", 2, "a number cut off", "byte 1: a number is cut off"},
       {"\x08\x08\x3b\x3c", 4, "a group", "byte 2: a field uses groups"},
       {"\x08\x08\x3e\x01", 4, "an unknown wire type", "byte 2: a field has the unknown wire type 6"},
       {"\x08\x08\x02\x01", 4, "field number 0", "byte 2: a field has no valid number"},
-      {"\x08\x08\x38\x01", 4, "a graph encoded as a number", "byte 2: graph of onnx.ModelProto is encoded as another"},
+      {"\x08\x08\x38\x01", 4, "a graph encoded as a number",
+       "byte 2: graph of onnx.ModelProto is encoded as another"},
       {"\x08\x08\x12\x03\x61\x00\x62", 7, "a NUL in a text", "contains a NUL byte"},
       {"\x08\x08\x3a\x06\x2a\x04\x22\x02\x00\x00", 10, "half a float", "fraction of an element"},
   };
@@ -243,7 +247,8 @@ test_graphs(void)
   expect_model(chain(many / 10, false, true), "a long ring", "is part of a cycle");
   expect_model(chain(1, false, true), "a node that reads itself", "is part of a cycle of 1");
   expect_model(model_of(graph_with(node_of("Relu", "nowhere", "y"))), "an undefined name", "reads 'nowhere'");
-  expect_model(model_of(graph_with(node_of("Relu", "x", "z"))), "an undefined output", "output 'y' is made by no node");
+  expect_model(model_of(graph_with(node_of("Relu", "x", "z"))), "an undefined output",
+               "output 'y' is made by no node");
   expect_model(model_of(graph_with(node_of("Relu", "x", "x"))), "a result named like an input",
                "makes 'x', which is defined already");
   Bytes graph = graph_with(node_of("Relu", "x", "y"));
@@ -270,7 +275,8 @@ test_graphs(void)
   char *name = malloc(1 << 20);
   memset(name, '\x1b', (1 << 20) - 1);
   name[(1 << 20) - 1] = 0;
-  expect_model(model_of(graph_with(node_of("Relu", name, "y"))), "a name of a million escape characters", "reads '???");
+  expect_model(model_of(graph_with(node_of("Relu", name, "y"))), "a name of a million escape characters",
+               "reads '???");
   free(name);
 }
 

@@ -1,7 +1,9 @@
 /* test_import.c: what right models become: names, kinds, functions inlined, training information, the inference model;
  * and that a program written as ONNX comes back the same.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "../runtime/tap.h"
 #include "../../src/onnx_export.h"
 #include "../../src/onnx_load.h"
@@ -50,7 +52,8 @@ operators_of(const Program *program, Phase phase)
 static bool
 updates(const Program *program, const char *value, const char *key)
 {
-  return value_named(program, value)->updates != NO_VALUE && value_named(program, value)->updates == named(program, key);
+  return value_named(program, value)->updates != NO_VALUE &&
+         value_named(program, value)->updates == named(program, key);
 }
 
 static void
@@ -76,8 +79,8 @@ check_training(const Program *program, const char *when)
      "%s: update bindings", when);
   ok(!strcmp(operators_of(program, PHASE_INITIALIZE), "RandomNormal Mul"), "%s: initialize: %s", when,
      operators_of(program, PHASE_INITIALIZE));
-  ok(!strcmp(operators_of(program, PHASE_FORWARD), "Mul BatchNormalization Dropout ReduceSum"), "%s: forward: %s", when,
-     operators_of(program, PHASE_FORWARD));
+  ok(!strcmp(operators_of(program, PHASE_FORWARD), "Mul BatchNormalization Dropout ReduceSum"), "%s: forward: %s",
+     when, operators_of(program, PHASE_FORWARD));
   ok(!strcmp(operators_of(program, PHASE_BACKWARD), "Gradient Mul"), "%s: backward: %s", when,
      operators_of(program, PHASE_BACKWARD));
   ok(!strcmp(operators_of(program, PHASE_UPDATE), "Momentum Add") ||
@@ -184,8 +187,8 @@ test_functions(void)
   ok(int_attribute(softmax, "axis", 0) == 1 && !strcmp(softmax->name, "call/softmax"),
      "an attribute of the call reaches the body; '%s'", softmax->name);
   const Value *second = value_named(program, "second");
-  ok(second->producer != NO_NODE && operand_value(program, node_at(program, second->producer), 0) ==
-                                        value_at(program, program->inputs[0]),
+  ok(second->producer != NO_NODE &&
+         operand_value(program, node_at(program, second->producer), 0) == value_at(program, program->inputs[0]),
      "an input handed through becomes an Identity");
   program_destroy(program);
 }

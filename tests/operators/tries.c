@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_WORDS = 40, MOST_ELEMENTS = 1 << 16 };
+enum { MOST_WORDS = 40, MOST_ELEMENTS = 1 << 19 };
 
 double
 next_draw(uint64_t *state)

@@ -84,7 +84,8 @@ brute_force(const instance *instance)
   return best;
 }
 
-/* ActNN's: everything at 8 bits, then down by one bit where that costs least per byte, until it fits; no refill. */
+/* ActNN's: everything at 8 bits, then down by one bit where that costs least per byte, until it fits; no
+ * refill. */
 static double
 plain_greedy(const instance *instance)
 {
@@ -182,18 +183,25 @@ test_edges(void)
   uint8_t bits[3];
   double fraction[3];
   actnn_allocation result;
-  ok(actnn_allocate(item, 3, 90, bits, NULL, &result) == ACTNN_ALLOCATION_DONE && bits[0] == 3 && bits[1] == 3 &&
-            bits[2] == 3 && result.cost == 0,
-        "weights all zero: the same bits everywhere");
+  ok(actnn_allocate(item, 3, 90, bits, NULL, &result) == ACTNN_ALLOCATION_DONE && bits[0] == 3 &&
+         bits[1] == 3 && bits[2] == 3 && result.cost == 0,
+     "weights all zero: the same bits everywhere");
   ok(actnn_allocate(item, 3, 29, bits, NULL, &result) == ACTNN_ALLOCATION_BUDGET && result.bytes == 30,
-        "a budget below one bit is refused and says what it takes");
-  ok(actnn_allocate(item, 3, 30, bits, NULL, &result) == ACTNN_ALLOCATION_DONE && bits[2] == 1, "one bit each");
+     "a budget below one bit is refused and says what it takes");
+  ok(actnn_allocate(item, 3, 30, bits, NULL, &result) == ACTNN_ALLOCATION_DONE && bits[2] == 1,
+     "one bit each");
   ok(actnn_allocate(item, 3, UINT64_MAX, bits, NULL, &result) == ACTNN_ALLOCATION_DONE && bits[2] == 8 &&
-            result.bytes == 240,
-        "never more than eight bits");
+         result.bytes == 240,
+     "never more than eight bits");
   ok(actnn_allocate(item, 0, 0, bits, NULL, &result) == ACTNN_ALLOCATION_DONE, "no items");
+  uint64_t small[9] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+  actnn_allocation_item pair[2] = {{1, table}, {0.001, small}};
+  ok(actnn_allocate(pair, 2, 11 + 9, bits, NULL, &result) == ACTNN_ALLOCATION_DONE && bits[0] == 1 &&
+         bits[1] == 8 && result.bytes == 18,
+     "what is left of the budget is refilled by smaller steps");
   item[1].weight = NAN;
-  ok(actnn_allocate(item, 3, 90, bits, NULL, &result) == ACTNN_ALLOCATION_WEIGHT, "a weight that is not a number");
+  ok(actnn_allocate(item, 3, 90, bits, NULL, &result) == ACTNN_ALLOCATION_WEIGHT,
+     "a weight that is not a number");
   item[1].weight = INFINITY;
   ok(actnn_allocate(item, 3, 90, bits, NULL, &result) == ACTNN_ALLOCATION_WEIGHT, "an infinite weight");
   item[1].weight = -1;
@@ -201,15 +209,16 @@ test_edges(void)
   item[1].weight = 1e308;
   item[0].weight = 1e308;
   item[2].weight = 1e-308;
-  ok(actnn_allocate(item, 3, 95, bits, fraction, &result) == ACTNN_ALLOCATION_DONE && bits[0] == 4 && bits[1] == 4 &&
-            bits[2] == 1,
-        "extreme weights do not overflow");
-  ok(fraction[0] == 4.5 && fraction[1] == 4 && fraction[2] == 1, "with fractions, one item takes what is left");
-  uint64_t huge[9] = {0, UINT64_MAX - 1, UINT64_MAX - 1, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
-                      UINT64_MAX};
+  ok(actnn_allocate(item, 3, 95, bits, fraction, &result) == ACTNN_ALLOCATION_DONE && bits[0] == 4 &&
+         bits[1] == 4 && bits[2] == 1,
+     "extreme weights do not overflow");
+  ok(fraction[0] == 4.5 && fraction[1] == 4 && fraction[2] == 1,
+     "with fractions, one item takes what is left");
+  uint64_t huge[9] = {0,          UINT64_MAX - 1, UINT64_MAX - 1, UINT64_MAX, UINT64_MAX,
+                      UINT64_MAX, UINT64_MAX,     UINT64_MAX,     UINT64_MAX};
   item[0].bytes = item[1].bytes = huge;
   ok(actnn_allocate(item, 3, UINT64_MAX - 2, bits, NULL, &result) == ACTNN_ALLOCATION_BUDGET,
-        "sizes that overflow are refused");
+     "sizes that overflow are refused");
 }
 
 static void

@@ -1,6 +1,5 @@
-/* test_checkpoint.c: checkpoints that survive failing disks, refuse damage, and resume to the bit. The system calls
- * that write are replaced here, so that any of them can fail, be interrupted or write short. */
-#define _GNU_SOURCE
+/* test_checkpoint.c: checkpoints that survive failing disks, refuse damage, and resume to the bit. The system
+ * calls that write are replaced here, so that any of them can fail, be interrupted or write short. */
 #include "checkpoint.h"
 #include "safetensors.h"
 #include "small_model.h"
@@ -187,7 +186,8 @@ test_faults(void)
   is_short = true;
   int failed = actnn_save_checkpoint(trainer, path);
   is_short = false;
-  ok(!failed && !actnn_load(other, path) && same_variables(trainer, other), "interrupted and short writes go on");
+  ok(!failed && !actnn_load(other, path) && same_variables(trainer, other),
+     "interrupted and short writes go on");
   ok(actnn_save_checkpoint(trainer, path_of("none/such")) && strstr(actnn_error(trainer), "No such file"),
      "a missing folder is told: %s", actnn_error(trainer));
   actnn_destroy(trainer);
@@ -247,7 +247,13 @@ static void
 test_hostile_headers(void)
 {
   static const char *const header[] = {
-      "", "{", "[]", "{}x", "{\"a\":1}", "{\"a\":{}}", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,8]}}",
+      "",
+      "{",
+      "[]",
+      "{}x",
+      "{\"a\":1}",
+      "{\"a\":{}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,8]}}",
       "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}",
       "{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}",
       "{\"a\":{\"dtype\":\"F99\",\"shape\":[1],\"data_offsets\":[0,4]}}",
@@ -257,12 +263,17 @@ test_hostile_headers(void)
       "{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}",
       "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}",
       "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[18446744073709551612,18446744073709551616]}}",
-      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],"
+      "\"data_offsets\":[0,4]}}",
       "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"dtype\":\"F32\"}}",
-      "{\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],"
+      "\"data_offsets\":[0,4]}}",
       "{\"a\\u0000\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
-      "{\"\\ud800\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", "{\"\xff\":1}", "{\"a\\",
-      "{\"__metadata__\":{\"a\":1}}", "{\"__metadata__\":{\"a\":\"b\"},\"__metadata__\":{}}"};
+      "{\"\\ud800\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+      "{\"\xff\":1}",
+      "{\"a\\",
+      "{\"__metadata__\":{\"a\":1}}",
+      "{\"__metadata__\":{\"a\":\"b\"},\"__metadata__\":{}}"};
   const char *path = path_of("hostile");
   unsigned char bytes[512];
   int accepted = 0;
@@ -283,13 +294,15 @@ test_hostile_headers(void)
   memset(bytes, 0xff, 8);
   put(path, bytes, 64);
   ok(!safetensors_open(&file, path), "so is an absurd length: %s", file.error);
-  const char *good = " { \"__metadata__\" : { } , \"\\ud83d\\ude00\\n\" : {\"shape\":[ ],\"data_offsets\":[0,4], \"dtype\":\"F32\"} } ";
+  const char *good = " { \"__metadata__\" : { } , \"\\ud83d\\ude00\\n\" : {\"shape\":[ "
+                     "],\"data_offsets\":[0,4], \"dtype\":\"F32\"} } ";
   memset(bytes, 0, sizeof bytes);
   bytes[0] = (unsigned char)strlen(good);
   memcpy(bytes + 8, good, strlen(good));
   put(path, bytes, 8 + strlen(good) + 4);
   bool is_open = safetensors_open(&file, path);
-  ok(is_open && safetensors_find(&file, "\xf0\x9f\x98\x80\n"), "escapes, spaces and any order of keys are understood %s", file.error);
+  ok(is_open && safetensors_find(&file, "\xf0\x9f\x98\x80\n"),
+     "escapes, spaces and any order of keys are understood %s", file.error);
   if (is_open)
     safetensors_close(&file);
 }
@@ -305,13 +318,13 @@ test_weights(void)
   values[5] = 1.5f;
   safetensors_tensor tensor = {"layer\"1\n/weight", ACTNN_F32, 2, shape, values, PIXELS * HIDDEN * 4};
   bool done = safetensors_write(path, &tensor, 1, NULL, 0, false, error, sizeof error);
-  ok(done && checkpoint_load(trainer, path) == CHECKPOINT_WEIGHTS && ((float *)actnn_data(trainer, v_w1))[5] == 1.5f &&
-         trainer->step == 0,
+  ok(done && checkpoint_load(trainer, path) == CHECKPOINT_WEIGHTS &&
+         ((float *)actnn_data(trainer, v_w1))[5] == 1.5f && trainer->step == 0,
      "a file of weights fills what it names");
   tensor.dim = wrong;
   done = safetensors_write(path, &tensor, 1, NULL, 0, false, error, sizeof error);
-  ok(done && actnn_load(trainer, path) && strstr(actnn_error(trainer), "another shape"), "a wrong shape is refused: %s",
-     actnn_error(trainer));
+  ok(done && actnn_load(trainer, path) && strstr(actnn_error(trainer), "another shape"),
+     "a wrong shape is refused: %s", actnn_error(trainer));
   free(values);
   actnn_destroy(trainer);
 }
@@ -324,10 +337,12 @@ test_export(void)
   actnn *trainer = make(3);
   ok(!actnn_export(trainer, path), "the model is exported");
   unsigned char *bytes = slurp(path, &count);
-  ok(count > sizeof small_onnx + 100000 && !memcmp(bytes, small_onnx, sizeof small_onnx) && bytes[sizeof small_onnx] == 0x3a,
+  ok(count > sizeof small_onnx + 100000 && !memcmp(bytes, small_onnx, sizeof small_onnx) &&
+         bytes[sizeof small_onnx] == 0x3a,
      "as the model and a second message with its weights");
   ok(memmem(bytes, count, actnn_data(trainer, v_w2), HIDDEN * CLASSES * 4) != NULL &&
-         !memmem(bytes, count, "\x42\x02m2", 4), "parameters among them, the optimizer's state not");
+         !memmem(bytes, count, "\x42\x02m2", 4),
+     "parameters among them, the optimizer's state not");
   before = count;
   free(bytes);
   calls_left = 3;
@@ -335,8 +350,8 @@ test_export(void)
   int failed = actnn_export(trainer, path);
   calls_left = -1;
   bytes = slurp(path, &count);
-  ok(failed && count == before && strstr(actnn_error(trainer), "No space left"), "a full disk leaves the old file: %s",
-     actnn_error(trainer));
+  ok(failed && count == before && strstr(actnn_error(trainer), "No space left"),
+     "a full disk leaves the old file: %s", actnn_error(trainer));
   free(bytes);
   actnn_destroy(trainer);
 }

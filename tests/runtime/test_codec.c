@@ -1,4 +1,5 @@
-/* test_codec.c: the codec itself: random numbers, headers, codes, packing, and that all builds make the same bytes. */
+/* test_codec.c: the codec itself: random numbers, headers, codes, packing, and that all builds make the same
+ * bytes. */
 #include "codec.h"
 #include "tap.h"
 
@@ -40,12 +41,12 @@ allocate(size_t bytes)
 static const uint32_t known_answers[][11] = {
     {7, 0, 0, 0, 0, 0, 0, 0x5f6fb709, 0x0d893f64, 0x4f121f81, 0x4f730a48},
     {7, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, 0x5207ddc2, 0x45165e59, 0x4d8ee751, 0x8c52f662},
-    {7, 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0x4dfccaba, 0x190a87f0, 0xc47362ba,
-     0xb6b5242a},
+    {7, 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0x4dfccaba, 0x190a87f0,
+     0xc47362ba, 0xb6b5242a},
     {10, 0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
     {10, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
-    {10, 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420,
-     0x24126ea1},
+    {10, 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb,
+     0x5001e420, 0x24126ea1},
 };
 
 static void
@@ -59,9 +60,10 @@ test_philox(void)
     right &= memcmp(out.word, known + 7, sizeof out.word) == 0;
   }
   ok(right && ACTNN_PHILOX_ROUNDS >= 7, "Philox4x32 gives the known answers at 7 and 10 rounds");
-  actnn_philox_key a = actnn_random_key(1, 2, 3, 4), others[] = {
-      actnn_random_key(2, 1, 3, 4), actnn_random_key(1, 3, 2, 4), actnn_random_key(1, 2, 4, 3),
-      actnn_random_key(0, 2, 3, 4), actnn_random_key(1, 2, 3, 5)};
+  actnn_philox_key a = actnn_random_key(1, 2, 3, 4),
+                   others[] = {actnn_random_key(2, 1, 3, 4), actnn_random_key(1, 3, 2, 4),
+                               actnn_random_key(1, 2, 4, 3), actnn_random_key(0, 2, 3, 4),
+                               actnn_random_key(1, 2, 3, 5)};
   int differ = 1;
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
     differ &= memcmp(&a, &others[i], sizeof a) != 0;
@@ -82,7 +84,7 @@ test_headers(void)
 {
   int holds = 1, poisoned = 0, constant = 1;
   for (int trial = 0; trial < 400000; trial++) {
-    float a = random_float(), b = trial % 4 == 0 ? random_float()
+    float a = random_float(), b = trial % 4 == 0   ? random_float()
                                   : trial % 4 == 1 ? a * (1 + (float)(random_bits() % 999) * 0x1p-20f)
                                   : trial % 4 == 2 ? actnn_float_of(actnn_bits_of(a) + 1 + random_bits() % 3)
                                                    : -a * (float)(random_bits() % 1000) * 0.01f;
@@ -102,8 +104,9 @@ test_headers(void)
     group = actnn_codec_group(actnn_codec_header(low, low, top, true));
     uint32_t code = actnn_codec_code(low, group.base, group.scale, top, random_bits() & 0xffff);
     float back = actnn_codec_value(code, group.base, group.step);
-    int exact = fabsf(low) < 0x1p-88f ? fabsf(back - low) <= FLT_TRUE_MIN || fabsf(back - low) <= fabsf(low) * 0x1p-22f
-                                      : memcmp(&back, &low, sizeof back) == 0;
+    int exact = fabsf(low) < 0x1p-88f
+                    ? fabsf(back - low) <= FLT_TRUE_MIN || fabsf(back - low) <= fabsf(low) * 0x1p-22f
+                    : memcmp(&back, &low, sizeof back) == 0;
     constant &= exact && code <= 1;
   }
   printf("# %d ranges near the largest float became NaN\n", poisoned);
@@ -113,7 +116,8 @@ test_headers(void)
   constant = 1;
   for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
     actnn_group group = actnn_codec_group(actnn_codec_header(special[i], special[i], 1, true));
-    float back = actnn_codec_value(actnn_codec_code(special[i], group.base, group.scale, 1, 0), group.base, group.step);
+    float back = actnn_codec_value(actnn_codec_code(special[i], group.base, group.scale, 1, 0), group.base,
+                                   group.step);
     constant &= back == special[i];
   }
   ok(constant, "so do zeros and the largest floats");
@@ -125,7 +129,8 @@ static void
 test_packing(const actnn_codec_kernels *kernels)
 {
   static const size_t counts[] = {0, 1, 2, 3, 5, 7, 8, 9, 15, 31, 33, 67, 127, 1000, 32767, 32768};
-  uint8_t *codes = allocate(32768), *packed = allocate(32768), *back = allocate(32768), *reference = allocate(32768);
+  uint8_t *codes = allocate(32768), *packed = allocate(32768), *back = allocate(32768),
+          *reference = allocate(32768);
   const actnn_codec_kernels *scalar = actnn_codec_kernels_named("scalar");
   int same = 1, dense = 1, equal = 1;
   for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
@@ -184,7 +189,7 @@ enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 typedef struct coded {
   actnn_codec codec;
-  uint64_t bytes; /* of a sample */
+  uint64_t bytes;  /* of a sample */
   size_t elements; /* in memory with this channel block */
   uint8_t *stash;
   float *value, *back;
@@ -193,7 +198,8 @@ typedef struct coded {
 static size_t
 memory_elements(const actnn_codec *codec, int block)
 {
-  int64_t channels = codec->rows_are == ACTNN_CHANNEL_ROWS ? (codec->channels + block - 1) / block * block : codec->channels;
+  int64_t channels =
+      codec->rows_are == ACTNN_CHANNEL_ROWS ? (codec->channels + block - 1) / block * block : codec->channels;
   return (size_t)(codec->samples * channels * codec->positions);
 }
 
@@ -299,7 +305,8 @@ is_right(const coded *coded, int bits, int block)
         if (place < 0)
           continue;
         seen++;
-        if (coded->back[place] != expected || !(fabsf(expected - coded->value[place]) <= fabsf(group.step) * 1.00001f))
+        if (coded->back[place] != expected ||
+            !(fabsf(expected - coded->value[place]) <= fabsf(group.step) * 1.00001f))
           return 0;
       }
   size_t zeros = 0;
@@ -327,7 +334,8 @@ test_layouts(void)
           int equal = memcmp(first.stash, other.stash, first.bytes * (uint64_t)first.codec.samples) == 0;
           int fine = is_right(&other, bits, block);
           if (!equal || !fine)
-            printf("# %s, %d bits, %s, block %d: %s\n", shapes[s].what, bits, builds[b], block, equal ? "wrong" : "other bytes");
+            printf("# %s, %d bits, %s, block %d: %s\n", shapes[s].what, bits, builds[b], block,
+                   equal ? "wrong" : "other bytes");
           same &= equal;
           right &= fine;
           discard(&other);
@@ -362,13 +370,15 @@ code_nearest(coded *coded, int bits, uint64_t draw)
       int64_t place = actnn_codec_element(&coded->codec, 16, 0, row, lane);
       actnn_group group;
       decode_one(coded, bits, 0, row, lane, &group);
-      uint32_t code = actnn_codec_code(coded->value[place], group.base, group.scale, (float)((1 << bits) - 1), 0x7fff);
+      uint32_t code =
+          actnn_codec_code(coded->value[place], group.base, group.scale, (float)((1 << bits) - 1), 0x7fff);
       coded->back[place] = actnn_codec_value(code, group.base, group.step);
     }
   return noise;
 }
 
-/* Draws many times; true when every element's mean is its value. *ratio: variance found against p (1 - p) step^2. */
+/* Draws many times; true when every element's mean is its value. *ratio: variance found against p (1 - p)
+ * step^2. */
 static int
 is_unbiased(code_function *code, const shape *shape, int bits, double *ratio, double *counted)
 {
@@ -397,7 +407,8 @@ is_unbiased(code_function *code, const shape *shape, int bits, double *ratio, do
       double variance = part * (1 - part) * group.step * group.step;
       double mean = sum[place] / DRAWS;
       /* Five standard errors; rare events are Poisson's; the draw's 16 bits; float arithmetic. */
-      double allowed = 5 * sqrt(variance / DRAWS) + group.step * (12.0 / DRAWS * (variance > 0) * fmin(1, part * 100) + 0x1p-16) +
+      double allowed = 5 * sqrt(variance / DRAWS) +
+                       group.step * (12.0 / DRAWS * (variance > 0) * fmin(1, part * 100) + 0x1p-16) +
                        fabs(coded.value[place]) * 0x1p-22;
       unbiased &= fabs(mean) <= allowed;
       found += squares[place] / DRAWS;
@@ -434,8 +445,8 @@ test_statistics(void)
   ok(nearest == 0, "rounding to nearest does not pass for unbiased");
 }
 
-/* Values halfway between two levels, so that every draw decides alike: if any two elements shared a draw, the sum of
- * all errors would vary more than the errors by themselves do. */
+/* Values halfway between two levels, so that every draw decides alike: if any two elements shared a draw, the
+ * sum of all errors would vary more than the errors by themselves do. */
 static void
 test_independence(void)
 {
@@ -457,7 +468,8 @@ test_independence(void)
   }
   double ratio = squares / REPEATS / (halves * 0.25);
   printf("# variance of the sum of all errors / sum of their variances: %.3f\n", ratio);
-  ok(fabs(ratio - 1) < 5 * sqrt(2.0 / REPEATS), "draws of different rows, lanes, tiles and samples are independent");
+  ok(fabs(ratio - 1) < 5 * sqrt(2.0 / REPEATS),
+     "draws of different rows, lanes, tiles and samples are independent");
   discard(&coded);
 }
 
@@ -536,7 +548,8 @@ test_constants(const actnn_codec_kernels *kernels)
 static void
 test_sizes(void)
 {
-  int64_t conv[4] = {16, 64, 56, 56}, negative[2] = {-1, 4}, vast[3] = {INT64_C(1) << 40, INT64_C(1) << 40, 2};
+  int64_t conv[4] = {16, 64, 56, 56}, negative[2] = {-1, 4},
+          vast[3] = {INT64_C(1) << 40, INT64_C(1) << 40, 2};
   int64_t empty[2] = {0, 7}, hole[3] = {4, 0, 16};
   double exact = 16.0 * 64 * 56 * 56 / 8;
   double two = (double)actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, 2) / exact;
@@ -544,15 +557,21 @@ test_sizes(void)
   ok(two > 2 && two < 2.15, "headers and padding cost about an eighth of a bit");
   double mixed = (double)actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, 2.5) / exact;
   ok(fabs(mixed - two - 0.5) < 1e-3, "fractions of bits lie between");
-  ok(actnn_stash_bytes(negative, 2, ACTNN_PLAIN, 2) == UINT64_MAX && actnn_stash_bytes(vast, 3, ACTNN_PLAIN, 2) == UINT64_MAX &&
-            actnn_stash_bytes(conv, 9, ACTNN_PLAIN, 2) == UINT64_MAX && actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, 0.5) == UINT64_MAX &&
-            actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, (double)NAN) == UINT64_MAX && actnn_stash_bytes(conv, 2, ACTNN_BLOCKED, 2) == UINT64_MAX,
-        "extents and bits without sense are refused");
-  ok(actnn_stash_bytes(empty, 2, ACTNN_PLAIN, 2) == 0 && actnn_stash_bytes(hole, 3, ACTNN_PLAIN, 2) == 0, "empty values take nothing");
+  ok(actnn_stash_bytes(negative, 2, ACTNN_PLAIN, 2) == UINT64_MAX &&
+         actnn_stash_bytes(vast, 3, ACTNN_PLAIN, 2) == UINT64_MAX &&
+         actnn_stash_bytes(conv, 9, ACTNN_PLAIN, 2) == UINT64_MAX &&
+         actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, 0.5) == UINT64_MAX &&
+         actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, (double)NAN) == UINT64_MAX &&
+         actnn_stash_bytes(conv, 2, ACTNN_BLOCKED, 2) == UINT64_MAX,
+     "extents and bits without sense are refused");
+  ok(actnn_stash_bytes(empty, 2, ACTNN_PLAIN, 2) == 0 && actnn_stash_bytes(hole, 3, ACTNN_PLAIN, 2) == 0,
+     "empty values take nothing");
   int64_t odd[4] = {3, 5, 7, 9};
-  ok(actnn_packed_bytes(odd, 4, ACTNN_BLOCKED, 1) == 3 * 16 * 63 / 8 && actnn_packed_bytes(odd, 4, ACTNN_PLAIN, 2) == 237 &&
-            actnn_packed_bytes(vast, 3, ACTNN_PLAIN, 1) == UINT64_MAX && actnn_packed_bytes(odd, 4, ACTNN_PLAIN, 9) == UINT64_MAX,
-        "packed sizes hold for every channel block");
+  ok(actnn_packed_bytes(odd, 4, ACTNN_BLOCKED, 1) == 3 * 16 * 63 / 8 &&
+         actnn_packed_bytes(odd, 4, ACTNN_PLAIN, 2) == 237 &&
+         actnn_packed_bytes(vast, 3, ACTNN_PLAIN, 1) == UINT64_MAX &&
+         actnn_packed_bytes(odd, 4, ACTNN_PLAIN, 9) == UINT64_MAX,
+     "packed sizes hold for every channel block");
 }
 
 int

@@ -1,6 +1,5 @@
-/* test_data.c: every format of data, as its writers write it and as an enemy might. Files are made here, byte by byte,
- * in a folder of their own. */
-#define _GNU_SOURCE
+/* test_data.c: every format of data, as its writers write it and as an enemy might. Files are made here, byte
+ * by byte, in a folder of their own. */
 #include "batch.h"
 #include "tap.h"
 #include "trainer.h"
@@ -16,9 +15,20 @@
 
 static actnn_tensor tensors[3];
 static const actnn_input inputs[] = {{0, "x"}, {1, "y"}};
-static actnn_model model = {.version = ACTNN_VERSION, .name = "inputs", .tensor = tensors, .input = inputs, .tensor_count = 3,
-                            .input_count = 2, .label = 1, .loss = NONE, .evaluation_loss = NONE, .evaluation_output = 2,
-                            .learning_rate = NONE, .step_number = NONE, .training_output = NONE, .batch = 4,
+static actnn_model model = {.version = ACTNN_VERSION,
+                            .name = "inputs",
+                            .tensor = tensors,
+                            .input = inputs,
+                            .tensor_count = 3,
+                            .input_count = 2,
+                            .label = 1,
+                            .loss = NONE,
+                            .evaluation_loss = NONE,
+                            .evaluation_output = 2,
+                            .learning_rate = NONE,
+                            .step_number = NONE,
+                            .training_output = NONE,
+                            .batch = 4,
                             .loss_kind = ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY};
 static unsigned char arena[1 << 20];
 static actnn trainer = {.model = &model, .arena = arena, .threads = 1};
@@ -31,7 +41,11 @@ tensor(int type, uint64_t offset, int rank, const int64_t *dim)
   return result;
 }
 
-#define DIMS(...) (int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]){__VA_ARGS__}
+#define DIMS(...) \
+  (int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) \
+  { \
+    __VA_ARGS__ \
+  }
 #define SET_INPUT(type, ...) tensors[0] = tensor(type, 0, DIMS(__VA_ARGS__))
 #define SET_LABEL(type, ...) tensors[1] = tensor(type, 1 << 19, DIMS(__VA_ARGS__))
 #define SET_OUTPUT(...) tensors[2] = tensor(ACTNN_F32, 1 << 19, DIMS(__VA_ARGS__))
@@ -90,7 +104,8 @@ static size_t
 npy(unsigned char *out, const char *type, const char *shape, const char *order, const void *data, size_t bytes)
 {
   char header[128];
-  int length = snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': %s, 'shape': %s, }", type, order, shape);
+  int length = snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': %s, 'shape': %s, }", type,
+                        order, shape);
   int padded = (10 + length + 1 + 63) / 64 * 64 - 10;
   memcpy(out, "\x93NUMPY\1\0", 8);
   out[8] = (unsigned char)padded;
@@ -122,7 +137,9 @@ zip_add(zip_writer *zip, const char *name, const unsigned char *data, size_t cou
   size_t packed_count = count;
   memcpy(packed, data, count);
   if (is_deflated) {
-    z_stream stream = {.next_in = (unsigned char *)data, .avail_in = (uInt)count, .next_out = packed,
+    z_stream stream = {.next_in = (unsigned char *)data,
+                       .avail_in = (uInt)count,
+                       .next_out = packed,
                        .avail_out = sizeof packed};
     deflateInit2(&stream, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
     deflate(&stream, Z_FINISH);
@@ -225,7 +242,8 @@ test_idx(void)
     }
     uint64_t real = batch_fill_in_order(&source, &trainer, 0);
     double wanted = (10 * 2 + 4 - mean) / sqrt(square - mean * mean);
-    ok(real == 4 && fabs((double)x[2 * 6 + 4] - wanted) < 1e-5, "pixels are standardized: %g (%g)", (double)x[16], wanted);
+    ok(real == 4 && fabs((double)x[2 * 6 + 4] - wanted) < 1e-5, "pixels are standardized: %g (%g)",
+       (double)x[16], wanted);
     ok(y[0] == 0 && y[1] == 1 && y[2] == 2 && y[3] == 0, "labels are in place");
     real = batch_fill_in_order(&source, &trainer, 4);
     ok(real == 1 && y[0] == 1 && y[1] == 0 && x[6] < x[0], "the last batch has one real sample, then sample 0");
@@ -302,7 +320,8 @@ test_npy(void)
     ok(x[0] == 1.5f && x[11] == 7.0f && y[0] == 1 && y[3] == 1, "floats stay as they are, integers widen");
   }
   close_all();
-  ok(!open_all(both, 1) && strstr(error, "input 'y' of the model gets no data"), "a missing binding is named: %s", error);
+  ok(!open_all(both, 1) && strstr(error, "input 'y' of the model gets no data"),
+     "a missing binding is named: %s", error);
   close_all();
   data_swap_bytes((unsigned char *)values, 15, 4);
   put("v.npy", bytes, npy(bytes, ">f4", "(5, 3)", "False", values, sizeof values));
@@ -315,7 +334,8 @@ test_npy(void)
   put("v.npy", bytes, npy(bytes, "<f2", "(5, 3)", "False", halves, sizeof halves));
   if (ok(open_all(both, 2), "half precision %s", error)) {
     batch_fill_in_order(&source, &trainer, 0);
-    ok(x[0] == 1 && x[1] == -2 && x[2] == 0x1p-24f && x[3] == 65504 && x[4] == 0.333251953125f && signbit(x[5]), "exactly");
+    ok(x[0] == 1 && x[1] == -2 && x[2] == 0x1p-24f && x[3] == 65504 && x[4] == 0.333251953125f && signbit(x[5]),
+       "exactly");
   }
   close_all();
   static const struct {
@@ -357,7 +377,8 @@ test_npz(void)
   if (ok(open_one(put("set.npz", zip.bytes, zip.length)), "an archive, one member deflated %s", error)) {
     batch_fill_in_order(&source, &trainer, 0);
     ok(y[0] == 1 && y[1] == 0, "labels by their usual name");
-    ok(fabsf(x[0] - x[25]) < 1e-5f && x[75] > x[0], "channels last become channels first, each standardized by itself");
+    ok(fabsf(x[0] - x[25]) < 1e-5f && x[75] > x[0],
+       "channels last become channels first, each standardized by itself");
   }
   close_all();
   for (size_t length = 0; length < zip.length; length += 1 + length / 7) {
@@ -369,7 +390,8 @@ test_npz(void)
   }
   ok(true, "archives cut anywhere are refused");
   int accepted = 0;
-  for (size_t place = 0; place < zip.length; place++) { /* any single damaged byte: no crash, and never wrong pixels */
+  for (size_t place = 0; place < zip.length;
+       place++) { /* any single damaged byte: no crash, and never wrong pixels */
     unsigned char kept = zip.bytes[place];
     zip.bytes[place] ^= 0xff;
     put("cut.npz", zip.bytes, zip.length);
@@ -377,7 +399,8 @@ test_npz(void)
     close_all();
     zip.bytes[place] = kept;
   }
-  ok(accepted < (int)zip.length / 2, "a damaged byte does no harm (%d of %zu places do not matter)", accepted, zip.length);
+  ok(accepted < (int)zip.length / 2, "a damaged byte does no harm (%d of %zu places do not matter)", accepted,
+     zip.length);
 }
 
 static void
@@ -403,7 +426,8 @@ test_cifar_and_text(void)
   const int64_t *tokens = (const int64_t *)(const void *)arena;
   if (ok(open_one(put("text.txt", text, strlen(text))), "a text %s", error)) {
     batch_fill_in_order(&source, &trainer, 0);
-    ok(source.samples == 6 && tokens[0] == 'T' && tokens[8] == text[8] && y[0] == 'h' && y[7] == text[8] && y[31] == text[32],
+    ok(source.samples == 6 && tokens[0] == 'T' && tokens[8] == text[8] && y[0] == 'h' && y[7] == text[8] &&
+           y[31] == text[32],
        "in windows of bytes, labels one byte on");
   }
   close_all();
@@ -487,7 +511,8 @@ test_augmentation(void)
       bool is_flipped = image[0] > image[2];
       has_flip |= is_flipped;
       has_straight |= !is_flipped;
-      is_right &= is_flipped ? image[0] > image[1] && image[3] > image[5] : image[0] < image[1] && image[3] < image[5];
+      is_right &=
+          is_flipped ? image[0] > image[1] && image[3] > image[5] : image[0] < image[1] && image[3] < image[5];
     }
   }
   ok(has_flip && has_straight && is_right, "flip mirrors some images, whole rows at a time");
@@ -495,7 +520,8 @@ test_augmentation(void)
   for (uint64_t step = 0; step < 20; step++) {
     batch_fill(&source, &trainer, step);
     for (int place = 0; place < 4; place++)
-      has_border |= x[6 * place] == x[6 * place + 1] && x[6 * place + 1] == x[6 * place + 2] && x[6 * place + 3] < x[6 * place + 4];
+      has_border |= x[6 * place] == x[6 * place + 1] && x[6 * place + 1] == x[6 * place + 2] &&
+                    x[6 * place + 3] < x[6 * place + 4];
   }
   ok(has_border, "crop moves a border of zeros in");
   float kept[24];

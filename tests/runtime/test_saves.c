@@ -60,7 +60,8 @@ make_rig(double bits, int threads, int block)
   if (!rig)
     exit(1);
   for (int i = 0; i < SAVES; i++) {
-    rig->save[i] = (actnn_save){0, i == 0 ? "first" : i == 1 ? "second" : "third", 1, bits, (uint64_t)i + 1, i < 2, NONE};
+    rig->save[i] = (actnn_save){
+        0, i == 0 ? "first" : i == 1 ? "second" : "third", 1, bits, (uint64_t)i + 1, i < 2, NONE};
     rig->model.stash_bytes += actnn_stash_bytes(extents[i], ranks[i], layouts[i], bits);
     rig->elements[i] = 1;
     for (int axis = 0; axis < ranks[i]; axis++)
@@ -73,7 +74,8 @@ make_rig(double bits, int threads, int block)
       size_t place = k;
       if (layouts[i] == ACTNN_BLOCKED) {
         size_t positions = (size_t)(extents[i][2] * extents[i][3]), channels = (size_t)extents[i][1];
-        size_t n = k / (channels * positions), c = k / positions % channels, p = k % positions, b = (size_t)block;
+        size_t n = k / (channels * positions), c = k / positions % channels, p = k % positions,
+               b = (size_t)block;
         place = ((n * (channels / b) + c / b) * positions + p) * b + c % b;
       }
       rig->value[i][place] = (float)sin(k * 0.37 + i) * (float)(1 + k % 5);
@@ -154,7 +156,8 @@ test_step(void)
   uint64_t bytes = rig->model.stash_bytes;
   unsigned char *before = malloc(bytes), *arena = rig->trainer.arena;
   ok(forward(rig) == 0 && pool_is_intact(rig), "codes and decodes within the pool at 2.3 bits");
-  ok(saves_bits(&rig->trainer, 0) > 2.1 && saves_bits(&rig->trainer, 0) <= 2.3, "the bits of the plan are used");
+  ok(saves_bits(&rig->trainer, 0) > 2.1 && saves_bits(&rig->trainer, 0) <= 2.3,
+     "the bits of the plan are used");
   memcpy(before, arena, bytes);
   ok(forward(rig) == 0 && memcmp(before, arena, bytes) == 0, "the same step makes the same bytes");
   rig->trainer.draw = 1;
@@ -185,7 +188,8 @@ test_variants(void)
   for (int block = 1; block <= 16; block = block == 1 ? 8 : 2 * block)
     for (int threads = 1; threads <= 3; threads++) {
       rig *other = make_rig(2.6, threads, block);
-      same &= forward(other) == 0 && memcmp(one->trainer.arena, other->trainer.arena, one->model.stash_bytes) == 0;
+      same &= forward(other) == 0 &&
+              memcmp(one->trainer.arena, other->trainer.arena, one->model.stash_bytes) == 0;
       for (int i = 0; i < SAVES; i++)
         same &= measure(one, i, 2) == 0 && measure(other, i, 2) == 0;
       uint64_t a[SAVES], b[SAVES];
@@ -220,7 +224,8 @@ test_adaptation(void)
   ok(fine, "three steps with measurements stay within the pool");
   ok(second > 5 && first < 3 && third == 3, "bits move to the save whose noise matters, fixed ones stay");
   uint64_t shares[SAVES];
-  fine = saves_shares(&rig->trainer, shares) == 0 && shares[0] + shares[1] + shares[2] <= rig->model.stash_bytes;
+  fine =
+      saves_shares(&rig->trainer, shares) == 0 && shares[0] + shares[1] + shares[2] <= rig->model.stash_bytes;
   struct rig *resumed = make_rig(3, 1, 16);
   resumed->trainer.step = rig->trainer.step;
   memset(rig->trainer.arena, 0, rig->model.stash_bytes); /* earlier steps left other bytes in the gaps */
@@ -257,7 +262,8 @@ test_refusals(void)
   ok(dequantize(rig, 0) == 1, "decoding before coding is refused");
   ok(actnn_QuantizeOnSave(&call) == 1, "a save that does not exist is refused");
   index.i = 1;
-  ok(saves_begin_step(&rig->trainer) == 0 && actnn_QuantizeOnSave(&call) == 1, "a value of other extents is refused");
+  ok(saves_begin_step(&rig->trainer) == 0 && actnn_QuantizeOnSave(&call) == 1,
+     "a value of other extents is refused");
   discard(rig);
   rig = make_rig(2, 1, 16);
   rig->model.stash_bytes -= 64;
@@ -280,7 +286,8 @@ test_masks(void)
       for (size_t k = 0; k < count; k++)
         value[k] = (uint8_t)(k * 2654435761u >> 13) & (uint8_t)((1 << bits) - 1);
       packed[bytes] = 0xa5;
-      actnn_view plain = {value, bits == 1 ? ACTNN_BOOL : ACTNN_U8, ACTNN_BLOCKED, 4, dim, count, 0}, result = plain;
+      actnn_view plain = {value, bits == 1 ? ACTNN_BOOL : ACTNN_U8, ACTNN_BLOCKED, 4, dim, count, 0},
+                 result = plain;
       actnn_view stash = {packed, ACTNN_U8, ACTNN_STASH, 4, dim, bytes, 0};
       actnn_attribute with = INT(bits);
       result.data = back;

@@ -10,7 +10,8 @@ factor(const char *text, uint64_t step, uint64_t total, uint64_t epoch)
 {
   schedule schedule;
   char error[200];
-  return schedule_parse(text, &schedule, error, sizeof error) ? schedule_factor(&schedule, step, total, epoch) : NAN;
+  return schedule_parse(text, &schedule, error, sizeof error) ? schedule_factor(&schedule, step, total, epoch)
+                                                              : NAN;
 }
 
 static void
@@ -23,8 +24,12 @@ expect(const char *text, uint64_t step, double wanted)
 int
 main(void)
 {
-  static const char *const refused[] = {"linear", "", "cosine,", "step,size=0", "step,size=x", "size=3", "cosine,gamma=2",
-                                        "one-cycle,peak=1", "warmup,steps=-1", "warmup,steps=0", "step,gamma=nan", ",,"};
+  static const char *const refused[] = {"linear",          "",
+                                        "cosine,",         "step,size=0",
+                                        "step,size=x",     "size=3",
+                                        "cosine,gamma=2",  "one-cycle,peak=1",
+                                        "warmup,steps=-1", "warmup,steps=0",
+                                        "step,gamma=nan",  ",,"};
   expect("constant", 0, 1);
   expect("constant", 99, 1);
   expect("step,size=2,gamma=0.5", 19, 1);
@@ -49,8 +54,8 @@ main(void)
   for (size_t index = 0; index < sizeof refused / sizeof *refused; index++) {
     schedule schedule;
     char error[200] = "";
-    ok(!schedule_parse(refused[index], &schedule, error, sizeof error) && strstr(error, "--schedule"), "'%s' is refused: %s",
-       refused[index], error);
+    ok(!schedule_parse(refused[index], &schedule, error, sizeof error) && strstr(error, "--schedule"),
+       "'%s' is refused: %s", refused[index], error);
   }
   return tap_done();
 }

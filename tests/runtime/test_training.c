@@ -1,6 +1,5 @@
-/* test_training.c: the trainer's command line, from data to exported model, with the small model. Each run is a child
- * process, as users have it; data are made here, in a folder of their own. */
-#define _GNU_SOURCE
+/* test_training.c: the trainer's command line, from data to exported model, with the small model. Each run is a
+ * child process, as users have it; data are made here, in a folder of their own. */
 #include "small_model.h"
 #include "tap.h"
 
@@ -92,7 +91,8 @@ make_data(const char *part, int count, int wrong)
   FILE *labels = fopen(path, "wb");
   if (!images || !labels)
     abort();
-  const unsigned char head[] = {0, 0, 8, 3, 0, 0, (unsigned char)(count >> 8), (unsigned char)count, 0, 0, 0, 28, 0, 0, 0, 28};
+  const unsigned char head[] = {0, 0,  8, 3, 0, 0, (unsigned char)(count >> 8), (unsigned char)count, 0, 0,
+                                0, 28, 0, 0, 0, 28};
   fwrite(head, 1, 16, images);
   fwrite("\0\0\x08\x01", 1, 4, labels);
   fwrite(head + 4, 1, 4, labels);
@@ -140,20 +140,23 @@ refuse(const char *words, const char *message)
 static void
 test_training(void)
 {
-  ok(run("--data . --epochs 5 --log log.jsonl --export trained.onnx --checkpoint c --seed 4") == 0, "a run of 5 epochs %s", errors);
+  ok(run("--data . --epochs 5 --log log.jsonl --export trained.onnx --checkpoint c --seed 4") == 0,
+     "a run of 5 epochs %s", errors);
   ok(strstr(output, "epoch 5.00") && strstr(output, "test accuracy"), "says how it did");
   read_log();
-  ok(last_number(output, "test_accuracy") > 0.9, "learns: test accuracy %g", last_number(output, "test_accuracy"));
+  ok(last_number(output, "test_accuracy") > 0.9, "learns: test accuracy %g",
+     last_number(output, "test_accuracy"));
   ok(last_number(output, "test_samples") == 70, "and counts every sample of the last partial batch");
-  ok(last_number(output, "steps") == 20 && last_number(output, "seconds") > 0 && last_number(output, "peak_rss_bytes") > 1e6,
+  ok(last_number(output, "steps") == 20 && last_number(output, "seconds") > 0 &&
+         last_number(output, "peak_rss_bytes") > 1e6,
      "the log ends with totals: 4 steps an epoch, the partial batch dropped");
   ok(last_number(output, "lr") == 0.05 && last_number(output, "epoch") == 5, "and has rates and epochs");
   ok(exists("trained.onnx") && exists("c") && exists("c.previous"), "model and checkpoints are there");
   double accuracy = last_number(output, "test_accuracy"), loss = last_number(output, "test_loss");
   ok(run("--eval . --resume c --log log.jsonl") == 0, "evaluation alone %s", errors);
   read_log();
-  ok(last_number(output, "test_accuracy") == accuracy, "gives the same accuracy, %g, on data standardized by themselves",
-     last_number(output, "test_accuracy"));
+  ok(last_number(output, "test_accuracy") == accuracy,
+     "gives the same accuracy, %g, on data standardized by themselves", last_number(output, "test_accuracy"));
   ok(run("--data . --epochs 0 --weights c --log log.jsonl") == 0, "no epochs %s", errors);
   read_log();
   ok(last_number(output, "test_loss") == loss, "give the same loss, %.9g", last_number(output, "test_loss"));
@@ -167,10 +170,12 @@ test_resume(void)
   snprintf(words, sizeof words, "%s --steps 22 --threads 1 --checkpoint straight", common);
   ok(run(words) == 0 && !*output, "a run of 22 steps says nothing when quiet %s", errors);
   snprintf(words, sizeof words, "%s --steps 22 --threads 2 --checkpoint broken --every 9", common);
-  ok(run(words) == 0 && same_files("straight", "broken"), "another number of threads gives the same bits %s", errors);
-  snprintf(words, sizeof words, "%s --steps 22 --threads 2 --resume broken.previous --checkpoint resumed", common);
-  ok(run(words) == 0 && same_files("straight", "resumed"), "so does going on from step 18, in the middle of an epoch %s",
+  ok(run(words) == 0 && same_files("straight", "broken"), "another number of threads gives the same bits %s",
      errors);
+  snprintf(words, sizeof words, "%s --steps 22 --threads 2 --resume broken.previous --checkpoint resumed",
+           common);
+  ok(run(words) == 0 && same_files("straight", "resumed"),
+     "so does going on from step 18, in the middle of an epoch %s", errors);
   ok(!same_files("straight", "broken.previous"), "which is not where it ends");
   snprintf(words, sizeof words, "%s --steps 22 --checkpoint other --seed 2", common);
   ok(run(words) == 0 && !same_files("straight", "other"), "another seed gives other bits");
@@ -183,7 +188,8 @@ test_memory_and_profile(void)
   char wanted[64];
   snprintf(wanted, sizeof wanted, "\"arena_bytes\": %llu,", (unsigned long long)model->arena_bytes);
   ok(run("--memory") == 0 && strstr(output, wanted), "--memory says what is planned: %.60s", output);
-  ok(run("--data . --steps 3 --profile --profile-generate p.json") == 0 && strstr(output, "slowest calls"), "--profile %s", errors);
+  ok(run("--data . --steps 3 --profile --profile-generate p.json") == 0 && strstr(output, "slowest calls"),
+     "--profile %s", errors);
   ok(strstr(output, "QuantizeOnSave") && exists("p.json"), "names kernels");
   ok(run("--help") == 0 && strstr(output, "--gradient-reference"), "--help");
 }

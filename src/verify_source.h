@@ -1,0 +1,16 @@
+/* verify_source.h: reads an emitted trainer back and refuses it unless every rule of emitted source holds.
+ *
+ * Independent of the emitter and of the memory planner: it knows the text, the runtime's headers (built in) and the
+ * operators' signatures, and works everything else out from the calls. The rules stand in verify_rules.c. */
+#ifndef ACTNN_VERIFY_SOURCE_H
+#define ACTNN_VERIFY_SOURCE_H
+
+#include "diagnostics.h"
+
+/* `source` and `header` (NAME.h): what is about to be written to `path`; `name`: the trainer's identifier. Runs in a child
+ * process with bounded memory and time, so that a crash in libclang is a refusal too. False after reporting which rule
+ * is broken and where; nothing should be written then. */
+bool verify_source(Diagnostics *diagnostics, const char *path, const char *source, size_t source_length, const char *header,
+                   size_t header_length, const char *name);
+
+#endif

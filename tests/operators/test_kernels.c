@@ -1,0 +1,332 @@
+/* test_kernels.c: every kernel of the runtime against its operator's evaluation in double precision, on the shapes
+ * that its row of the table gives; blocked as well where the row allows it; with one thread and with several, whose
+ * results must agree bit for bit (close to where the library computes, which divides sums among its threads).
+ *
+ * usage: test_kernels [NAME]: one operator only.
+ */
+#include "../../runtime/library.h"
+#include "../../runtime/runtime.h"
+#include "tries.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double ABSOLUTE = 2e-5, RELATIVE = 2e-4;
+enum { MOST_VIEWS = 16, MOST_TENSORS = 64, THREADS = 3, GUARD = 64 };
+
+typedef struct NamedKernel {
+  const char *name;
+  actnn_kernel *kernel;
+} NamedKernel;
+
+#define UNARY(NAME, ...) NAMED(NAME) NAMED(NAME##Slope)
+#define POINT(NAME, ...) NAMED(NAME)
+#define KERNEL_FAST(NAME) NAMED(NAME)
+#define KERNEL_PLAIN(NAME) NAMED(NAME)
+#define KERNEL_ABSENT(NAME)
+#define OPERATOR(domain, NAME, signature, shape, evaluation, kernel, ...) KERNEL_##kernel(NAME)
+#define NAMED(NAME) {#NAME, actnn_##NAME},
+static const NamedKernel kernels[] = {
+#include "../../src/operators.def"
+};
+
+/* Larger shapes, where kernels really share the work among threads. */
+static const struct {
+  const char *name, *tries;
+} larger[] = {
+    {"Transpose", "130,141 | 9,70,65 perm=0x2x1 | 5,40,3,64 perm=0x2x1x3 | 70,6,50 perm=2x1x0 | 40,50,30:bool perm=2x0x1"},
+    {"TransposeInverse", "9,70,65 perm=1x2x0 | 33,20,40 perm=2x0x1"},
+    {"Concat", "40,16,30,1 40,32,30,1 axis=1 | 300,50 300,11 axis=1 | 20,16,7,9 20,16,7,5 axis=3"},
+    {"ConcatPart", "40,48,30,1 {40,16,30,1} axis=1 start=32 | 300,90 {300,60} axis=1 start=7"},
+    {"Split", "300,90 {30,60} axis=1"},
+    {"Slice", "200,150 {3,1} {199,140} {0,1} {1,2} | 200,150 {-1,140} {-500,3} {0,1} {-1,-1}"},
+    {"SliceGrad", "196,70 {200,150} {3,1} {199,140} {0,1} {1,2}"},
+    {"Gather", "100,200 30,10:int64 irange=-100:100 | 20,50,40 30:int64 axis=1 irange=0:50"},
+    {"GatherGrad", "300,130 300:int64 {40,130} irange=-40:40 | 20,60,33 60:int64 {20,5,33} axis=1 irange=0:5"},
+    {"ReduceSum", "40,70,30 {1} | 300,200 {0} | 60000"},
+    {"SumTo", "40,70,30 {30} | 40,70,30 {70,1}"},
+    {"Softmax", "300,200"},
+    {"LayerNormalization", "300,200 200 200"},
+    {"LayerNormalizationGrad", "300,200 300,200 200 300,1 300,1"},
+    {"BatchNorm", "20,19,30,31 19 19 19 19"},
+    {"BatchNormGrad", "20,19,30,31 20,19,30,31 19 19 19"},
+    {"Product", "150,170 170,130 130"},
+    {"ChannelSum", "20,19,30,31"},
+    {"Add", "20,19,30,31 20,19,30,31 | 300,200 200"},
+    {"Dropout", "300,200 {0.5} {1}"},
+    {"MaxPoolWithOffset", "4,19,30,31 kernel_shape=3x3 strides=2x2 pads=1x1x1x1"},
+};
+
+static actnn_kernel *
+kernel_of(const Operator *operator)
+{
+  for (size_t i = 0; !(operator->flags & FUNCTION) && i < sizeof kernels / sizeof *kernels; i++)
+    if (!strcmp(kernels[i].name, operator->name)) return kernels[i].kernel;
+  return NULL;
+}
+
+/* ---- tensors as kernels see them ---------------------------------------------------------------- */
+
+static bool
+is_real(actnn_type type)
+{
+  return type == ACTNN_F32 || type == ACTNN_F64 || type == ACTNN_F16 || type == ACTNN_BF16;
+}
+
+static size_t
+kernel_bytes(actnn_type type)
+{
+  return is_real(type) ? 4 : type == ACTNN_BOOL || type == ACTNN_U8 ? 1 : 8;
+}
+
+/* Place of row-major element `index` in memory. */
+static int64_t
+place_of(const actnn_view *view, int64_t block, int64_t index)
+{
+  if (view->layout == ACTNN_PLAIN) return index;
+  int64_t positions = 1, channels = view->dim[1], blocks = (channels + block - 1) / block;
+  for (int i = 2; i < view->rank; i++) positions *= view->dim[i];
+  int64_t p = index % positions, c = index / positions % channels, n = index / positions / channels;
+  return ((n * blocks + c / block) * positions + p) * block + c % block;
+}
+
+static int64_t
+places(const actnn_view *view, int64_t block)
+{
+  int64_t count = 1;
+  for (int i = 0; i < view->rank; i++)
+    count *= i == 1 && view->layout == ACTNN_BLOCKED ? (view->dim[1] + block - 1) / block * block : view->dim[i];
+  return count;
+}
+
+/* A view in memory that ends in guard bytes, all of it filled with 0xFF or, with `tensor`, holding its values. */
+static actnn_view
+make_view(Arena *arena, const Tensor *tensor, bool is_blocked, int64_t block, uint32_t id, bool has_values)
+{
+  actnn_view view = {.type = tensor->type, .layout = is_blocked ? ACTNN_BLOCKED : ACTNN_PLAIN, .rank = tensor->shape.rank,
+                     .dim = tensor->shape.dim, .id = id};
+  size_t bytes = (size_t)places(&view, block) * kernel_bytes(view.type);
+  int64_t count = 0;
+  view.bytes = (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+  char *memory = arena_allocate(arena, view.bytes + ACTNN_ALIGNMENT + GUARD);
+  view.data = memory + (ACTNN_ALIGNMENT - (uintptr_t)memory % ACTNN_ALIGNMENT) % ACTNN_ALIGNMENT;
+  memset(view.data, has_values && is_blocked ? 0 : 0xFF, view.bytes);
+  memset((char *)view.data + view.bytes, 0xA5, GUARD);
+  shape_elements(&tensor->shape, &count);
+  for (int64_t i = 0; has_values && i < count; i++) {
+    int64_t at = place_of(&view, block, i);
+    if (is_real(view.type)) ((float *)view.data)[at] = (float)((const double *)tensor->data)[i];
+    else if (kernel_bytes(view.type) == 1) ((uint8_t *)view.data)[at] = ((const uint8_t *)tensor->data)[i];
+    else ((int64_t *)view.data)[at] = ((const int64_t *)tensor->data)[i];
+  }
+  return view;
+}
+
+static double
+element_of(actnn_type type, const void *data, int64_t at, bool is_wide)
+{
+  if (is_real(type)) return is_wide ? ((const double *)data)[at] : (double)((const float *)data)[at];
+  return kernel_bytes(type) == 1 ? ((const uint8_t *)data)[at] : (double)((const int64_t *)data)[at];
+}
+
+/* NULL, or how the kernel's result differs. */
+static const char *
+compare(Arena *arena, const actnn_view *view, int64_t block, const Tensor *expected, unsigned index)
+{
+  int64_t count = 0, all = places(view, block), zeros = 0;
+  shape_elements(&expected->shape, &count);
+  for (int64_t i = 0; i < GUARD; i++)
+    if (((unsigned char *)view->data)[view->bytes + (uint64_t)i] != 0xA5) return "it wrote beyond its result";
+  for (int64_t i = 0; i < count; i++) {
+    double got = element_of(view->type, view->data, place_of(view, block, i), false);
+    double wanted = element_of(view->type, expected->data, i, true);
+    bool is_close = got == wanted || (isnan(got) && isnan(wanted)) || fabs(got - wanted) <= ABSOLUTE + RELATIVE * fabs(wanted);
+    if (!is_close) return arena_format(arena, "result %u element %lld is %.9g, expected %.9g", index, (long long)i, got, wanted);
+  }
+  for (int64_t i = 0; i < all; i++) zeros += element_of(view->type, view->data, i, false) == 0;
+  for (int64_t i = 0; i < count; i++) zeros -= element_of(view->type, view->data, place_of(view, block, i), false) == 0;
+  return zeros == all - count ? NULL : "padded channels are not zero";
+}
+
+/* ---- blocks ------------------------------------------------------------------------------------- */
+
+/* Operands that are weights or vectors, whatever their rank (passes/layout.c). */
+static bool
+is_image(const Slot *slot, const Shape *shape)
+{
+  static const char *const others[] = {"w", "scale", "b", "bias", "mean", "rstd", "running_mean", "running_var", "var",
+                                       "dw", "db", "dscale", "new_mean", "new_var", "slope"};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    if (!strcmp(slot->name, others[i])) return false;
+  return !slot->is_constant && shape->rank >= 3;
+}
+
+/* Fills in which operands and results are blocked; false when the layout pass would leave the node plain. */
+static bool
+choose_blocks(const Try *made, int64_t block, bool *operand, bool *result)
+{
+  const Program *program = made->program;
+  const Node *node = node_at(program, made->node);
+  const Value *y = result_value(program, node, 0);
+  bool any = false, joins = !strcmp(node->operator_name, "Concat") || !strcmp(node->operator_name, "ConcatPart");
+  if (!(node->operator->flags & BLOCKED) || (node->operator->flags & (SAVES | RESTORES | IMPURE))) return false;
+  if (!strcmp(node->operator_name, "ToBlocked") || !strcmp(node->operator_name, "ToPlain")) return false;
+  for (uint32_t i = 0; i < node->operand_count; i++) {
+    const Value *x = operand_value(program, node, i);
+    operand[i] = x && is_image(operand_slot(node->operator, i), &x->shape);
+    if (operand[i] && (node->operator->flags & POINTWISE)) {
+      operand[i] = shape_equal(&x->shape, &y->shape);
+      if (!operand[i]) return false;
+    }
+    if (operand[i] && joins && x->shape.dim[1] % block) return false;
+    any |= operand[i];
+  }
+  for (uint32_t i = 0; i < node->result_count; i++) {
+    const Value *value = result_value(program, node, i);
+    result[i] = value && i < node->operator->result_count && is_image(&node->operator->results[i], &value->shape);
+    if (result[i] && joins && value->shape.dim[1] % block) return false;
+  }
+  return any;
+}
+
+/* ---- running ------------------------------------------------------------------------------------ */
+
+typedef struct Run {
+  const Try *made;
+  actnn_kernel *kernel;
+  const Tensor *input[MOST_VIEWS]; /* by operand; NULL: absent or a constant operand */
+  Tensor *result;
+  bool is_operand_blocked[MOST_VIEWS], is_result_blocked[MOST_VIEWS];
+  int64_t block;
+  int threads;
+  bool uses_library;
+  actnn_view output[MOST_VIEWS];
+} Run;
+
+/* Prepares and calls the kernel as a trainer would; the results' views stay in run->output. */
+static const char *
+run_kernel(Run *run, Arena *arena)
+{
+  Program *program = run->made->program;
+  const Node *node = node_at(program, run->made->node);
+  actnn_model model = {.tensor_count = MOST_TENSORS};
+  actnn trainer = {.model = &model, .preparing = true, .threads = run->threads, .channel_block = (int)run->block, .quiet = true};
+  actnn_view input[MOST_VIEWS];
+  for (uint32_t i = 0; i < node->operand_count; i++)
+    input[i] = run->input[i] ? make_view(arena, run->input[i], run->is_operand_blocked[i], run->block, i, true) : (actnn_view){.data = NULL};
+  for (uint32_t i = 0; i < node->result_count; i++) {
+    run->output[i] = (actnn_view){.data = NULL};
+    if (node->results[i] != NO_VALUE)
+      run->output[i] = make_view(arena, &run->result[i], run->is_result_blocked[i], run->block, MOST_VIEWS + i, false);
+  }
+  actnn_attribute *attributes;
+  size_t count = call_attributes(program, node, &attributes);
+  actnn_call call = {.trainer = &trainer, .output_count = node->result_count, .input_count = node->operand_count,
+                     .attribute_count = count, .output = run->output, .input = input, .attribute = attributes};
+  omp_set_num_threads(run->threads);
+  int failed = run->kernel(&call);
+  trainer.preparing = false;
+  trainer.workspace_bytes = trainer.workspace_wanted;
+  trainer.workspace = aligned_alloc(ACTNN_ALIGNMENT, (trainer.workspace_bytes / ACTNN_ALIGNMENT + 1) * ACTNN_ALIGNMENT);
+  if (!failed) failed = run->kernel(&call);
+  run->uses_library = false;
+  for (uint32_t id = 0; id < MOST_TENSORS; id++) run->uses_library |= library_has(&trainer, id);
+  free(trainer.workspace);
+  library_destroy(&trainer);
+  return failed ? arena_format(arena, "the kernel failed: %s", trainer.error) : NULL;
+}
+
+/* One layout and block: compares with the evaluation, then several threads with one. */
+static const char *
+check_layout(Run *run, Arena *arena)
+{
+  const Node *node = node_at(run->made->program, run->made->node);
+  run->threads = 1;
+  const char *difference = run_kernel(run, arena);
+  for (uint32_t i = 0; i < node->result_count && !difference; i++)
+    if (run->output[i].data) difference = compare(arena, &run->output[i], run->block, &run->result[i], i);
+  if (difference) return difference;
+  actnn_view single[MOST_VIEWS];
+  memcpy(single, run->output, sizeof single);
+  run->threads = THREADS;
+  difference = run_kernel(run, arena);
+  for (uint32_t i = 0; i < node->result_count && !difference; i++) {
+    size_t bytes = single[i].data ? (size_t)places(&single[i], run->block) * kernel_bytes(single[i].type) : 0;
+    if (bytes && run->uses_library) difference = compare(arena, &run->output[i], run->block, &run->result[i], i);
+    else if (bytes && memcmp(single[i].data, run->output[i].data, bytes)) difference = "several threads give another result than one";
+  }
+  return difference;
+}
+
+static const char *
+check_case(const Try *made, Arena *arena)
+{
+  Program *program = made->program;
+  const Node *node = node_at(program, made->node);
+  Run run = {.made = made, .kernel = kernel_of(node->operator), .block = 8};
+  if (node->operand_count > MOST_VIEWS || node->result_count > MOST_VIEWS) return "it has too many operands or results";
+  run.result = arena_array(arena, MOST_VIEWS, sizeof *run.result);
+  for (uint32_t i = 0; i < node->operand_count; i++) {
+    for (uint32_t k = 0; k < program->input_count; k++)
+      if (node->operands[i] == program->inputs[k]) run.input[i] = &made->value[k];
+  }
+  if (!evaluate_node(program, made->node, arena, run.input, run.result)) return "the evaluation failed";
+  const char *difference = check_layout(&run, arena);
+  for (int64_t block = 8; block <= 16 && !difference; block *= 2) {
+    run.block = block;
+    if (!choose_blocks(made, block, run.is_operand_blocked, run.is_result_blocked)) continue;
+    difference = check_layout(&run, arena);
+    if (difference) difference = arena_format(arena, "in blocks of %lld: %s", (long long)block, difference);
+  }
+  return difference;
+}
+
+/* ---- the table ---------------------------------------------------------------------------------- */
+
+typedef struct Totals {
+  unsigned number, failed;
+} Totals;
+
+static void
+test_row(const Operator *operator, Totals *totals)
+{
+  Arena *arena = arena_create();
+  Diagnostics *diagnostics = diagnostics_create(arena);
+  Try made;
+  diagnostics->stream = stdout;
+  for (unsigned index = 0;; index++) {
+    int answer = make_try(operator, index, diagnostics, &made);
+    if (answer == 0) break;
+    Arena *scratch = arena_create();
+    const char *difference = answer < 0 ? "its tries cannot be made into a program" : check_case(&made, scratch);
+    totals->number++;
+    totals->failed += difference != NULL;
+    printf("%s %u - actnn_%s: %s\n", difference ? "not ok" : "ok", totals->number, operator->name, made.text);
+    if (difference) printf("# %s\n", difference);
+    fflush(stdout);
+    arena_destroy(scratch);
+    program_destroy(made.program);
+  }
+  arena_destroy(arena);
+}
+
+int
+main(int argc, char **argv)
+{
+  Totals totals = {0, 0};
+  for (size_t i = 0; i < operator_count(); i++) {
+    const Operator *operator = operator_at(i);
+    if (!kernel_of(operator) || (operator->flags & (SAVES | RESTORES))) continue;
+    if (argc > 1 && strcmp(operator->name, argv[1])) continue;
+    test_row(operator, &totals);
+    for (size_t k = 0; k < sizeof larger / sizeof *larger; k++) {
+      Operator changed = *operator;
+      changed.tries = larger[k].tries;
+      if (!strcmp(larger[k].name, operator->name)) test_row(&changed, &totals);
+    }
+  }
+  printf("1..%u\n# %u failed\n", totals.number, totals.failed);
+  return totals.failed ? 1 : 0;
+}
