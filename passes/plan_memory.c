@@ -348,23 +348,48 @@ count_saved_bytes(Program *program, Plan *plan)
   }
 }
 
-/* A bound on what library primitives ask: reordered weights and their gradients, a partial sum for each of a few threads. */
-static uint64_t
-workspace_bound(const Program *program)
+/* ---- the library's scratch -------------------------------------------------------------------------- */
+
+/* Every value as the runtime's tensor, numbered as in the program. */
+static actnn_tensor *
+runtime_tensors(const Program *program, const Plan *plan)
 {
-  uint64_t bound = 0;
+  actnn_tensor *tensors = arena_array(program->arena, program->value_count + 1, sizeof *tensors);
+  for (ValueId id = 0; id < program->value_count; id++) {
+    const Value *value = value_at(program, id);
+    if (value->shape.rank < 0) continue;
+    tensors[id] = (actnn_tensor){.type = (uint8_t)value->type, .layout = (uint8_t)value->layout, .rank = (uint8_t)value->shape.rank};
+    memcpy(tensors[id].dim, value->shape.dim, sizeof tensors[id].dim);
+    if (plan->buffer_of[id] != NO_VALUE) tensors[id].offset = plan->buffer[plan->buffer_of[id]].offset;
+    tensors[id].bytes = plan->buffer_of[id] == NO_VALUE ? 0 : value_bytes(program, id);
+  }
+  return tensors;
+}
+
+/* Only nodes of these families call the library (runtime/library.h). */
+static bool
+calls_library(const Node *node)
+{
+  return !strncmp(node->operator_name, "Conv", 4) || !strncmp(node->operator_name, "Product", 7);
+}
+
+static uint64_t
+measure_workspace(Program *program, const Plan *plan)
+{
+  actnn_recorded_call *calls = arena_array(program->arena, program->order_count + 1, sizeof *calls);
+  size_t count = 0;
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    if (strncmp(node->operator_name, "Conv", 4)) continue;
-    for (uint32_t k = 0; k < node->operand_count + node->result_count; k++) {
-      const Value *x = k < node->operand_count ? operand_value(program, node, k) : result_value(program, node, k - node->operand_count);
-      if (!x || x->layout != ACTNN_PLAIN || x->shape.rank < 3) continue;
-      int64_t elements = 0;
-      shape_elements(&x->shape, &elements);
-      if (x->kind != VALUE_INPUT && (uint64_t)elements * 4 * 4 + 65536 > bound) bound = (uint64_t)elements * 4 * 4 + 65536;
-    }
+    actnn_attribute *attributes;
+    if (!calls_library(node)) continue;
+    size_t attribute_count = call_attributes(program, node, &attributes);
+    uint32_t *operands = arena_array(program->arena, node->operand_count + 1, sizeof *operands);
+    for (uint32_t k = 0; k < node->operand_count; k++)
+      operands[k] = operand_slot(node->operator, k)->is_constant ? NONE : node->operands[k];
+    calls[count++] = (actnn_recorded_call){node->operator_name, {node->result_count, node->results},
+                                           {node->operand_count, operands}, {attribute_count, attributes}};
   }
-  return align(bound);
+  return actnn_measure_workspace(runtime_tensors(program, plan), program->value_count, plan->arena_bytes, calls, count);
 }
 
 bool
@@ -391,7 +416,10 @@ plan_memory(Program *program, const Options *options)
     if (!plan->buffer[i].is_persistent) plan->buffer[i].offset += plan->variable_bytes;
   plan->stash_offset = plan->variable_bytes + align(height);
   plan->workspace_offset = plan->stash_offset + plan->stash_bytes;
-  plan->workspace_bytes = workspace_bound(program);
-  plan->arena_bytes = plan->workspace_offset + plan->workspace_bytes;
+  plan->arena_bytes = plan->workspace_offset;
+  plan->workspace_bytes = measure_workspace(program, plan);
+  if (plan->workspace_bytes == UINT64_MAX)
+    return report(program->diagnostics, program->source, NULL, "the library on this machine cannot run the model's convolutions or products");
+  plan->arena_bytes += plan->workspace_bytes;
   return true;
 }

@@ -262,6 +262,18 @@ const char *actnn_error(const actnn *trainer);
 typedef void actnn_gradient_observer(void *context, uint32_t variable_tensor, const float *gradient, size_t count);
 void actnn_observe_gradients(actnn *trainer, actnn_gradient_observer *observer, void *context);
 
+/* A call as the translator plans it: kernel by name, tensors by number. */
+typedef struct actnn_recorded_call {
+  const char *kernel; /* "Conv" */
+  actnn_list out, in;
+  actnn_attributes with;
+} actnn_recorded_call;
+
+/* Scratch bytes that library primitives ask for on this machine when these calls run one after the other, each on all of it;
+ * UINT64_MAX when a call cannot be prepared. Tensors' data are not touched. */
+uint64_t actnn_measure_workspace(const actnn_tensor *tensor, uint32_t tensor_count, uint64_t arena_bytes,
+                                 const actnn_recorded_call *call, size_t call_count);
+
 #include "actnn_kernels.h" /* generated from the operator table: `int actnn_NAME(const actnn_call *)` each */
 
 #ifdef __cplusplus

@@ -60,7 +60,8 @@ sum_pieces(const float *x, const layout_planes *planes, double *piece_sum)
     double *sum = piece_sum + i * planes->lanes;
     for (int lane = 0; lane < planes->lanes; lane++) sum[lane] = 0;
     for (int64_t n = planes->batch * piece / BATCH_PIECES; n < planes->batch * (piece + 1) / BATCH_PIECES; n++)
-      sum_plane(x + (n * planes->blocks + block) * planes->positions * planes->lanes, planes->positions, planes->lanes, sum);
+      sum_plane(x + (n * planes->blocks + block) * planes->positions * planes->lanes, planes->positions, planes->lanes,
+                sum);
   }
 }
 

@@ -53,7 +53,7 @@ static const option_row option_table[] = {
     {OPTION_SHUFFLE, "--shuffle", "yes|no", "a new order of the samples each epoch (yes)"},
     {OPTION_AUGMENT, "--augment", "LIST", "of images: flip, crop[=PAD] (4), separated by a comma"},
     {OPTION_SEED, "--seed", "N", "of first weights, order, augmentation and codes"},
-    {OPTION_THREADS, "--threads", "N", "0: all cores (0); results do not depend on it"},
+    {OPTION_THREADS, "--threads", "N", "0: all cores (0)"},
     {OPTION_WEIGHTS, "--weights", "FILE", "first weights, .safetensors"},
     {OPTION_CHECKPOINT, "--checkpoint", "FILE",
      "written at the end of each epoch and of the run, .safetensors"},

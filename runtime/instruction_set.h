@@ -13,6 +13,10 @@
 
 #include <string.h>
 
+#if defined(__clang__) /* `omp simd` on a loop that calls the C library is a wish, not an error */
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
 #ifndef ACTNN_ISA
 #define ACTNN_ISA scalar
 #endif
@@ -20,14 +24,26 @@
 #define ENTRY_FOR(NAME, isa) ENTRY_OF(NAME, isa)
 #define ENTRY(NAME) ENTRY_FOR(NAME, ACTNN_ISA)
 
-/* 16 floats that the compiler spreads over what registers there are. Never passed to a function by value: how that
- * is done differs between instruction sets. */
-enum { LANES = 16 };
-typedef float lanes __attribute__((vector_size(64)));
-typedef double wide_lanes __attribute__((vector_size(128)));
+/* 16 floats in as many registers as this instruction set needs; never passed to a function by value, for how that is
+ * done differs between instruction sets. */
+#if defined(__AVX512F__)
+enum { LANES = 16, PARTS = 1 };
+typedef float lanes_part __attribute__((vector_size(64)));
+#elif defined(__AVX__)
+enum { LANES = 16, PARTS = 2 };
+typedef float lanes_part __attribute__((vector_size(32)));
+#else
+enum { LANES = 16, PARTS = 4 };
+typedef float lanes_part __attribute__((vector_size(16)));
+#endif
+typedef struct lanes {
+  lanes_part part[PARTS];
+} lanes;
 
-#define LOAD_LANES(vector, from) memcpy(&(vector), (from), sizeof(lanes))
-#define STORE_LANES(to, vector) memcpy((to), &(vector), sizeof(lanes))
+/* EACH_PART sum.part[q] += value.part[q]; adds 16 lanes. */
+#define EACH_PART for (int q = 0; q < PARTS; q++)
+#define LOAD_LANES(vector, from) EACH_PART memcpy(&(vector).part[q], (from) + q * (LANES / PARTS), sizeof(lanes_part))
+#define STORE_LANES(to, vector) EACH_PART memcpy((to) + q * (LANES / PARTS), &(vector).part[q], sizeof(lanes_part))
 
 /* The sum of 16 lanes, halved in a fixed order. */
 static inline float

@@ -8,7 +8,8 @@
 layout_planes
 layout_of(const actnn *trainer, const actnn_view *view)
 {
-  layout_planes planes = {.batch = view->dim[0], .channels = view->rank > 1 ? view->dim[1] : 1, .positions = 1, .lanes = 1};
+  layout_planes planes = {.batch = view->dim[0], .channels = view->rank > 1 ? view->dim[1] : 1, .positions = 1,
+                          .lanes = 1};
   for (int i = 2; i < view->rank; i++) planes.positions *= view->dim[i];
   if (view->layout == ACTNN_BLOCKED) planes.lanes = trainer->channel_block;
   planes.blocks = (planes.channels + planes.lanes - 1) / planes.lanes;

@@ -45,14 +45,16 @@ library_descriptor
 library_describe(int rank, const int64_t *dims, dnnl_format_tag_t tag)
 {
   library_descriptor descriptor = calloc(1, sizeof *descriptor);
-  return descriptor ? made(descriptor, dnnl_memory_desc_init_by_tag(descriptor, rank, dims, dnnl_f32, tag)) : NULL;
+  if (!descriptor) return NULL;
+  return made(descriptor, dnnl_memory_desc_init_by_tag(descriptor, rank, dims, dnnl_f32, tag));
 }
 
 library_descriptor
 library_describe_strided(int rank, const int64_t *dims, const int64_t *strides)
 {
   library_descriptor descriptor = calloc(1, sizeof *descriptor);
-  return descriptor ? made(descriptor, dnnl_memory_desc_init_by_strides(descriptor, rank, dims, dnnl_f32, strides)) : NULL;
+  if (!descriptor) return NULL;
+  return made(descriptor, dnnl_memory_desc_init_by_strides(descriptor, rank, dims, dnnl_f32, strides));
 }
 
 void
@@ -87,7 +89,8 @@ library_engine(actnn *trainer)
 void
 library_destroy(actnn *trainer)
 {
-  for (uint32_t id = 0; trainer->primitive && id < trainer->model->tensor_count; id++) library_drop(trainer->primitive[id]);
+  for (uint32_t id = 0; trainer->primitive && id < trainer->model->tensor_count; id++)
+    library_drop(trainer->primitive[id]);
   free(trainer->primitive);
   trainer->primitive = NULL;
   if (trainer->library && trainer->library->stream) dnnl_stream_destroy(trainer->library->stream);
@@ -102,7 +105,9 @@ library_attributes(bool adds)
   dnnl_primitive_attr_t attributes;
   dnnl_post_ops_t operations = NULL;
   if (dnnl_primitive_attr_create(&attributes)) return NULL;
-  bool is_good = !dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user);
+  /* An environment variable must not make single precision less than it is. */
+  bool is_good = !dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user) &&
+                 !dnnl_primitive_attr_set_fpmath_mode(attributes, dnnl_fpmath_mode_strict);
   if (adds && is_good) {
     is_good = !dnnl_post_ops_create(&operations) &&
 #if DNNL_VERSION_MAJOR >= 3

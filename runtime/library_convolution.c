@@ -33,7 +33,8 @@ describe_images(const library_convolution *convolution, liking liking, descripti
     x[2 + i] = window->input[missing + i];
     y[2 + i] = window->output[missing + i];
   }
-  dnnl_format_tag_t tag_x = image_tag(spatial, convolution->input_lanes), tag_y = image_tag(spatial, convolution->output_lanes);
+  dnnl_format_tag_t tag_x = image_tag(spatial, convolution->input_lanes);
+  dnnl_format_tag_t tag_y = image_tag(spatial, convolution->output_lanes);
   description->held[0] = library_describe(spatial + 2, x, tag_x);
   description->held[2] = library_describe(spatial + 2, y, tag_y);
   if (liking != IMAGES_AS_HELD) tag_x = tag_y = liking == ALL_AS_LIKED ? dnnl_format_tag_any : image_tag(spatial, 1);
@@ -74,7 +75,8 @@ describe(const library_convolution *convolution, liking liking, description *des
     /* What the library calls padding at the end must make the extents agree; rows that no window reaches make it
      * smaller than the model's, or negative. */
     int64_t reach = (window->kernel[axis] - 1) * window->dilation[axis] + 1;
-    description->end[i] = (window->output[axis] - 1) * window->stride[axis] + reach - window->input[axis] - window->begin[axis];
+    int64_t used = (window->output[axis] - 1) * window->stride[axis] + reach;
+    description->end[i] = used - window->input[axis] - window->begin[axis];
     if (description->end[i] < 0) description->end[i] = 0;
   }
   describe_images(convolution, liking, description);
@@ -95,7 +97,8 @@ forget(description *description)
 
 #if DNNL_VERSION_MAJOR >= 3
 static dnnl_status_t
-describe_forward(dnnl_engine_t engine, const description *d, dnnl_primitive_attr_t attributes, dnnl_primitive_desc_t *result)
+describe_forward(dnnl_engine_t engine, const description *d, dnnl_primitive_attr_t attributes,
+                 dnnl_primitive_desc_t *result)
 {
   return dnnl_convolution_forward_primitive_desc_create(result, engine, dnnl_forward_training, dnnl_convolution_direct,
                                                         d->asked[0], d->asked[1], d->asked[3], d->asked[2], d->stride,
@@ -103,8 +106,8 @@ describe_forward(dnnl_engine_t engine, const description *d, dnnl_primitive_attr
 }
 
 static dnnl_status_t
-describe_backward(dnnl_engine_t engine, library_direction direction, const description *d, dnnl_primitive_attr_t attributes,
-                  dnnl_primitive_desc_t forward, dnnl_primitive_desc_t *result)
+describe_backward(dnnl_engine_t engine, library_direction direction, const description *d,
+                  dnnl_primitive_attr_t attributes, dnnl_primitive_desc_t forward, dnnl_primitive_desc_t *result)
 {
   if (direction == LIBRARY_INPUT_GRADIENT)
     return dnnl_convolution_backward_data_primitive_desc_create(result, engine, dnnl_convolution_direct, d->asked[0],
@@ -116,7 +119,8 @@ describe_backward(dnnl_engine_t engine, library_direction direction, const descr
 }
 #else
 static dnnl_status_t
-describe_forward(dnnl_engine_t engine, const description *d, dnnl_primitive_attr_t attributes, dnnl_primitive_desc_t *result)
+describe_forward(dnnl_engine_t engine, const description *d, dnnl_primitive_attr_t attributes,
+                 dnnl_primitive_desc_t *result)
 {
   dnnl_convolution_desc_t operation;
   dnnl_status_t status = dnnl_dilated_convolution_forward_desc_init(
@@ -126,14 +130,15 @@ describe_forward(dnnl_engine_t engine, const description *d, dnnl_primitive_attr
 }
 
 static dnnl_status_t
-describe_backward(dnnl_engine_t engine, library_direction direction, const description *d, dnnl_primitive_attr_t attributes,
-                  dnnl_primitive_desc_t forward, dnnl_primitive_desc_t *result)
+describe_backward(dnnl_engine_t engine, library_direction direction, const description *d,
+                  dnnl_primitive_attr_t attributes, dnnl_primitive_desc_t forward, dnnl_primitive_desc_t *result)
 {
   dnnl_convolution_desc_t operation;
   dnnl_status_t status =
       direction == LIBRARY_INPUT_GRADIENT
-          ? dnnl_dilated_convolution_backward_data_desc_init(&operation, dnnl_convolution_direct, d->asked[0], d->asked[1],
-                                                             d->asked[2], d->stride, d->dilation, d->begin, d->end)
+          ? dnnl_dilated_convolution_backward_data_desc_init(&operation, dnnl_convolution_direct, d->asked[0],
+                                                             d->asked[1], d->asked[2], d->stride, d->dilation,
+                                                             d->begin, d->end)
           : dnnl_dilated_convolution_backward_weights_desc_init(&operation, dnnl_convolution_direct, d->asked[0],
                                                                 d->asked[1], NULL, d->asked[2], d->stride, d->dilation,
                                                                 d->begin, d->end);
@@ -176,7 +181,8 @@ make(actnn *trainer, uint32_t id, library_direction direction, const description
     if (description->held[i])
       is_good = library_add_operand(trainer, primitive, i, argument[direction][i], written[direction] == i,
                                     description->held[i],
-                                    dnnl_primitive_desc_query_md(wanted, dnnl_query_exec_arg_md, argument[direction][i]));
+                                    dnnl_primitive_desc_query_md(wanted, dnnl_query_exec_arg_md,
+                                                                 argument[direction][i]));
   if (is_good) return library_keep(trainer, id, primitive);
   library_drop(primitive);
   return false;
@@ -185,7 +191,8 @@ make(actnn *trainer, uint32_t id, library_direction direction, const description
 bool
 library_make_convolution(actnn *trainer, uint32_t id, const library_convolution *convolution)
 {
-  if (!library_engine(trainer) || convolution->window.spatial < 1 || convolution->window.spatial > WINDOW_AXES) return false;
+  int spatial = convolution->window.spatial;
+  if (!library_engine(trainer) || spatial < 1 || spatial > WINDOW_AXES) return false;
   /* The reference loops are the last resort but one: our own are no faster, and copy. */
   for (int pass = 0; pass < 2; pass++)
     for (int liking = 0; liking < LIKINGS; liking++) {

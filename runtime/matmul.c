@@ -121,7 +121,8 @@ actnn_ProductGradWeight(const actnn_call *call)
       at_dy += index[i] * gradient.y_sum[i];
     }
     float *from_a = (float *)a->data + at_a, *from_dy = (float *)dy->data + at_dy;
-    void *const operand[LIBRARY_OPERANDS] = {transpose_b ? from_dy : from_a, transpose_b ? from_a : from_dy, db->data, NULL};
+    void *const operand[LIBRARY_OPERANDS] = {transpose_b ? from_dy : from_a, transpose_b ? from_a : from_dy, db->data,
+                                             NULL};
     if (library_run(trainer, db->id, operand)) return 1;
   } while (next_sum(&gradient, index));
   return 0;

@@ -6,12 +6,15 @@
 #endif
 #include "../src/operators/indices.h"
 #include "../src/operators/patterns.h"
+#include "../src/operators/resizing.h"
 #include "runtime.h"
 
+actnn_kernel plain_Pad, plain_PadGrad;
+
 enum {
-  TILE = 32,              /* rows and columns of a tile of a transposition */
+  TILE = 32,                  /* rows and columns of a tile of a transposition */
   ELEMENTS_A_PIECE = 1 << 14, /* what a thread takes at a time, and the least that is worth several threads */
-  COLUMNS_A_PIECE = 64    /* of a scatter-add: whole cache lines */
+  COLUMNS_A_PIECE = 64        /* of a scatter-add: whole cache lines */
 };
 
 static int64_t
@@ -26,7 +29,8 @@ static void
 copy_rows(const Strided *pattern, char *strided, char *contiguous, bool gathers)
 {
   int64_t rows = strided_rows(pattern), width = pattern->dim[pattern->rank - 1];
-  int64_t each = width < ELEMENTS_A_PIECE ? ELEMENTS_A_PIECE / (width ? width : 1) : 1, pieces = (rows + each - 1) / each;
+  int64_t each = width < ELEMENTS_A_PIECE ? ELEMENTS_A_PIECE / (width ? width : 1) : 1,
+          pieces = (rows + each - 1) / each;
 #pragma omp parallel for schedule(static) if (pieces > 1)
   for (int64_t piece = 0; piece < pieces; piece++)
     strided_copy_rows(pattern, strided, contiguous, gathers, piece * each, smaller(rows, (piece + 1) * each));
@@ -39,11 +43,14 @@ typedef struct Matrix {
   int64_t rows, columns, to_stride, from_stride;
 } Matrix;
 
+/* Through a small buffer: both sides are then walked along their own rows, however far apart those lie. */
 #define TRANSPOSE_TILE(TYPE, SUFFIX) \
   static void transpose_tile_##SUFFIX(const Matrix *m, TYPE *to, const TYPE *from, int64_t rows, int64_t columns) \
   { \
-    for (int64_t r = 0; r < rows; r++) \
-      for (int64_t c = 0; c < columns; c++) to[r * m->to_stride + c] = from[c * m->from_stride + r]; \
+    TYPE tile[TILE][TILE]; \
+    for (int64_t c = 0; c < columns; c++) \
+      for (int64_t r = 0; r < rows; r++) tile[r][c] = from[c * m->from_stride + r]; \
+    for (int64_t r = 0; r < rows; r++) memcpy(to + r * m->to_stride, tile[r], (size_t)columns * sizeof(TYPE)); \
   }
 TRANSPOSE_TILE(uint8_t, 1)
 TRANSPOSE_TILE(uint32_t, 4)
@@ -56,7 +63,8 @@ transpose_tile(const Matrix *m, size_t size, char *to, const char *from, int64_t
   to += (row * m->to_stride + column) * (int64_t)size;
   from += (column * m->from_stride + row) * (int64_t)size;
   if (size == 4) transpose_tile_4(m, (uint32_t *)(void *)to, (const uint32_t *)(const void *)from, rows, columns);
-  else if (size == 8) transpose_tile_8(m, (uint64_t *)(void *)to, (const uint64_t *)(const void *)from, rows, columns);
+  else if (size == 8)
+    transpose_tile_8(m, (uint64_t *)(void *)to, (const uint64_t *)(const void *)from, rows, columns);
   else transpose_tile_1(m, (uint8_t *)to, (const uint8_t *)from, rows, columns);
 }
 
@@ -81,7 +89,10 @@ transpose_matrices(const Strided *pattern, int axis, char *to, const char *from)
     step *= pattern->dim[i];
     if (i != axis && i != last) matrices *= pattern->dim[i];
   }
-  Matrix m = {.rows = pattern->dim[axis], .columns = pattern->dim[last], .to_stride = to_stride[axis], .from_stride = pattern->stride[last]};
+  Matrix m = {.rows = pattern->dim[axis],
+              .columns = pattern->dim[last],
+              .to_stride = to_stride[axis],
+              .from_stride = pattern->stride[last]};
   int64_t bands = (m.rows + TILE - 1) / TILE, tasks = matrices * bands;
 #pragma omp parallel for schedule(static) if (step > ELEMENTS_A_PIECE)
   for (int64_t task = 0; task < tasks; task++) {
@@ -93,8 +104,8 @@ transpose_matrices(const Strided *pattern, int axis, char *to, const char *from)
       left /= pattern->dim[i];
     }
     for (int64_t column = 0; column < m.columns; column += TILE)
-      transpose_tile(&m, pattern->size, to + to_start * (int64_t)pattern->size, from + from_start * (int64_t)pattern->size,
-                     task % bands * TILE, column);
+      transpose_tile(&m, pattern->size, to + to_start * (int64_t)pattern->size,
+                     from + from_start * (int64_t)pattern->size, task % bands * TILE, column);
   }
 }
 
@@ -151,8 +162,10 @@ check_blocks(const actnn_call *call, const char *name, const actnn_view *part, i
 {
   int64_t block = call->trainer->channel_block;
   if (part->layout != ACTNN_BLOCKED || axis != 1 || (start % block == 0 && part->dim[1] % block == 0)) return 0;
-  return actnn_fail(call->trainer, "%s: %lld channels at %lld do not fill blocks of %lld: the trainer was made by a broken translator",
-                    name, (long long)part->dim[1], (long long)start, (long long)block);
+  return actnn_fail(
+      call->trainer,
+      "%s: %lld channels at %lld do not fill blocks of %lld: the trainer was made by a broken translator", name,
+      (long long)part->dim[1], (long long)start, (long long)block);
 }
 
 int
@@ -222,6 +235,79 @@ actnn_SliceGrad(const actnn_call *call)
   return 0;
 }
 
+/* ---- padding and resizing ------------------------------------------------------------------------ */
+
+/* Where `inner` lies in `padded`, when padding only adds constants; the pads are attribute `pads`, axes `axes`. */
+static bool
+pad_pattern(const actnn_call *call, size_t pads, size_t axes, const actnn_view *padded, const actnn_view *inner,
+            Strided *pattern)
+{
+  const actnn_attribute *pad = &call->attribute[pads];
+  int64_t stride[ACTNN_MAX_RANK];
+  if (strcmp(call->attribute[3].text, "constant")) return false;
+  *pattern = whole_pattern(padded, stride);
+  for (size_t k = 0; k < pad->count; k++)
+    if (pad->ints[k] < 0) return false;
+  for (size_t k = 0; k < pad->count / 2; k++) {
+    int64_t axis = int_at(call, axes, k, (int64_t)k);
+    pattern->start += pad->ints[k] * stride[axis < 0 ? axis + inner->rank : axis];
+  }
+  for (int i = 0; i < inner->rank; i++) strided_axis(pattern, inner->dim[i], stride[i]);
+  return true;
+}
+
+int
+actnn_Pad(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  const actnn_attribute *fill = &call->attribute[1];
+  bool is_zero = fill->kind == ACTNN_ABSENT || (fill->kind == ACTNN_REALS && fill->count && fill->reals[0] == 0);
+  Strided pattern;
+  if (!is_zero || !pad_pattern(call, 0, 2, &call->output[0], &call->input[0], &pattern)) return plain_Pad(call);
+  clear_view(&call->output[0]);
+  scatter_pattern(&pattern, call->input[0].data, call->output[0].data);
+  return 0;
+}
+
+int
+actnn_PadGrad(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  Strided pattern;
+  if (!pad_pattern(call, 1, 2, &call->input[0], &call->output[0], &pattern)) return plain_PadGrad(call);
+  gather_pattern(&pattern, call->input[0].data, call->output[0].data);
+  return 0;
+}
+
+/* Planes of axes that are not resized, images of a batch say, are independent in both directions. */
+static void
+resize_planes(const Resizing *resizing)
+{
+  int leading = plane_axes(resizing);
+  int64_t planes = plane_count(resizing, leading);
+#pragma omp parallel for schedule(static) if (planes > 1 && element_count(resizing->large) > ELEMENTS_A_PIECE)
+  for (int64_t plane = 0; plane < planes; plane++) resize_plane(resizing, leading, plane);
+}
+
+int
+actnn_Resize(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  Resizing resizing = resizing_forward(call);
+  resize_planes(&resizing);
+  return 0;
+}
+
+int
+actnn_ResizeGrad(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  Resizing resizing = resizing_backward(call);
+  clear_view(&call->output[0]);
+  resize_planes(&resizing);
+  return 0;
+}
+
 /* ---- rows by index ------------------------------------------------------------------------------- */
 
 /* All indices before anything is moved, so that a bad one is reported from outside the parallel loop. */
@@ -246,7 +332,8 @@ actnn_Gather(const actnn_call *call)
 #pragma omp parallel for schedule(static) if (rows * around.inner > ELEMENTS_A_PIECE)
   for (int64_t row = 0; row < rows; row++) {
     int64_t index = wrapped_index(indices[row % count], around.extent);
-    memcpy((char *)y->data + (size_t)row * bytes, (const char *)x->data + (size_t)(row / count * around.extent + index) * bytes, bytes);
+    memcpy((char *)y->data + (size_t)row * bytes,
+           (const char *)x->data + (size_t)(row / count * around.extent + index) * bytes, bytes);
   }
   return 0;
 }
@@ -266,9 +353,11 @@ actnn_GatherGrad(const actnn_call *call)
   clear_view(dx);
 #pragma omp parallel for schedule(static) if (around.outer * count * around.inner > ELEMENTS_A_PIECE)
   for (int64_t task = 0; task < tasks; task++) {
-    int64_t outer = task / pieces, first = task % pieces * COLUMNS_A_PIECE, last = smaller(around.inner, first + COLUMNS_A_PIECE);
+    int64_t outer = task / pieces, first = task % pieces * COLUMNS_A_PIECE,
+            last = smaller(around.inner, first + COLUMNS_A_PIECE);
     for (int64_t k = 0; k < count; k++) {
-      float *to = (float *)dx->data + (outer * around.extent + wrapped_index(indices[k], around.extent)) * around.inner;
+      float *to =
+          (float *)dx->data + (outer * around.extent + wrapped_index(indices[k], around.extent)) * around.inner;
       const float *from = dy + (outer * count + k) * around.inner;
       for (int64_t i = first; i < last; i++) to[i] += from[i];
     }

@@ -131,29 +131,33 @@ add_block_moments(Moments *moments, const float *x, int64_t count, int width)
   int64_t i, n = count / width;
   for (i = 0; i + LANES <= count; i += LANES) {
     LOAD_LANES(value, x + i);
-    sum += value;
+    EACH_PART sum.part[q] += value.part[q];
   }
   if (i < count) {
     load_tail(&value, x, i, count, &zero);
-    sum += value;
+    EACH_PART sum.part[q] += value.part[q];
   }
   double mean[LANES], square[LANES], left[LANES];
   float about[LANES];
   fold_lanes(&sum, width, mean);
   for (int k = 0; k < width; k++) about[k] = (float)(mean[k] / (double)n);
   fill_lanes(&center, about, width);
+#define ADD_APART() \
+  EACH_PART \
+  { \
+    lanes_part apart = value.part[q] - center.part[q]; \
+    rest.part[q] += apart; \
+    squares.part[q] += apart * apart; \
+  }
   for (i = 0; i + LANES <= count; i += LANES) {
     LOAD_LANES(value, x + i);
-    value -= center;
-    rest += value;
-    squares += value * value;
+    ADD_APART()
   }
   if (i < count) {
     load_tail(&value, x, i, count, &center);
-    value -= center;
-    rest += value;
-    squares += value * value;
+    ADD_APART()
   }
+#undef ADD_APART
   fold_lanes(&rest, width, left);
   fold_lanes(&squares, width, square);
   for (int k = 0; k < width; k++) {
@@ -192,7 +196,7 @@ apply_run(const Affine *affine, const float *x, float *y, int64_t count, int wid
   fill_lanes(&bias, affine->bias, width);
   for (i = 0; i + LANES <= count; i += LANES) {
     LOAD_LANES(value, x + i);
-    value = (value - center) * factor + bias;
+    EACH_PART value.part[q] = (value.part[q] - center.part[q]) * factor.part[q] + bias.part[q];
     STORE_LANES(y + i, value);
   }
   for (; i < count; i++) {
@@ -330,14 +334,14 @@ add_block_sums(Sums *sums, const float *dy, const float *x, int64_t count, int w
   for (i = 0; i + LANES <= count; i += LANES) {
     LOAD_LANES(gradient, dy + i);
     LOAD_LANES(value, x + i);
-    total += gradient;
-    projected += gradient * (value - *center);
+    EACH_PART total.part[q] += gradient.part[q];
+    EACH_PART projected.part[q] += gradient.part[q] * (value.part[q] - center->part[q]);
   }
   if (i < count) {
     load_tail(&gradient, dy, i, count, &zero);
     load_tail(&value, x, i, count, center);
-    total += gradient;
-    projected += gradient * (value - *center);
+    EACH_PART total.part[q] += gradient.part[q];
+    EACH_PART projected.part[q] += gradient.part[q] * (value.part[q] - center->part[q]);
   }
   fold_lanes(&total, width, part);
   for (int k = 0; k < width; k++) sums->dy[k] += part[k];
@@ -389,7 +393,8 @@ pull_run(const Pull *pull, const float *dy, const float *x, float *dx, int64_t c
   for (i = 0; i + LANES <= count; i += LANES) {
     LOAD_LANES(gradient, dy + i);
     LOAD_LANES(value, x + i);
-    gradient = factor * (gradient - shift - (value - center) * slope);
+    EACH_PART gradient.part[q] =
+        factor.part[q] * (gradient.part[q] - shift.part[q] - (value.part[q] - center.part[q]) * slope.part[q]);
     STORE_LANES(dx + i, gradient);
   }
   for (; i < count; i++) {

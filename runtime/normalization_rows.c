@@ -18,8 +18,12 @@ enum {
 static void
 load_some(lanes *vector, const float *x, int64_t count)
 {
-  *vector = (lanes){0};
-  memcpy(vector, x, (size_t)(count < LANES ? count : LANES) * sizeof *x);
+  if (count >= LANES) {
+    LOAD_LANES(*vector, x);
+  } else {
+    *vector = (lanes){0};
+    memcpy(vector, x, (size_t)count * sizeof *x);
+  }
 }
 
 /* The sum of x. */
@@ -29,16 +33,16 @@ sum_of(const float *x, int64_t count)
   double sum = 0;
   for (int64_t first = 0; first < count; first += BLOCK) {
     int64_t end = first + BLOCK < count ? first + BLOCK : count, i;
-    lanes part = {0}, value;
+    lanes sums = {0}, value;
     for (i = first; i + LANES <= end; i += LANES) {
       LOAD_LANES(value, x + i);
-      part += value;
+      EACH_PART sums.part[q] += value.part[q];
     }
     if (i < end) {
       load_some(&value, x + i, end - i);
-      part += value;
+      EACH_PART sums.part[q] += value.part[q];
     }
-    sum += sum_of_lanes(&part);
+    sum += sum_of_lanes(&sums);
   }
   return sum;
 }
@@ -50,13 +54,12 @@ squares_of(const float *x, int64_t count, float center)
   double sum = 0;
   for (int64_t first = 0; first < count; first += BLOCK) {
     int64_t end = first + BLOCK < count ? first + BLOCK : count, i;
-    lanes part = {0}, value;
+    lanes sums = {0}, value;
     for (i = first; i + LANES <= end; i += LANES) {
       LOAD_LANES(value, x + i);
-      value -= center;
-      part += value * value;
+      EACH_PART sums.part[q] += (value.part[q] - center) * (value.part[q] - center);
     }
-    sum += sum_of_lanes(&part);
+    sum += sum_of_lanes(&sums);
     for (; i < end; i++) sum += (double)(x[i] - center) * (x[i] - center);
   }
   return sum;
@@ -157,9 +160,9 @@ row_sums(const Backward *b, const float *dy, const float *x, float center, doubl
       load_some(&gradient, dy + i, end - i);
       load_some(&value, x + i, end - i);
       load_some(&scale, b->scale + i, end - i);
-      gradient *= scale;
-      total += gradient;
-      along += gradient * (value - center);
+      EACH_PART gradient.part[q] *= scale.part[q];
+      EACH_PART total.part[q] += gradient.part[q];
+      EACH_PART along.part[q] += gradient.part[q] * (value.part[q] - center);
     }
     *sum += sum_of_lanes(&total);
     *projected += sum_of_lanes(&along);
@@ -189,10 +192,11 @@ column_sums(const Backward *b, int64_t column)
     lanes along = {0}, total = {0}, gradient, value;
     float part[LANES];
     for (int64_t r = first; r < end; r++) {
+      float center = b->mean ? b->mean[r] : 0;
       load_some(&gradient, b->dy + r * b->length + column, used);
       load_some(&value, b->x + r * b->length + column, used);
-      total += gradient;
-      along += gradient * ((value - (b->mean ? b->mean[r] : 0)) * b->rstd[r]);
+      EACH_PART total.part[q] += gradient.part[q];
+      EACH_PART along.part[q] += gradient.part[q] * ((value.part[q] - center) * b->rstd[r]);
     }
     STORE_LANES(part, along);
     for (int k = 0; k < LANES; k++) scale_sum[k] += part[k];
@@ -315,8 +319,8 @@ plane_sums(const float *dy, const float *x, int64_t count, float center, double 
     for (int64_t i = first; i < end; i += LANES) {
       load_some(&gradient, dy + i, end - i);
       load_some(&value, x + i, end - i);
-      total += gradient;
-      along += gradient * (value - center);
+      EACH_PART total.part[q] += gradient.part[q];
+      EACH_PART along.part[q] += gradient.part[q] * (value.part[q] - center);
     }
     *sum += sum_of_lanes(&total);
     *projected += sum_of_lanes(&along);

@@ -56,7 +56,8 @@ row_place(const Window *window, const taps *taps, int64_t z, int64_t y)
 static inline int64_t
 counted(const Window *window, int axis, int64_t at)
 {
-  int64_t start = at * window->stride[axis] - window->begin[axis], room = window->input[axis] + window->end[axis] - start;
+  int64_t start = at * window->stride[axis] - window->begin[axis];
+  int64_t room = window->input[axis] + window->end[axis] - start;
   int64_t count = (room + window->dilation[axis] - 1) / window->dilation[axis];
   return count < window->kernel[axis] ? count : window->kernel[axis];
 }
@@ -95,9 +96,12 @@ run_pool(const actnn_call *call, const pool *pool, const plane_functions *functi
   if (actnn_is_preparing(call)) return 0;
   Window window = window_of(pool->kernel_shape, pool->image, pool->result);
   layout_planes planes = layout_of(call->trainer, pool->image);
-  int64_t image_size = window_volume(window.input) * planes.lanes, result_size = window_volume(window.output) * planes.lanes;
+  int64_t image_size = window_volume(window.input) * planes.lanes;
+  int64_t result_size = window_volume(window.output) * planes.lanes;
   int64_t count = planes.batch * planes.blocks;
-  plane_function *function = planes.lanes == 16 ? functions->sixteen : planes.lanes == 8 ? functions->eight : functions->one;
+  plane_function *function = planes.lanes == 16  ? functions->sixteen
+                             : planes.lanes == 8 ? functions->eight
+                                                 : functions->one;
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < count; i++) {
     plane plane = {&window,

@@ -57,7 +57,7 @@ PLANE(max_grad_plane)(const plane *plane)
   {
     taps[2] = taps_at(window, 2, x);
     reals gradient;
-    integers at;
+    integers at = {0};
     LOAD(gradient, plane->result + o * WIDTH);
     for (int lane = 0; lane < WIDTH; lane++) at[lane] = plane->offset[o * WIDTH + lane];
     FOR_EACH_ROW

@@ -13,7 +13,7 @@ typedef struct call_time {
   uint64_t key;
   uint32_t result; /* number of the first result; NONE when there is none */
   uint64_t runs, bytes;
-  double seconds;
+  double seconds, operations;
 } call_time;
 
 struct profile {
@@ -59,6 +59,37 @@ traffic(const actnn_view *view, size_t count)
   return bytes;
 }
 
+static double
+elements(const actnn_view *view)
+{
+  double count = 1;
+  for (int axis = 0; axis < view->rank; axis++)
+    count *= (double)view->dim[axis];
+  return count;
+}
+
+/* Multiplications and additions of the calls that have many: convolutions and matrix products; 0 for others. */
+static double
+operations_of(actnn_kernel *kernel, const actnn_call *call)
+{
+  const actnn_view *in = call->input, *out = call->output;
+  if (call->input_count < 2 || call->output_count < 1 || !in[0].data || !in[1].data || !out[0].data)
+    return 0;
+  if (kernel == actnn_Conv && in[1].rank > 1)
+    return 2 * elements(&out[0]) * elements(&in[1]) / (double)in[1].dim[0];
+  if (kernel == actnn_ConvGradInput && in[1].rank > 1)
+    return 2 * elements(&in[0]) * elements(&in[1]) / (double)in[1].dim[0];
+  if (kernel == actnn_ConvGradWeight && out[0].rank > 1)
+    return 2 * elements(&in[0]) * elements(&out[0]) / (double)out[0].dim[0];
+  if (kernel == actnn_Product && in[0].rank > 1) {
+    bool is_transposed = call->attribute_count > 0 && call->attribute[0].i;
+    return 2 * elements(&out[0]) * (double)in[0].dim[in[0].rank - (is_transposed ? 2 : 1)];
+  }
+  if (kernel == actnn_ProductGradWeight && in[0].rank > 1)
+    return 2 * elements(&in[1]) * (double)in[0].dim[in[0].rank - 1];
+  return 0;
+}
+
 void
 profile_add(struct profile *profile, actnn_kernel *kernel, const actnn_call *call, double seconds)
 {
@@ -80,6 +111,7 @@ profile_add(struct profile *profile, actnn_kernel *kernel, const actnn_call *cal
   }
   slot->runs++;
   slot->seconds += seconds;
+  slot->operations += operations_of(kernel, call);
   slot->bytes += traffic(call->output, call->output_count) + traffic(call->input, call->input_count);
 }
 
@@ -100,13 +132,41 @@ by_kernel(const void *a, const void *b)
 static void
 print_line(const call_time *line, double total, FILE *stream)
 {
+  double seconds = line->seconds > 0 ? line->seconds : 1e-9;
   fprintf(stream, "%-28s %9llu %10.3f %6.1f%% %8.2f", kernel_name(line->kernel), (unsigned long long)line->runs,
           line->seconds * 1e3, total > 0 ? 100 * line->seconds / total : 0,
-          line->seconds > 0 ? (double)line->bytes / line->seconds * 1e-9 : 0);
+          (double)line->bytes / seconds * 1e-9);
+  if (line->operations > 0)
+    fprintf(stream, " %8.1f", line->operations / seconds * 1e-9);
+  else
+    fprintf(stream, " %8s", "");
+}
+
+/* What this machine's memory gives to all threads at once, reads and writes counted: the best of a few copies
+ * of blocks that no cache holds. 0 when there is no room for them. */
+static double
+copy_bandwidth(int threads)
+{
+  enum { MIB = 1 << 20, TOTAL = 96, REPEATS = 4 };
+  unsigned char *from = calloc(TOTAL, MIB), *to = calloc(TOTAL, MIB);
+  double best = 0;
+  for (int repeat = 0; from && to && repeat < REPEATS; repeat++) {
+    double began = profile_now();
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int block = 0; block < TOTAL; block++) {
+      memset(from + (size_t)block * MIB, repeat, repeat ? 0 : MIB);
+      memcpy(to + (size_t)block * MIB, from + (size_t)block * MIB, MIB);
+    }
+    double rate = 2.0 * TOTAL * MIB / (profile_now() - began);
+    best = repeat && rate > best ? rate : best; /* the first one only brings the pages in */
+  }
+  free(from);
+  free(to);
+  return best;
 }
 
 void
-profile_print(const struct profile *profile, const actnn_model *model, FILE *stream)
+profile_print(const struct profile *profile, const actnn_model *model, int threads, FILE *stream)
 {
   call_time *order = ((struct profile *)profile)->order;
   size_t count = 0, kinds = 0;
@@ -122,12 +182,13 @@ profile_print(const struct profile *profile, const actnn_model *model, FILE *str
       order[kinds - 1].runs += order[index].runs;
       order[kinds - 1].seconds += order[index].seconds;
       order[kinds - 1].bytes += order[index].bytes;
+      order[kinds - 1].operations += order[index].operations;
     } else {
       order[kinds++] = order[index];
     }
   }
   qsort(order, kinds, sizeof *order, slower_first);
-  fprintf(stream, "%-28s %9s %10s %7s %8s\n", "kernel", "calls", "ms", "share", "GB/s");
+  fprintf(stream, "%-28s %9s %10s %7s %8s %8s\n", "kernel", "calls", "ms", "share", "GB/s", "GFLOP/s");
   for (size_t index = 0; index < kinds; index++) {
     print_line(&order[index], total, stream);
     fputc('\n', stream);
@@ -137,8 +198,8 @@ profile_print(const struct profile *profile, const actnn_model *model, FILE *str
     if (profile->slot[place].runs)
       order[count++] = profile->slot[place];
   qsort(order, count, sizeof *order, slower_first);
-  fprintf(stream, "\n%-28s %9s %10s %7s %8s  %s\n", "slowest calls", "calls", "ms", "share", "GB/s",
-          "first result");
+  fprintf(stream, "\n%-28s %9s %10s %7s %8s %8s  %s\n", "slowest calls", "calls", "ms", "share", "GB/s",
+          "GFLOP/s", "first result");
   for (size_t index = 0; index < count && index < SHOWN_CALLS; index++) {
     print_line(&order[index], total, stream);
     if (order[index].result < model->tensor_count) {
@@ -150,4 +211,7 @@ profile_print(const struct profile *profile, const actnn_model *model, FILE *str
     }
     fputc('\n', stream);
   }
+  double bandwidth = copy_bandwidth(threads);
+  if (bandwidth > 0)
+    fprintf(stream, "\nthis machine copies memory at %.1f GB/s (%d threads)\n", bandwidth * 1e-9, threads);
 }

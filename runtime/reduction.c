@@ -147,15 +147,15 @@ offset_over(const FoldAxis *axis, int count, int64_t number, int64_t *other)
 static double
 run_sum(const float *x, int64_t count)
 {
-  lanes part = {0}, value;
+  lanes sums = {0}, value;
   double rest = 0;
   int64_t i;
   for (i = 0; i + LANES <= count; i += LANES) {
     LOAD_LANES(value, x + i);
-    part += value;
+    EACH_PART sums.part[q] += value.part[q];
   }
   for (; i < count; i++) rest += x[i];
-  return (count < LANES ? 0 : sum_of_lanes(&part)) + rest;
+  return (count < LANES ? 0 : sum_of_lanes(&sums)) + rest;
 }
 
 /* How one plan is cut: a group is one result (innermost folded) or up to 16 (innermost kept). */
@@ -207,9 +207,12 @@ sum_vectors(const FoldPlan *plan, const float *x, int64_t first, int64_t end, in
     lanes total = {0}, value = {0};
     for (int64_t unit = begin; unit < stop; unit++) {
       const float *from = x + offset_over(plan->folded, plan->folded_count, unit, NULL);
-      if (used == LANES) LOAD_LANES(value, from);
-      else memcpy(&value, from, (size_t)used * sizeof *from);
-      total += value;
+      if (used == LANES) {
+        LOAD_LANES(value, from);
+      } else {
+        memcpy(&value, from, (size_t)used * sizeof *from);
+      }
+      EACH_PART total.part[q] += value.part[q];
     }
     STORE_LANES(part, total);
     for (int k = 0; k < LANES; k++) sum[k] += part[k];

@@ -58,22 +58,6 @@ most_of(const float *x, int64_t count)
   return most;
 }
 
-/* The sum of exp(x - most). */
-static double
-exponential_sum(const float *x, int64_t count, float most)
-{
-  double sum = 0;
-  for (int64_t first = 0; first < count; first += BLOCK) {
-    int64_t end = first + BLOCK < count ? first + BLOCK : count, i;
-    float part[LANES] = {0};
-    for (i = first; i + LANES <= end; i += LANES)
-      for (int k = 0; k < LANES; k++) part[k] += exp_float(x[i + k] - most);
-    for (; i < end; i++) sum += exp_float(x[i] - most);
-    for (int k = 0; k < LANES; k++) sum += part[k];
-  }
-  return sum;
-}
-
 /* The sum of a, or with b of a * b. */
 static double
 product_sum(const float *a, const float *b, int64_t count)
@@ -81,17 +65,34 @@ product_sum(const float *a, const float *b, int64_t count)
   double sum = 0;
   for (int64_t first = 0; first < count; first += BLOCK) {
     int64_t end = first + BLOCK < count ? first + BLOCK : count, i;
-    lanes part = {0}, value, other;
+    lanes sums = {0}, value, other;
     for (i = first; i + LANES <= end; i += LANES) {
       LOAD_LANES(value, a + i);
       if (b) {
         LOAD_LANES(other, b + i);
-        value *= other;
+        EACH_PART value.part[q] *= other.part[q];
       }
-      part += value;
+      EACH_PART sums.part[q] += value.part[q];
     }
-    sum += sum_of_lanes(&part);
+    sum += sum_of_lanes(&sums);
     for (; i < end; i++) sum += b ? a[i] * b[i] : a[i];
+  }
+  return sum;
+}
+
+/* The sum of exp(x - most); the terms are left in `y` unless it is NULL. */
+static double
+exponential_sum(const float *x, float *y, int64_t count, float most)
+{
+  float buffer[BLOCK];
+  double sum = 0;
+  for (int64_t first = 0; first < count; first += BLOCK) {
+    int64_t length = count - first < BLOCK ? count - first : BLOCK;
+    const float *from = x + first;
+    float *to = y ? y + first : buffer;
+#pragma omp simd
+    for (int64_t i = 0; i < length; i++) to[i] = exp_float(from[i] - most);
+    sum += product_sum(to, NULL, length);
   }
   return sum;
 }
@@ -101,15 +102,14 @@ static void
 softmax_line(const float *x, float *y, int64_t count, bool is_logarithm)
 {
   float most = most_of(x, count);
-  double sum = exponential_sum(x, count, most);
   if (is_logarithm) {
-    float below = (float)log(sum);
+    float below = (float)log(exponential_sum(x, NULL, count, most));
 #pragma omp simd
     for (int64_t i = 0; i < count; i++) y[i] = x[i] - most - below;
   } else {
-    float factor = (float)(1 / sum);
+    float factor = (float)(1 / exponential_sum(x, y, count, most));
 #pragma omp simd
-    for (int64_t i = 0; i < count; i++) y[i] = exp_float(x[i] - most) * factor;
+    for (int64_t i = 0; i < count; i++) y[i] *= factor;
   }
 }
 
@@ -257,12 +257,20 @@ typedef struct Labels {
   double divisor;
 } Labels;
 
+/* A label as it lies in the arena. */
+static int64_t
+label_at(const actnn_view *label, int64_t item)
+{
+  if (label->type == ACTNN_I64) return ((const int64_t *)label->data)[item];
+  if (label->type == ACTNN_I32) return ((const int32_t *)label->data)[item];
+  return integer_of(load_element(label, item));
+}
+
 /* -1: ignored. */
 static int64_t
 class_of(const Labels *labels, int64_t item, float *weight)
 {
-  int64_t label = labels->label->type == ACTNN_I64 ? ((const int64_t *)labels->label->data)[item]
-                                                   : integer_of(load_element(labels->label, item));
+  int64_t label = label_at(labels->label, item);
   *weight = 0;
   if (labels->has_ignored && label == labels->ignored) return -1;
   if (label < 0 || label >= labels->classes) return labels->classes; /* told apart by check_labels */
@@ -330,7 +338,7 @@ unit_loss(const Loss *loss, int64_t unit)
   if (!loss->is_normalized) {
     if (lines->inner == 1) {
       most[0] = most_of(x, lines->length);
-      sum[0] = exponential_sum(x, lines->length, most[0]);
+      sum[0] = exponential_sum(x, NULL, lines->length, most[0]);
     } else {
       tile_sums(x, lines, used, most, sum);
     }

@@ -132,8 +132,8 @@ check_model(actnn *trainer)
   return 0;
 }
 
-static int
-machine_channel_block(void)
+int
+trainer_machine_channel_block(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_cpu_init();
@@ -216,7 +216,7 @@ start(actnn *trainer, const trainer_options *options)
     return actnn_fail(trainer, "%d threads make no sense; give 1 to 4096, or 0 for all cores",
                       options->threads);
   trainer->threads = options->threads ? options->threads : omp_get_max_threads();
-  trainer->channel_block = options->channel_block ? options->channel_block : machine_channel_block();
+  trainer->channel_block = options->channel_block ? options->channel_block : trainer_machine_channel_block();
   if (trainer->channel_block != 1 && trainer->channel_block != 8 && trainer->channel_block != 16)
     return actnn_fail(trainer, "a channel block is 1, 8 or 16, not %d", trainer->channel_block);
   trainer->seed = options->seed;

@@ -23,6 +23,9 @@ int trainer_forward(actnn *trainer, double learning_rate, double *loss);
 /* The second half: backward with the updates; the step counter moves on, except under an observer. */
 int trainer_backward(actnn *trainer);
 
+/* The channel block that suits this machine: 16 with AVX-512, 8 with AVX2, else 1. */
+int trainer_machine_channel_block(void);
+
 /* Number of elements of a tensor of the model, checked when the trainer was made. */
 size_t trainer_elements(const actnn_tensor *tensor);
 /* Bytes of one element; 0 for what the runtime cannot hold. */

@@ -325,7 +325,7 @@ work(run *run)
   if (done && options->profile_generate)
     done = !write_profile(run->trainer, options->profile_generate) || tell(run);
   if (options->profile)
-    profile_print(run->trainer->profile, run->model, stdout);
+    profile_print(run->trainer->profile, run->model, run->trainer->threads, stdout);
   return done;
 }
 

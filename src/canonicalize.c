@@ -25,7 +25,8 @@ move_last_before(Program *program, NodeId id)
 }
 
 ValueId
-make_before(Program *program, NodeId id, const char *domain, const char *operator_name, const ValueId *operands, size_t count)
+make_before(Program *program, NodeId id, const char *domain, const char *operator_name, const ValueId *operands,
+            size_t count)
 {
   ValueId result = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_UNDEFINED, (Shape){.rank = -1});
   Node like = *node_at(program, id);
@@ -43,10 +44,11 @@ maker_of(const Program *program, ValueId value)
 }
 
 void
-become(Program *program, NodeId id, const char *domain, const char *operator_name, const ValueId *operands, size_t count)
+become(Program *program, NodeId id, const char *domain, const char *operator_name, const ValueId *operands,
+       size_t count)
 {
   Node *node = node_at(program, id);
-  node->operator = find_operator(domain, operator_name);
+  node->operator= find_operator(domain, operator_name);
   node->domain = domain;
   node->operator_name = operator_name; /* both are string literals of the rewrites */
   node->operands = arena_array(program->arena, count ? count : 1, sizeof *operands);
@@ -66,7 +68,8 @@ drop_attributes(Program *program, NodeId id, ...)
 bool
 is_floating_value(const Value *value)
 {
-  return value && (value->type == ACTNN_F32 || value->type == ACTNN_F64 || value->type == ACTNN_F16 || value->type == ACTNN_BF16);
+  return value && (value->type == ACTNN_F32 || value->type == ACTNN_F64 || value->type == ACTNN_F16 ||
+                   value->type == ACTNN_BF16);
 }
 
 /* An attribute that later opsets made an operand. */
@@ -113,7 +116,9 @@ rewrite_constant(Program *program, NodeId id)
     for (size_t i = 0; i < a->count; i++) floats[i] = (float)a->floats[i];
     value = add_constant(program, NULL, ACTNN_F32, shape_of(1, &count), floats, a->count * sizeof *floats);
   }
-  if (value == NO_VALUE || result == NO_VALUE || !value_at(program, value)->data)
+  Value *constant = value == NO_VALUE ? NULL : value_at(program, value);
+  if (constant && !constant->data && !constant->data_bytes) constant->data = "";
+  if (!constant || result == NO_VALUE || !constant->data)
     return report_node(program, id, NULL, "it holds no number or list of numbers");
   replace_uses(program, result, value);
   for (uint32_t position = 0; position < program->order_count; position++)
@@ -184,19 +189,20 @@ rewrite_concat(Program *program, NodeId id)
   return true;
 }
 
-/* Before opset 12 a Dropout had no training mode to ask for: opset 6 and earlier has is_test, later ones infer. */
+/* Before opset 12 a Dropout has no training mode that could be asked for, and the standard lets it do nothing. */
 static bool
 rewrite_dropout(Program *program, NodeId id)
 {
+  static const unsigned char no = 0;
   int64_t version = opset_version(program, "");
-  if (version > 0 && version < 12) {
-    int64_t is_training = version < 7 && int_attribute(node_at(program, id), "is_test", 0) == 0;
-    unsigned char flag = is_training != 0;
-    attribute_to_operand(program, id, "ratio", 1);
-    if (operand_id(node_at(program, id), 2) == NO_VALUE)
-      set_operand(program, id, 2, add_constant(program, NULL, ACTNN_BOOL, shape_of(0, NULL), &flag, 1));
-    drop_attributes(program, id, "is_test", "consumed_inputs", NULL);
-  }
+  if (version == 0 || version >= 12) return true;
+  if (!find_attribute(node_at(program, id), "ratio") && operand_id(node_at(program, id), 2) != NO_VALUE)
+    return true;
+  warn(program->diagnostics, program->source,
+       "Dropout '%s' of opset %lld has no training mode and drops nothing; export with opset 12 or later",
+       safe_name(program->arena, node_at(program, id)->name), (long long)version);
+  attribute_to_operand(program, id, "ratio", 1);
+  set_operand(program, id, 2, add_constant(program, NULL, ACTNN_BOOL, shape_of(0, NULL), &no, 1));
   return true;
 }
 
@@ -210,8 +216,7 @@ rewrite_clip(Program *program, NodeId id)
   ValueId bound[2] = {operand_id(node, 1), operand_id(node, 2)}, x = operand_id(node, 0);
   bool is_constant = true;
   double value[2] = {0, 0};
-  for (int i = 0; i < 2; i++)
-    is_constant &= bound[i] == NO_VALUE || constant_real(program, bound[i], &value[i]);
+  for (int i = 0; i < 2; i++) is_constant &= bound[i] == NO_VALUE || constant_real(program, bound[i], &value[i]);
   if (is_constant) {
     for (int i = 0; i < 2; i++)
       if (bound[i] != NO_VALUE) set_float(program, id, names[i], value[i]);
@@ -315,7 +320,7 @@ static void
 number_draws(Program *program, NodeId id)
 {
   const Node *node = node_at(program, id);
-  if (!node->operator || !(node->operator->flags & RANDOM) || find_attribute(node, "random_id")) return;
+  if (!node->operator|| !(node->operator->flags & RANDOM) || find_attribute(node, "random_id")) return;
   for (uint32_t i = 0; i < node->operator->attribute_count; i++)
     if (!strcmp(node->operator->attributes[i].name, "random_id")) {
       set_int(program, id, "random_id", (int64_t)id + 1);

@@ -33,13 +33,16 @@ rewrite_gemm(Program *program, NodeId id)
 {
   Node node = *node_at(program, id);
   double alpha = float_attribute(&node, "alpha", 1), beta = float_attribute(&node, "beta", 1);
-  int64_t transposes_a = int_attribute(&node, "transA", 0) != 0, transposes_b = int_attribute(&node, "transB", 0) != 0;
+  int64_t transposes_a = int_attribute(&node, "transA", 0) != 0,
+          transposes_b = int_attribute(&node, "transB", 0) != 0;
   ValueId a = operand_id(&node, 0), b = operand_id(&node, 1), c = operand_id(&node, 2);
-  if (a == NO_VALUE || b == NO_VALUE || value_at(program, a)->shape.rank != 2 || value_at(program, b)->shape.rank != 2)
+  if (a == NO_VALUE || b == NO_VALUE || value_at(program, a)->shape.rank != 2 ||
+      value_at(program, b)->shape.rank != 2)
     return report_node(program, id, NULL, "both factors must be matrices");
   int64_t columns = value_at(program, b)->shape.dim[transposes_b ? 0 : 1];
   if (beta == 0) c = NO_VALUE;
-  bool is_bias = c != NO_VALUE && alpha == 1 && value_at(program, c)->shape.rank == 1 && value_at(program, c)->shape.dim[0] == columns;
+  bool is_bias = c != NO_VALUE && alpha == 1 && value_at(program, c)->shape.rank == 1 &&
+                 value_at(program, c)->shape.dim[0] == columns;
   if (c != NO_VALUE) c = scaled_before(program, id, beta, c);
   if (transposes_a) {
     a = make_before(program, id, "", "Transpose", &a, 1);
@@ -118,7 +121,9 @@ rewrite_variadic(Program *program, NodeId id)
 {
   Node node = *node_at(program, id);
   bool is_mean = !strcmp(node.operator_name, "Mean");
-  const char *pair = is_mean || !strcmp(node.operator_name, "Sum") ? "Add" : !strcmp(node.operator_name, "Max") ? "Max" : "Min";
+  const char *pair = is_mean || !strcmp(node.operator_name, "Sum") ? "Add"
+                     : !strcmp(node.operator_name, "Max")          ? "Max"
+                                                                   : "Min";
   if (node.operand_count == 0) return report_node(program, id, NULL, "it needs at least one operand");
   for (uint32_t i = 0; i < node.operand_count; i++)
     if (node.operands[i] == NO_VALUE) return report_node(program, id, NULL, "operand %u is missing", i);
@@ -135,7 +140,12 @@ rewrite_variadic(Program *program, NodeId id)
     operands[1] = make_before(program, id, "", "Add", operands, 2);
     operands[0] = add_scalar_constant(program, 1.0 / node.operand_count);
   }
-  become(program, id, "", is_mean ? "Mul" : strcmp(pair, "Add") == 0 ? "Add" : pair[1] == 'a' ? "Max" : "Min", operands, 2);
+  become(program, id, "",
+         is_mean                    ? "Mul"
+         : strcmp(pair, "Add") == 0 ? "Add"
+         : pair[1] == 'a'           ? "Max"
+                                    : "Min",
+         operands, 2);
   return true;
 }
 
@@ -151,17 +161,20 @@ rewrite_softmax(Program *program, NodeId id)
   if (version == 0 || version >= 13 || !x) return true;
   int rank = x->shape.rank;
   int64_t axis = int_attribute(&node, "axis", 1), elements;
-  if (axis == rank && rank > 0) return report_node(program, id, NULL, "axis %lld is the rank of its operand", (long long)axis);
+  if (axis == rank && rank > 0)
+    return report_node(program, id, NULL, "axis %lld is the rank of its operand", (long long)axis);
   if (!normalize_axis(program, id, &axis, rank)) return false;
   if (axis == rank - 1) {
     set_int(program, id, "axis", -1);
     return true;
   }
   Shape shape = x->shape;
-  if (!shape_elements(&shape, &elements)) return report_node(program, id, NULL, "the shape of its operand is not known");
+  if (!shape_elements(&shape, &elements))
+    return report_node(program, id, NULL, "the shape of its operand is not known");
   int64_t flat[2] = {1, 1};
   for (int i = 0; i < rank; i++) flat[i >= axis] *= shape.dim[i];
-  ValueId matrix = make_before(program, id, "", "Reshape", (ValueId[]){operand_id(&node, 0), add_int64_constant(program, flat, 2)}, 2);
+  ValueId matrix = make_before(program, id, "", "Reshape",
+                               (ValueId[]){operand_id(&node, 0), add_int64_constant(program, flat, 2)}, 2);
   set_int(program, maker_of(program, matrix), "allowzero", 1);
   ValueId result = make_before(program, id, "", node.operator_name, &matrix, 1);
   set_int(program, maker_of(program, result), "axis", -1);
@@ -189,12 +202,13 @@ rewrite_batch_normalization(Program *program, NodeId id)
   Node node = *node_at(program, id);
   int64_t version = opset_version(program, "");
   bool trains = int_attribute(&node, "training_mode", 0) != 0;
-  if (version > 0 && version < 14) /* training was told by asking for the statistics, or by is_test */
-    trains |= result_id(&node, 1) != NO_VALUE || (version < 7 && int_attribute(&node, "is_test", 1) == 0);
+  if (version > 0 && version < 14)
+    trains |= result_id(&node, 1) != NO_VALUE; /* asking for statistics meant training */
   if (version < 9 && int_attribute(&node, "spatial", 1) == 0)
-    return report_node(program, id, "export with opset 9 or later", "normalization without spatial=1 is not supported");
+    return report_node(program, id, "export with opset 9 or later",
+                       "normalization without spatial=1 is not supported");
   bool updates[2] = {become_state(program, operand_id(&node, 3)), become_state(program, operand_id(&node, 4))};
-  drop_attributes(program, id, "is_test", "spatial", "consumed_inputs", NULL);
+  drop_attributes(program, id, "spatial", NULL);
   if (!trains) return true;
   become(program, id, "actnn", "BatchNorm", node.operands, node.operand_count);
   drop_attributes(program, id, "training_mode", NULL);
@@ -219,7 +233,8 @@ rewrite_group_normalization(Program *program, NodeId id)
   for (uint32_t i = 1; i < 3; i++) {
     const Value *value = operand_value(program, &node, i);
     if (!value || value->shape.rank != 1 || value->shape.dim[0] != groups) continue;
-    ValueId made = make_before(program, id, "", "Reshape", (ValueId[]){operand_id(&node, i), add_int64_constant(program, column, 2)}, 2);
+    ValueId made = make_before(program, id, "", "Reshape",
+                               (ValueId[]){operand_id(&node, i), add_int64_constant(program, column, 2)}, 2);
     made = make_before(program, id, "", "Expand", (ValueId[]){made, add_int64_constant(program, table, 2)}, 2);
     made = make_before(program, id, "", "Reshape", (ValueId[]){made, int_list(program, channels)}, 2);
     set_operand(program, id, i, made);
@@ -238,7 +253,8 @@ rewrite_max_pool(Program *program, NodeId id)
   size_t count = ints_attribute(&node, "kernel_shape", &kernel);
   int64_t window = 1;
   for (size_t i = 0; i < count && window <= 256; i++) window *= kernel[i] > 0 && kernel[i] <= 256 ? kernel[i] : 257;
-  if (result_id(&node, 1) != NO_VALUE || !is_floating_value(operand_value(program, &node, 0)) || window > 256) return true;
+  if (result_id(&node, 1) != NO_VALUE || !is_floating_value(operand_value(program, &node, 0)) || window > 256)
+    return true;
   become(program, id, "actnn", "MaxPoolWithOffset", node.operands, node.operand_count);
   set_result(program, id, 1, new_temporary(program, ACTNN_U8));
   remove_attribute(program, id, "storage_order");
@@ -254,7 +270,8 @@ rewrite_global_max_pool(Program *program, NodeId id)
   int64_t axes[ACTNN_MAX_RANK];
   size_t count = 0;
   for (int axis = 2; axis < x->shape.rank; axis++) axes[count++] = axis;
-  become(program, id, "", "ReduceMax", (ValueId[]){operand_id(&node, 0), add_int64_constant(program, axes, count)}, 2);
+  become(program, id, "", "ReduceMax", (ValueId[]){operand_id(&node, 0), add_int64_constant(program, axes, count)},
+         2);
   set_int(program, id, "keepdims", 1);
   return true;
 }
@@ -273,7 +290,8 @@ rewrite_resize(Program *program, NodeId id)
 {
   Node node = *node_at(program, id);
   int64_t version = opset_version(program, "");
-  if (version == 10 && node.operand_count == 2) become_old_resize(program, id, operand_id(&node, 0), operand_id(&node, 1));
+  if (version == 10 && node.operand_count == 2)
+    become_old_resize(program, id, operand_id(&node, 0), operand_id(&node, 1));
   return true;
 }
 
@@ -285,7 +303,8 @@ rewrite_upsample(Program *program, NodeId id)
   ValueId scales = operand_id(&node, 1);
   if (scales == NO_VALUE && given && given->kind == ATTRIBUTE_FLOATS) {
     int64_t count = (int64_t)given->count;
-    scales = add_constant(program, NULL, ACTNN_F64, shape_of(1, &count), given->floats, given->count * sizeof(double));
+    scales =
+        add_constant(program, NULL, ACTNN_F64, shape_of(1, &count), given->floats, given->count * sizeof(double));
   }
   const char *mode = string_attribute(&node, "mode", "nearest");
   remove_attribute(program, id, "scales");

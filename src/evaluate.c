@@ -59,8 +59,8 @@ constant_tensor(const Program *program, ValueId id, Arena *arena, Tensor *tensor
   tensor->shape = value->shape;
   tensor->data = arena_array(arena, count ? (size_t)count : 1, evaluator_bytes(tensor->type));
   const char *bytes = value->data;
-  if (tensor->type == ACTNN_BOOL || tensor->type == ACTNN_U8 || value->type == ACTNN_I64 || value->type == ACTNN_U64 ||
-      value->type == ACTNN_F64) {
+  if (tensor->type == ACTNN_BOOL || tensor->type == ACTNN_U8 || value->type == ACTNN_I64 ||
+      value->type == ACTNN_U64 || value->type == ACTNN_F64) {
     if (count) memcpy(tensor->data, bytes, (size_t)count * size);
     return true;
   }
@@ -186,7 +186,8 @@ operand_view(Program *program, NodeId id, uint32_t index, Arena *arena, const Te
   Tensor *made = arena_allocate(arena, sizeof *made);
   *made = (Tensor){.type = evaluator_type(value->type), .shape = value->shape};
   if (slot->is_constant || reads_only_shapes(node->operator)) {
-    if (!shape_is_static(&made->shape)) return report_node(program, id, NULL, "the shape of '%s' is not known", slot->name);
+    if (!shape_is_static(&made->shape))
+      return report_node(program, id, NULL, "the shape of '%s' is not known", slot->name);
   } else if (!constant_tensor(program, operand_id(node, index), arena, made)) {
     return report_node(program, id, NULL, "operand '%s' is not known at compile time", slot->name);
   }
@@ -231,8 +232,8 @@ bool
 evaluate_node(Program *program, NodeId id, Arena *arena, const Tensor *const *operands, Tensor *results)
 {
   const Node *node = node_at(program, id);
-  const Operator *operator = node->operator;
-  if (!operator || !operator->evaluate) return report_node(program, id, NULL, "this operator cannot be evaluated");
+  const Operator *operator= node->operator;
+  if (!operator|| !operator->evaluate) return report_node(program, id, NULL, "this operator cannot be evaluated");
   actnn_view *input = arena_array(arena, (size_t)node->operand_count + 1, sizeof *input);
   actnn_view *output = arena_array(arena, (size_t)node->result_count + 1, sizeof *output);
   for (uint32_t i = 0; i < node->operand_count; i++)
@@ -247,7 +248,8 @@ evaluate_node(Program *program, NodeId id, Arena *arena, const Tensor *const *op
                      .input = input,
                      .attribute = attributes};
   if (operator->evaluate(&call))
-    return report_node(program, id, NULL, "its operands hold a value that is not allowed, such as an index out of range");
+    return report_node(program, id, NULL,
+                       "its operands hold a value that is not allowed, such as an index out of range");
   wrap_results(program, node, results);
   return true;
 }

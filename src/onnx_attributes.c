@@ -48,7 +48,7 @@ convert_tensor(Import *import, const Onnx__AttributeProto *proto, const Onnx__No
   const char *what = arena_format(import->scratch, "%s: attribute %s", node_title(import, node),
                                   safe_name(import->scratch, attribute->name));
   TensorBytes tensor;
-  if (is_sparse ? !proto->sparse_tensor : !proto->t) return refuse(import, NULL, "%s holds no tensor", what);
+  if (is_sparse ? !proto->sparse_tensor : !proto->t) return reject(import, NULL, "%s holds no tensor", what);
   if (is_sparse ? !read_sparse_tensor(import, proto->sparse_tensor, what, false, &tensor)
                 : !read_tensor(import, proto->t, what, false, &tensor))
     return false;
@@ -99,14 +99,14 @@ convert_attribute(Import *import, const Onnx__AttributeProto *proto, const Onnx_
   case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__SPARSE_TENSOR: return convert_tensor(import, proto, node, attribute);
   case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH:
   case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPHS:
-    return refuse(import, "unroll loops and fold conditions before exporting",
+    return reject(import, "unroll loops and fold conditions before exporting",
                   "%s: control flow is not supported (attribute %s holds a graph)", node_title(import, node),
                   safe_name(import->scratch, proto->name));
   default:
-    return refuse(import, NULL, "%s: attribute %s has type %d, which is not supported", node_title(import, node),
+    return reject(import, NULL, "%s: attribute %s has type %d, which is not supported", node_title(import, node),
                   safe_name(import->scratch, proto->name), (int)attribute_type(proto));
   }
-  return refuse(import, NULL, "%s: attribute %s contains a NUL byte", node_title(import, node),
+  return reject(import, NULL, "%s: attribute %s contains a NUL byte", node_title(import, node),
                 safe_name(import->scratch, proto->name));
 }
 

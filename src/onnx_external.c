@@ -50,7 +50,7 @@ read_entries(Import *import, const Onnx__TensorProto *tensor, const char *what, 
     unsigned which = 0;
     while (which < 4 && strcmp(key, known[which])) which++;
     if (which == 4 || seen & 1u << which) {
-      return refuse(import, NULL, "%s: external data has %s key '%s'", what, which == 4 ? "an unknown" : "a second",
+      return reject(import, NULL, "%s: external data has %s key '%s'", what, which == 4 ? "an unknown" : "a second",
                     safe_name(import->scratch, key));
     }
     seen |= 1u << which;
@@ -58,13 +58,13 @@ read_entries(Import *import, const Onnx__TensorProto *tensor, const char *what, 
                     : which == 2 ? read_number(value, &external->length)
                                  : true;
     if (!is_right)
-      return refuse(import, NULL, "%s: external data: '%s' is not a valid %s", what,
+      return reject(import, NULL, "%s: external data: '%s' is not a valid %s", what,
                     safe_name(import->scratch, value), key);
     if (which == 0) external->location = value;
     if (which == 2) external->has_length = true;
   }
   if (!external->location || !external->location[0])
-    return refuse(import, NULL, "%s: external data has no location", what);
+    return reject(import, NULL, "%s: external data has no location", what);
   return true;
 }
 
@@ -73,7 +73,7 @@ open_external(Import *import, const char *location, const char *what)
 {
   const char *name = safe_name(import->scratch, location);
   if (import->directory < 0) {
-    refuse(import, NULL, "%s: the folder of the model cannot be opened", what);
+    reject(import, NULL, "%s: the folder of the model cannot be opened", what);
     return -1;
   }
   struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
@@ -82,13 +82,13 @@ open_external(Import *import, const char *location, const char *what)
   if (file >= 0) return (int)file;
   static const char below[] = "external data must be plain files in the model's own folder or below";
   if (errno == ENOSYS) {
-    refuse(import, "copy the weights into the model file, or use Linux 5.6 or newer",
+    reject(import, "copy the weights into the model file, or use Linux 5.6 or newer",
            "%s: external data cannot be opened safely here: the kernel has no openat2", what);
   } else if (errno == EXDEV || errno == ELOOP) {
-    refuse(import, below, "%s: external data file '%s' %s", what, name,
+    reject(import, below, "%s: external data file '%s' %s", what, name,
            errno == EXDEV ? "lies outside the model's folder" : "is reached through a symbolic link");
   } else {
-    refuse(import, NULL, "%s: cannot open external data file '%s': %s", what, name, strerror(errno));
+    reject(import, NULL, "%s: cannot open external data file '%s': %s", what, name, strerror(errno));
   }
   return -1;
 }
@@ -99,20 +99,20 @@ check_file(Import *import, int file, const External *external, const char *what,
 {
   const char *name = safe_name(import->scratch, external->location);
   struct stat status;
-  if (fstat(file, &status)) return refuse(import, NULL, "%s: cannot examine '%s': %s", what, name, strerror(errno));
+  if (fstat(file, &status)) return reject(import, NULL, "%s: cannot examine '%s': %s", what, name, strerror(errno));
   if (!S_ISREG(status.st_mode))
-    return refuse(import, NULL, "%s: external data '%s' is not a regular file", what, name);
+    return reject(import, NULL, "%s: external data '%s' is not a regular file", what, name);
   if (status.st_nlink != 1)
-    return refuse(import, "copy the file instead of linking it", "%s: external data file '%s' has more than one link",
+    return reject(import, "copy the file instead of linking it", "%s: external data file '%s' has more than one link",
                   what, name);
   uint64_t size = (uint64_t)status.st_size;
   if (external->offset > size || (external->has_length && external->length > size - external->offset))
-    return refuse(import, NULL, "%s: external data file '%s' has %llu bytes, too few for offset %llu and length %llu",
+    return reject(import, NULL, "%s: external data file '%s' has %llu bytes, too few for offset %llu and length %llu",
                   what, name, (unsigned long long)size, (unsigned long long)external->offset,
                   (unsigned long long)external->length);
   uint64_t there = external->has_length ? external->length : size - external->offset;
   if (there != length)
-    return refuse(import, NULL, "%s: external data has %llu bytes, its dimensions ask for %zu", what,
+    return reject(import, NULL, "%s: external data has %llu bytes, its dimensions ask for %zu", what,
                   (unsigned long long)there, length);
   return true;
 }
@@ -124,7 +124,7 @@ read_at(Import *import, int file, uint64_t offset, unsigned char *bytes, size_t 
     ssize_t part = pread(file, bytes + got, length - got, (off_t)(offset + got));
     if (part < 0 && errno == EINTR) continue;
     if (part <= 0)
-      return refuse(import, NULL, "%s: cannot read external data: %s", what,
+      return reject(import, NULL, "%s: cannot read external data: %s", what,
                     part ? strerror(errno) : "the file became shorter");
     got += (size_t)part;
   }
@@ -138,7 +138,7 @@ read_external_data(Import *import, const Onnx__TensorProto *tensor, const char *
   *bytes = NULL;
   if (!read_entries(import, tensor, what, &external)) return false;
   if (length > import->external_bytes_left)
-    return refuse(import, NULL, "%s: the model asks for too much external data", what);
+    return reject(import, NULL, "%s: the model asks for too much external data", what);
   int file = open_external(import, external.location, what);
   if (file < 0) return false;
   bool is_read = check_file(import, file, &external, what, length);

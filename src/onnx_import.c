@@ -28,9 +28,9 @@ declare_value(Import *import, NameTable *names, const char *name, ValueKind kind
   if (!name_table_add(names, name, id, &present)) {
     const char *shown = safe_name(import->scratch, name);
     if (maker)
-      refuse(import, NULL, "%s makes '%s', which is defined already", node_title(import, maker), shown);
+      reject(import, NULL, "%s makes '%s', which is defined already", node_title(import, maker), shown);
     else
-      refuse(import, NULL, "'%s' is defined twice", shown);
+      reject(import, NULL, "'%s' is defined twice", shown);
     return NO_VALUE;
   }
   if (names != import->values) { /* a scope of its own: its names must not be mistaken for others */
@@ -84,7 +84,7 @@ import_initializers(Import *import, const Onnx__GraphProto *graph, GraphRole rol
     const char *name = dense ? dense->name : NULL;
     uint32_t index;
     if (!name || !name[0]) {
-      refuse(import, NULL, "initializer number %zu has no name", i);
+      reject(import, NULL, "initializer number %zu has no name", i);
       continue;
     }
     const char *what = arena_format(import->scratch, "initializer '%s'", safe_name(import->scratch, name));
@@ -109,7 +109,7 @@ read_input_shape(Import *import, const Onnx__TensorShapeProto *proto, const char
   *symbols = NULL;
   if (!proto) return true;
   if (proto->n_dim > ACTNN_MAX_RANK)
-    return refuse(import, NULL, "%s has %zu dimensions, more than the %d supported", what, proto->n_dim,
+    return reject(import, NULL, "%s has %zu dimensions, more than the %d supported", what, proto->n_dim,
                   ACTNN_MAX_RANK);
   int64_t known[ACTNN_MAX_RANK], elements;
   shape->rank = (int)proto->n_dim;
@@ -123,7 +123,7 @@ read_input_shape(Import *import, const Onnx__TensorShapeProto *proto, const char
     (*symbols)[i] = arena_text(program->arena, dim->dim_param, strlen(dim->dim_param));
   }
   Shape rest = shape_of(shape->rank, known);
-  return shape_elements(&rest, &elements) || refuse(import, NULL, "%s has too many elements", what);
+  return shape_elements(&rest, &elements) || reject(import, NULL, "%s has too many elements", what);
 }
 
 static void
@@ -132,12 +132,12 @@ import_input(Import *import, const Onnx__ValueInfoProto *info, NameTable *names)
   Program *program = import->program;
   ValueId present;
   if (!info->name || !info->name[0]) {
-    refuse(import, NULL, "an input has no name");
+    reject(import, NULL, "an input has no name");
     return;
   }
   if (name_table_find(names, info->name, &present)) { /* up to IR 3 every initializer is listed as an input, too */
     if (value_at(program, present)->kind == VALUE_INPUT)
-      refuse(import, NULL, "input '%s' is listed twice", safe_name(import->scratch, info->name));
+      reject(import, NULL, "input '%s' is listed twice", safe_name(import->scratch, info->name));
     return;
   }
   const char *what = arena_format(import->scratch, "input '%s'", safe_name(import->scratch, info->name));
@@ -145,7 +145,7 @@ import_input(Import *import, const Onnx__ValueInfoProto *info, NameTable *names)
   actnn_type type = ACTNN_UNDEFINED;
   const char **symbols = NULL;
   if (!info->type || info->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
-    refuse(import, "only tensors can be inputs", "%s is not a tensor", what);
+    reject(import, "only tensors can be inputs", "%s is not a tensor", what);
   else if (read_element_type(import, info->type->tensor_type->elem_type, what, &type))
     read_input_shape(import, info->type->tensor_type->shape, what, &shape, &symbols);
   ValueId id = declare_value(import, names, info->name, VALUE_INPUT, type, shape, NULL);
@@ -171,7 +171,7 @@ import_outputs(Import *import, const Onnx__GraphProto *graph, const NameTable *n
     const char *name = graph->output[i]->name ? graph->output[i]->name : "";
     ValueId id;
     if (!name_table_find(names, name, &id)) {
-      refuse(import, NULL, "output '%s' is made by no node", safe_name(import->scratch, name));
+      reject(import, NULL, "output '%s' is made by no node", safe_name(import->scratch, name));
     } else if (!value_at(program, id)->is_output) {
       value_at(program, id)->is_output = true;
       program->outputs[program->output_count++] = id;
@@ -185,7 +185,7 @@ import_graph(Import *import, const Onnx__GraphProto *graph, GraphRole role, Name
   Program *program = import->program;
   import_initializers(import, graph, role, names);
   if (role == GRAPH_INITIALIZATION) {
-    if (graph->n_input) refuse(import, NULL, "the initialization graph has inputs, it must have none");
+    if (graph->n_input) reject(import, NULL, "the initialization graph has inputs, it must have none");
   } else {
     program->inputs = enlarge_list(program, program->inputs, program->input_count, graph->n_input);
     for (size_t i = 0; i < graph->n_input; i++) import_input(import, graph->input[i], names);
@@ -205,13 +205,13 @@ import_opsets(Import *import)
   program->opset_capacity = 2 * MOST_OPSETS; /* functions may add some */
   program->opsets = arena_array(program->arena, program->opset_capacity, sizeof *program->opsets);
   if (model->n_opset_import > MOST_OPSETS)
-    return refuse(import, NULL, "the model imports more than %d operator sets", MOST_OPSETS);
+    return reject(import, NULL, "the model imports more than %d operator sets", MOST_OPSETS);
   for (size_t i = 0; i < model->n_opset_import; i++) {
     const char *domain = model->opset_import[i]->domain;
     int64_t version = model->opset_import[i]->version;
     if (!domain || !strcmp(domain, "ai.onnx")) domain = "";
     if (version <= 0 || opset_version(program, domain))
-      return refuse(import, NULL, "the model imports operator set '%s' %s", safe_name(import->scratch, domain),
+      return reject(import, NULL, "the model imports operator set '%s' %s", safe_name(import->scratch, domain),
                     version <= 0 ? "without a valid version" : "twice");
     program->opsets[program->opset_count++] =
         (OpsetImport){arena_text(program->arena, domain, strlen(domain)), version};
@@ -219,7 +219,7 @@ import_opsets(Import *import)
   int64_t version = opset_version(program, "");
   if (version >= OLDEST_OPSET) return true;
   if (!version && program->opset_count) return true; /* all operators may come from elsewhere: `specialize` sees */
-  return refuse(import, "convert it with onnx.version_converter",
+  return reject(import, "convert it with onnx.version_converter",
                 version ? "the model uses operator set %lld, the oldest supported one is %d"
                         : "the model imports no operator set (%lld; at least %d is needed)",
                 (long long)version, OLDEST_OPSET);
@@ -238,7 +238,7 @@ import_proto(Import *import)
 {
   Program *program = import->program;
   const Onnx__ModelProto *model = import->model;
-  if (!model->graph) return refuse(import, "is this an ONNX model?", "the model has no graph");
+  if (!model->graph) return reject(import, "is this an ONNX model?", "the model has no graph");
   program->ir_version = model->ir_version;
   const char *name = model->graph->name;
   program->name = name ? arena_text(program->arena, name, strlen(name)) : "";

@@ -37,8 +37,8 @@ typedef struct Import {
   bool is_exhausted;            /* it was not enough: nothing more is inlined */
 } Import;
 
-/* refuse(import, help, format, ...): reports an error of the file that is being read; false. */
-#define refuse(import, ...) report((import)->diagnostics, (import)->source, __VA_ARGS__)
+/* reject(import, help, format, ...): reports an error of the file that is being read; false. */
+#define reject(import, ...) report((import)->diagnostics, (import)->source, __VA_ARGS__)
 
 /* A tensor's bytes in the program's arena: row-major, little-endian; strings one after the other, each ending in
  * NUL. data is NULL when the tensor holds none (and was allowed to). */
@@ -49,8 +49,8 @@ typedef struct TensorBytes {
   size_t bytes;
 } TensorBytes;
 
-/* `what` names the tensor in messages. External data moves into the message, so that it can be exported. `may_be_empty`: dimensions without any data are fine, the values come from
- * an initialization graph. */
+/* `what` names the tensor in messages. External data moves into the message, so that it can be exported.
+ * `may_be_empty`: dimensions without any data are fine, the values come from an initialization graph. */
 bool read_tensor(Import *import, Onnx__TensorProto *tensor, const char *what, bool may_be_empty,
                  TensorBytes *result);
 bool read_sparse_tensor(Import *import, const Onnx__SparseTensorProto *sparse, const char *what, bool may_be_empty,
@@ -66,9 +66,10 @@ bool read_dimensions(Import *import, const int64_t *dims, size_t count, const ch
 bool read_external_data(Import *import, const Onnx__TensorProto *tensor, const char *what, size_t length,
                         void **bytes);
 
-/* Adds a value under a name; NO_VALUE after reporting that the name is taken. `maker` (may be NULL) is for that message. */
-ValueId declare_value(Import *import, NameTable *names, const char *name, ValueKind kind, actnn_type type, Shape shape,
-                      const Onnx__NodeProto *maker);
+/* Adds a value under a name; NO_VALUE after reporting that the name is taken. `maker` (may be NULL) is for that
+ * message. */
+ValueId declare_value(Import *import, NameTable *names, const char *name, ValueKind kind, actnn_type type,
+                      Shape shape, const Onnx__NodeProto *maker);
 
 /* Lists the model's functions. */
 bool list_functions(Import *import);

@@ -65,12 +65,12 @@ check_function_opsets(Import *import, const Onnx__FunctionProto *proto)
     int64_t version = opset_version(program, domain);
     if (version == opset->version) continue;
     if (version)
-      return refuse(import, "inline functions before exporting, with onnx.inliner",
+      return reject(import, "inline functions before exporting, with onnx.inliner",
                     "function '%s' imports version %lld of operator set '%s', the model version %lld",
                     safe_name(import->scratch, proto->name), (long long)opset->version,
                     safe_name(import->scratch, domain), (long long)version);
     if (program->opset_count >= program->opset_capacity)
-      return refuse(import, NULL, "the model imports too many operator sets");
+      return reject(import, NULL, "the model imports too many operator sets");
     program->opsets[program->opset_count++] =
         (OpsetImport){arena_text(program->arena, domain, strlen(domain)), opset->version};
   }
@@ -95,7 +95,7 @@ list_functions(Import *import)
     const char *overload = text_field(&proto->base, FUNCTION_OVERLOAD, import->scratch);
     const char *key = function_key(import, proto->domain, proto->name, overload);
     if (!name_table_add(import->functions, key, (uint32_t)i, NULL))
-      is_right = refuse(import, NULL, "function '%s' is defined twice", safe_name(import->scratch, proto->name));
+      is_right = reject(import, NULL, "function '%s' is defined twice", safe_name(import->scratch, proto->name));
     is_right &= check_function_opsets(import, proto);
     import->expansion_left += 16 * (uint64_t)proto->n_node;
   }
@@ -130,14 +130,14 @@ resolve_attributes(Import *import, const Frame *frame, const Onnx__NodeProto *no
 {
   *count = 0;
   if (node->n_attribute > MOST_ATTRIBUTES) {
-    refuse(import, NULL, "%s has more than %d attributes", node_title(import, node), MOST_ATTRIBUTES);
+    reject(import, NULL, "%s has more than %d attributes", node_title(import, node), MOST_ATTRIBUTES);
     return NULL;
   }
   Onnx__AttributeProto **list = arena_array(import->scratch, node->n_attribute + extra + 1, sizeof *list);
   for (size_t i = 0; i < node->n_attribute; i++) {
     Onnx__AttributeProto *attribute = node->attribute[i];
     if (!attribute->name || !attribute->name[0]) {
-      refuse(import, NULL, "%s has an attribute without a name", node_title(import, node));
+      reject(import, NULL, "%s has an attribute without a name", node_title(import, node));
       return NULL;
     }
     if (!attribute->ref_attr_name || !attribute->ref_attr_name[0]) {
@@ -145,7 +145,7 @@ resolve_attributes(Import *import, const Frame *frame, const Onnx__NodeProto *no
       continue;
     }
     if (!frame->function) {
-      refuse(import, NULL, "%s refers to an attribute outside of a function", node_title(import, node));
+      reject(import, NULL, "%s refers to an attribute outside of a function", node_title(import, node));
       return NULL;
     }
     const Onnx__AttributeProto *actual = attribute_of_call(frame, attribute->ref_attr_name);
@@ -174,7 +174,7 @@ look_up_operands(Import *import, const Frame *frame, const Onnx__NodeProto *node
   for (size_t i = 0; i < count; i++) {
     operands[i] = NO_VALUE;
     if (!node->input[i][0] || name_table_find(frame->names, node->input[i], &operands[i])) continue;
-    is_right = refuse(import, NULL, "%s reads '%s', which is no input, initializer or result of a node",
+    is_right = reject(import, NULL, "%s reads '%s', which is no input, initializer or result of a node",
                       node_title(import, node), safe_name(import->scratch, node->input[i]));
   }
   return is_right;
@@ -241,7 +241,7 @@ bind_names(Import *import, Frame *frame, const Onnx__NodeProto *call, const Valu
   for (size_t i = 0; i < proto->n_input; i++) {
     ValueId value = i < call->n_input ? actual[i] : NO_VALUE;
     if (!name_table_add(frame->names, proto->input[i], value, NULL))
-      refuse(import, NULL, "function '%s' has two inputs of the same name", safe_name(import->scratch, proto->name));
+      reject(import, NULL, "function '%s' has two inputs of the same name", safe_name(import->scratch, proto->name));
   }
 }
 
@@ -268,7 +268,7 @@ bind_results(Import *import, Frame *frame, const Onnx__NodeProto *call)
         value = add_value(import->program, NULL, VALUE_TEMPORARY, ACTNN_UNDEFINED, (Shape){.rank = -1});
       name_table_add(made, name, value, NULL);
       if (!name_table_add(frame->names, name, value, NULL))
-        refuse(import, NULL, "%s makes '%s', which is defined already", node_title(import, node),
+        reject(import, NULL, "%s makes '%s', which is defined already", node_title(import, node),
                safe_name(import->scratch, name));
     }
   }
@@ -280,7 +280,7 @@ bind_results(Import *import, Frame *frame, const Onnx__NodeProto *call)
     if (name_table_find(frame->names, proto->output[i], &source) && source != NO_VALUE)
       add_node(import->program, frame->phase, "", "Identity", frame->prefix, &source, 1, &value, 1);
     else
-      refuse(import, NULL, "function '%s' does not make its output '%s'", safe_name(import->scratch, proto->name),
+      reject(import, NULL, "function '%s' does not make its output '%s'", safe_name(import->scratch, proto->name),
              safe_name(import->scratch, proto->output[i]));
   }
   name_table_destroy(given);
@@ -293,7 +293,7 @@ bind_attributes(Import *import, Frame *frame, const Onnx__NodeProto *call)
 {
   Function *function = frame->function;
   if (function->default_count > MOST_ATTRIBUTES)
-    return refuse(import, NULL, "function '%s' has more than %d attributes",
+    return reject(import, NULL, "function '%s' has more than %d attributes",
                   safe_name(import->scratch, function->proto->name), MOST_ATTRIBUTES);
   frame->attributes =
       resolve_attributes(import, frame->caller, call, function->default_count, &frame->attribute_count);
@@ -314,18 +314,18 @@ pay(Import *import, uint64_t cost)
     return true;
   }
   import->is_exhausted = true;
-  return refuse(import, NULL, "the model's functions call each other too many times");
+  return reject(import, NULL, "the model's functions call each other too many times");
 }
 
 static bool
 may_inline(Import *import, const Function *function, const Onnx__NodeProto *call)
 {
   if (function->is_open)
-    return refuse(import, "functions must not call themselves, directly or through others",
+    return reject(import, "functions must not call themselves, directly or through others",
                   "%s calls a function from within itself", node_title(import, call));
   const Onnx__FunctionProto *proto = function->proto;
   if (call->n_input > proto->n_input || call->n_output > proto->n_output)
-    return refuse(import, NULL, "%s has %zu inputs and %zu outputs, its function has %zu and %zu",
+    return reject(import, NULL, "%s has %zu inputs and %zu outputs, its function has %zu and %zu",
                   node_title(import, call), call->n_input, call->n_output, proto->n_input, proto->n_output);
   uint64_t cost = 1 + proto->n_input + proto->n_output + proto->n_node + call->n_attribute + function->default_count;
   return pay(import, cost);
@@ -398,7 +398,7 @@ import_nodes(Import *import, NameTable *names, Onnx__NodeProto **nodes, size_t c
     }
     const Onnx__NodeProto *node = frame->nodes[frame->next++];
     if (!node->op_type || !node->op_type[0]) {
-      refuse(import, NULL, "node number %zu has no operator: %s", frame->next, node_title(import, node));
+      reject(import, NULL, "node number %zu has no operator: %s", frame->next, node_title(import, node));
       continue;
     }
     Function *function = find_function(import, node);

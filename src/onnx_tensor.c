@@ -23,9 +23,9 @@ read_element_type(Import *import, int32_t number, const char *what, actnn_type *
     *type = (actnn_type)number;
     return true;
   }
-  if (number == 0) return refuse(import, NULL, "%s has no element type", what);
+  if (number == 0) return reject(import, NULL, "%s has no element type", what);
   const char *name = number > 0 && number < 27 && names[number] ? names[number] : "unknown";
-  return refuse(import, NULL, "%s has element type %d (%s), which is not supported", what, number, name);
+  return reject(import, NULL, "%s has element type %d (%s), which is not supported", what, number, name);
 }
 
 bool
@@ -33,14 +33,14 @@ read_dimensions(Import *import, const int64_t *dims, size_t count, const char *w
 {
   *shape = (Shape){.rank = -1};
   if (count > ACTNN_MAX_RANK)
-    return refuse(import, NULL, "%s has %zu dimensions, more than the %d supported", what, count, ACTNN_MAX_RANK);
+    return reject(import, NULL, "%s has %zu dimensions, more than the %d supported", what, count, ACTNN_MAX_RANK);
   Shape read = {.rank = (int)count};
   for (size_t i = 0; i < count; i++) {
     read.dim[i] = dims[i];
-    if (dims[i] < 0) return refuse(import, NULL, "%s has the negative dimension %lld", what, (long long)dims[i]);
+    if (dims[i] < 0) return reject(import, NULL, "%s has the negative dimension %lld", what, (long long)dims[i]);
   }
   int64_t elements;
-  if (!shape_elements(&read, &elements)) return refuse(import, NULL, "%s has too many elements", what);
+  if (!shape_elements(&read, &elements)) return reject(import, NULL, "%s has too many elements", what);
   *shape = read;
   return true;
 }
@@ -50,7 +50,7 @@ read_dimensions(Import *import, const int64_t *dims, size_t count, const char *w
 static bool
 report_count(Import *import, const char *what, const char *field, size_t there, int64_t wanted)
 {
-  return refuse(import, NULL, "%s: %s has %zu elements, its dimensions ask for %lld", what, field, there,
+  return reject(import, NULL, "%s: %s has %zu elements, its dimensions ask for %lld", what, field, there,
                 (long long)wanted);
 }
 
@@ -68,7 +68,7 @@ narrow_ints(Import *import, const Onnx__TensorProto *tensor, const char *what, a
   for (size_t i = 0; i < tensor->n_int32_data; i++) {
     int32_t number = tensor->int32_data[i];
     if (number < ranges[row].lowest || number > ranges[row].highest)
-      return refuse(import, NULL, "%s: %d is not a value of type %s", what, number, type_name(type));
+      return reject(import, NULL, "%s: %d is not a value of type %s", what, number, type_name(type));
     memcpy(out + i * size, &number, size);
   }
   return true;
@@ -80,7 +80,7 @@ narrow_unsigned(Import *import, const Onnx__TensorProto *tensor, const char *wha
   for (size_t i = 0; i < tensor->n_uint64_data; i++) {
     uint64_t number = tensor->uint64_data[i];
     if (number > UINT32_MAX)
-      return refuse(import, NULL, "%s: %llu is not a value of type uint32", what, (unsigned long long)number);
+      return reject(import, NULL, "%s: %llu is not a value of type uint32", what, (unsigned long long)number);
     memcpy(out + i * 4, &number, 4);
   }
   return true;
@@ -96,7 +96,7 @@ read_strings(Import *import, const Onnx__TensorProto *tensor, const char *what, 
   for (size_t i = 0; i < tensor->n_string_data; i++) {
     const ProtobufCBinaryData *text = &tensor->string_data[i];
     if (text->len && memchr(text->data, 0, text->len))
-      return refuse(import, NULL, "%s: a string contains a NUL byte", what);
+      return reject(import, NULL, "%s: a string contains a NUL byte", what);
     bytes += text->len + 1;
   }
   char *out = arena_allocate(import->program->arena, bytes + 1);
@@ -164,10 +164,10 @@ static bool
 read_raw(Import *import, const Onnx__TensorProto *tensor, const char *what, int64_t elements, TensorBytes *result)
 {
   size_t size = type_bytes(result->type);
-  if (!size) return refuse(import, NULL, "%s: strings cannot be raw data", what);
+  if (!size) return reject(import, NULL, "%s: strings cannot be raw data", what);
   uint64_t wanted = (uint64_t)elements * size; /* at most 2^50 */
   if (tensor->raw_data.len != wanted)
-    return refuse(import, NULL, "%s: raw_data has %zu bytes, its type and dimensions ask for %llu", what,
+    return reject(import, NULL, "%s: raw_data has %zu bytes, its type and dimensions ask for %llu", what,
                   tensor->raw_data.len, (unsigned long long)wanted);
   result->bytes = (size_t)wanted;
   result->data = arena_allocate(import->program->arena, result->bytes + 1);
@@ -185,14 +185,14 @@ read_tensor(Import *import, Onnx__TensorProto *tensor, const char *what, bool ma
       !read_dimensions(import, tensor->dims, tensor->n_dims, what, &result->shape))
     return false;
   shape_elements(&result->shape, &elements);
-  if (tensor->segment) return refuse(import, NULL, "%s comes in segments", what);
+  if (tensor->segment) return reject(import, NULL, "%s comes in segments", what);
   size_t typed = count_typed_elements(tensor);
   bool is_external = tensor->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
   if ((is_external || tensor->raw_data.len) && (typed || (is_external && tensor->raw_data.len)))
-    return refuse(import, NULL, "%s holds its data twice", what);
+    return reject(import, NULL, "%s holds its data twice", what);
   if (is_external) {
     size_t size = type_bytes(result->type);
-    if (!size) return refuse(import, NULL, "%s: strings cannot be external", what);
+    if (!size) return reject(import, NULL, "%s: strings cannot be external", what);
     result->bytes = (size_t)elements * size;
     if (!read_external_data(import, tensor, what, result->bytes, &result->data)) return false;
     normalize_bools(result);
@@ -206,7 +206,7 @@ read_tensor(Import *import, Onnx__TensorProto *tensor, const char *what, bool ma
   if (tensor->has_raw_data && !typed) return read_raw(import, tensor, what, elements, result);
   if (result->type == ACTNN_STRING) return read_strings(import, tensor, what, elements, result);
   if (typed_field(tensor, result->type, &(const char *){NULL}, &(const void *){NULL}) != typed)
-    return refuse(import, NULL, "%s: its data is in a field of another type", what);
+    return reject(import, NULL, "%s: its data is in a field of another type", what);
   return read_typed(import, tensor, what, elements, result);
 }
 
@@ -234,11 +234,11 @@ scatter(Import *import, const TensorBytes *values, const TensorBytes *indices, c
   bool is_linear = indices->shape.rank == 1;
   bool fits = indices->type == ACTNN_I64 && indices->shape.dim[0] == stored &&
               (is_linear || (indices->shape.rank == 2 && indices->shape.dim[1] == result->shape.rank));
-  if (!fits) return refuse(import, NULL, "%s: its indices do not match its values", what);
+  if (!fits) return reject(import, NULL, "%s: its indices do not match its values", what);
   size_t size = type_bytes(result->type);
   for (size_t i = 0; i < (size_t)stored; i++) {
     int64_t position = sparse_position(indices->data, is_linear, i, &result->shape, elements);
-    if (position < 0) return refuse(import, NULL, "%s: an index is out of range", what);
+    if (position < 0) return reject(import, NULL, "%s: an index is out of range", what);
     memcpy((char *)result->data + (size_t)position * size, (const char *)values->data + i * size, size);
   }
   return true;
@@ -250,24 +250,24 @@ read_sparse_tensor(Import *import, const Onnx__SparseTensorProto *sparse, const 
 {
   *result = (TensorBytes){.shape = {.rank = -1}};
   TensorBytes values, indices = {.type = ACTNN_I64, .shape = {.rank = 1}};
-  if (!sparse->values) return refuse(import, NULL, "%s has no values", what);
+  if (!sparse->values) return reject(import, NULL, "%s has no values", what);
   if (!read_tensor(import, sparse->values, what, false, &values)) return false;
   result->type = values.type;
   size_t size = type_bytes(values.type);
-  if (!size || values.shape.rank != 1) return refuse(import, NULL, "%s: its values are not a list of numbers", what);
+  if (!size || values.shape.rank != 1) return reject(import, NULL, "%s: its values are not a list of numbers", what);
   if (!read_dimensions(import, sparse->dims, sparse->n_dims, what, &result->shape)) return false;
   if (values.shape.dim[0] == 0 && may_be_empty) return true;
   int64_t elements;
   shape_elements(&result->shape, &elements);
   uint64_t bytes = (uint64_t)elements * size;
   if (bytes > import->dense_bytes_left)
-    return refuse(import, "store it as an ordinary tensor", "%s is sparse and would take %llu MiB", what,
+    return reject(import, "store it as an ordinary tensor", "%s is sparse and would take %llu MiB", what,
                   (unsigned long long)(bytes >> 20));
   import->dense_bytes_left -= bytes;
   result->bytes = (size_t)bytes;
   result->data = arena_allocate(import->program->arena, result->bytes + 1);
   if (values.shape.dim[0] == 0) return true;
-  if (!sparse->indices) return refuse(import, NULL, "%s has no indices", what);
+  if (!sparse->indices) return reject(import, NULL, "%s has no indices", what);
   const char *of_indices = arena_format(import->scratch, "the indices of %s", what);
   return read_tensor(import, sparse->indices, of_indices, false, &indices) &&
          scatter(import, &values, &indices, what, result);

@@ -22,7 +22,7 @@ list_keys(Import *import, NameTable *table, Onnx__StringStringEntryProto **entri
   for (size_t i = 0; i < count; i++) {
     const char *key = text_or_empty(entries[i]->key);
     if (!name_table_add(table, key, (uint32_t)i, NULL))
-      refuse(import, NULL, "two %s bindings have the key '%s'", kind, safe_name(import->scratch, key));
+      reject(import, NULL, "two %s bindings have the key '%s'", kind, safe_name(import->scratch, key));
   }
 }
 
@@ -45,12 +45,12 @@ bound_variable(Import *import, const char *key, const char *kind)
   ValueId id;
   const char *shown = safe_name(import->scratch, key);
   if (!name_table_find(import->values, key, &id)) {
-    refuse(import, NULL, "an %s binding names '%s', which does not exist", kind, shown);
+    reject(import, NULL, "an %s binding names '%s', which does not exist", kind, shown);
     return NO_VALUE;
   }
   ValueKind is = value_at(import->program, id)->kind;
   if (is == VALUE_PARAMETER || is == VALUE_STATE) return id;
-  refuse(import, NULL, "an %s binding names '%s', which is not an initializer", kind, shown);
+  reject(import, NULL, "an %s binding names '%s', which is not an initializer", kind, shown);
   return NO_VALUE;
 }
 
@@ -64,7 +64,7 @@ bind_initialization(Import *import, const Onnx__TrainingInfoProto *training, con
     if (name_table_find(names, text_or_empty(entry->value), &value))
       value_at(import->program, key)->drawn_from = value;
     else
-      refuse(import, NULL, "the initialization graph does not make '%s'",
+      reject(import, NULL, "the initialization graph does not make '%s'",
              safe_name(import->scratch, text_or_empty(entry->value)));
   }
 }
@@ -78,7 +78,7 @@ bind_updates(Import *import, const Onnx__TrainingInfoProto *training)
     ValueId key = bound_variable(import, text_or_empty(entry->key), "update"), value;
     if (key == NO_VALUE) continue;
     if (!name_table_find(import->values, text_or_empty(entry->value), &value)) {
-      refuse(import, NULL, "the training algorithm does not make '%s'",
+      reject(import, NULL, "the training algorithm does not make '%s'",
              safe_name(import->scratch, text_or_empty(entry->value)));
       continue;
     }

@@ -29,9 +29,6 @@ typedef struct Word {
 typedef struct Kernel {
   const char *name, *signature;
   unsigned flags; /* enum OperatorFlag */
-  uint32_t operand_count, result_count, attribute_count; /* attributes: constant operands, then attributes */
-  bool is_variadic, has_variadic_results;
-  const char *operand[16], *result[16], *attribute[24]; /* words of the signature, marks included */
 } Kernel;
 
 typedef struct EmittedTensor {
@@ -113,6 +110,7 @@ bool scan_words(Emitted *emitted);
 bool read_source(Emitted *emitted);
 bool check_with_compiler(Emitted *emitted);
 bool check_signatures(Emitted *emitted);
+bool check_single_writers(Emitted *emitted);
 bool check_definitions(Emitted *emitted);
 bool check_saves(Emitted *emitted);
 bool check_memory(Emitted *emitted);

@@ -3,7 +3,6 @@
 
 #include "operators.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- the operator table, kernels only -------------------------------------------------------------------- */
@@ -43,4 +42,232 @@ find_kernel(const char *name)
   for (size_t i = 0; i < KERNEL_COUNT; i++)
     if (!strcmp(table[i].name, name)) return &table[i];
   return NULL;
+}
+
+/* ---- signatures -------------------------------------------------------------------------------------------- */
+
+enum { OPERANDS, RESULTS, ATTRIBUTES };
+
+/* Word `index` of a part of "a b# c? -> y ; k:int"; the last one again where it is variadic. NULL past the end. */
+static const char *
+slot_at(const Kernel *kernel, int part, uint32_t index, size_t *length)
+{
+  uint32_t count = 0;
+  int now = OPERANDS;
+  for (const char *at = kernel->signature; *at; at += *length) {
+    at += strspn(at, " ");
+    *length = strcspn(at, " ");
+    if (!*length) break;
+    if (*length == 1 && *at == ';') now = ATTRIBUTES;
+    else if (*length == 2 && !memcmp(at, "->", 2)) now = RESULTS;
+    else if (now == part && (count++ == index || memchr(at, '*', *length))) return at;
+  }
+  return NULL;
+}
+
+static bool
+is_marked(const char *slot, size_t length, char mark)
+{
+  return memchr(slot, mark, length) != NULL;
+}
+
+/* One side of a call: no more tensors than slots, none where a constant belongs, none missing where one is required. */
+static bool
+check_side(Emitted *emitted, const EmittedCall *call, int part, const uint32_t *list, uint32_t count)
+{
+  const char *what = part == OPERANDS ? "operand" : "result";
+  size_t length;
+  if (count == 1 && list[0] == NONE && !slot_at(call->kernel, part, 0, &length)) return true;
+  for (uint32_t i = 0;; i++) {
+    const char *slot = slot_at(call->kernel, part, i, &length);
+    if (!slot && i < count) return refuse(emitted, call->position, "%s has fewer than %u %ss", call->name, count, what);
+    bool is_variadic = slot && is_marked(slot, length, '*');
+    if (!slot || (is_variadic && i >= count)) return true;
+    bool is_given = i < count && list[i] != NONE, is_constant = is_marked(slot, length, '#');
+    if (is_given && is_constant)
+      return refuse(emitted, call->position, "%s wants '%.*s' as a constant, not as a tensor", call->name, (int)length, slot);
+    if (!is_given && !is_constant && !is_variadic && !is_marked(slot, length, '?') && part == OPERANDS)
+      return refuse(emitted, call->position, "%s lacks its %s '%.*s'", call->name, what, (int)length, slot);
+  }
+}
+
+static bool
+kind_fits(const actnn_attribute *attribute, const char *slot, size_t length, bool is_operand)
+{
+  const char *colon = memchr(slot, ':', length);
+  size_t kind = colon ? strcspn(colon + 1, "= ") : 0;
+  if (attribute->kind == ACTNN_ABSENT) return true;
+  if (is_operand || (kind == 6 && !memcmp(colon + 1, "tensor", 6)))
+    return attribute->kind != ACTNN_TEXT;
+  static const struct { const char *word; actnn_attribute_kind kind; } kinds[] = {
+      {"int", ACTNN_INT}, {"float", ACTNN_REAL}, {"string", ACTNN_TEXT}, {"ints", ACTNN_INTS}, {"floats", ACTNN_REALS}};
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    if (colon && strlen(kinds[i].word) == kind && !memcmp(colon + 1, kinds[i].word, kind)) return attribute->kind == kinds[i].kind;
+  return false;
+}
+
+/* Constant operands first, then attributes: all of them, each of its kind. */
+static bool
+check_attributes(Emitted *emitted, const EmittedCall *call)
+{
+  uint32_t next = 0;
+  size_t length;
+  const char *slot;
+  for (int part = OPERANDS; part <= ATTRIBUTES; part += ATTRIBUTES)
+    for (uint32_t i = 0; (slot = slot_at(call->kernel, part, i, &length)) != NULL && !is_marked(slot, length, '*'); i++) {
+      if (part == OPERANDS && !is_marked(slot, length, '#')) continue;
+      if (next == call->attribute_count) return refuse(emitted, call->position, "%s lacks '%.*s'", call->name, (int)length, slot);
+      if (!kind_fits(&call->attribute[next++], slot, length, part == OPERANDS))
+        return refuse(emitted, call->position, "%s wants another kind of '%.*s'", call->name, (int)length, slot);
+    }
+  return next == call->attribute_count || refuse(emitted, call->position, "%s has %u attributes, not %u", call->name, next, call->attribute_count);
+}
+
+/* Elements beyond those listed would be read past the list. */
+static bool
+check_fill(Emitted *emitted, const EmittedCall *call)
+{
+  if (!kernel_is(call, "Fill") || call_result(call, 0) == NONE) return true;
+  const actnn_tensor *tensor = &emitted->tensor[call_result(call, 0)].at;
+  size_t count = call->attribute[2].count;
+  uint64_t elements = 1;
+  for (int axis = 0; axis < tensor->rank; axis++)
+    if (__builtin_mul_overflow(elements, (uint64_t)tensor->dim[axis], &elements)) return refuse(emitted, call->position, "extents overflow");
+  return call->attribute[2].kind == ACTNN_REALS
+         && (count == 1 || count == elements || refuse(emitted, call->position, "%zu values for %llu elements", count, (unsigned long long)elements));
+}
+
+bool
+check_signatures(Emitted *emitted)
+{
+  for (uint32_t i = 0; i < emitted->call_count; i++) {
+    const EmittedCall *call = &emitted->call[i];
+    if (!check_side(emitted, call, OPERANDS, call->input, call->input_count) || !check_side(emitted, call, RESULTS, call->output, call->output_count)
+        || !check_attributes(emitted, call) || !check_fill(emitted, call))
+      return false;
+  }
+  return true;
+}
+
+/* ---- asking ------------------------------------------------------------------------------------------------- */
+
+bool
+kernel_is(const EmittedCall *call, const char *name)
+{
+  return !strcmp(call->name, name);
+}
+
+uint32_t
+call_operand(const EmittedCall *call, uint32_t index)
+{
+  return index < call->input_count ? call->input[index] : NONE;
+}
+
+uint32_t
+call_result(const EmittedCall *call, uint32_t index)
+{
+  return index < call->output_count ? call->output[index] : NONE;
+}
+
+bool
+replaces(const EmittedCall *call, uint32_t index, uint32_t operand)
+{
+  size_t result_length, operand_length;
+  if (kernel_is(call, "BatchNorm")) return (index == 1 && operand == 3) || (index == 2 && operand == 4);
+  if (!(call->kernel->flags & UPDATE)) return false;
+  const char *result_slot = slot_at(call->kernel, RESULTS, index, &result_length);
+  const char *operand_slot_ = slot_at(call->kernel, OPERANDS, operand, &operand_length);
+  if (!result_slot || !operand_slot_) return false;
+  size_t stem = strcspn(result_slot, "2"); /* "w2", "m2?" are the next "w", "m?" */
+  return stem < result_length && operand_length >= stem && !memcmp(result_slot, operand_slot_, stem)
+         && (operand_length == stem || operand_slot_[stem] == '?');
+}
+
+/* ---- definition before use ----------------------------------------------------------------------------------- */
+
+bool
+check_single_writers(Emitted *emitted)
+{
+  emitted->writer = arena_array(emitted->arena, emitted->tensor_count + 1, sizeof *emitted->writer);
+  for (uint32_t i = 0; i < emitted->tensor_count; i++) emitted->writer[i] = NONE;
+  for (uint32_t i = 0; i < emitted->call_count; i++) {
+    const EmittedCall *call = &emitted->call[i];
+    for (uint32_t k = 0; k < call->output_count; k++) {
+      uint32_t tensor = call->output[k];
+      if (tensor == NONE) continue;
+      if (emitted->writer[tensor] != NONE) return refuse(emitted, call->position, "v%u is written by two calls", tensor);
+      emitted->writer[tensor] = i;
+    }
+  }
+  return true;
+}
+
+/* Is `tensor` there for call number `call` of `phase`? Forward and backward are one line of time. */
+static bool
+is_there(const Emitted *emitted, uint32_t tensor, uint32_t call, EmittedPhase phase)
+{
+  uint32_t writer = emitted->writer[tensor];
+  switch (emitted->place[tensor]) {
+  case PLACE_INPUT:
+  case PLACE_VARIABLE: return phase != INITIALIZE; /* filled after initialize has run */
+  case PLACE_CONSTANT: return writer < call || phase != INITIALIZE;
+  default: break;
+  }
+  if (writer == NONE || writer >= call) return false;
+  EmittedPhase made = emitted->call[writer].phase;
+  return made == phase || (made == FORWARD && phase == BACKWARD);
+}
+
+static bool
+check_operands(Emitted *emitted, uint32_t index)
+{
+  const EmittedCall *call = &emitted->call[index];
+  for (uint32_t k = 0; k < call->input_count; k++)
+    if (call->input[k] != NONE && !is_there(emitted, call->input[k], index, call->phase))
+      return refuse(emitted, call->position, "v%u is read before it is written", call->input[k]);
+  return true;
+}
+
+/* A variable that is drawn is drawn once; the others come from a file. */
+static bool
+check_draws(Emitted *emitted)
+{
+  uint32_t *draws = arena_array(emitted->arena, emitted->tensor_count + 1, sizeof *draws);
+  for (uint32_t tensor = 0; tensor < emitted->tensor_count; tensor++) {
+    uint32_t writer = emitted->writer[tensor];
+    if (emitted->place[tensor] == PLACE_REPLACING && writer != NONE && emitted->call[writer].phase == INITIALIZE) draws[emitted->home[tensor]]++;
+  }
+  for (uint32_t i = 0; i < emitted->variable_count; i++) {
+    const EmittedVariable *variable = &emitted->variable[i];
+    if (draws[i] != variable->drawn)
+      return refuse(emitted, variable->position, "v%u is drawn by %u calls of initialize, not %u", variable->tensor, draws[i], (unsigned)variable->drawn);
+  }
+  return true;
+}
+
+static bool
+check_results_exist(Emitted *emitted)
+{
+  const actnn_model *model = &emitted->model;
+  const struct { uint32_t tensor; EmittedPhase phase; const char *what; } wanted[] = {
+      {model->loss, FORWARD, "the loss"}, {model->training_output, FORWARD, "the prediction in training"},
+      {model->evaluation_loss, EVALUATE, "the loss in evaluation"}, {model->evaluation_output, EVALUATE, "the prediction in evaluation"}};
+  if (model->loss == NONE) return refuse(emitted, emitted->source_length, "the trainer has no loss");
+  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+    if (wanted[i].tensor != NONE && !is_there(emitted, wanted[i].tensor, emitted->first_call[wanted[i].phase + 1], wanted[i].phase))
+      return refuse(emitted, emitted->tensor[wanted[i].tensor].position, "v%u, %s, is not written where it is wanted", wanted[i].tensor, wanted[i].what);
+  return true;
+}
+
+bool
+check_definitions(Emitted *emitted)
+{
+  for (uint32_t tensor = 0; tensor < emitted->tensor_count; tensor++) {
+    bool is_given = emitted->place[tensor] == PLACE_INPUT || emitted->place[tensor] == PLACE_VARIABLE;
+    if (is_given != (emitted->writer[tensor] == NONE))
+      return refuse(emitted, emitted->tensor[tensor].position, is_given ? "v%u is given, yet a call writes it" : "v%u is never written", tensor);
+  }
+  for (uint32_t i = 0; i < emitted->call_count; i++)
+    if (!check_operands(emitted, i)) return false;
+  return check_draws(emitted) && check_results_exist(emitted);
 }

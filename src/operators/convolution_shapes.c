@@ -103,7 +103,8 @@ spread_axis(Program *program, NodeId id, int64_t extent, int64_t wanted, WindowA
       full -= total;
       total = 0;
     }
-    bool is_upper = window->is_same && !window->is_same_lower; /* otherwise, says ONNX, the odd one goes to the beginning */
+    /* Other than in SAME_UPPER the odd one goes to the beginning. */
+    bool is_upper = window->is_same && !window->is_same_lower;
     window->begin[axis] = is_upper ? total / 2 : total - total / 2;
     window->end[axis] = total - window->begin[axis];
   }

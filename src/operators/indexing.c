@@ -73,8 +73,13 @@ typedef struct ElementWalk {
 static ElementWalk
 element_walk(const actnn_call *call, const char *name, const actnn_view *data, int64_t axis)
 {
-  ElementWalk walk = {.call = call, .name = name, .data = data, .indices = &call->input[1],
-                      .axis = axis < 0 ? axis + data->rank : axis, .position = -1, .count = element_count(&call->input[1])};
+  ElementWalk walk = {.call = call,
+                      .name = name,
+                      .data = data,
+                      .indices = &call->input[1],
+                      .axis = axis < 0 ? axis + data->rank : axis,
+                      .position = -1,
+                      .count = element_count(&call->input[1])};
   row_major_strides(data, walk.stride);
   return walk;
 }
@@ -92,7 +97,8 @@ next_element(ElementWalk *walk, int *failed)
     return false;
   }
   walk->at = 0;
-  for (int i = 0; i < walk->data->rank; i++) walk->at += (i == walk->axis ? wrapped : walk->index[i]) * walk->stride[i];
+  for (int i = 0; i < walk->data->rank; i++)
+    walk->at += (i == walk->axis ? wrapped : walk->index[i]) * walk->stride[i];
   return true;
 }
 
@@ -125,8 +131,11 @@ typedef enum Reduction { REPLACE, ADD, MULTIPLY, LARGEST, SMALLEST } Reduction;
 static Reduction
 reduction_named(const char *name)
 {
-  return !strcmp(name, "add") ? ADD : !strcmp(name, "mul") ? MULTIPLY : !strcmp(name, "max") ? LARGEST
-         : !strcmp(name, "min") ? SMALLEST : REPLACE;
+  return !strcmp(name, "add")   ? ADD
+         : !strcmp(name, "mul") ? MULTIPLY
+         : !strcmp(name, "max") ? LARGEST
+         : !strcmp(name, "min") ? SMALLEST
+                                : REPLACE;
 }
 
 /* Element `to` of y takes in element `from` of u. */
@@ -141,7 +150,11 @@ reduce_element(Reduction reduction, const actnn_view *y, int64_t to, const actnn
   }
   a = load_element(y, to);
   b = load_element(u, from);
-  store_element(y, to, reduction == ADD ? a + b : reduction == MULTIPLY ? a * b : (reduction == LARGEST) == (a > b) ? a : b);
+  store_element(y, to,
+                reduction == ADD                    ? a + b
+                : reduction == MULTIPLY             ? a * b
+                : (reduction == LARGEST) == (a > b) ? a
+                                                    : b);
 }
 
 int
@@ -184,9 +197,17 @@ static SliceWalk
 slice_walk(const actnn_call *call, const char *name, const actnn_view *data, int64_t batch)
 {
   const actnn_view *indices = &call->input[1];
-  SliceWalk walk = {.call = call, .name = name, .data = data, .indices = indices->data, .batch = batch,
-                    .depth = indices->dim[indices->rank - 1], .inner = 1, .batch_elements = 1, .each_batch = 1,
-                    .position = -1, .count = 1};
+  SliceWalk walk = {.call = call,
+                    .name = name,
+                    .data = data,
+                    .indices = indices->data,
+                    .batch = batch,
+                    .depth = indices->dim[indices->rank - 1],
+                    .inner = 1,
+                    .batch_elements = 1,
+                    .each_batch = 1,
+                    .position = -1,
+                    .count = 1};
   row_major_strides(data, walk.stride);
   for (int i = 0; i < data->rank; i++) {
     if (i >= batch + walk.depth) walk.inner *= data->dim[i];
@@ -224,8 +245,8 @@ EVALUATE(GatherND)(const actnn_call *call)
   size_t size = element_bytes(x->type);
   int failed = 0;
   while (next_slice(&walk, &failed))
-    memcpy((char *)y->data + (size_t)(walk.position * walk.inner) * size, (const char *)x->data + (size_t)walk.at * size,
-           (size_t)walk.inner * size);
+    memcpy((char *)y->data + (size_t)(walk.position * walk.inner) * size,
+           (const char *)x->data + (size_t)walk.at * size, (size_t)walk.inner * size);
   return failed;
 }
 
@@ -251,7 +272,8 @@ EVALUATE(ScatterND)(const actnn_call *call)
   int failed = 0;
   copy_whole(&call->input[0], y);
   while (next_slice(&walk, &failed))
-    for (int64_t i = 0; i < walk.inner; i++) reduce_element(reduction, y, walk.at + i, &call->input[2], walk.position * walk.inner + i);
+    for (int64_t i = 0; i < walk.inner; i++)
+      reduce_element(reduction, y, walk.at + i, &call->input[2], walk.position * walk.inner + i);
   return failed;
 }
 
@@ -283,11 +305,14 @@ comes_before(const actnn_view *x, int64_t a, int64_t b, bool largest)
 
 /* Sinks the root of a heap of element numbers kept in `heap`, `step` apart, whose top comes last in the order. */
 static void
-sift_down(const actnn_view *x, int64_t *heap, int64_t step, int64_t count, int64_t base, int64_t inner, bool largest)
+sift_down(const actnn_view *x, int64_t *heap, int64_t step, int64_t count, int64_t base, int64_t inner,
+          bool largest)
 {
   for (int64_t at = 0, child; (child = 2 * at + 1) < count; at = child) {
     int64_t right = child + 1;
-    if (right < count && comes_before(x, base + heap[child * step] * inner, base + heap[right * step] * inner, largest)) child = right;
+    if (right < count &&
+        comes_before(x, base + heap[child * step] * inner, base + heap[right * step] * inner, largest))
+      child = right;
     if (!comes_before(x, base + heap[at * step] * inner, base + heap[child * step] * inner, largest)) return;
     int64_t swap = heap[at * step];
     heap[at * step] = heap[child * step];
@@ -300,17 +325,19 @@ int
 EVALUATE(TopK)(const actnn_call *call)
 {
   const actnn_view *x = &call->input[0], *values = &call->output[0], *indices = &call->output[1];
-  AroundAxis around = around_axis(x, call->attribute[1].i), made = around_axis(values, call->attribute[1].i);
+  AroundAxis around = around_axis(x, call->attribute[1].i), made = around_axis(indices, call->attribute[1].i);
   bool largest = call->attribute[2].i != 0;
   size_t size = element_bytes(x->type);
   int64_t k = made.extent;
   for (int64_t line = 0; k > 0 && line < around.outer * around.inner; line++) {
-    int64_t o = line / around.inner, i = line % around.inner, step = around.inner, base = o * around.extent * step + i;
+    int64_t o = line / around.inner, i = line % around.inner, step = around.inner,
+            base = o * around.extent * step + i;
     int64_t *heap = (int64_t *)indices->data + o * k * step + i, count = 0;
     for (int64_t j = 0; j < around.extent; j++) {
       if (count < k) {
         int64_t at = count++;
-        for (; at && comes_before(x, base + heap[(at - 1) / 2 * step] * step, base + j * step, largest); at = (at - 1) / 2)
+        for (; at && comes_before(x, base + heap[(at - 1) / 2 * step] * step, base + j * step, largest);
+             at = (at - 1) / 2)
           heap[at * step] = heap[(at - 1) / 2 * step];
         heap[at * step] = j;
       } else if (comes_before(x, base + j * step, base + heap[0] * step, largest)) {
@@ -324,7 +351,7 @@ EVALUATE(TopK)(const actnn_call *call)
       heap[left * step] = last;
       sift_down(x, heap, step, left, base, step, largest);
     }
-    for (int64_t j = 0; j < k; j++)
+    for (int64_t j = 0; values->data && j < k; j++)
       memcpy((char *)values->data + (size_t)((o * k + j) * step + i) * size,
              (const char *)x->data + (size_t)(base + heap[j * step] * step) * size, size);
   }

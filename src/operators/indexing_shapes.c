@@ -58,7 +58,8 @@ infer_gather(Program *program, NodeId id)
   const Node *node = node_at(program, id);
   const Value *data = operand_value(program, node, 0), *indices = operand_value(program, node, 1);
   Shape shape;
-  return check_indices(program, id, indices) && gathered_shape(program, id, &data->shape, &indices->shape, &shape) &&
+  return check_indices(program, id, indices) &&
+         gathered_shape(program, id, &data->shape, &indices->shape, &shape) &&
          set_result_type(program, id, 0, data->type, &shape);
 }
 
@@ -71,7 +72,8 @@ infer_gather_grad(Program *program, NodeId id)
   if (!check_indices(program, id, indices) || !asked_shape(program, id, 2, &shape) ||
       !gathered_shape(program, id, &shape, &indices->shape, &gathered))
     return false;
-  if (!shape_equal(&gathered, &dy->shape)) return report_node(program, id, NULL, "operand 0 does not have the gathered shape");
+  if (!shape_equal(&gathered, &dy->shape))
+    return report_node(program, id, NULL, "operand 0 does not have the gathered shape");
   return set_result_type(program, id, 0, dy->type, &shape);
 }
 
@@ -93,7 +95,8 @@ infer_gather_elements(Program *program, NodeId id)
 {
   const Node *node = node_at(program, id);
   const Value *data = operand_value(program, node, 0), *indices = operand_value(program, node, 1);
-  return check_elements(program, id, &data->shape, indices) && set_result_type(program, id, 0, data->type, &indices->shape);
+  return check_elements(program, id, &data->shape, indices) &&
+         set_result_type(program, id, 0, data->type, &indices->shape);
 }
 
 bool
@@ -103,7 +106,8 @@ infer_gather_elements_grad(Program *program, NodeId id)
   const Value *dy = operand_value(program, node, 0), *indices = operand_value(program, node, 1);
   Shape shape;
   if (!asked_shape(program, id, 2, &shape) || !check_elements(program, id, &shape, indices)) return false;
-  if (!shape_equal(&dy->shape, &indices->shape)) return report_node(program, id, NULL, "operand 0 and the indices differ in shape");
+  if (!shape_equal(&dy->shape, &indices->shape))
+    return report_node(program, id, NULL, "operand 0 and the indices differ in shape");
   return set_result_type(program, id, 0, dy->type, &shape);
 }
 
@@ -134,7 +138,8 @@ infer_gather_nd(Program *program, NodeId id)
   const Node *node = node_at(program, id);
   const Value *data = operand_value(program, node, 0), *indices = operand_value(program, node, 1);
   Shape shape;
-  return gathered_nd_shape(program, id, &data->shape, indices, &shape) && set_result_type(program, id, 0, data->type, &shape);
+  return gathered_nd_shape(program, id, &data->shape, indices, &shape) &&
+         set_result_type(program, id, 0, data->type, &shape);
 }
 
 bool
@@ -143,8 +148,10 @@ infer_gather_nd_grad(Program *program, NodeId id)
   const Node *node = node_at(program, id);
   const Value *dy = operand_value(program, node, 0), *indices = operand_value(program, node, 1);
   Shape shape, gathered;
-  if (!asked_shape(program, id, 2, &shape) || !gathered_nd_shape(program, id, &shape, indices, &gathered)) return false;
-  if (!shape_equal(&gathered, &dy->shape)) return report_node(program, id, NULL, "operand 0 does not have the gathered shape");
+  if (!asked_shape(program, id, 2, &shape) || !gathered_nd_shape(program, id, &shape, indices, &gathered))
+    return false;
+  if (!shape_equal(&gathered, &dy->shape))
+    return report_node(program, id, NULL, "operand 0 does not have the gathered shape");
   return set_result_type(program, id, 0, dy->type, &shape);
 }
 
@@ -177,7 +184,8 @@ infer_scatter_nd(Program *program, NodeId id)
   const Value *data = operand_value(program, node, 0), *indices = operand_value(program, node, 1);
   const Value *updates = operand_value(program, node, 2);
   Shape gathered;
-  if (!check_reduction(program, id) || !gathered_nd_shape(program, id, &data->shape, indices, &gathered)) return false;
+  if (!check_reduction(program, id) || !gathered_nd_shape(program, id, &data->shape, indices, &gathered))
+    return false;
   if (!shape_equal(&gathered, &updates->shape) || updates->type != data->type)
     return report_node(program, id, NULL, "updates must have the gathered shape and the type of the data");
   return set_result_type(program, id, 0, data->type, &data->shape);
@@ -190,7 +198,8 @@ infer_scatter_zero(Program *program, NodeId id)
   const Value *dy = operand_value(program, node, 0);
   const char *reduction = string_attribute(node, "reduction", "none");
   if (strcmp(reduction, "none") && strcmp(reduction, "add"))
-    return report_node(program, id, "freeze what is before it with --freeze", "scattering with reduction '%s' cannot be differentiated",
+    return report_node(program, id, "freeze what is before it with --freeze",
+                       "scattering with reduction '%s' cannot be differentiated",
                        safe_name(program->arena, reduction));
   return set_result_type(program, id, 0, dy->type, &dy->shape);
 }
@@ -208,7 +217,10 @@ infer_top_k(Program *program, NodeId id)
   if (!settle_axis(program, id, -1, shape.rank, &axis)) return false;
   if (!constant_ints(program, operand_id(node, 1), &k, &count) || count != 1 || k[0] < 0 ||
       (shape.dim[axis] >= 0 && k[0] > shape.dim[axis]))
-    return report_node(program, id, NULL, "k must be a constant between 0 and the extent of axis %lld", (long long)axis);
+    return report_node(program, id, NULL, "k must be a constant between 0 and the extent of axis %lld",
+                       (long long)axis);
   shape.dim[axis] = k[0];
+  if (result_id(node, 1) == NO_VALUE) /* the kernel selects in the indices, and the gradient reads them */
+    set_result(program, id, 1, add_value(program, NULL, VALUE_TEMPORARY, ACTNN_I64, shape));
   return set_result_type(program, id, 0, type, &shape) && set_result_type(program, id, 1, ACTNN_I64, &shape);
 }

@@ -13,8 +13,8 @@ static inline int
 bad_index(const actnn_call *call, const char *name, int64_t index, int64_t extent)
 {
 #ifdef ACTNN_RUNTIME
-  return actnn_fail(call->trainer, "%s: index %lld is outside [-%lld, %lld)", name, (long long)index, (long long)extent,
-                    (long long)extent);
+  return actnn_fail(call->trainer, "%s: index %lld is outside [-%lld, %lld)", name, (long long)index,
+                    (long long)extent, (long long)extent);
 #else
   (void)call, (void)name, (void)index, (void)extent;
   return 1;

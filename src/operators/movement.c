@@ -203,7 +203,9 @@ EVALUATE(Trilu)(const actnn_call *call)
     int64_t from = keeps_upper ? edge : 0, to = keeps_upper ? width : edge;
     char *out = (char *)y->data + (size_t)(row * width) * size;
     memset(out, 0, (size_t)width * size);
-    if (to > from) memcpy(out + (size_t)from * size, (const char *)x->data + (size_t)(row * width + from) * size, (size_t)(to - from) * size);
+    if (to > from)
+      memcpy(out + (size_t)from * size, (const char *)x->data + (size_t)(row * width + from) * size,
+             (size_t)(to - from) * size);
   }
   return 0;
 }
@@ -231,7 +233,9 @@ EVALUATE(Cast)(const actnn_call *call)
   if (to == ACTNN_F16 || to == ACTNN_BF16) {
     for (int64_t i = 0; i < count; i++) {
       double number = load_element(x, i);
-      store_element(y, i, to == ACTNN_F16 ? round_fraction(number, 10, -14, 65504) : round_fraction(number, 7, -126, 3.39e38));
+      store_element(y, i,
+                    to == ACTNN_F16 ? round_fraction(number, 10, -14, 65504)
+                                    : round_fraction(number, 7, -126, 3.39e38));
     }
   } else if (is_copy) {
     if (x->data != y->data && count) memcpy(y->data, x->data, plain_bytes(y));

@@ -1,4 +1,4 @@
-/* movement_shapes.c: shape rules of movement.def. Extents that a model asks for are checked here, before
+/* movement_shapes.c: shape rules of movement.def, apart from those in slicing_shapes.c. Extents that a model asks for are checked here, before
  * anything is sized by them. */
 #include "../operators.h"
 
@@ -6,9 +6,8 @@
 #include <string.h>
 
 ShapeRule infer_reshape, infer_flatten, infer_squeeze, infer_unsqueeze, infer_transpose, infer_transpose_inverse,
-    infer_depth_to_space, infer_space_to_depth, infer_concat, infer_concat_part, infer_shape_operand, infer_split,
-    infer_expand, infer_tile, infer_cast, infer_constant, infer_constant_of_shape, infer_shape, infer_size,
-    infer_range, infer_eye_like, infer_one_hot;
+    infer_concat, infer_concat_part, infer_shape_operand, infer_split, infer_expand, infer_cast, infer_constant,
+    infer_constant_of_shape, infer_shape, infer_size, infer_range, infer_eye_like, infer_one_hot;
 
 /* A shape given by a constant operand, checked. */
 static bool
@@ -20,7 +19,8 @@ shape_from_constant(Program *program, NodeId id, uint32_t operand, Shape *shape)
   if (!constant_ints(program, operand_id(node_at(program, id), operand), &dims, &rank))
     return report_node(program, id, NULL, "operand %u must be a constant list of integers", operand);
   if (rank > ACTNN_MAX_RANK)
-    return report_node(program, id, NULL, "the result would have rank %zu, at most %d is supported", rank, ACTNN_MAX_RANK);
+    return report_node(program, id, NULL, "the result would have rank %zu, at most %d is supported", rank,
+                       ACTNN_MAX_RANK);
   *shape = shape_of((int)rank, dims);
   for (size_t i = 0; i < rank; i++)
     if (dims[i] < 0) return report_node(program, id, NULL, "extent %zu of the asked shape is negative", i);
@@ -62,11 +62,13 @@ infer_reshape(Program *program, NodeId id)
   bool keeps_zero = int_attribute(node, "allowzero", 0) != 0;
   int64_t elements, product;
   if (!constant_ints(program, operand_id(node, 1), &asked, &rank) || rank > ACTNN_MAX_RANK)
-    return report_node(program, id, NULL, "the shape must be a constant list of at most %d integers", ACTNN_MAX_RANK);
+    return report_node(program, id, NULL, "the shape must be a constant list of at most %d integers",
+                       ACTNN_MAX_RANK);
   Shape shape = shape_of((int)rank, asked);
   for (int i = 0; i < (int)rank; i++) {
     if (asked[i] < -1 || (asked[i] == -1 && guessed >= 0) || (asked[i] == 0 && !keeps_zero && i >= x->shape.rank))
-      return report_node(program, id, NULL, "extent %d of the shape, %lld, makes no sense here", i, (long long)asked[i]);
+      return report_node(program, id, NULL, "extent %d of the shape, %lld, makes no sense here", i,
+                         (long long)asked[i]);
     if (asked[i] == 0 && !keeps_zero) shape.dim[i] = x->shape.dim[i];
     if (asked[i] == -1) guessed = i;
   }
@@ -94,7 +96,8 @@ infer_flatten(Program *program, NodeId id)
   const Value *x = operand_value(program, node, 0);
   int64_t axis = int_attribute(node, "axis", 1);
   int rank = x->shape.rank, unknown;
-  if (axis < -rank || axis > rank) return report_node(program, id, NULL, "axis %lld is outside [-%d, %d]", (long long)axis, rank, rank);
+  if (axis < -rank || axis > rank)
+    return report_node(program, id, NULL, "axis %lld is outside [-%d, %d]", (long long)axis, rank, rank);
   if (axis < 0) axis += rank;
   Shape half[2] = {{.rank = (int)axis}, {.rank = rank - (int)axis}}, shape = {.rank = 2};
   memcpy(half[0].dim, x->shape.dim, (size_t)half[0].rank * sizeof(int64_t));
@@ -152,8 +155,10 @@ infer_unsqueeze(Program *program, NodeId id)
   const int64_t *axes;
   size_t count = 0;
   bool is_added[ACTNN_MAX_RANK] = {false};
-  if (!constant_ints(program, operand_id(node, 1), &axes, &count) || count > (size_t)(ACTNN_MAX_RANK - x->shape.rank))
-    return report_node(program, id, NULL, "the axes must be constant and the result's rank at most %d", ACTNN_MAX_RANK);
+  if (!constant_ints(program, operand_id(node, 1), &axes, &count) ||
+      count > (size_t)(ACTNN_MAX_RANK - x->shape.rank))
+    return report_node(program, id, NULL, "the axes must be constant and the result's rank at most %d",
+                       ACTNN_MAX_RANK);
   Shape shape = {.rank = x->shape.rank + (int)count};
   if (!mark_axes(program, id, shape.rank, is_added)) return false;
   for (int i = 0, from = 0; i < shape.rank; i++) shape.dim[i] = is_added[i] ? 1 : x->shape.dim[from++];
@@ -205,56 +210,6 @@ infer_transpose_inverse(Program *program, NodeId id)
   return set_result_type(program, id, 0, x->type, &shape);
 }
 
-/* Image operand, blocksize and mode of both directions. */
-static bool
-depth_block(Program *program, NodeId id, const Value **x, int64_t *block)
-{
-  const Node *node = node_at(program, id);
-  const char *mode = string_attribute(node, "mode", "DCR");
-  *x = operand_value(program, node, 0);
-  *block = int_attribute(node, "blocksize", 0);
-  if ((*x)->shape.rank != 4 || *block < 1 || *block > 65536)
-    return report_node(program, id, NULL, "it needs an operand of rank 4 and a blocksize of 1 or more");
-  if (strcmp(mode, "DCR") && strcmp(mode, "CRD"))
-    return report_node(program, id, NULL, "mode '%s' is not known", safe_name(program->arena, mode));
-  return true;
-}
-
-bool
-infer_depth_to_space(Program *program, NodeId id)
-{
-  const Value *x;
-  int64_t block;
-  if (!depth_block(program, id, &x, &block)) return false;
-  Shape shape = x->shape;
-  if (shape.dim[1] >= 0) {
-    if (shape.dim[1] % (block * block)) return report_node(program, id, NULL, "blocksize squared does not divide the channels");
-    shape.dim[1] /= block * block;
-  }
-  for (int i = 2; i < 4; i++) {
-    if (shape.dim[i] > INT64_MAX / block) return report_node(program, id, NULL, "the result is too large");
-    if (shape.dim[i] >= 0) shape.dim[i] *= block;
-  }
-  return set_result_type(program, id, 0, x->type, &shape);
-}
-
-bool
-infer_space_to_depth(Program *program, NodeId id)
-{
-  const Value *x;
-  int64_t block;
-  if (!depth_block(program, id, &x, &block)) return false;
-  Shape shape = x->shape;
-  if (shape.dim[1] > INT64_MAX / (block * block)) return report_node(program, id, NULL, "the result is too large");
-  if (shape.dim[1] >= 0) shape.dim[1] *= block * block;
-  for (int i = 2; i < 4; i++) {
-    if (shape.dim[i] < 0) continue;
-    if (shape.dim[i] % block) return report_node(program, id, NULL, "blocksize does not divide axis %d", i);
-    shape.dim[i] /= block;
-  }
-  return set_result_type(program, id, 0, x->type, &shape);
-}
-
 bool
 infer_concat(Program *program, NodeId id)
 {
@@ -293,7 +248,8 @@ infer_concat_part(Program *program, NodeId id)
   const Value *dy = operand_value(program, node, 0);
   int64_t axis = int_attribute(node, "axis", 0), start = int_attribute(node, "start", 0);
   if (!shape_from_constant(program, id, 1, &shape) || !normalize_axis(program, id, &axis, shape.rank)) return false;
-  if (shape.rank != dy->shape.rank || start < 0 || (dy->shape.dim[axis] >= 0 && start > dy->shape.dim[axis] - shape.dim[axis]))
+  if (shape.rank != dy->shape.rank || start < 0 ||
+      (dy->shape.dim[axis] >= 0 && start > dy->shape.dim[axis] - shape.dim[axis]))
     return report_node(program, id, NULL, "the part does not lie inside its operand");
   set_int(program, id, "axis", axis);
   return set_result_type(program, id, 0, dy->type, &shape);
@@ -312,18 +268,20 @@ infer_split(Program *program, NodeId id)
   int64_t extent = x->shape.dim[axis];
   bool is_given = constant_ints(program, operand_id(node, 1), &given, &count);
   if (is_given && count != parts) return report_node(program, id, NULL, "%zu extents for %u results", count, parts);
-  if (!is_given && extent < 0) return report_node(program, id, NULL, "the extent of axis %lld is not known", (long long)axis);
+  if (!is_given && extent < 0)
+    return report_node(program, id, NULL, "the extent of axis %lld is not known", (long long)axis);
   if (!parts) return report_node(program, id, NULL, "it has no results");
   int64_t each = is_given ? 0 : (extent + parts - 1) / parts;
   int64_t *extents = arena_array(program->arena, parts, sizeof *extents);
   for (uint32_t i = 0; i < parts; i++) {
     int64_t left = extent - sum;
     extents[i] = is_given ? given[i] : left < each ? left : each;
-    if (extents[i] < 0 || (extent >= 0 && extents[i] > left))
+    if (extents[i] < 0 || extents[i] > (int64_t)1 << 47 || (extent >= 0 && extents[i] > left))
       return report_node(program, id, NULL, "the extents do not add up to %lld", (long long)extent);
     sum += extents[i];
   }
-  if (extent >= 0 && sum != extent) return report_node(program, id, NULL, "the extents do not add up to %lld", (long long)extent);
+  if (extent >= 0 && sum != extent)
+    return report_node(program, id, NULL, "the extents do not add up to %lld", (long long)extent);
   set_int(program, id, "axis", axis);
   actnn_type type = x->type;
   Shape shape = x->shape;
@@ -342,26 +300,8 @@ infer_expand(Program *program, NodeId id)
   Shape asked, shape;
   if (!shape_from_constant(program, id, 1, &asked)) return false;
   if (!shape_broadcast(&x->shape, &asked, &shape))
-    return report_node(program, id, NULL, "%s does not expand to %s", shape_text(program->arena, x->type, &x->shape),
-                       shape_text(program->arena, x->type, &asked));
-  return set_result_type(program, id, 0, x->type, &shape);
-}
-
-bool
-infer_tile(Program *program, NodeId id)
-{
-  const Node *node = node_at(program, id);
-  const Value *x = operand_value(program, node, 0);
-  const int64_t *repeats;
-  size_t count;
-  Shape shape = x->shape;
-  if (!constant_ints(program, operand_id(node, 1), &repeats, &count) || count != (size_t)shape.rank)
-    return report_node(program, id, NULL, "the repeats must be constant, one for each axis");
-  for (int i = 0; i < shape.rank; i++) {
-    if (repeats[i] < 0 || (shape.dim[i] > 0 && repeats[i] > INT64_MAX / shape.dim[i]))
-      return report_node(program, id, NULL, "%lld repeats of axis %d are not possible", (long long)repeats[i], i);
-    if (shape.dim[i] >= 0) shape.dim[i] *= repeats[i];
-  }
+    return report_node(program, id, NULL, "%s does not expand to %s",
+                       shape_text(program->arena, x->type, &x->shape), shape_text(program->arena, x->type, &asked));
   return set_result_type(program, id, 0, x->type, &shape);
 }
 
@@ -487,7 +427,8 @@ infer_one_hot(Program *program, NodeId id)
     return report_node(program, id, NULL, "it needs two values and indices of rank %d or less", ACTNN_MAX_RANK - 1);
   Shape shape = {.rank = indices->shape.rank + 1};
   if (!normalize_axis(program, id, &axis, shape.rank)) return false;
-  for (int i = 0, from = 0; i < shape.rank; i++) shape.dim[i] = i == axis ? (int64_t)depth : indices->shape.dim[from++];
+  for (int i = 0, from = 0; i < shape.rank; i++)
+    shape.dim[i] = i == axis ? (int64_t)depth : indices->shape.dim[from++];
   actnn_type type = values->type;
   set_int(program, id, "axis", axis);
   return set_result_type(program, id, 0, type, &shape);

@@ -8,7 +8,10 @@ actnn_kernel EVALUATE(Pad), EVALUATE(PadGrad);
 static PadMode
 mode_named(const char *mode)
 {
-  return !strcmp(mode, "reflect") ? PAD_REFLECT : !strcmp(mode, "edge") ? PAD_EDGE : !strcmp(mode, "wrap") ? PAD_WRAP : PAD_CONSTANT;
+  return !strcmp(mode, "reflect") ? PAD_REFLECT
+         : !strcmp(mode, "edge")  ? PAD_EDGE
+         : !strcmp(mode, "wrap")  ? PAD_WRAP
+                                  : PAD_CONSTANT;
 }
 
 /* Elements added in front of each axis; constant operands are pads at `pads` and axes at `axes`. */
@@ -42,9 +45,10 @@ EVALUATE(Pad)(const actnn_call *call)
   const actnn_attribute *fill = &call->attribute[1];
   int64_t begin[ACTNN_MAX_RANK], stride[ACTNN_MAX_RANK], index[ACTNN_MAX_RANK] = {0}, count = element_count(y);
   PadMode mode = mode_named(call->attribute[3].text);
-  double value = fill->kind == ACTNN_REALS && fill->count ? fill->reals[0]
+  double value = fill->kind == ACTNN_REALS && fill->count  ? fill->reals[0]
                  : fill->kind == ACTNN_INTS && fill->count ? (double)fill->ints[0]
-                 : fill->kind == ACTNN_REAL ? fill->f : 0;
+                 : fill->kind == ACTNN_REAL                ? fill->f
+                                                           : 0;
   size_t size = element_bytes(y->type);
   pad_begins(call, 0, 2, x->rank, begin);
   row_major_strides(x, stride);

@@ -42,7 +42,8 @@ slice_pattern(const actnn_call *call, const actnn_view *whole, size_t at)
   for (size_t k = 0; k < call->attribute[at].count; k++) {
     int64_t axis = int_at(call, at + 2, k, (int64_t)k);
     if (axis < 0) axis += whole->rank;
-    SliceRange range = slice_range(whole->dim[axis], int_at(call, at, k, 0), int_at(call, at + 1, k, 0), int_at(call, at + 3, k, 1));
+    SliceRange range = slice_range(whole->dim[axis], int_at(call, at, k, 0), int_at(call, at + 1, k, 0),
+                                   int_at(call, at + 3, k, 1));
     first[axis] = range.first;
     count[axis] = range.count;
     step[axis] = range.step;

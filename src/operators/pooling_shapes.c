@@ -61,8 +61,9 @@ infer_MaxPoolGrad(Program *program, NodeId id)
   actnn_type type = dy->type;
   Shape x = {0}, y = {0};
   if (at->type != ACTNN_U8) return report_node(program, id, NULL, "offsets must be uint8");
-  return read_shape_operand(program, id, 2, &x) && pool_shapes(program, id, &x, &y) && check_window_volume(program, id) &&
-         expect_shape(program, id, 0, &y) && expect_shape(program, id, 1, &y) && set_result_type(program, id, 0, type, &x);
+  return read_shape_operand(program, id, 2, &x) && pool_shapes(program, id, &x, &y) &&
+         check_window_volume(program, id) && expect_shape(program, id, 0, &y) && expect_shape(program, id, 1, &y) &&
+         set_result_type(program, id, 0, type, &x);
 }
 
 bool
@@ -81,15 +82,16 @@ infer_AveragePoolGrad(Program *program, NodeId id)
   if (!expect_floats(program, id, 1)) return false;
   actnn_type type = operand_value(program, node_at(program, id), 0)->type;
   Shape x = {0}, y = {0};
-  return read_shape_operand(program, id, 1, &x) && pool_shapes(program, id, &x, &y) && expect_shape(program, id, 0, &y) &&
-         set_result_type(program, id, 0, type, &x);
+  return read_shape_operand(program, id, 1, &x) && pool_shapes(program, id, &x, &y) &&
+         expect_shape(program, id, 0, &y) && set_result_type(program, id, 0, type, &x);
 }
 
 static bool
 global_shapes(Program *program, NodeId id, const Shape *x, Shape *y)
 {
   if (x->rank < 3)
-    return report_node(program, id, NULL, "an image has batch, channels and at least one spatial axis, not rank %d", x->rank);
+    return report_node(program, id, NULL, "an image has batch, channels and at least one spatial axis, not rank %d",
+                       x->rank);
   *y = *x;
   for (int i = 2; i < x->rank; i++) {
     if (x->dim[i] == 0) return report_node(program, id, NULL, "spatial axis %d is empty", i - 2);
@@ -113,6 +115,6 @@ infer_GlobalAveragePoolGrad(Program *program, NodeId id)
   if (!expect_floats(program, id, 1)) return false;
   actnn_type type = operand_value(program, node_at(program, id), 0)->type;
   Shape x = {0}, y = {0};
-  return read_shape_operand(program, id, 1, &x) && global_shapes(program, id, &x, &y) && expect_shape(program, id, 0, &y) &&
-         set_result_type(program, id, 0, type, &x);
+  return read_shape_operand(program, id, 1, &x) && global_shapes(program, id, &x, &y) &&
+         expect_shape(program, id, 0, &y) && set_result_type(program, id, 0, type, &x);
 }

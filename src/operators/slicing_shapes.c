@@ -1,12 +1,14 @@
-/* slicing_shapes.c: shape rules of Slice, Pad, Resize and Trilu. Slice and Pad follow slicing.h; Resize leaves its
- * node with one scale and one size for every axis, so that evaluation and gradient see one spelling. */
+/* slicing_shapes.c: shape rules of operators that cut, pad, repeat, fold or resize axes. Slice and Pad follow slicing.h;
+ * Resize leaves its node with one scale and one size for every axis, so that evaluation and gradient see one
+ * spelling. */
 #include "../operators.h"
 #include "slicing.h"
 
 #include <math.h>
 #include <string.h>
 
-ShapeRule infer_slice, infer_slice_grad, infer_pad, infer_resize, infer_trilu;
+ShapeRule infer_slice, infer_slice_grad, infer_pad, infer_resize, infer_trilu, infer_tile, infer_depth_to_space,
+    infer_space_to_depth;
 
 bool
 infer_trilu(Program *program, NodeId id)
@@ -14,6 +16,75 @@ infer_trilu(Program *program, NodeId id)
   const Value *x = operand_value(program, node_at(program, id), 0);
   if (x->shape.rank < 2) return report_node(program, id, NULL, "its operand must have rank 2 or more");
   return set_result_type(program, id, 0, x->type, &x->shape);
+}
+
+bool
+infer_tile(Program *program, NodeId id)
+{
+  const Node *node = node_at(program, id);
+  const Value *x = operand_value(program, node, 0);
+  const int64_t *repeats;
+  size_t count;
+  Shape shape = x->shape;
+  if (!constant_ints(program, operand_id(node, 1), &repeats, &count) || count != (size_t)shape.rank)
+    return report_node(program, id, NULL, "the repeats must be constant, one for each axis");
+  for (int i = 0; i < shape.rank; i++) {
+    if (repeats[i] < 0 || (shape.dim[i] > 0 && repeats[i] > INT64_MAX / shape.dim[i]))
+      return report_node(program, id, NULL, "%lld repeats of axis %d are not possible", (long long)repeats[i], i);
+    if (shape.dim[i] >= 0) shape.dim[i] *= repeats[i];
+  }
+  return set_result_type(program, id, 0, x->type, &shape);
+}
+
+/* Image operand, blocksize and mode of both directions. */
+static bool
+depth_block(Program *program, NodeId id, const Value **x, int64_t *block)
+{
+  const Node *node = node_at(program, id);
+  const char *mode = string_attribute(node, "mode", "DCR");
+  *x = operand_value(program, node, 0);
+  *block = int_attribute(node, "blocksize", 0);
+  if ((*x)->shape.rank != 4 || *block < 1 || *block > 65536)
+    return report_node(program, id, NULL, "it needs an operand of rank 4 and a blocksize of 1 or more");
+  if (strcmp(mode, "DCR") && strcmp(mode, "CRD"))
+    return report_node(program, id, NULL, "mode '%s' is not known", safe_name(program->arena, mode));
+  return true;
+}
+
+bool
+infer_depth_to_space(Program *program, NodeId id)
+{
+  const Value *x;
+  int64_t block;
+  if (!depth_block(program, id, &x, &block)) return false;
+  Shape shape = x->shape;
+  if (shape.dim[1] >= 0) {
+    if (shape.dim[1] % (block * block))
+      return report_node(program, id, NULL, "blocksize squared does not divide the channels");
+    shape.dim[1] /= block * block;
+  }
+  for (int i = 2; i < 4; i++) {
+    if (shape.dim[i] > INT64_MAX / block) return report_node(program, id, NULL, "the result is too large");
+    if (shape.dim[i] >= 0) shape.dim[i] *= block;
+  }
+  return set_result_type(program, id, 0, x->type, &shape);
+}
+
+bool
+infer_space_to_depth(Program *program, NodeId id)
+{
+  const Value *x;
+  int64_t block;
+  if (!depth_block(program, id, &x, &block)) return false;
+  Shape shape = x->shape;
+  if (shape.dim[1] > INT64_MAX / (block * block)) return report_node(program, id, NULL, "the result is too large");
+  if (shape.dim[1] >= 0) shape.dim[1] *= block * block;
+  for (int i = 2; i < 4; i++) {
+    if (shape.dim[i] < 0) continue;
+    if (shape.dim[i] % block) return report_node(program, id, NULL, "blocksize does not divide axis %d", i);
+    shape.dim[i] /= block;
+  }
+  return set_result_type(program, id, 0, x->type, &shape);
 }
 
 /* ---- slicing ------------------------------------------------------------------------------------ */
@@ -26,7 +97,8 @@ slice_shape(Program *program, NodeId id, const Shape *whole, uint32_t first, Sha
   const int64_t *part[4];
   size_t count[4];
   bool is_given[4], is_seen[ACTNN_MAX_RANK] = {false};
-  for (uint32_t i = 0; i < 4; i++) is_given[i] = constant_ints(program, operand_id(node, first + i), &part[i], &count[i]);
+  for (uint32_t i = 0; i < 4; i++)
+    is_given[i] = constant_ints(program, operand_id(node, first + i), &part[i], &count[i]);
   if (!is_given[0] || !is_given[1] || count[1] != count[0] || count[0] > (size_t)whole->rank ||
       (is_given[2] && count[2] != count[0]) || (is_given[3] && count[3] != count[0]))
     return report_node(program, id, NULL, "starts, ends, axes and steps must be constant lists of one length");
@@ -57,11 +129,13 @@ infer_slice_grad(Program *program, NodeId id)
   const int64_t *dims;
   size_t rank;
   if (!constant_ints(program, operand_id(node, 1), &dims, &rank) || rank > ACTNN_MAX_RANK)
-    return report_node(program, id, NULL, "the shape must be a constant list of at most %d integers", ACTNN_MAX_RANK);
+    return report_node(program, id, NULL, "the shape must be a constant list of at most %d integers",
+                       ACTNN_MAX_RANK);
   Shape whole = shape_of((int)rank, dims), part;
   int64_t elements;
   if (!shape_elements(&whole, &elements) || !slice_shape(program, id, &whole, 2, &part)) return false;
-  if (!shape_equal(&part, &dy->shape)) return report_node(program, id, NULL, "operand 0 is not a slice of the asked shape");
+  if (!shape_equal(&part, &dy->shape))
+    return report_node(program, id, NULL, "operand 0 is not a slice of the asked shape");
   return set_result_type(program, id, 0, dy->type, &whole);
 }
 
@@ -76,7 +150,8 @@ infer_pad(Program *program, NodeId id)
   const int64_t *pads, *axes;
   size_t pad_count, axis_count, rank = (size_t)x->shape.rank;
   bool has_axes = constant_ints(program, operand_id(node, 3), &axes, &axis_count);
-  if (!constant_ints(program, operand_id(node, 1), &pads, &pad_count) || pad_count != 2 * (has_axes ? axis_count : rank))
+  if (!constant_ints(program, operand_id(node, 1), &pads, &pad_count) ||
+      pad_count != 2 * (has_axes ? axis_count : rank))
     return report_node(program, id, NULL, "the pads must be constant, two for each axis");
   bool is_reflect = !strcmp(mode, "reflect");
   if (!is_reflect && strcmp(mode, "constant") && strcmp(mode, "edge") && strcmp(mode, "wrap"))
@@ -90,7 +165,8 @@ infer_pad(Program *program, NodeId id)
     if (begin > most || begin < -most || end > most || end < -most || (extent >= 0 && extent + begin + end < 0))
       return report_node(program, id, NULL, "padding axis %lld by %lld and %lld is not possible", (long long)axis,
                          (long long)begin, (long long)end);
-    if (extent == 0 && strcmp(mode, "constant")) return report_node(program, id, NULL, "axis %lld is empty", (long long)axis);
+    if (extent == 0 && strcmp(mode, "constant"))
+      return report_node(program, id, NULL, "axis %lld is empty", (long long)axis);
     if (extent >= 0) shape.dim[axis] = extent + begin + end;
   }
   return set_result_type(program, id, 0, x->type, &shape);
@@ -110,8 +186,9 @@ static bool
 check_resize_words(Program *program, NodeId id)
 {
   static const char *const modes[] = {"nearest", "linear", "cubic", NULL};
-  static const char *const transformations[] = {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners",
-                                                "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize", NULL};
+  static const char *const transformations[] = {
+      "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners",
+      "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize", NULL};
   static const char *const roundings[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil", NULL};
   const Node *node = node_at(program, id);
   if (!is_one_of(string_attribute(node, "mode", "nearest"), modes) ||
@@ -142,7 +219,8 @@ resize_axes(Program *program, NodeId id, int rank, ResizePlan *plan)
     if (!normalize_axis(program, id, &plan->axis[k], rank)) return false;
   }
   if (!plan->axis_count)
-    for (; plan->axis_count < (size_t)rank; plan->axis_count++) plan->axis[plan->axis_count] = (int64_t)plan->axis_count;
+    for (; plan->axis_count < (size_t)rank; plan->axis_count++)
+      plan->axis[plan->axis_count] = (int64_t)plan->axis_count;
   return true;
 }
 
@@ -153,11 +231,14 @@ resize_sizes(Program *program, NodeId id, const Shape *x, ResizePlan *plan)
   const Node *node = node_at(program, id);
   const char *policy = string_attribute(node, "keep_aspect_ratio_policy", "stretch");
   Tensor scales, sizes;
-  bool has_scales = constant_tensor(program, operand_id(node, 2), program->arena, &scales) && scales.type == ACTNN_F32 &&
-                    scales.shape.rank == 1 && scales.shape.dim[0] == (int64_t)plan->axis_count;
-  bool has_sizes = constant_tensor(program, operand_id(node, 3), program->arena, &sizes) && sizes.type == ACTNN_I64 &&
-                   sizes.shape.rank == 1 && sizes.shape.dim[0] == (int64_t)plan->axis_count;
-  if (!has_scales && !has_sizes) return report_node(program, id, NULL, "scales or sizes must be constant, one for each axis");
+  bool has_scales = constant_tensor(program, operand_id(node, 2), program->arena, &scales) &&
+                    scales.type == ACTNN_F32 && scales.shape.rank == 1 &&
+                    scales.shape.dim[0] == (int64_t)plan->axis_count;
+  bool has_sizes = constant_tensor(program, operand_id(node, 3), program->arena, &sizes) &&
+                   sizes.type == ACTNN_I64 && sizes.shape.rank == 1 &&
+                   sizes.shape.dim[0] == (int64_t)plan->axis_count;
+  if (!has_scales && !has_sizes)
+    return report_node(program, id, NULL, "scales or sizes must be constant, one for each axis");
   double common = 0;
   for (size_t k = 0; k < plan->axis_count; k++) {
     int64_t axis = plan->axis[k], extent = x->dim[axis];
@@ -187,7 +268,8 @@ resize_region(Program *program, NodeId id, int rank, ResizePlan *plan)
   Tensor roi;
   int64_t count = 0;
   for (int i = 0; i < rank; i++) plan->roi[rank + i] = 1;
-  if (strcmp(string_attribute(node, "coordinate_transformation_mode", "half_pixel"), "tf_crop_and_resize")) return true;
+  if (strcmp(string_attribute(node, "coordinate_transformation_mode", "half_pixel"), "tf_crop_and_resize"))
+    return true;
   if (!constant_tensor(program, operand_id(node, 1), program->arena, &roi) || roi.type != ACTNN_F32 ||
       !shape_elements(&roi.shape, &count) || count != 2 * (int64_t)plan->axis_count)
     return report_node(program, id, NULL, "its region must be constant, two numbers for each axis");
@@ -211,15 +293,17 @@ infer_resize(Program *program, NodeId id)
     plan.scale[i] = 1;
     plan.size[i] = from.dim[i];
   }
-  if (!check_resize_words(program, id) || !resize_axes(program, id, rank, &plan) || !resize_sizes(program, id, &from, &plan) ||
-      !resize_region(program, id, rank, &plan))
+  if (!check_resize_words(program, id) || !resize_axes(program, id, rank, &plan) ||
+      !resize_sizes(program, id, &from, &plan) || !resize_region(program, id, rank, &plan))
     return false;
   for (int i = 0; i < rank; i++)
     if (from.dim[i] == 0 && plan.size[i]) return report_node(program, id, NULL, "axis %d is empty", i);
   int64_t count = rank, twice = 2 * rank;
   Shape shape = shape_of(rank, plan.size);
-  ValueId scales = add_constant(program, NULL, ACTNN_F64, shape_of(1, &count), plan.scale, (size_t)rank * sizeof(double));
-  ValueId roi = add_constant(program, NULL, ACTNN_F64, shape_of(1, &twice), plan.roi, 2 * (size_t)rank * sizeof(double));
+  ValueId scales =
+      add_constant(program, NULL, ACTNN_F64, shape_of(1, &count), plan.scale, (size_t)rank * sizeof(double));
+  ValueId roi =
+      add_constant(program, NULL, ACTNN_F64, shape_of(1, &twice), plan.roi, 2 * (size_t)rank * sizeof(double));
   set_operand(program, id, 1, roi);
   set_operand(program, id, 2, scales);
   set_operand(program, id, 3, add_int64_constant(program, plan.size, (size_t)rank));

@@ -71,13 +71,15 @@ copy_row(char *to, int64_t to_step, const char *from, int64_t from_step, int64_t
     const uint64_t *b = (const uint64_t *)(const void *)from;
     for (int64_t i = 0; i < count; i++) a[i * to_step] = b[i * from_step];
   } else {
-    for (int64_t i = 0; i < count; i++) memcpy(to + i * to_step * (int64_t)size, from + i * from_step * (int64_t)size, size);
+    for (int64_t i = 0; i < count; i++)
+      memcpy(to + i * to_step * (int64_t)size, from + i * from_step * (int64_t)size, size);
   }
 }
 
 /* Rows [first, last) of the pattern: gathers them into `contiguous`, or scatters them from it. */
 static inline void
-strided_copy_rows(const Strided *pattern, char *strided, char *contiguous, bool gathers, int64_t first, int64_t last)
+strided_copy_rows(const Strided *pattern, char *strided, char *contiguous, bool gathers, int64_t first,
+                  int64_t last)
 {
   if (first >= last) return;
   int64_t index[STRIDED_MAX_RANK] = {0}, width = pattern->dim[pattern->rank - 1];

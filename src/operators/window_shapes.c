@@ -18,8 +18,8 @@ read_list(Program *program, NodeId id, const char *name, int count, int64_t leas
     return report_node(program, id, NULL, "%s has %zu entries, %d are needed", name, given_count, count);
   for (int i = 0; i < count; i++) {
     if (given[i] < least || given[i] > WINDOW_LIMIT)
-      return report_node(program, id, NULL, "%s has an entry %lld; it must be in [%lld, %lld]", name, (long long)given[i],
-                         (long long)least, (long long)WINDOW_LIMIT);
+      return report_node(program, id, NULL, "%s has an entry %lld; it must be in [%lld, %lld]", name,
+                         (long long)given[i], (long long)least, (long long)WINDOW_LIMIT);
     list[i] = given[i];
   }
   return true;
@@ -64,8 +64,8 @@ read_window(Program *program, NodeId id, const Shape *x, const int64_t *kernel, 
     return false;
   for (int i = 0; i < window->spatial; i++) {
     if (kernel && window->kernel[i] != kernel[i])
-      return report_node(program, id, NULL, "kernel_shape says %lld where the weight has %lld", (long long)window->kernel[i],
-                         (long long)kernel[i]);
+      return report_node(program, id, NULL, "kernel_shape says %lld where the weight has %lld",
+                         (long long)window->kernel[i], (long long)kernel[i]);
     window->begin[i] = window->is_same || window->is_valid ? 0 : pads[i];
     window->end[i] = window->is_same || window->is_valid ? 0 : pads[window->spatial + i];
   }
@@ -97,7 +97,8 @@ write_window(Program *program, NodeId id, const WindowAttributes *window)
 
 /* One axis; the padding of SAME goes half to each side, the odd one to the end (UPPER) or the beginning (LOWER). */
 static bool
-slide_axis(Program *program, NodeId id, int64_t extent, bool ceil_mode, WindowAttributes *window, int axis, int64_t *result)
+slide_axis(Program *program, NodeId id, int64_t extent, bool ceil_mode, WindowAttributes *window, int axis,
+           int64_t *result)
 {
   int64_t reach = (window->kernel[axis] - 1) * window->dilation[axis] + 1, stride = window->stride[axis];
   if (extent < 1) return report_node(program, id, NULL, "spatial axis %d is empty", axis);

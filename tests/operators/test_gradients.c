@@ -71,7 +71,7 @@ static ValueId
 make_loss(const Try *made)
 {
   Program *program = made->program;
-  const Operator *operator = node_at(program, made->node)->operator;
+  const Operator *operator= node_at(program, made->node)->operator;
   ValueId loss = NO_VALUE;
   uint64_t state = 7;
   for (uint32_t i = 0; i < node_at(program, made->node)->result_count; i++) {
@@ -117,7 +117,8 @@ compare_input(const Try *made, uint32_t index, ValueId loss, const Tensor *gradi
   double *x = made->value[index].data, error = 0, norm = 0;
   int64_t count;
   shape_elements(&made->value[index].shape, &count);
-  if (gradient && !shape_equal(&gradient->shape, &made->value[index].shape)) return "the gradient has another shape";
+  if (gradient && !shape_equal(&gradient->shape, &made->value[index].shape))
+    return "the gradient has another shape";
   for (int64_t i = 0; i < count; i++) {
     double kept = x[i];
     x[i] = kept + STEP;
@@ -127,8 +128,8 @@ compare_input(const Try *made, uint32_t index, ValueId loss, const Tensor *gradi
     x[i] = kept;
     double expected = (above - below) / (2 * STEP), got = gradient ? ((double *)gradient->data)[i] : 0;
     if (!(fabs(got - expected) <= ABSOLUTE + RELATIVE * fabs(expected)))
-      return arena_format(made->program->arena, "input %u element %lld: gradient %.9g, difference quotient %.9g", index,
-                          (long long)i, got, expected);
+      return arena_format(made->program->arena, "input %u element %lld: gradient %.9g, difference quotient %.9g",
+                          index, (long long)i, got, expected);
     error += (got - expected) * (got - expected);
     norm += expected * expected;
   }
@@ -149,13 +150,14 @@ static const char *
 check_gradients(const Try *made)
 {
   Program *program = made->program;
-  const Operator *operator = node_at(program, made->node)->operator;
+  const Operator *operator= node_at(program, made->node)->operator;
   ValueId wanted[64], gradients[64], loss = make_loss(made);
   uint32_t input[64], count = 0;
   const char *difference = NULL;
   if (loss == NO_VALUE) return "no loss can be made of its results";
   for (uint32_t i = 0; i < program->input_count && count < 64; i++) {
-    if (made->value[i].type != ACTNN_F32 || !is_target(operator->gradient, operand_name(made, program->inputs[i]))) continue;
+    if (made->value[i].type != ACTNN_F32 || !is_target(operator->gradient, operand_name(made, program->inputs[i])))
+      continue;
     input[count] = i;
     wanted[count++] = program->inputs[i];
   }
@@ -177,17 +179,17 @@ typedef struct Totals {
 } Totals;
 
 static void
-print_result(Totals *totals, const Operator *operator, const char *what, const char *difference)
+print_result(Totals *totals, const Operator *operator, const char * what, const char *difference)
 {
   totals->number++;
   totals->failed += difference != NULL;
-  printf("%s %u - %s%s%s: %s\n", difference ? "not ok" : "ok", totals->number, operator->domain, operator->domain[0] ? "." : "",
-         operator->name, what);
+  printf("%s %u - %s%s%s: %s\n", difference ? "not ok" : "ok",
+         totals->number, operator->domain, operator->domain[0] ? "." : "", operator->name, what);
   if (difference) printf("# %s\n", difference);
 }
 
 static void
-test_row(const Operator *operator, Totals *totals)
+test_row(const Operator *operator, Totals * totals)
 {
   Arena *arena = arena_create();
   Diagnostics *diagnostics = diagnostics_create(arena);
@@ -197,7 +199,8 @@ test_row(const Operator *operator, Totals *totals)
     Try made;
     int answer = make_try(operator, index, diagnostics, &made);
     if (answer == 0) {
-      if (index == 0 && is_differentiated) print_result(totals, operator, "has shapes to try", "it has a gradient and no tries");
+      if (index == 0 && is_differentiated)
+        print_result(totals, operator, "has shapes to try", "it has a gradient and no tries");
       break;
     }
     const char *difference = NULL;

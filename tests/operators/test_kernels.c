@@ -36,13 +36,18 @@ static const NamedKernel kernels[] = {
 static const struct {
   const char *name, *tries;
 } larger[] = {
-    {"Transpose", "130,141 | 9,70,65 perm=0x2x1 | 5,40,3,64 perm=0x2x1x3 | 70,6,50 perm=2x1x0 | 40,50,30:bool perm=2x0x1"},
+    {"Transpose",
+     "130,141 | 9,70,65 perm=0x2x1 | 5,40,3,64 perm=0x2x1x3 | 70,6,50 perm=2x1x0 | 40,50,30:bool perm=2x0x1"},
     {"TransposeInverse", "9,70,65 perm=1x2x0 | 33,20,40 perm=2x0x1"},
     {"Concat", "40,16,30,1 40,32,30,1 axis=1 | 300,50 300,11 axis=1 | 20,16,7,9 20,16,7,5 axis=3"},
     {"ConcatPart", "40,48,30,1 {40,16,30,1} axis=1 start=32 | 300,90 {300,60} axis=1 start=7"},
     {"Split", "300,90 {30,60} axis=1"},
     {"Slice", "200,150 {3,1} {199,140} {0,1} {1,2} | 200,150 {-1,140} {-500,3} {0,1} {-1,-1}"},
     {"SliceGrad", "196,70 {200,150} {3,1} {199,140} {0,1} {1,2}"},
+    {"Pad", "4,10,30,31 {0,0,1,2,0,0,3,4} | 40,50,30 {1,2,0,0,1,3} {0.5}"},
+    {"PadGrad", "4,10,34,37 {4,10,30,31} {0,0,1,2,0,0,3,4} | 1,2,7,8 {1,2,4,4} {0,0,2,1,0,0,1,3} _ mode=reflect"},
+    {"Resize", "4,6,20,21 _ {1.0,1.0,2.0,2.0} mode=linear"},
+    {"ResizeGrad", "4,6,40,42 {4,6,20,21} {0.0} {1.0,1.0,2.0,2.0} _ mode=linear"},
     {"Gather", "100,200 30,10:int64 irange=-100:100 | 20,50,40 30:int64 axis=1 irange=0:50"},
     {"GatherGrad", "300,130 300:int64 {40,130} irange=-40:40 | 20,60,33 60:int64 {20,5,33} axis=1 irange=0:5"},
     {"ReduceSum", "40,70,30 {1} | 300,200 {0} | 60000"},
@@ -105,8 +110,11 @@ places(const actnn_view *view, int64_t block)
 static actnn_view
 make_view(Arena *arena, const Tensor *tensor, bool is_blocked, int64_t block, uint32_t id, bool has_values)
 {
-  actnn_view view = {.type = tensor->type, .layout = is_blocked ? ACTNN_BLOCKED : ACTNN_PLAIN, .rank = tensor->shape.rank,
-                     .dim = tensor->shape.dim, .id = id};
+  actnn_view view = {.type = tensor->type,
+                     .layout = is_blocked ? ACTNN_BLOCKED : ACTNN_PLAIN,
+                     .rank = tensor->shape.rank,
+                     .dim = tensor->shape.dim,
+                     .id = id};
   size_t bytes = (size_t)places(&view, block) * kernel_bytes(view.type);
   int64_t count = 0;
   view.bytes = (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
@@ -142,11 +150,14 @@ compare(Arena *arena, const actnn_view *view, int64_t block, const Tensor *expec
   for (int64_t i = 0; i < count; i++) {
     double got = element_of(view->type, view->data, place_of(view, block, i), false);
     double wanted = element_of(view->type, expected->data, i, true);
-    bool is_close = got == wanted || (isnan(got) && isnan(wanted)) || fabs(got - wanted) <= ABSOLUTE + RELATIVE * fabs(wanted);
-    if (!is_close) return arena_format(arena, "result %u element %lld is %.9g, expected %.9g", index, (long long)i, got, wanted);
+    bool is_close =
+        got == wanted || (isnan(got) && isnan(wanted)) || fabs(got - wanted) <= ABSOLUTE + RELATIVE * fabs(wanted);
+    if (!is_close)
+      return arena_format(arena, "result %u element %lld is %.9g, expected %.9g", index, (long long)i, got, wanted);
   }
   for (int64_t i = 0; i < all; i++) zeros += element_of(view->type, view->data, i, false) == 0;
-  for (int64_t i = 0; i < count; i++) zeros -= element_of(view->type, view->data, place_of(view, block, i), false) == 0;
+  for (int64_t i = 0; i < count; i++)
+    zeros -= element_of(view->type, view->data, place_of(view, block, i), false) == 0;
   return zeros == all - count ? NULL : "padded channels are not zero";
 }
 
@@ -156,8 +167,9 @@ compare(Arena *arena, const actnn_view *view, int64_t block, const Tensor *expec
 static bool
 is_image(const Slot *slot, const Shape *shape)
 {
-  static const char *const others[] = {"w", "scale", "b", "bias", "mean", "rstd", "running_mean", "running_var", "var",
-                                       "dw", "db", "dscale", "new_mean", "new_var", "slope"};
+  static const char *const others[] = {"w",    "scale",        "b",           "bias",    "mean",
+                                       "rstd", "running_mean", "running_var", "var",     "dw",
+                                       "db",   "dscale",       "new_mean",    "new_var", "slope"};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
     if (!strcmp(slot->name, others[i])) return false;
   return !slot->is_constant && shape->rank >= 3;
@@ -171,7 +183,7 @@ choose_blocks(const Try *made, int64_t block, bool *operand, bool *result)
   const Node *node = node_at(program, made->node);
   const Value *y = result_value(program, node, 0);
   bool any = false, joins = !strcmp(node->operator_name, "Concat") || !strcmp(node->operator_name, "ConcatPart");
-  if (!(node->operator->flags & BLOCKED) || (node->operator->flags & (SAVES | RESTORES | IMPURE))) return false;
+  if (!(node->operator->flags & BLOCKED) || (node->operator->flags &(SAVES | RESTORES | IMPURE))) return false;
   if (!strcmp(node->operator_name, "ToBlocked") || !strcmp(node->operator_name, "ToPlain")) return false;
   for (uint32_t i = 0; i < node->operand_count; i++) {
     const Value *x = operand_value(program, node, i);
@@ -212,24 +224,33 @@ run_kernel(Run *run, Arena *arena)
   Program *program = run->made->program;
   const Node *node = node_at(program, run->made->node);
   actnn_model model = {.tensor_count = MOST_TENSORS};
-  actnn trainer = {.model = &model, .preparing = true, .threads = run->threads, .channel_block = (int)run->block, .quiet = true};
+  actnn trainer = {
+      .model = &model, .preparing = true, .threads = run->threads, .channel_block = (int)run->block, .quiet = true};
   actnn_view input[MOST_VIEWS];
   for (uint32_t i = 0; i < node->operand_count; i++)
-    input[i] = run->input[i] ? make_view(arena, run->input[i], run->is_operand_blocked[i], run->block, i, true) : (actnn_view){.data = NULL};
+    input[i] = run->input[i] ? make_view(arena, run->input[i], run->is_operand_blocked[i], run->block, i, true)
+                             : (actnn_view){.data = NULL};
   for (uint32_t i = 0; i < node->result_count; i++) {
     run->output[i] = (actnn_view){.data = NULL};
     if (node->results[i] != NO_VALUE)
-      run->output[i] = make_view(arena, &run->result[i], run->is_result_blocked[i], run->block, MOST_VIEWS + i, false);
+      run->output[i] =
+          make_view(arena, &run->result[i], run->is_result_blocked[i], run->block, MOST_VIEWS + i, false);
   }
   actnn_attribute *attributes;
   size_t count = call_attributes(program, node, &attributes);
-  actnn_call call = {.trainer = &trainer, .output_count = node->result_count, .input_count = node->operand_count,
-                     .attribute_count = count, .output = run->output, .input = input, .attribute = attributes};
+  actnn_call call = {.trainer = &trainer,
+                     .output_count = node->result_count,
+                     .input_count = node->operand_count,
+                     .attribute_count = count,
+                     .output = run->output,
+                     .input = input,
+                     .attribute = attributes};
   omp_set_num_threads(run->threads);
   int failed = run->kernel(&call);
   trainer.preparing = false;
   trainer.workspace_bytes = trainer.workspace_wanted;
-  trainer.workspace = aligned_alloc(ACTNN_ALIGNMENT, (trainer.workspace_bytes / ACTNN_ALIGNMENT + 1) * ACTNN_ALIGNMENT);
+  trainer.workspace =
+      aligned_alloc(ACTNN_ALIGNMENT, (trainer.workspace_bytes / ACTNN_ALIGNMENT + 1) * ACTNN_ALIGNMENT);
   if (!failed) failed = run->kernel(&call);
   run->uses_library = false;
   for (uint32_t id = 0; id < MOST_TENSORS; id++) run->uses_library |= library_has(&trainer, id);
@@ -255,7 +276,8 @@ check_layout(Run *run, Arena *arena)
   for (uint32_t i = 0; i < node->result_count && !difference; i++) {
     size_t bytes = single[i].data ? (size_t)places(&single[i], run->block) * kernel_bytes(single[i].type) : 0;
     if (bytes && run->uses_library) difference = compare(arena, &run->output[i], run->block, &run->result[i], i);
-    else if (bytes && memcmp(single[i].data, run->output[i].data, bytes)) difference = "several threads give another result than one";
+    else if (bytes && memcmp(single[i].data, run->output[i].data, bytes))
+      difference = "several threads give another result than one";
   }
   return difference;
 }
@@ -266,7 +288,8 @@ check_case(const Try *made, Arena *arena)
   Program *program = made->program;
   const Node *node = node_at(program, made->node);
   Run run = {.made = made, .kernel = kernel_of(node->operator), .block = 8};
-  if (node->operand_count > MOST_VIEWS || node->result_count > MOST_VIEWS) return "it has too many operands or results";
+  if (node->operand_count > MOST_VIEWS || node->result_count > MOST_VIEWS)
+    return "it has too many operands or results";
   run.result = arena_array(arena, MOST_VIEWS, sizeof *run.result);
   for (uint32_t i = 0; i < node->operand_count; i++) {
     for (uint32_t k = 0; k < program->input_count; k++)
@@ -290,7 +313,7 @@ typedef struct Totals {
 } Totals;
 
 static void
-test_row(const Operator *operator, Totals *totals)
+test_row(const Operator *operator, Totals * totals)
 {
   Arena *arena = arena_create();
   Diagnostics *diagnostics = diagnostics_create(arena);
@@ -317,10 +340,10 @@ main(int argc, char **argv)
 {
   Totals totals = {0, 0};
   for (size_t i = 0; i < operator_count(); i++) {
-    const Operator *operator = operator_at(i);
-    if (!kernel_of(operator) || (operator->flags & (SAVES | RESTORES))) continue;
+    const Operator *operator= operator_at(i);
+    if (!kernel_of(operator) || (operator->flags &(SAVES | RESTORES))) continue;
     if (argc > 1 && strcmp(operator->name, argv[1])) continue;
-    test_row(operator, &totals);
+    test_row(operator, & totals);
     for (size_t k = 0; k < sizeof larger / sizeof *larger; k++) {
       Operator changed = *operator;
       changed.tries = larger[k].tries;

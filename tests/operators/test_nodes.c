@@ -67,10 +67,11 @@ missing_operator(const Onnx__ModelProto *model)
 static const char *
 reason_to_skip(Case *test, const Onnx__ModelProto *model)
 {
-  static const char *const limits[][2] = {{"test_maxpool_2d_uint8", "pools take floating-point tensors"},
-                                          {"test_adam_multiple", "it expects an epsilon that its model does not give"},
-                                          {"STRING", "strings are no tensors to train on"},
-                                          {"string", "strings are no tensors to train on"}};
+  static const char *const limits[][2] = {
+      {"test_maxpool_2d_uint8", "pools take floating-point tensors"},
+      {"test_adam_multiple", "it expects an epsilon that its model does not give"},
+      {"STRING", "strings are no tensors to train on"},
+      {"string", "strings are no tensors to train on"}};
   const char *missing = missing_operator(model);
   if (missing) return arena_format(test->arena, "%s is not in the table", safe_name(test->arena, missing));
   for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
@@ -78,7 +79,8 @@ reason_to_skip(Case *test, const Onnx__ModelProto *model)
   for (size_t i = 0; i < model->n_opset_import; i++) {
     const Onnx__OperatorSetIdProto *opset = model->opset_import[i];
     if ((!opset->domain || !opset->domain[0]) && opset->version < OLDEST_OPSET)
-      return arena_format(test->arena, "operator set %lld is older than what is imported", (long long)opset->version);
+      return arena_format(test->arena, "operator set %lld is older than what is imported",
+                          (long long)opset->version);
   }
   for (size_t i = 0; i < model->graph->n_input; i++) {
     const Onnx__TypeProto *type = model->graph->input[i]->type;
@@ -91,12 +93,18 @@ reason_to_skip(Case *test, const Onnx__ModelProto *model)
 static bool
 case_tensor(Case *test, Program *program, const char *kind, uint32_t index, TensorBytes *tensor)
 {
-  const char *path = arena_format(test->arena, "%s/%s/test_data_set_0/%s_%u.pb", test->directory, test->name, kind, index);
+  const char *path =
+      arena_format(test->arena, "%s/%s/test_data_set_0/%s_%u.pb", test->directory, test->name, kind, index);
   struct stat status;
   if (stat(path, &status)) return false;
   Onnx__TensorProto *message = (Onnx__TensorProto *)read_message(test, path, &onnx__tensor_proto__descriptor);
-  Import import = {.program = program, .diagnostics = test->diagnostics, .source = path, .directory = -1, .scratch = test->arena,
-                   .dense_bytes_left = LARGEST_FILE, .external_bytes_left = LARGEST_FILE};
+  Import import = {.program = program,
+                   .diagnostics = test->diagnostics,
+                   .source = path,
+                   .directory = -1,
+                   .scratch = test->arena,
+                   .dense_bytes_left = LARGEST_FILE,
+                   .external_bytes_left = LARGEST_FILE};
   return message && read_tensor(&import, message, kind, false, tensor);
 }
 
@@ -160,7 +168,8 @@ static bool
 is_close(actnn_type type, double got, double expected)
 {
   if (isnan(expected)) return isnan(got);
-  return got == expected || fabs(got - expected) <= ABSOLUTE + (type == ACTNN_BF16 ? 1.0 / 128 : RELATIVE) * fabs(expected);
+  return got == expected ||
+         fabs(got - expected) <= ABSOLUTE + (type == ACTNN_BF16 ? 1.0 / 128 : RELATIVE) * fabs(expected);
 }
 
 /* Dropout at inference or ratio 0 draws nothing that shows; otherwise values that were drawn cannot be compared. */
@@ -170,7 +179,8 @@ compare_output(Case *test, Program *program, uint32_t index, bool draws)
   TensorBytes expected;
   int64_t count;
   const Value *value;
-  if (!case_tensor(test, program, "output", index, &expected)) return fails(test, "an expected output cannot be read");
+  if (!case_tensor(test, program, "output", index, &expected))
+    return fails(test, "an expected output cannot be read");
   value = value_at(program, program->outputs[index]);
   expected.type = real_type(value->type, expected.type);
   if (value->type != expected.type || !shape_equal(&value->shape, &expected.shape))
@@ -184,7 +194,8 @@ compare_output(Case *test, Program *program, uint32_t index, bool draws)
     double got = element_as_real(value->type, (const char *)value->data + (size_t)i * width);
     double wanted = element_as_real(value->type, (const char *)expected.data + (size_t)i * width);
     if (!is_close(value->type, got, wanted))
-      return fails(test, arena_format(test->arena, "output %u element %lld is %.9g, expected %.9g", index, (long long)i, got, wanted));
+      return fails(test, arena_format(test->arena, "output %u element %lld is %.9g, expected %.9g", index,
+                                      (long long)i, got, wanted));
   }
   return PASSED;
 }
@@ -206,7 +217,8 @@ run_case(Case *test)
   if (!program) return fails(test, "import failed");
   if (!bind_inputs(test, program)) verdict = fails(test, "an input cannot be read");
   else if (!run_program(program, &draws)) verdict = fails(test, "it does not run");
-  for (uint32_t i = 0; verdict == PASSED && i < program->output_count; i++) verdict = compare_output(test, program, i, draws);
+  for (uint32_t i = 0; verdict == PASSED && i < program->output_count; i++)
+    verdict = compare_output(test, program, i, draws);
   program_destroy(program);
   return verdict;
 }
@@ -218,13 +230,14 @@ report_case(const char *directory, const char *name, unsigned number)
   Arena *arena = arena_create();
   char *messages = NULL;
   size_t length = 0;
-  Case test = {.directory = directory, .name = name, .arena = arena, .diagnostics = diagnostics_create(arena), .reason = ""};
+  Case test = {
+      .directory = directory, .name = name, .arena = arena, .diagnostics = diagnostics_create(arena), .reason = ""};
   test.diagnostics->stream = open_memstream(&messages, &length);
   if (!test.diagnostics->stream) exit(1);
   Verdict verdict = run_case(&test);
   fclose(test.diagnostics->stream);
-  printf("%s %u - %s%s%s\n", verdict == FAILED ? "not ok" : "ok", number, name, verdict == SKIPPED ? " # SKIP " : "",
-         verdict == SKIPPED ? test.reason : "");
+  printf("%s %u - %s%s%s\n", verdict == FAILED ? "not ok" : "ok", number, name,
+         verdict == SKIPPED ? " # SKIP " : "", verdict == SKIPPED ? test.reason : "");
   if (verdict == FAILED) {
     printf("# %s\n", test.reason);
     for (char *line = strtok(messages, "\n"); line; line = strtok(NULL, "\n")) printf("#   %s\n", line);

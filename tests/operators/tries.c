@@ -50,7 +50,8 @@ read_constant(Reading *reading, const char *word)
     at = *end == ',' ? end + 1 : end;
   }
   reading->operand[reading->operand_count++] =
-      is_real ? add_constant(reading->program, NULL, ACTNN_F64, shape_of(1, &count), reals, (size_t)count * sizeof *reals)
+      is_real ? add_constant(reading->program, NULL, ACTNN_F64, shape_of(1, &count), reals,
+                             (size_t)count * sizeof *reals)
               : add_int64_constant(reading->program, ints, (size_t)count);
   return true;
 }
@@ -66,9 +67,12 @@ static Tensor
 draw_tensor(Reading *reading, actnn_type type, Shape shape, int64_t count)
 {
   const Ranges *ranges = &reading->ranges;
-  Tensor tensor = {.type = type, .shape = shape, .data = arena_array(reading->program->arena, (size_t)count + 1, sizeof(double))};
+  Tensor tensor = {.type = type,
+                   .shape = shape,
+                   .data = arena_array(reading->program->arena, (size_t)count + 1, sizeof(double))};
   for (int64_t i = 0; i < count; i++) {
-    if (type == ACTNN_F32) ((double *)tensor.data)[i] = ranges->low + (ranges->high - ranges->low) * next_draw(&reading->state);
+    if (type == ACTNN_F32)
+      ((double *)tensor.data)[i] = ranges->low + (ranges->high - ranges->low) * next_draw(&reading->state);
     else if (type == ACTNN_BOOL) ((uint8_t *)tensor.data)[i] = next_draw(&reading->state) < 0.5;
     else if (type == ACTNN_U8) ((uint8_t *)tensor.data)[i] = (uint8_t)draw_integer(reading);
     else ((int64_t *)tensor.data)[i] = draw_integer(reading);
@@ -166,12 +170,13 @@ read_operands(Reading *reading, char **words, uint32_t count)
 static uint32_t
 results_wanted(const Reading *reading, NodeId node)
 {
-  const Operator *operator = reading->operator;
+  const Operator *operator= reading->operator;
   const int64_t *ints;
   size_t count;
   uint32_t wanted = 0;
   if (operator->result_count && operator->results[operator->result_count - 1].is_variadic) {
-    if (reading->operand_count > 1 && constant_ints(reading->program, reading->operand[1], &ints, &count)) return (uint32_t)count;
+    if (reading->operand_count > 1 && constant_ints(reading->program, reading->operand[1], &ints, &count))
+      return (uint32_t)count;
     return (uint32_t)int_attribute(node_at(reading->program, node), "num_outputs", 1);
   }
   while (wanted < operator->result_count && !operator->results[wanted].is_optional) wanted++;
@@ -213,7 +218,9 @@ int
 make_try(const Operator *operator, unsigned index, Diagnostics *diagnostics, Try *made)
 {
   Program *program = program_create(operator->name, diagnostics);
-  Reading reading = {.program = program, .operator = operator, .state = 20111 + index,
+  Reading reading = {.program = program,
+                     .operator= operator,
+                     .state = 20111 + index,
                      .ranges = {.low = -1, .high = 1, .lowest = 0, .highest = 2}};
   char *text = case_text(program->arena, operator->tries, index), *words[MOST_WORDS];
   if (!text) {
@@ -223,7 +230,8 @@ make_try(const Operator *operator, unsigned index, Diagnostics *diagnostics, Try
   *made = (Try){.program = program, .text = arena_text(program->arena, text, strlen(text))};
   uint32_t count = split_words(&reading, text, words);
   bool is_good = read_operands(&reading, words, count);
-  made->node = add_node(program, PHASE_FORWARD, operator->domain, operator->name, NULL, reading.operand, reading.operand_count, NULL, 0);
+  made->node = add_node(program, PHASE_FORWARD, operator->domain, operator->name, NULL, reading.operand,
+                        reading.operand_count, NULL, 0);
   for (uint32_t i = 0; is_good && i < count; i++)
     if (strchr(words[i], '=')) is_good = read_attribute(&reading, made->node, words[i]);
   uint32_t wanted = is_good ? results_wanted(&reading, made->node) : 0;

@@ -2,6 +2,7 @@
  * 16, and against themselves: the same bits for any number of threads. */
 #include "../../runtime/runtime.h"
 #include "../../runtime/vector_math.h"
+#include "../../src/operators.h"
 #include "tap.h"
 
 #include <omp.h>
@@ -29,6 +30,7 @@ typedef struct Fixture {
   Operand input[MOST], output[MOST];
   size_t inputs, outputs, attributes;
   actnn_attribute attribute[8];
+  bool in_place; /* result 0 is written over operand 0 */
 } Fixture;
 
 static uint32_t random_state = 1;
@@ -163,6 +165,14 @@ run(Fixture *fixture, actnn_kernel *kernel, unsigned blocked, int block, int thr
     if (is_blocked) made[MOST + i] = reserve(blocked_elements(operand, block) * width(operand->type));
     out[i] = view_of(operand, is_blocked ? made[MOST + i] : operand->plain, is_blocked ? ACTNN_BLOCKED : ACTNN_PLAIN);
   }
+  if (fixture->in_place && !blocked) {
+    size_t bytes = (size_t)elements(&fixture->input[0]) * width(fixture->input[0].type);
+    memcpy(out[0].data, in[0].data, bytes);
+    in[0].data = out[0].data;
+  } else if (fixture->in_place && (blocked & 1) && (blocked >> 16 & 1)) {
+    memcpy(out[0].data, in[0].data, blocked_elements(&fixture->input[0], block) * width(fixture->input[0].type));
+    in[0].data = out[0].data;
+  }
   omp_set_num_threads(threads);
   const actnn_call call = {&trainer, fixture->outputs, fixture->inputs, fixture->attributes, out, in, fixture->attribute};
   is_good = kernel(&call) == 0;
@@ -228,6 +238,28 @@ same_results(const Fixture *fixture, const Results *expected, double tolerance)
   return true;
 }
 
+/* Does the table allow the kernel of this name (its first word) to write result 0 over operand 0, and do they match? */
+static bool
+may_be_in_place(const Fixture *fixture, const char *name)
+{
+  static const struct {
+    const char *name;
+    unsigned flags;
+  } rows[] = {
+#define UNARY(NAME, ...) {#NAME, IN_PLACE}, {#NAME "Slope", IN_PLACE},
+#define POINT(NAME, operands, attributes, result, expression, gradient, linear, flags, tries) {#NAME, flags},
+#define OPERATOR(domain, NAME, signature, shape, evaluation, kernel, gradient, linear, flags, tries) {#NAME, flags},
+#include "../../src/operators.def"
+  };
+  const Operand *x = &fixture->input[0], *y = &fixture->output[0];
+  size_t length = strcspn(name, " ");
+  if (!fixture->inputs || x->type != y->type || x->rank != y->rank || memcmp(x->dim, y->dim, (size_t)x->rank * sizeof *x->dim))
+    return false;
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    if (strlen(rows[i].name) == length && !memcmp(rows[i].name, name, length)) return rows[i].flags & (IN_PLACE | UPDATE);
+  return false;
+}
+
 /* One fixture through everything; `blocked` 0: plain only. */
 static void
 compare(Fixture *fixture, const char *name, actnn_kernel *fast, actnn_kernel *plain, unsigned blocked, double tolerance)
@@ -244,6 +276,12 @@ compare(Fixture *fixture, const char *name, actnn_kernel *fast, actnn_kernel *pl
     free_results(&one);
     if (!is_good) printf("# channel block %d\n", block);
   }
+  if (is_good && may_be_in_place(fixture, name)) {
+    fixture->in_place = true;
+    is_good = run(fixture, fast, 0, 16, 3) && same_results(fixture, &first, 0)
+              && (!blocked || (run(fixture, fast, blocked, 16, 3) && same_results(fixture, &expected, tolerance)));
+    if (!is_good) printf("# in place\n");
+  }
   check(is_good, name, "");
   free_results(&expected);
   free_results(&first);
@@ -251,6 +289,7 @@ compare(Fixture *fixture, const char *name, actnn_kernel *fast, actnn_kernel *pl
 }
 
 #include "test_kernels_cases.h"
+#include "test_kernels_sums.h"
 
 int
 main(void)
@@ -264,5 +303,6 @@ main(void)
   test_reductions();
   test_optimizers();
   test_random();
+  test_instruction_sets();
   return tap_done();
 }

@@ -159,9 +159,10 @@ relative_distance(const double *exact, const float *got, int64_t count, double s
     difference += (got[i] - exact[i]) * (got[i] - exact[i]);
     norm += exact[i] * exact[i];
   }
-  /* A gradient that is zero in theory (a shift right before a normalization) has no relative distance: it is held against the
-   * largest gradient of the model instead. */
-  return sqrt(difference) / fmax(sqrt(norm), 1e-5 * scale);
+  /* A gradient that is zero in theory (a shift right before a normalization) has no relative distance, and one that nearly
+   * cancels carries the rounding of the terms it is made of: both are held against the largest gradient of the model. */
+  norm = sqrt(norm);
+  return sqrt(difference) / (norm < 1e-9 * scale ? 0.1 * scale : fmax(norm, 1e-3 * scale));
 }
 
 static int

@@ -1,0 +1,73 @@
+# environment.sh: what the shell tests share; each sources it first. They print TAP.
+#
+# `make check` says where things are: $top_srcdir, $top_builddir (absolute) and $CC. By hand, from the build tree:
+#   top_builddir=$PWD sh SOURCES/tests/training/levels.t
+#
+#   $work                                an empty folder of this test, the current one, removed at the end
+#   $models, $actnnc, $oracle            the zoo, the translator, the double-precision oracle reference_gradients
+#   build_trainer NAME MODEL [OPTION]... compiles MODEL to ./NAME.c and that to the program ./NAME
+#   ok WHAT, not_ok WHAT [FILE]          one point of the test; FILE is shown as comments
+#   check WHAT COMMAND...                ok when the command succeeds; what it printed is shown when it does not
+#   skip WHAT REASON, skip_all REASON    one point, or the whole test, cannot run here
+#   finish                               the plan; the last line of each test
+: "${top_srcdir:=$(cd "$(dirname "$0")/../.." && pwd)}"
+: "${top_builddir:=$top_srcdir}"
+: "${CC:=cc}"
+models=$top_srcdir/models
+actnnc=$top_builddir/actnnc
+oracle=$top_builddir/tests/training/reference_gradients
+library=$top_builddir/.libs
+includes="-I$top_srcdir/runtime -I$top_builddir/runtime"
+# Threads that wait for each other sleep: tests share the machine.
+OMP_WAIT_POLICY=passive LC_ALL=C
+LD_LIBRARY_PATH=$library${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+export OMP_WAIT_POLICY LC_ALL LD_LIBRARY_PATH
+
+points=0
+work=$(mktemp -d "${TMPDIR:-/tmp}/actnn-test.XXXXXX") || exit 1
+trap 'cd /; chmod -R u+w "$work"; rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+cd "$work" || exit 1
+
+ok() {
+  points=$((points + 1))
+  echo "ok $points - $1"
+}
+
+not_ok() {
+  points=$((points + 1))
+  echo "not ok $points - $1"
+  if [ -n "$2" ]; then head -n 30 "$2" | sed 's/^/# /'; fi
+}
+
+check() {
+  what=$1
+  shift
+  if "$@" >"$work/check.output" 2>&1; then ok "$what"; else not_ok "$what" "$work/check.output"; fi
+}
+
+skip() {
+  points=$((points + 1))
+  echo "ok $points - $1 # SKIP $2"
+}
+
+skip_all() {
+  echo "1..0 # SKIP $1"
+  exit 0
+}
+
+finish() {
+  echo "1..$points"
+}
+
+# compile_trainer NAME: ./NAME.c to the program ./NAME.
+compile_trainer() {
+  # shellcheck disable=SC2086 # CC and the folders are lists of words
+  $CC -std=c11 -Wall -Wextra -pedantic -Werror $includes "$1.c" -L"$library" -lactnn -o "$1"
+}
+
+build_trainer() {
+  trainer=$1
+  shift
+  "$actnnc" "$@" -o "$trainer.c" && compile_trainer "$trainer"
+}

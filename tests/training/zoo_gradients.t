@@ -1,0 +1,58 @@
+#!/bin/sh
+# zoo_gradients.t: the gradients of emitted FP32 trainers against the double-precision evaluator, for every model of the zoo.
+#
+# Large models are here in a reduced form (tests/training/models; see the README there): the evaluator is made of plain loops.
+# Every parameter's gradient must lie within 1e-4 of the exact one, in relative L2 distance. An activation that lies on a
+# kink (ReLU, a tie of a maximum) up to float rounding may legitimately fall to its other side in single precision and then
+# changes gradients by far more than rounding does; so up to six seeds are tried, and one has to agree everywhere. A wrong
+# formula agrees with none.
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
+small=$top_srcdir/tests/training/models
+
+# agrees NAME MODEL BATCH SEED [DIM=N]...: one seed.
+agrees() {
+  name=$1 model=$2 batch=$3 seed=$4
+  shift 4
+  rm -rf data && mkdir data && "$oracle" inputs "$model" "$batch" "$seed" data "$@" || return 1
+  set -- "$@" -- # the data options are appended behind
+  dimensions= arguments=
+  for word in "$@"; do [ "$word" = -- ] || dimensions="$dimensions $word"; done
+  for file in data/*.npy; do
+    input=${file#data/}
+    arguments="$arguments --data ${input%.npy}=$file"
+  done
+  # shellcheck disable=SC2086 # lists of words
+  ./"$name" $arguments --steps 1 --seed "$seed" --checkpoint weights.safetensors --quiet &&
+    ./"$name" $arguments --seed "$seed" --weights weights.safetensors --dump-gradients gradients.safetensors --quiet &&
+    "$oracle" compare "$model" "$batch" data weights.safetensors gradients.safetensors 1e-4 $dimensions
+}
+
+# gradients NAME MODEL BATCH [DIM=N]...: one point of the test.
+gradients() {
+  name=$1 model=$2 batch=$3
+  shift 3
+  options=
+  for dimension in "$@"; do options="$options --dim $dimension"; done
+  # shellcheck disable=SC2086
+  if ! build_trainer "$name" "$model" --batch="$batch" $options --loss=softmax-cross-entropy --level=L0 >log 2>&1; then
+    not_ok "$name: compiles" log
+    return
+  fi
+  for seed in 1 2 3 4 5 6; do
+    if agrees "$name" "$model" "$batch" "$seed" "$@" >"log.$seed" 2>&1; then
+      ok "$name: seed $seed: $(tail -n 1 "log.$seed")"
+      return
+    fi
+    cat "log.$seed" >>log
+  done
+  not_ok "$name: no seed agrees" log
+}
+
+gradients mlp "$models/mlp.onnx" 4
+gradients lenet5 "$models/lenet5.onnx" 4
+gradients resnet20 "$models/resnet20.onnx" 2
+gradients decoder "$models/decoder.onnx" 2 T=16
+for model in resnet18 resnet50 mobilenetv2 densenet121; do gradients "$model" "$small/$model.onnx" 4; done
+for model in vgg16 unet vit-tiny; do gradients "$model" "$small/$model.onnx" 2; done
+gradients gpt2 "$small/gpt2.onnx" 2 T=16
+finish
