@@ -150,7 +150,7 @@ same_shape(const actnn_tensor *tensor, const safetensors_entry *entry)
 
 /* Every variable that must be there is, and has the model's shape. */
 static int
-check_variables(actnn *trainer, const safetensors_file *file, bool is_whole)
+check_variables(actnn *trainer, const safetensors_file *file, bool is_whole, bool only_weights)
 {
   const actnn_model *model = trainer->model;
   char buffer[32];
@@ -161,7 +161,8 @@ check_variables(actnn *trainer, const safetensors_file *file, bool is_whole)
     bool is_needed = is_whole ? is_kept(variable) : !variable->drawn && variable->role != ACTNN_OPTIMIZER;
     if (!entry && is_needed)
       return actnn_fail(trainer, "%s: has no '%.80s', which the model needs", file->path, name);
-    if (entry && !same_shape(&model->tensor[variable->tensor], entry))
+    bool is_used = entry && !(only_weights && variable->role == ACTNN_OPTIMIZER);
+    if (is_used && !same_shape(&model->tensor[variable->tensor], entry))
       return actnn_fail(trainer, "%s: '%.80s' has another shape or type than in the model", file->path, name);
   }
   return 0;
@@ -190,13 +191,16 @@ check_counters(actnn *trainer, const safetensors_file *file, uint64_t *step, uin
 }
 
 static int
-take_variables(actnn *trainer, safetensors_file *file)
+take_variables(actnn *trainer, safetensors_file *file, bool only_weights)
 {
   const actnn_model *model = trainer->model;
   char buffer[32];
   for (uint32_t index = 0; index < model->variable_count; index++) {
+    const actnn_variable *variable = &model->variable[index];
     const safetensors_entry *entry = safetensors_find(file, checkpoint_name(model, index, buffer));
-    if (entry && !safetensors_read(file, entry, actnn_data(trainer, model->variable[index].tensor)))
+    if (!entry || (only_weights && variable->role == ACTNN_OPTIMIZER))
+      continue;
+    if (!safetensors_read(file, entry, actnn_data(trainer, variable->tensor)))
       return actnn_fail(trainer, "%s", file->error);
   }
   return 0;
@@ -218,19 +222,19 @@ take_shares(actnn *trainer, safetensors_file *file)
 }
 
 static checkpoint_kind
-load_open(actnn *trainer, safetensors_file *file)
+load_open(actnn *trainer, safetensors_file *file, bool only_weights)
 {
   const char *format = safetensors_metadata(file, "format");
-  bool is_whole = format && !strcmp(format, FORMAT);
+  bool is_checkpoint = format && !strcmp(format, FORMAT), is_whole = is_checkpoint && !only_weights;
   uint64_t step = trainer->step, seed = trainer->seed;
-  if (!is_whole && safetensors_metadata(file, SUM_NAME)) {
+  if (!is_checkpoint && safetensors_metadata(file, SUM_NAME)) {
     actnn_fail(trainer, "%s: is a damaged checkpoint", file->path);
     return CHECKPOINT_NONE;
   }
-  if (is_whole && (check_counters(trainer, file, &step, &seed) || check_sums(trainer, file)))
+  if ((is_whole && check_counters(trainer, file, &step, &seed)) || (is_checkpoint && check_sums(trainer, file)))
     return CHECKPOINT_NONE;
-  if (check_variables(trainer, file, is_whole) || (is_whole && take_shares(trainer, file)) ||
-      take_variables(trainer, file))
+  if (check_variables(trainer, file, is_whole, only_weights) || (is_whole && take_shares(trainer, file)) ||
+      take_variables(trainer, file, only_weights))
     return CHECKPOINT_NONE;
   trainer->step = step;
   trainer->seed = seed;
@@ -238,14 +242,14 @@ load_open(actnn *trainer, safetensors_file *file)
 }
 
 static checkpoint_kind
-load_file(actnn *trainer, const char *path)
+load_file(actnn *trainer, const char *path, bool only_weights)
 {
   safetensors_file file;
   if (!safetensors_open(&file, path)) {
     actnn_fail(trainer, "%s", file.error);
     return CHECKPOINT_NONE;
   }
-  checkpoint_kind kind = load_open(trainer, &file);
+  checkpoint_kind kind = load_open(trainer, &file, only_weights);
   safetensors_close(&file);
   return kind;
 }
@@ -254,14 +258,14 @@ checkpoint_kind
 checkpoint_load(actnn *trainer, const char *path)
 {
   char reason[sizeof trainer->error];
-  checkpoint_kind kind = load_file(trainer, path);
+  checkpoint_kind kind = load_file(trainer, path, false);
   if (kind != CHECKPOINT_NONE)
     return kind;
   memcpy(reason, trainer->error, sizeof reason);
   char *previous = malloc(strlen(path) + sizeof ".previous");
   if (previous) {
     strcat(strcpy(previous, path), ".previous");
-    kind = load_file(trainer, previous);
+    kind = load_file(trainer, previous, false);
     if (kind == CHECKPOINT_WHOLE)
       fprintf(stderr, "%s\nusing %s instead, of step %llu\n", reason, previous,
               (unsigned long long)trainer->step);
@@ -269,6 +273,12 @@ checkpoint_load(actnn *trainer, const char *path)
   free(previous);
   memcpy(trainer->error, reason, sizeof reason); /* the first file's fault is the one to tell */
   return kind == CHECKPOINT_WHOLE ? kind : CHECKPOINT_NONE;
+}
+
+int
+checkpoint_load_weights(actnn *trainer, const char *path)
+{
+  return load_file(trainer, path, true) == CHECKPOINT_NONE;
 }
 
 int

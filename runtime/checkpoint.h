@@ -16,6 +16,10 @@ typedef enum checkpoint_kind {
  * present; others are taken when present. */
 checkpoint_kind checkpoint_load(actnn *trainer, const char *path);
 
+/* Takes parameters, frozen ones and running statistics from a file of weights, or from a checkpoint of any model that
+ * has them (the same one compiled otherwise, say); optimizer state and counters stay. 0, or 1 with a message. */
+int checkpoint_load_weights(actnn *trainer, const char *path);
+
 /* The name under which a variable stands in files: its own, or `variable.INDEX` where that is empty, not UTF-8,
  * reserved or taken by an earlier variable. `buffer` holds 32 bytes. */
 const char *checkpoint_name(const actnn_model *model, uint32_t variable, char *buffer);

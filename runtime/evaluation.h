@@ -1,6 +1,6 @@
 /* evaluation.h: loss and accuracy of a whole set of samples, counted sample by sample on the host. */
-#ifndef ACTNN_EVALUATION_H
-#define ACTNN_EVALUATION_H
+#ifndef ACTNN_HELD_OUT_EVALUATION_H
+#define ACTNN_HELD_OUT_EVALUATION_H
 
 #include "batch.h"
 

@@ -1,6 +1,7 @@
-/* movement.c: fast kernels of operators that move elements. What moves where is said by the patterns that their plain
- * loops use (src/operators/patterns.h); here it is shared among threads and, where both sides cannot be
- * walked in order, cut into tiles that stay in the cache. Every element is written once, by one thread. */
+/* movement.c: fast kernels of operators that move elements. What moves where is said by the patterns that
+ * their plain loops use (src/operators/patterns.h); here it is shared among threads and, where both sides
+ * cannot be walked in order, cut into tiles that stay in the cache. Every element is written once, by one
+ * thread. */
 #ifndef ACTNN_RUNTIME
 #define ACTNN_RUNTIME
 #endif
@@ -38,7 +39,8 @@ copy_rows(const Strided *pattern, char *strided, char *contiguous, bool gathers)
 
 /* ---- transpositions ------------------------------------------------------------------------------ */
 
-/* A matrix of a transposition: `rows` x `columns` elements, contiguous along columns in `to` and along rows in `from`. */
+/* A matrix of a transposition: `rows` x `columns` elements, contiguous along columns in `to` and along rows in
+ * `from`. */
 typedef struct Matrix {
   int64_t rows, columns, to_stride, from_stride;
 } Matrix;
@@ -237,7 +239,8 @@ actnn_SliceGrad(const actnn_call *call)
 
 /* ---- padding and resizing ------------------------------------------------------------------------ */
 
-/* Where `inner` lies in `padded`, when padding only adds constants; the pads are attribute `pads`, axes `axes`. */
+/* Where `inner` lies in `padded`, when padding only adds constants; the pads are attribute `pads`, axes
+ * `axes`. */
 static bool
 pad_pattern(const actnn_call *call, size_t pads, size_t axes, const actnn_view *padded, const actnn_view *inner,
             Strided *pattern)

@@ -190,11 +190,8 @@ load_weights(run *run)
     }
     weights = path;
   }
-  uint64_t seed = run->trainer->seed;
-  if (weights && checkpoint_load(run->trainer, weights) == CHECKPOINT_NONE)
+  if (weights && checkpoint_load_weights(run->trainer, weights))
     return tell(run);
-  run->trainer->step = 0; /* --weights takes nothing but weights, even from a checkpoint */
-  run->trainer->seed = seed;
   return !options->resume || resume(run);
 }
 

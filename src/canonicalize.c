@@ -1,9 +1,8 @@
-/* canonicalize.c: rewrites that move an attribute to an operand or the other way, or only change a name. What changes
- * how something is computed is in canonicalize_compute.c.
+/* canonicalize.c: rewrites that move an attribute to an operand or the other way, or only change a name. What
+ * changes how something is computed is in canonicalize_compute.c.
  *
  * A node is rewritten in place, so that its name, its results and its line stay; what it needs beforehand is
- * inserted in front of it.
- */
+ * inserted in front of it. */
 #include "canonicalize.h"
 
 #include "rewrite.h"

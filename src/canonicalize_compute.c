@@ -1,5 +1,6 @@
-/* canonicalize_compute.c: rewrites into operators that compute the same in the way that training wants: products with
- * products as gradients, pools that keep an offset, a normalization that hands out its statistics. */
+/* canonicalize_compute.c: rewrites into operators that compute the same in the way that training wants:
+ * products with products as gradients, pools that keep an offset, a normalization that hands out its
+ * statistics. */
 #include "canonicalize.h"
 #include "rewrite.h"
 

@@ -1,9 +1,8 @@
 /* evaluate.c: runs operators at compile time, in double precision.
  *
- * The same loops that define what an operator computes (operators/NAME.c) fold constants, check gradients and are
- * the oracle of every kernel. Here are only the conversions between a program's bytes and the evaluator's
- * tensors, where every floating number is a double and every wider integer an int64_t.
- */
+ * The same loops that define what an operator computes (operators/NAME.c) fold constants, check gradients
+ * and are the oracle of every kernel. Here are only the conversions between a program's bytes and the
+ * evaluator's tensors, where every floating number is a double and every wider integer an int64_t. */
 #include "operators.h"
 
 #include <math.h>
@@ -72,7 +71,8 @@ constant_tensor(const Program *program, ValueId id, Arena *arena, Tensor *tensor
   return true;
 }
 
-/* Round to nearest even at `fraction` bits of a number with exponents down to `lowest`; overflow becomes infinite. */
+/* Round to nearest even at `fraction` bits of a number with exponents down to `lowest`; overflow becomes
+ * infinite. */
 static double
 round_to_precision(double number, int fraction, int lowest, double largest)
 {

@@ -69,14 +69,14 @@ broadcast_operands(Program *program, NodeId id, Shape *shape)
   return true;
 }
 
-/* The result's type is that of the last operand: of the only one, of two equal ones, and of Where's and Select's values. */
+/* The result has the type of the first operand, or of the last where the first is a mask (Where, Select). */
 bool
 infer_broadcast(Program *program, NodeId id)
 {
   Shape shape;
   const Node *node = node_at(program, id);
-  const Value *last = operand_value(program, node, node->operand_count - 1);
-  actnn_type type = last->type;
+  const Value *first = operand_value(program, node, 0), *last = operand_value(program, node, node->operand_count - 1);
+  actnn_type type = first->type == ACTNN_BOOL ? last->type : first->type;
   return broadcast_operands(program, id, &shape) && set_result_type(program, id, 0, type, &shape);
 }
 

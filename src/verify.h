@@ -107,6 +107,7 @@ bool refuse(Emitted *emitted, size_t position, const char *format, ...) __attrib
 bool check_rules(Emitted *emitted);
 
 bool scan_words(Emitted *emitted);
+bool check_header(Emitted *emitted);
 bool read_source(Emitted *emitted);
 bool check_with_compiler(Emitted *emitted);
 bool check_signatures(Emitted *emitted);

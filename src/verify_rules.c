@@ -109,9 +109,9 @@ check_parts(Emitted *emitted)
   size_t end = emitted->source_length;
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     if (parts[i] % ACTNN_ALIGNMENT || parts[i] > UINT64_MAX / 4) return refuse(emitted, end, "a part of the arena is not a multiple of %d bytes", (int)ACTNN_ALIGNMENT);
-  if (model->variable_bytes > model->stash_offset || model->stash_offset + model->stash_bytes > model->workspace_offset
-      || model->workspace_offset + model->workspace_bytes > model->arena_bytes)
-    return refuse(emitted, end, "the parts of the arena overlap");
+  if (model->variable_bytes > model->stash_offset || model->stash_offset + model->stash_bytes != model->workspace_offset
+      || model->workspace_offset + model->workspace_bytes != model->arena_bytes)
+    return refuse(emitted, end, "the parts of the arena do not lie one behind the other up to its end");
   if (model->input_count != emitted->input_count || model->variable_count != emitted->variable_count || model->save_count != emitted->save_count)
     return refuse(emitted, end, "a table does not have the length that the model says");
   if (model->batch < 1 || (model->label != NONE && model->label >= model->input_count)) return refuse(emitted, end, "the batch or the label is out of range");
@@ -308,8 +308,8 @@ check_updates(Emitted *emitted)
 
 static const Rule rules[] = {
     {"V9", "only words of the emitter's forms", scan_words},
+    {"V9", "the header is the one of all trainers", check_header},
     {"V10", "only tables and checked calls", read_source},
-    {"V1", "a compiler has no remark, and sees the same calls", check_with_compiler},
     {"V2", "calls fit their operators' signatures", check_signatures},
     {"V3", "tensors have room inside the arena", check_places},
     {"V6", "each tensor is written by one call", check_single_writers},
@@ -319,6 +319,7 @@ static const Rule rules[] = {
     {"V7", "each parameter has one update", check_updates},
     {"V4", "nothing that lives is overwritten", check_memory},
     {"V8", "the bytes saved are those stated", check_saved_bytes},
+    {"V1", "a compiler has no remark, and sees the same calls", check_with_compiler}, /* last: it takes the time */
 };
 
 bool

@@ -188,6 +188,24 @@ scan_words(Emitted *emitted)
   return true;
 }
 
+/* The header could redefine what the source's words mean, so it has one form: a comment, then always the same lines. */
+bool
+check_header(Emitted *emitted)
+{
+  const char *n = emitted->name, *end = strstr(emitted->header, "*/");
+  const char *expected = arena_format(
+      emitted->arena,
+      "*/\n#ifndef %s_TRAINER_H\n#define %s_TRAINER_H\n\n#include <actnn.h>\n\nextern const actnn_model %s_model;\n\n"
+      "actnn *%s_create(int threads, uint64_t seed, char *error, size_t error_bytes);\n"
+      "int %s_step(actnn *trainer, double learning_rate, double *loss);\nint %s_evaluate(actnn *trainer, double *loss);\n"
+      "int %s_save(actnn *trainer, const char *path);\nint %s_load(actnn *trainer, const char *path);\n"
+      "void %s_destroy(actnn *trainer);\n\n#endif\n",
+      n, n, n, n, n, n, n, n, n);
+  if (!end || strncmp(emitted->header, "/*", 2) || strchr(emitted->header, '\\') || strlen(emitted->header) != emitted->header_length)
+    return refuse(emitted, 0, "the header does not begin with a comment");
+  return !strcmp(end, expected) || refuse(emitted, 0, "the header does not have the lines of every trainer's header");
+}
+
 bool
 word_is(const Emitted *emitted, uint32_t word, const char *text)
 {

@@ -1,5 +1,5 @@
-/* indexing.c: evaluation of indexing.def. Gradients add in the order of the indices, on one thread, so that equal
- * indices always give the same sum. */
+/* indexing.c: evaluation of indexing.def. Gradients add in the order of the indices, on one thread, so that
+ * equal indices always give the same sum. */
 #include "indices.h"
 
 actnn_kernel EVALUATE(Gather), EVALUATE(GatherGrad), EVALUATE(GatherElements), EVALUATE(GatherElementsGrad),
@@ -183,8 +183,8 @@ EVALUATE(ScatterElementsZero)(const actnn_call *call)
 
 /* ---- one position a slice ----------------------------------------------------------------------- */
 
-/* The last axis of the indices holds a position in the axes of `data` after the batch ones; each names a slice of
- * `inner` elements that begins at `at`. */
+/* The last axis of the indices holds a position in the axes of `data` after the batch ones; each names a slice
+ * of `inner` elements that begins at `at`. */
 typedef struct SliceWalk {
   const actnn_call *call;
   const char *name;
@@ -292,7 +292,8 @@ EVALUATE(ScatterNDZero)(const actnn_call *call)
 
 /* ---- the k largest ------------------------------------------------------------------------------ */
 
-/* Order of elements a and b of x: the larger (or smaller) first, among equal ones the earlier; NaN counts as largest. */
+/* Order of elements a and b of x: the larger (or smaller) first, among equal ones the earlier; NaN counts as
+ * largest. */
 static bool
 comes_before(const actnn_view *x, int64_t a, int64_t b, bool largest)
 {

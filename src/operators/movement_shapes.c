@@ -1,5 +1,5 @@
-/* movement_shapes.c: shape rules of movement.def, apart from those in slicing_shapes.c. Extents that a model asks for are checked here, before
- * anything is sized by them. */
+/* movement_shapes.c: shape rules of movement.def, apart from those in slicing_shapes.c. Extents that a model
+ * asks for are checked here, before anything is sized by them. */
 #include "../operators.h"
 
 #include <math.h>

@@ -29,7 +29,8 @@ transpose_pattern(const actnn_call *call, bool inverts)
   return pattern;
 }
 
-/* The elements of `whole` that Slice picks; constant operands start at attribute `at`: starts, ends, axes, steps. */
+/* The elements of `whole` that Slice picks; constant operands start at attribute `at`: starts, ends, axes,
+ * steps. */
 static inline Strided
 slice_pattern(const actnn_call *call, const actnn_view *whole, size_t at)
 {
@@ -68,8 +69,8 @@ block_pattern(const actnn_view *view, int64_t block, int64_t *dim, int *rank)
   return (Strided){.size = element_bytes(view->type)};
 }
 
-/* Where `part`, which begins at `start` of `axis`, lies in `whole`. Along blocked channels start is a multiple of
- * the block, as the layout pass sees to. */
+/* Where `part`, which begins at `start` of `axis`, lies in `whole`. Along blocked channels start is a multiple
+ * of the block, as the layout pass sees to. */
 static inline Strided
 part_pattern(const actnn_view *whole, const actnn_view *part, int64_t axis, int64_t start, int64_t block)
 {

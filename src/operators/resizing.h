@@ -150,8 +150,8 @@ plane_axes(const Resizing *resizing)
   return axis;
 }
 
-/* One plane of the large tensor, beyond the first `leading` axes; `index` has the plane's. Taps are made anew only for
- * axes whose index changed. */
+/* One plane of the large tensor, beyond the first `leading` axes; `index` has the plane's. Taps are made anew
+ * only for axes whose index changed. */
 static void
 resize_plane(const Resizing *resizing, int leading, int64_t plane)
 {

@@ -1,6 +1,6 @@
-/* slicing_shapes.c: shape rules of operators that cut, pad, repeat, fold or resize axes. Slice and Pad follow slicing.h;
- * Resize leaves its node with one scale and one size for every axis, so that evaluation and gradient see one
- * spelling. */
+/* slicing_shapes.c: shape rules of operators that cut, pad, repeat, fold or resize axes. Slice and Pad follow
+ * slicing.h; Resize leaves its node with one scale and one size for every axis, so that evaluation and
+ * gradient see one spelling. */
 #include "../operators.h"
 #include "slicing.h"
 

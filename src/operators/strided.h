@@ -1,5 +1,5 @@
-/* strided.h: copies between a contiguous tensor and a strided pattern of elements in another: what Transpose, Slice,
- * Expand, Tile, Concat and the like all are. Types do not matter, only the bytes of an element. */
+/* strided.h: copies between a contiguous tensor and a strided pattern of elements in another: what Transpose,
+ * Slice, Expand, Tile, Concat and the like all are. Types do not matter, only the bytes of an element. */
 #ifndef ACTNN_STRIDED_H
 #define ACTNN_STRIDED_H
 
@@ -24,7 +24,8 @@ strided_axis(Strided *pattern, int64_t dim, int64_t stride)
   pattern->stride[pattern->rank++] = stride;
 }
 
-/* Joins axes that lie behind each other in memory, so that rows are as long as they can be; at least one axis stays. */
+/* Joins axes that lie behind each other in memory, so that rows are as long as they can be; at least one axis
+ * stays. */
 static inline void
 strided_join(Strided *pattern)
 {

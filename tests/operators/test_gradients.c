@@ -1,9 +1,9 @@
-/* test_gradients.c: every gradient of the operator table against central finite differences, in double precision, on
- * the shapes that its row gives. The loss is the sum of all differentiable results times fixed random weights.
+/* test_gradients.c: every gradient of the operator table against central finite differences, in double
+ * precision, on the shapes that its row gives. The loss is the sum of all differentiable results times fixed
+ * random weights.
  *
- * usage: test_gradients [NAME]: one operator only.
- * A row with a gradient and without shapes to try is a failure; a row with shapes and no gradient must evaluate.
- */
+ * usage: test_gradients [NAME]: one operator only. A row with a gradient and without shapes to try is a
+ * failure; a row with shapes and no gradient must evaluate. */
 #include "../../src/gradient.h"
 #include "tries.h"
 

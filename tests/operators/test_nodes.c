@@ -1,10 +1,10 @@
-/* test_nodes.c: runs the node cases of the ONNX standard (Debian: libonnx-testdata) through import, canonicalization,
- * shape rules and evaluation, and compares with the standard's own results at its own tolerance.
+/* test_nodes.c: runs the node cases of the ONNX standard (Debian: libonnx-testdata) through import,
+ * canonicalization, shape rules and evaluation, and compares with the standard's own results at its own
+ * tolerance.
  *
- * usage: test_nodes [DIRECTORY OF CASES [WORD]]: WORD picks the cases whose name contains it.
- * A case passes when every result has the expected type, shape and values. Cases of operators that are not in the
- * table are skipped; those that draw random numbers are compared by type and shape.
- */
+ * usage: test_nodes [DIRECTORY OF CASES [WORD]]: WORD picks the cases whose name contains it. A case passes
+ * when every result has the expected type, shape and values. Cases of operators that are not in the table are
+ * skipped; those that draw random numbers are compared by type and shape. */
 #include "../../src/canonicalize.h"
 #include "../../src/onnx_import.h"
 
@@ -134,7 +134,8 @@ bind_inputs(Case *test, Program *program)
 
 /* ---- running ------------------------------------------------------------------------------------ */
 
-/* Canonicalizes, infers and evaluates node after node; each result becomes a constant, as folding would make it. */
+/* Canonicalizes, infers and evaluates node after node; each result becomes a constant, as folding would make
+ * it. */
 static bool
 run_program(Program *program, bool *draws)
 {
@@ -172,7 +173,8 @@ is_close(actnn_type type, double got, double expected)
          fabs(got - expected) <= ABSOLUTE + (type == ACTNN_BF16 ? 1.0 / 128 : RELATIVE) * fabs(expected);
 }
 
-/* Dropout at inference or ratio 0 draws nothing that shows; otherwise values that were drawn cannot be compared. */
+/* Dropout at inference or ratio 0 draws nothing that shows; otherwise values that were drawn cannot be
+ * compared. */
 static Verdict
 compare_output(Case *test, Program *program, uint32_t index, bool draws)
 {

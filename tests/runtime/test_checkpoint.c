@@ -326,6 +326,20 @@ test_weights(void)
   ok(done && actnn_load(trainer, path) && strstr(actnn_error(trainer), "another shape"),
      "a wrong shape is refused: %s", actnn_error(trainer));
   free(values);
+  /* A checkpoint of the model compiled otherwise serves as weights. */
+  actnn *other = make(3);
+  actnn_model otherwise = small_model;
+  otherwise.model_hash++;
+  other->model = &otherwise;
+  step(trainer, 2);
+  const char *checkpoint = path_of("as-weights");
+  float *momentum = actnn_data(other, v_m2);
+  ok(!actnn_save_checkpoint(trainer, checkpoint) && !checkpoint_load_weights(other, checkpoint) &&
+         !memcmp(actnn_data(other, v_w1), actnn_data(trainer, v_w1), PIXELS * HIDDEN * 4) && other->step == 0 &&
+         momentum[0] == 0,
+     "another build's checkpoint gives its weights, but not its counters nor its momentum %s",
+     actnn_error(other));
+  actnn_destroy(other);
   actnn_destroy(trainer);
 }
 

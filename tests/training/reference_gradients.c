@@ -54,9 +54,25 @@ integer_range(const Program *program, ValueId input)
   return 2;
 }
 
+/* Images of plain noise look all alike to a deep network, and normalizing what hardly differs amplifies rounding: each sample
+ * gets a wave of its own under the noise. */
+static double
+wave(const Value *value, uint64_t seed, int64_t element)
+{
+  const Shape *shape = &value->shape;
+  if (shape->rank < 3) return 0;
+  int64_t width = shape->dim[shape->rank - 1], height = shape->dim[shape->rank - 2], plane = element / (width * height);
+  uint64_t state = seed * 7919 + (uint64_t)(plane / shape->dim[1]);
+  double across = (double)(next_random(&state) % 5), down = (double)(next_random(&state) % 5);
+  double phase = 6.283185307179586 * (double)(next_random(&state) % 1024) / 1024 + (double)(plane % shape->dim[1]);
+  double x = (double)(element % width) / (double)width, y = (double)(element / width % height) / (double)height;
+  return 2 * cos(6.283185307179586 * (across * x + down * y) + phase);
+}
+
 static bool
 write_npy(const char *directory, const Program *program, ValueId input, uint64_t *state)
 {
+  const uint64_t seed = *state;
   const Value *value = value_at(program, input);
   char path[1024], header[256], extents[160] = "";
   int64_t count = 0, range = value->type == ACTNN_F32 ? 0 : integer_range(program, input);
@@ -75,7 +91,7 @@ write_npy(const char *directory, const Program *program, ValueId input, uint64_t
   fprintf(file, "%-*s\n", padded - 1, header);
   for (int64_t i = 0; i < count; i++) {
     double u = (double)(next_random(state) >> 11) * 0x1p-53, v = (double)(next_random(state) >> 11) * 0x1p-53;
-    float normal = (float)(sqrt(-2 * log(1 - u)) * cos(6.283185307179586 * v));
+    float normal = (float)(sqrt(-2 * log(1 - u)) * cos(6.283185307179586 * v) + wave(value, seed, i));
     int64_t integer = (int64_t)(u * (double)(range ? range : 1));
     if (range) fwrite(&integer, 8, 1, file);
     else fwrite(&normal, 4, 1, file);

@@ -1,0 +1,559 @@
+/* verify_mutants.c: the verifier of emitted source accepts what the emitter makes and refuses it once anything is changed.
+ *
+ * Small models are translated in memory. Then every call is dropped, doubled, and swapped with the next one when that must
+ * not be; every tensor is misplaced; every operand is taken from the future; every save is given other codes; and each rule
+ * has mutants of its own that must be refused under its name. Mutants that mean the same are left out by construction: calls
+ * are swapped only where one reads what the other writes or overwrites, tensors moved only onto others that live. */
+#include "../../passes/passes.h"
+#include "../../src/emit.h"
+#include "../../src/verify.h"
+#include "../../src/verify_source.h"
+#include "../runtime/tap.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+typedef struct Bench {
+  Arena *arena;
+  Diagnostics *diagnostics;
+  char *messages;
+  size_t message_bytes;
+  const char *source, *header;
+  Emitted emitted; /* what the verifier itself reads of the good source: to know where to change it */
+  unsigned tried, accepted; /* of the present kind of mutants */
+  const char *example;      /* of one that was wrongly accepted */
+} Bench;
+
+/* ---- a trainer to change ------------------------------------------------------------------------------------ */
+
+static const char convolutional[] =
+    "<ir_version: 8, opset_import: [\"\" : 17]>\n"
+    "net (float[N,3,16,16] image) => (float[N,10] logits)\n"
+    "<float[16,3,3,3] w1 = [\"location\" : \"none\"], float[16] s1 = [\"location\" : \"none\"], float[16] b1 = [\"location\" : \"none\"],\n"
+    " float[16] m1 = [\"location\" : \"none\"], float[16] v1 = [\"location\" : \"none\"], float[16,16,3,3] w2 = [\"location\" : \"none\"],\n"
+    " float[10,1024] w3 = [\"location\" : \"none\"], float[10] b3 = [\"location\" : \"none\"]>\n"
+    "{\n"
+    "  [conv1] c1 = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (image, w1)\n"
+    "  [norm1] n1, rm, rv = BatchNormalization <training_mode = 1> (c1, s1, b1, m1, v1)\n"
+    "  [relu1] r1 = Relu (n1)\n"
+    "  [conv2] c2 = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (r1, w2)\n"
+    "  [join] a2 = Add (c2, r1)\n"
+    "  [relu2] r2 = Relu (a2)\n"
+    "  [pool] p2 = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (r2)\n"
+    "  [flat] f2 = Flatten (p2)\n"
+    "  [output] logits = Gemm <transB = 1> (f2, w3, b3)\n"
+    "}\n";
+
+static Program *
+program_of(Bench *bench, const char *model)
+{
+  if (model) {
+    const char *root = getenv("top_srcdir");
+    return import_model(arena_format(bench->arena, "%s/models/%s", root ? root : ".", model), bench->diagnostics);
+  }
+  return parse_program("net.onnxtxt", convolutional, strlen(convolutional), bench->diagnostics);
+}
+
+static bool
+emit_model(Bench *bench, const char *model, const char *optimizer)
+{
+  Options options = {.level = 3, .scheme = "actnn", .batch = 4, .loss = "softmax-cross-entropy", .optimizer = optimizer, .command_line = "actnnc"};
+  size_t source_length, header_length;
+  Program *program = program_of(bench, model);
+  if (!program) return false;
+  for (size_t i = 0; i < pass_count; i++)
+    if (!passes[i].run(program, &options)) return false;
+  bench->source = arena_text(bench->arena, emit_source(program, &options, "net", bench->arena, &source_length), source_length);
+  bench->header = arena_text(bench->arena, emit_header("net", bench->arena, &header_length), header_length);
+  return true;
+}
+
+/* The verifier's own view of the good source. Reading it again here costs nothing and keeps the test short. */
+static bool
+look_at(Bench *bench)
+{
+  Emitted *emitted = &bench->emitted;
+  *emitted = (Emitted){.arena = bench->arena, .findings = stdout, .name = "net", .source = bench->source, .header = bench->header,
+                       .source_length = strlen(bench->source), .header_length = strlen(bench->header)};
+  return check_rules(emitted);
+}
+
+static bool
+start(Bench *bench, const char *model, const char *optimizer)
+{
+  bench->arena = arena_create();
+  bench->diagnostics = diagnostics_create(bench->arena);
+  bench->diagnostics->stream = open_memstream(&bench->messages, &bench->message_bytes);
+  bench->diagnostics->limit = 1000000;
+  bool is_good = emit_model(bench, model, optimizer);
+  fflush(bench->diagnostics->stream);
+  return ok(is_good, "%s with %s is translated %s", model ? model : "a convolutional net", optimizer, is_good ? "" : bench->messages);
+}
+
+static void
+finish(Bench *bench)
+{
+  fclose(bench->diagnostics->stream);
+  free(bench->messages);
+  arena_destroy(bench->arena);
+}
+
+/* ---- trying ------------------------------------------------------------------------------------------------- */
+
+/* Verifies; the first message is in bench->messages. */
+static bool
+verify(Bench *bench, const char *source, const char *header)
+{
+  rewind(bench->diagnostics->stream);
+  bool is_good = verify_source(bench->diagnostics, "net.c", source, strlen(source), header, strlen(header), "net");
+  fputc(0, bench->diagnostics->stream);
+  fflush(bench->diagnostics->stream);
+  return is_good;
+}
+
+static void
+expect_refusal(Bench *bench, const char *mutant, const char *what)
+{
+  bench->tried++;
+  if (!verify(bench, mutant, bench->header)) return;
+  bench->accepted++;
+  bench->example = what;
+}
+
+static void
+conclude(Bench *bench, const char *kind)
+{
+  ok(bench->tried && !bench->accepted, "%u mutants are refused: %s%s%s", bench->tried, kind, bench->accepted ? "; but not: " : "",
+     bench->accepted ? bench->example : "");
+  bench->tried = bench->accepted = 0;
+}
+
+/* The source with [from, to) replaced. */
+static const char *
+replaced(const Bench *bench, size_t from, size_t to, const char *with)
+{
+  return arena_format(bench->arena, "%.*s%s%s", (int)from, bench->source, with, bench->source + to);
+}
+
+static size_t
+line_end(const Bench *bench, size_t position)
+{
+  return position + strcspn(bench->source + position, "\n") + 1;
+}
+
+static const char *
+line_of(const Bench *bench, const EmittedCall *call)
+{
+  return arena_text(bench->arena, bench->source + call->position, line_end(bench, call->position) - call->position);
+}
+
+/* ---- calls dropped, doubled, swapped --------------------------------------------------------------------------- */
+
+static void
+drop_and_double(Bench *bench)
+{
+  const Emitted *emitted = &bench->emitted;
+  for (uint32_t i = 0; i < emitted->call_count; i++) {
+    const EmittedCall *call = &emitted->call[i];
+    expect_refusal(bench, replaced(bench, call->position, line_end(bench, call->position), ""), line_of(bench, call));
+  }
+  conclude(bench, "a call is dropped");
+  for (uint32_t i = 0; i < emitted->call_count; i++) {
+    const EmittedCall *call = &emitted->call[i];
+    expect_refusal(bench, replaced(bench, call->position, call->position, line_of(bench, call)), line_of(bench, call));
+  }
+  conclude(bench, "a call is doubled");
+}
+
+static bool
+reads(const EmittedCall *call, uint32_t tensor)
+{
+  for (uint32_t j = 0; j < call->input_count; j++)
+    if (call->input[j] == tensor) return true;
+  return false;
+}
+
+/* Swapped, `second` would miss what `first` makes, or overwrite what `first` still reads. */
+static bool
+depends(const Emitted *emitted, const EmittedCall *first, const EmittedCall *second)
+{
+  for (uint32_t k = 0; k < first->output_count; k++)
+    if (first->output[k] != NONE && reads(second, first->output[k])) return true;
+  for (uint32_t k = 0; k < second->output_count; k++)
+    for (uint32_t j = 0; j < first->input_count; j++) {
+      uint32_t made = second->output[k], read = first->input[j];
+      if (made != NONE && read != NONE && overlap(emitted, made, read) && !reads(second, read)) return true;
+    }
+  return false;
+}
+
+static void
+swap_neighbours(Bench *bench)
+{
+  const Emitted *emitted = &bench->emitted;
+  for (uint32_t i = 0; i + 1 < emitted->call_count; i++) {
+    const EmittedCall *first = &emitted->call[i], *second = &emitted->call[i + 1];
+    if (first->phase != second->phase || !depends(emitted, first, second)) continue;
+    const char *swapped = arena_format(bench->arena, "%s  %s", line_of(bench, second), line_of(bench, first));
+    expect_refusal(bench, replaced(bench, first->position, line_end(bench, second->position), swapped), line_of(bench, first));
+  }
+  conclude(bench, "two calls that depend on each other are swapped");
+}
+
+/* A restore or an update moved to the start of backward; a save moved to the end of forward when its value is gone by then. */
+static void
+move_calls(Bench *bench)
+{
+  const Emitted *emitted = &bench->emitted;
+  const EmittedCall *start_of_backward = &emitted->call[emitted->first_call[BACKWARD]];
+  for (uint32_t i = emitted->first_call[BACKWARD] + 1; i < emitted->first_call[BACKWARD + 1]; i++) {
+    const EmittedCall *call = &emitted->call[i];
+    uint32_t first = call_operand(call, 1);
+    if (first == NONE || emitted->writer[first] == NONE || emitted->call[emitted->writer[first]].phase != BACKWARD) continue;
+    const char *mutant = arena_format(bench->arena, "%.*s%s  %.*s%s", (int)start_of_backward->position, bench->source, line_of(bench, call),
+                                      (int)(call->position - start_of_backward->position), bench->source + start_of_backward->position,
+                                      bench->source + line_end(bench, call->position));
+    expect_refusal(bench, mutant, line_of(bench, call));
+  }
+  conclude(bench, "a call moves to where its operands are not yet made");
+}
+
+/* ---- tensors misplaced ------------------------------------------------------------------------------------------- */
+
+/* The table's line of a tensor with another offset and size. */
+static const char *
+with_place(const Bench *bench, uint32_t tensor, const char *offset, const char *bytes)
+{
+  const EmittedTensor *entry = &bench->emitted.tensor[tensor];
+  const char *line = bench->source + entry->position, *end = strchr(line, '\n'), *extents = strchr(line, '}');
+  const char *after = strchr(extents + 1, '}');
+  if (!extents || after > end) abort();
+  return replaced(bench, (size_t)(extents + 1 - bench->source), (size_t)(after - bench->source),
+                  arena_format(bench->arena, ", %s, %s", offset, bytes));
+}
+
+static void
+misplace(Bench *bench)
+{
+  const Emitted *emitted = &bench->emitted;
+  Arena *arena = bench->arena;
+  for (uint32_t i = 0; i < emitted->tensor_count; i++) {
+    const actnn_tensor *at = &emitted->tensor[i].at;
+    unsigned long long offset = at->offset, bytes = at->bytes, whole = emitted->model.arena_bytes;
+    const char *name = arena_format(arena, "v%u", i);
+    expect_refusal(bench, with_place(bench, i, arena_format(arena, "%lluu", offset + whole), arena_format(arena, "%lluu", bytes)), name);
+    expect_refusal(bench, with_place(bench, i, arena_format(arena, "%lluu", offset), arena_format(arena, "-%lluu", bytes)), name);
+    expect_refusal(bench, with_place(bench, i, arena_format(arena, "%lluu", offset + 32), arena_format(arena, "%lluu", bytes)), name);
+    expect_refusal(bench, with_place(bench, i, arena_format(arena, "%lluu", offset), "18446744073709551552u"), name);
+    expect_refusal(bench, with_place(bench, i, arena_format(arena, "%lluu", offset), "0u"), name);
+    if (bytes > 64) expect_refusal(bench, with_place(bench, i, arena_format(arena, "%lluu", offset), "64u"), name);
+  }
+  conclude(bench, "a tensor lies outside, across or without room");
+}
+
+static uint32_t
+last_reader(const Emitted *emitted, uint32_t tensor)
+{
+  uint32_t last = 0;
+  for (uint32_t i = 0; i < emitted->call_count; i++)
+    if (reads(&emitted->call[i], tensor)) last = i;
+  return last;
+}
+
+/* A result put onto a tensor that was made before and is read after. Views may lie on what they show, so they stay. */
+static void
+put_on_living(Bench *bench)
+{
+  const Emitted *emitted = &bench->emitted;
+  for (uint32_t i = emitted->first_call[FORWARD]; i < emitted->call_count; i++) {
+    uint32_t result = call_result(&emitted->call[i], 0);
+    if (result == NONE || emitted->place[result] != PLACE_STEP || !emitted->call[i].kernel || kernel_is(&emitted->call[i], "Flatten")) continue;
+    for (uint32_t other = 0; other < emitted->tensor_count; other++) {
+      uint32_t writer = emitted->writer[other];
+      bool lives = writer != NONE && emitted->place[other] == PLACE_STEP && writer < i && last_reader(emitted, other) > i;
+      bool is_same_time = lives && (emitted->call[writer].phase == EVALUATE) == (emitted->call[i].phase == EVALUATE);
+      if (!is_same_time || overlap(emitted, result, other)) continue;
+      unsigned long long offset = emitted->tensor[other].at.offset, bytes = emitted->tensor[result].at.bytes;
+      expect_refusal(bench, with_place(bench, result, arena_format(bench->arena, "%lluu", offset), arena_format(bench->arena, "%lluu", bytes)),
+                     arena_format(bench->arena, "v%u on v%u", result, other));
+    }
+  }
+  conclude(bench, "a result is put onto a buffer that lives");
+}
+
+/* ---- words of a call changed --------------------------------------------------------------------------------------- */
+
+/* The call with the n-th tensor of its IN list replaced. */
+static const char *
+with_operand(const Bench *bench, const EmittedCall *call, uint32_t index, const char *with)
+{
+  const char *at = strstr(bench->source + call->position, "IN(") + 3;
+  for (uint32_t i = 0; i < index; i++) at = strchr(at, ',') + 2;
+  return replaced(bench, (size_t)(at - bench->source), (size_t)(at - bench->source) + strcspn(at, ",)"), with);
+}
+
+static void
+change_operands(Bench *bench)
+{
+  const Emitted *emitted = &bench->emitted;
+  for (uint32_t i = 0; i < emitted->call_count; i++) {
+    const EmittedCall *call = &emitted->call[i];
+    for (uint32_t j = 0; j < call->input_count; j++) {
+      if (call->input[j] == NONE || call_result(call, 0) == NONE) continue;
+      expect_refusal(bench, with_operand(bench, call, j, arena_format(bench->arena, "v%u", call->output[0])), line_of(bench, call));
+      expect_refusal(bench, with_operand(bench, call, j, arena_format(bench->arena, "v%u", emitted->tensor_count)), line_of(bench, call));
+    }
+  }
+  conclude(bench, "a call reads its own result, or a tensor that is not there");
+}
+
+/* The first `from` at or behind a position, changed to `to`. */
+static const char *
+changed(const Bench *bench, size_t position, const char *from, const char *to)
+{
+  const char *at = strstr(bench->source + position, from);
+  if (!at) return NULL;
+  return replaced(bench, (size_t)(at - bench->source), (size_t)(at - bench->source) + strlen(from), to);
+}
+
+static void
+change_saves(Bench *bench)
+{
+  const Emitted *emitted = &bench->emitted;
+  for (uint32_t i = 0; i < emitted->call_count; i++) {
+    const EmittedCall *call = &emitted->call[i];
+    bool is_code = kernel_is(call, "QuantizeOnSave") || kernel_is(call, "DequantizeOnBackward") || kernel_is(call, "MeasureSensitivity");
+    if (!is_code && !kernel_is(call, "PackBits") && !kernel_is(call, "UnpackBits")) continue;
+    const char *from = arena_format(bench->arena, "INT(%lld)", (long long)call->attribute[0].i);
+    const char *const to[] = {arena_format(bench->arena, "INT(%lld)", (long long)call->attribute[0].i + 1), "INT(-1)", "INT(9)", "REALS(1.0)"};
+    for (size_t k = 0; k < sizeof to / sizeof *to; k++) expect_refusal(bench, changed(bench, call->position, from, to[k]), line_of(bench, call));
+    if (kernel_is(call, "MeasureSensitivity")) continue;
+    expect_refusal(bench, changed(bench, call->position, call->name, is_code ? "UnpackBits" : "DequantizeOnBackward"), line_of(bench, call));
+  }
+  for (uint32_t i = 0; i < emitted->save_count; i++) {
+    const char *bits = arena_format(bench->arena, " 2.0, %u, ", i);
+    expect_refusal(bench, changed(bench, emitted->save[i].position, bits, arena_format(bench->arena, " 3.0, %u, ", i)), "bits");
+    expect_refusal(bench, changed(bench, emitted->save[i].position, bits, arena_format(bench->arena, " 9.0, %u, ", i)), "bits");
+    expect_refusal(bench, changed(bench, emitted->save[i].position, bits, arena_format(bench->arena, " 2.0, %u, ", i + 1)), "random stream");
+    expect_refusal(bench, changed(bench, emitted->save[i].position, "{v", "{v1"), "stash");
+  }
+  conclude(bench, "a save has another number, other bits or another reader");
+}
+
+/* ---- each rule by name ----------------------------------------------------------------------------------------------- */
+
+static void
+expect_rule(Bench *bench, const char *rule, const char *what, const char *source, const char *header)
+{
+  if (!ok(source && header, "there is something to change: %s", what)) return;
+  bool is_good = verify(bench, source, header);
+  bool is_named = strstr(bench->messages, arena_format(bench->arena, "breaks rule %s:", rule)) != NULL;
+  ok(!is_good && is_named, "%s refuses: %s%s%s", rule, what, is_named ? "" : "; instead: ", is_named ? "" : bench->messages);
+}
+
+typedef struct Change {
+  const char *rule, *what, *after, *from, *to; /* the first `from` behind `after` */
+} Change;
+
+static const Change changes[] = {
+    {"V1", "a constant that no double holds", "forward(actnn", "REAL_NUMBER(1.0)", "REAL_NUMBER(1e999)"},
+    {"V2", "a kernel that is none", "forward(actnn", "actnn_Relu", "actnn_Renu"},
+    {"V2", "system for a kernel", "forward(actnn", "actnn_Relu", "system"},
+    {"V2", "a function of the runtime for a kernel", "forward(actnn", "actnn_Relu", "actnn_destroy"},
+    {"V2", "a kernel with other operands", "forward(actnn", "actnn_Relu", "actnn_Conv"},
+    {"V2", "an attribute too few", "forward(actnn", "WITH(INT(0))", "WITHOUT"},
+    {"V2", "an interface function that calls another", "net_step", "actnn_step(", "actnn_evaluate_batch("},
+    {"V2", "another phase function in the model", ".initialize", "= initialize", "= forward"},
+    {"V2", "a model of another name", "_model =", ".name = \"net\"", ".name = \"ten\""},
+    {"V3", "a negative extent", "tensors[TENSOR_COUNT]", "{4", "{-4"},
+    {"V3", "an extent beyond the bytes", "tensors[TENSOR_COUNT]", "{4", "{400000"},
+    {"V3", "extents whose product overflows", "tensors[TENSOR_COUNT]", "{4", "{4611686018427387904"},
+    {"V3", "an entry twice", "tensors[TENSOR_COUNT]", "[v1]", "[v0]"},
+    {"V3", "an offset that is computed", "tensors[TENSOR_COUNT]", "0u,", "0u * 2u,"},
+    {"V3", "a byte of the model beyond 255", "onnx_model[]", ",", "7,"},
+    {"V6", "a loss that is never computed", ".evaluation_loss", "= v", "= v0, .loss = v"},
+    {"V8", "a larger arena", "_model =", ".arena_bytes = ", ".arena_bytes = 1"},
+    {"V8", "a larger pool", "_model =", ".stash_bytes = ", ".stash_bytes = 1"},
+    {"V8", "fewer variables", "_model =", ".variable_bytes = ", ".variable_bytes = 1"},
+    {"V8", "a workspace over the pool", "_model =", ".workspace_offset = ", ".workspace_offset = 1"},
+    {"V8", "a wrong sum of saved bytes", "_model =", ".saved_bytes = ", ".saved_bytes = 1"},
+    {"V8", "a shorter table of saves", "_model =", ".save_count = ", ".save_count = 1"},
+    {"V9", "a pragma", "forward(actnn", "  RUN(", "#pragma omp parallel\n  RUN("},
+    {"V9", "a definition", "forward(actnn", "  RUN(", "#define RUN(a, b, c, d)\n  RUN("},
+    {"V9", "an operator of pragmas", "forward(actnn", "  RUN(", "  _Pragma(\"once\") RUN("},
+    {"V9", "a comment that swallows the next line", "forward(actnn", "  RUN(", "// x \\\n  RUN("},
+    {"V9", "a comment that joins lines", "forward(actnn", "/* ", "/* ?\?/\n"},
+    {"V9", "a comment in a comment", "forward(actnn", "/* ", "/* /* "},
+    {"V9", "a byte that is no ASCII", "forward(actnn", "/* ", "/* \303\251 "},
+    {"V9", "a right-to-left mark", "forward(actnn", "/* ", "/* \342\200\256 "},
+    {"V9", "a digraph", "forward(actnn", "{", "<%"},
+    {"V9", "a hexadecimal number", "tensors[TENSOR_COUNT]", "0u,", "0x0u,"},
+    {"V9", "an octal number", "_model =", ".level = ", ".level = 0"},
+    {"V9", "a name of another form", "forward(actnn", "trainer)", "Trainer)"},
+    {"V9", "a quote in a string", "inputs[]", "\"image\"", "\"ima\\\"ge\""},
+    {"V9", "a prefixed string", "inputs[]", "\"image\"", "u8\"image\""},
+    {"V9", "a second include", "forward(actnn", "/* ", "\n#include \"net.h\"\n/* "},
+    {"V10", "a call without RUN", "forward(actnn", "  RUN(", "  actnn_run(trainer, "},
+    {"V10", "a call whose code is dropped", "forward(actnn", "  RUN(", "  (void)actnn_run(trainer, "},
+    {"V10", "a call of system", "forward(actnn", "  RUN(", "  system(\"id\");\n  RUN("},
+    {"V10", "an early return", "forward(actnn", "  RUN(", "  return 0;\n  RUN("},
+    {"V10", "a condition", "forward(actnn", "  RUN(", "  if (trainer) RUN("},
+    {"V10", "assembler", "forward(actnn", "  RUN(", "  asm(\"nop\");\n  RUN("},
+    {"V10", "a label", "forward(actnn", "  (void)trainer;", "  goto end;"},
+    {"V10", "a function more", "static int\nevaluate", "static int\nevaluate", "static int\nextra(actnn *trainer)\n{\n  return 0;\n}\n\nstatic int\nevaluate"},
+};
+
+static void
+try_changes(Bench *bench)
+{
+  for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+    const Change *change = &changes[i];
+    const char *after = strstr(bench->source, change->after);
+    expect_rule(bench, change->rule, change->what, after ? changed(bench, (size_t)(after - bench->source), change->from, change->to) : NULL, bench->header);
+  }
+  expect_rule(bench, "V9", "a header that redefines RUN", bench->source,
+              arena_format(bench->arena, "/* net.h */\n#undef RUN\n#define RUN(a, b, c, d)\n%s", strchr(bench->header, '\n') + 1));
+  expect_rule(bench, "V9", "a header that swaps OUT and IN", bench->source, arena_format(bench->arena, "%s#define OUT IN\n", bench->header));
+}
+
+/* Mutants of single calls that one rule and no other should catch. */
+static void
+try_calls(Bench *bench)
+{
+  const Emitted *emitted = &bench->emitted;
+  bool has_update = false, has_save = false, has_statistics = false;
+  for (uint32_t i = emitted->first_call[FORWARD]; i < emitted->first_call[BACKWARD + 1]; i++) {
+    const EmittedCall *call = &emitted->call[i];
+    const char *dropped = replaced(bench, call->position, line_end(bench, call->position), "");
+    uint32_t result = call_result(call, 0);
+    if (!has_update && result != NONE && emitted->place[result] == PLACE_REPLACING && call->phase == BACKWARD) {
+      has_update = true;
+      const char *bytes = arena_format(bench->arena, "%lluu", (unsigned long long)emitted->tensor[result].at.bytes);
+      const char *step = arena_format(bench->arena, "%lluu", (unsigned long long)emitted->model.variable_bytes);
+      expect_rule(bench, "V7", "an update that writes elsewhere", with_place(bench, result, step, bytes), bench->header);
+      expect_rule(bench, "V7", "a parameter that becomes frozen, yet is updated", changed(bench, emitted->variable[emitted->home[result]].position, "ACTNN_PARAMETER", "ACTNN_FROZEN"), bench->header);
+      expect_rule(bench, "V7", "a variable that is called a parameter and has no update",
+                  changed(bench, (size_t)(strstr(bench->source, "variables[]") - bench->source), "ACTNN_OPTIMIZER", "ACTNN_PARAMETER"), bench->header);
+      expect_rule(bench, "V6", "an update that is missing", dropped, bench->header);
+      expect_rule(bench, "V6", "an update that is doubled", replaced(bench, call->position, call->position, line_of(bench, call)), bench->header);
+    }
+    if (!has_save && kernel_is(call, "QuantizeOnSave")) {
+      has_save = true;
+      expect_rule(bench, "V6", "a save that is dropped", dropped, bench->header);
+      expect_rule(bench, "V6", "a save that is doubled", replaced(bench, call->position, call->position, line_of(bench, call)), bench->header);
+      expect_rule(bench, "V5", "a save with another number", changed(bench, call->position, "INT(0)", "INT(1)"), bench->header);
+    }
+    if (!has_statistics && kernel_is(call, "BatchNorm")) {
+      has_statistics = true;
+      uint32_t mean = call_result(call, 1), variance = call_result(call, 2);
+      const actnn_tensor *at = &emitted->tensor[variance].at;
+      expect_rule(bench, "V7", "the running mean written over the variance",
+                  with_place(bench, mean, arena_format(bench->arena, "%lluu", (unsigned long long)at->offset), arena_format(bench->arena, "%lluu", (unsigned long long)at->bytes)), bench->header);
+    }
+  }
+  ok(has_update && has_save, "the net has updates and saves");
+}
+
+/* Within one call: a result on an operand of a kernel that does not work in place. */
+static void
+try_sharing(Bench *bench)
+{
+  const Emitted *emitted = &bench->emitted;
+  for (uint32_t i = emitted->first_call[FORWARD]; i < emitted->first_call[BACKWARD + 1]; i++) {
+    const EmittedCall *call = &emitted->call[i];
+    uint32_t result = call_result(call, 0), operand = call_operand(call, 0);
+    if (!kernel_is(call, "Conv") || result == NONE || emitted->place[operand] != PLACE_STEP) continue;
+    expect_rule(bench, "V4", "a convolution that writes over what it reads",
+                with_place(bench, result, arena_format(bench->arena, "%lluu", (unsigned long long)emitted->tensor[operand].at.offset),
+                           arena_format(bench->arena, "%lluu", (unsigned long long)emitted->tensor[result].at.bytes)),
+                bench->header);
+    return;
+  }
+}
+
+/* ---- the compiler's view alone --------------------------------------------------------------------------------------- */
+
+/* The words are the good source's, the text that the compiler reads is another: it must notice by itself. */
+static void
+try_compiler(Bench *bench)
+{
+  static const Change views[] = {
+      {"", "a statement swallowed by a comment", "forward(actnn", "  RUN(", "  // ??/\n  RUN("},
+      {"", "a call of another function", "forward(actnn", "  RUN(", "  actnn_destroy(trainer);\n  RUN("},
+      {"", "a call whose code is dropped", "forward(actnn", "  RUN(", "  (void)actnn_run(trainer, actnn_Relu, OUT(v0), IN(v0), WITHOUT);\n  RUN("},
+      {"", "assembler", "forward(actnn", "  RUN(", "  __asm__(\"nop\");\n  RUN("},
+      {"", "a builtin", "forward(actnn", "  RUN(", "  __builtin_trap();\n  RUN("},
+      {"", "a loop", "forward(actnn", "  RUN(", "  for (;;) RUN("},
+      {"", "another kernel", "forward(actnn", "actnn_Relu", "actnn_Sqrt"},
+      {"", "a cast kernel", "forward(actnn", "actnn_Relu", "(actnn_kernel *)(void *)0"},
+      {"", "a statement expression", "forward(actnn", "return 0;", "return ({ 0; });"},
+      {"", "a function that runs before main", "static int\nforward", "static int\nforward", "__attribute__((constructor)) static void\nearly(void)\n{\n}\n\nstatic int\nforward"},
+      {"", "an unused variable", "forward(actnn", "return 0;", "int unused; return 0;"},
+      {"", "main that calls another function", "\nmain(", "actnn_main(&net_model, argc, argv)", "net_step(NULL, argc, (double *)argv)"},
+  };
+  FILE *nowhere = fopen("/dev/null", "w");
+  for (size_t i = 0; nowhere && i < sizeof views / sizeof *views; i++) {
+    const char *after = strstr(bench->source, views[i].after);
+    const char *mutant = after ? changed(bench, (size_t)(after - bench->source), views[i].from, views[i].to) : NULL;
+    Emitted emitted = bench->emitted;
+    if (!ok(mutant != NULL, "there is something to change: %s", views[i].what)) continue;
+    emitted.source = mutant;
+    emitted.source_length = strlen(mutant);
+    emitted.findings = nowhere;
+    ok(!check_with_compiler(&emitted), "the compiler's view refuses: %s", views[i].what);
+  }
+  if (nowhere) fclose(nowhere);
+}
+
+/* A child that may not have memory is a refusal, not an acceptance. */
+static void
+try_without_memory(Bench *bench)
+{
+  struct rlimit before, tight;
+  if (getrlimit(RLIMIT_AS, &before)) return;
+  tight = before;
+  tight.rlim_cur = 1 << 20;
+  setrlimit(RLIMIT_AS, &tight);
+  bool is_good = verify(bench, bench->source, bench->header);
+  setrlimit(RLIMIT_AS, &before);
+  ok(!is_good, "a verifier without memory refuses");
+}
+
+/* ---- all --------------------------------------------------------------------------------------------------------------- */
+
+static void
+test_model(const char *model, const char *optimizer, bool by_name)
+{
+  Bench bench = {0};
+  if (start(&bench, model, optimizer)) {
+    bool is_accepted = verify(&bench, bench.source, bench.header);
+    ok(is_accepted, "what the emitter makes is accepted%s", is_accepted ? "" : bench.messages);
+    if (is_accepted && ok(look_at(&bench), "and read here")) {
+      drop_and_double(&bench);
+      swap_neighbours(&bench);
+      move_calls(&bench);
+      misplace(&bench);
+      put_on_living(&bench);
+      change_operands(&bench);
+      change_saves(&bench);
+      if (by_name) {
+        try_changes(&bench);
+        try_calls(&bench);
+        try_sharing(&bench);
+        try_compiler(&bench);
+        try_without_memory(&bench);
+      }
+    }
+  }
+  finish(&bench);
+}
+
+int
+main(void)
+{
+  test_model(NULL, "sgd", true);
+  test_model(NULL, "adam", false);
+  test_model("lenet5.onnx", "adamw", false);
+  return tap_done();
+}
