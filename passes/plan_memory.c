@@ -28,6 +28,17 @@ element_width(actnn_type type)
   return type == ACTNN_F32 ? 4 : type == ACTNN_BOOL || type == ACTNN_U8 ? 1 : 8;
 }
 
+/* Elements in memory, channels of a blocked tensor padded for every block. */
+static int64_t
+padded_elements(const Value *value)
+{
+  int64_t elements = 0;
+  shape_elements(&value->shape, &elements);
+  if (value->layout == ACTNN_BLOCKED && value->shape.dim[1] % BLOCK)
+    elements = elements / value->shape.dim[1] * ((value->shape.dim[1] + BLOCK - 1) / BLOCK * BLOCK);
+  return elements ? elements : 1;
+}
+
 uint64_t
 value_bytes(const Program *program, ValueId id)
 {
@@ -37,12 +48,11 @@ value_bytes(const Program *program, ValueId id)
   if (value->layout == ACTNN_STASH) {
     const Node *pack = node_at(program, value->producer);
     const Value *x = operand_value(program, pack, 0);
+    if (!strcmp(pack->operator_name, "PackPositive")) return align(((uint64_t)padded_elements(x) + 127) / 128 * 16);
     if (strcmp(pack->operator_name, "PackBits")) return 0;
     return align(actnn_packed_bytes(x->shape.dim, x->shape.rank, x->layout, (int)int_attribute(pack, "bits", 8)));
   }
-  if (value->layout == ACTNN_BLOCKED && value->shape.dim[1] % BLOCK)
-    elements = elements / value->shape.dim[1] * ((value->shape.dim[1] + BLOCK - 1) / BLOCK * BLOCK);
-  return align((uint64_t)(elements ? elements : 1) * element_width(value->type));
+  return align((uint64_t)padded_elements(value) * element_width(value->type));
 }
 
 uint64_t
@@ -316,9 +326,10 @@ uncompressed_bytes_of_packed(const Program *program, const Node *pack, const boo
   const Value *packed = operand_value(program, pack, 0);
   int64_t elements = 0;
   shape_elements(&packed->shape, &elements);
-  if (packed->type != ACTNN_BOOL) return (uint64_t)elements * 8;
+  if (packed->type == ACTNN_U8) return (uint64_t)elements * 8;
   const Node *test = packed->producer == NO_NODE ? NULL : node_at(program, packed->producer);
-  ValueId tested = test ? operand_id(test, 0) : NO_VALUE;
+  bool is_fused = !strcmp(pack->operator_name, "PackPositive");
+  ValueId tested = is_fused ? operand_id(pack, 0) : test ? operand_id(test, 0) : NO_VALUE;
   return tested != NO_VALUE && is_coded[tested] ? 0 : (uint64_t)elements * 4;
 }
 
@@ -342,7 +353,7 @@ count_saved_bytes(Program *program, Plan *plan)
     if (!read[id] || value->producer == NO_NODE || node_at(program, value->producer)->phase != PHASE_FORWARD) continue;
     const Node *producer = node_at(program, value->producer);
     plan->saved_bytes += value_bytes(program, id);
-    if (!strcmp(producer->operator_name, "PackBits"))
+    if (value->layout == ACTNN_STASH && strcmp(producer->operator_name, "QuantizeOnSave"))
       plan->saved_bytes_fp32 += uncompressed_bytes_of_packed(program, producer, is_coded);
     else if (value->layout != ACTNN_STASH) plan->saved_bytes_fp32 += value_bytes(program, id);
   }

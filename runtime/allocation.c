@@ -168,16 +168,12 @@ first_refused(offer *offers, size_t count, uint64_t budget)
   return refused;
 }
 
-/* Takes all steps that are better than the first one refused. Without memory it does nothing: the heap does
- * the same, only slower. */
+/* Takes all steps that are better than the first one refused: the heap would do the same, only slower. */
 static void
-jump_ahead(search *search, size_t count)
+jump_ahead(search *search, size_t count, offer *offers)
 {
-  offer *offers = malloc(count * (MOST - 1) * sizeof *offers);
   size_t offer_count = 0;
   step next;
-  if (!offers)
-    return;
   for (size_t i = 0; i < count; i++) {
     uint8_t start = search->bits[i];
     while (next_step(search, i, UINT64_MAX, &next)) {
@@ -188,7 +184,6 @@ jump_ahead(search *search, size_t count)
     search->bits[i] = start;
   }
   double refused = first_refused(offers, offer_count, search->left);
-  free(offers);
   for (size_t i = 0; i < count; i++)
     while (next_step(search, i, UINT64_MAX, &next) && next.gain > refused) {
       search->left -= search->item[i].bytes[next.to] - search->item[i].bytes[search->bits[i]];
@@ -268,27 +263,48 @@ start(search *search, size_t count, uint64_t budget, actnn_allocation *result)
   return ACTNN_ALLOCATION_DONE;
 }
 
+size_t
+actnn_allocation_scratch(size_t count)
+{
+  enum { ITEM_BYTES = (MOST - 1) * sizeof(offer) };
+  return count < SIZE_MAX / ITEM_BYTES && count <= UINT32_MAX ? (count + 1) * ITEM_BYTES : 0;
+}
+
+/* The offers are forgotten when the heap is built, so both lie in the same place. */
+_Static_assert(sizeof(step) <= (MOST - 1) * sizeof(offer), "the scratch of offers holds the heap");
+
 actnn_allocation_status
-actnn_allocate(const actnn_allocation_item *item, size_t count, uint64_t budget, uint8_t *bits,
-               double *fraction, actnn_allocation *result)
+actnn_allocate_in(void *scratch, const actnn_allocation_item *item, size_t count, uint64_t budget, uint8_t *bits,
+                  double *fraction, actnn_allocation *result)
 {
   *result = (actnn_allocation){0};
-  search search = {.item = item, .bits = bits};
+  search search = {.item = item, .bits = bits, .heap = scratch};
   actnn_allocation_status status = start(&search, count, budget, result);
   if (status != ACTNN_ALLOCATION_DONE)
     return status;
   if (count == 0)
     return ACTNN_ALLOCATION_DONE;
-  if (count > UINT32_MAX || !(search.heap = malloc(count * sizeof *search.heap)))
-    return ACTNN_ALLOCATION_MEMORY;
-  jump_ahead(&search, count);
+  jump_ahead(&search, count, scratch);
   for (size_t i = 0; i < count; i++)
     search.heap_count += next_step(&search, i, UINT64_MAX, &search.heap[search.heap_count]);
   for (size_t at = search.heap_count / 2; at-- > 0;)
     sift_down(&search, at);
   climb(&search, count, fraction, result);
-  free(search.heap);
   result->cost = cost_of(&search, count);
   result->bytes = budget - search.left;
   return ACTNN_ALLOCATION_DONE;
+}
+
+actnn_allocation_status
+actnn_allocate(const actnn_allocation_item *item, size_t count, uint64_t budget, uint8_t *bits,
+               double *fraction, actnn_allocation *result)
+{
+  size_t bytes = actnn_allocation_scratch(count);
+  void *scratch = bytes ? malloc(bytes) : NULL;
+  *result = (actnn_allocation){0};
+  if (!scratch)
+    return ACTNN_ALLOCATION_MEMORY;
+  actnn_allocation_status status = actnn_allocate_in(scratch, item, count, budget, bits, fraction, result);
+  free(scratch);
+  return status;
 }

@@ -38,4 +38,12 @@ typedef enum actnn_allocation_status {
 actnn_allocation_status actnn_allocate(const actnn_allocation_item *item, size_t count, uint64_t budget,
                                        uint8_t *bits, double *fraction, actnn_allocation *result);
 
+/* The same in memory of the caller's, for use where nothing may be allocated: `scratch` has
+ * actnn_allocation_scratch(count) bytes, aligned for a double. */
+actnn_allocation_status actnn_allocate_in(void *scratch, const actnn_allocation_item *item, size_t count,
+                                          uint64_t budget, uint8_t *bits, double *fraction,
+                                          actnn_allocation *result);
+/* 0 where so many items are more than can be addressed. */
+size_t actnn_allocation_scratch(size_t count);
+
 #endif

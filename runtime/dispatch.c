@@ -83,3 +83,6 @@ DISPATCH(AveragePoolGrad)
 DISPATCH(GlobalAveragePool)
 DISPATCH(GlobalAveragePoolGrad)
 DISPATCH(ChannelSum)
+/* masks.c */
+DISPATCH(PackPositive)
+DISPATCH(SelectPacked)

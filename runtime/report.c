@@ -50,6 +50,7 @@ write_profile(actnn *trainer, const char *path)
     for (int axis = 0; axis < tensor->rank; axis++)
       text_add(&text, axis ? ",%lld" : "%lld", (long long)tensor->dim[axis]);
     text_add(&text, "]");
+    add_number(&text, "weight", saves_weight(trainer, index)); /* absent where nothing was measured */
     add_number(&text, "planned_weight", save->weight);
     add_number(&text, "planned_bits", save->bits);
     add_number(&text, "bits", saves_bits(trainer, index));

@@ -8,7 +8,6 @@
  * that are not adaptive, or that nothing was measured for, keep the share of the bits that the translator
  * chose.
  */
-#include "allocation.h"
 #include "saves_state.h"
 
 #include <math.h>
@@ -39,10 +38,14 @@ saves_destroy(actnn *trainer)
     free(saves->save[i].bits);
     free(saves->save[i].range);
     free(saves->save[i].sensitivity);
+    free(saves->save[i].noise);
   }
   free(saves->save);
   free(saves->partial);
   free(saves->offset);
+  free(saves->item);
+  free(saves->item_bits);
+  free(saves->scratch);
   free(saves);
   trainer->saves = NULL;
 }
@@ -99,14 +102,32 @@ list_samples(const actnn *trainer, actnn_allocation_item *item)
   return sum > 0 && isfinite(sum);
 }
 
+/* Sets the shares of the saves that take part to what their samples got. */
+static void
+share_out(actnn *trainer)
+{
+  const uint8_t *bits = trainer->saves->item_bits;
+  for (uint32_t i = 0; i < trainer->model->save_count; i++) {
+    save_state *state = &trainer->saves->save[i];
+    if (!takes_part(trainer, i))
+      continue;
+    uint64_t bytes = 0;
+    for (int64_t sample = 0; sample < state->codec.samples; sample++)
+      bytes += state->bytes[*bits++];
+    state->share = (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+  }
+  trainer->saves->placed = false;
+}
+
 /* One allocation over all samples of the saves that were measured; each save's share is what its samples got.
  * When nothing usable was measured (all gradients zero, or not finite) the shares stay as they are. */
-static int
+static void
 adapt(actnn *trainer)
 {
   struct saves *saves = trainer->saves;
   uint64_t budget = trainer->model->stash_bytes;
   size_t count = 0;
+  actnn_allocation result;
   saves->fresh = false;
   for (uint32_t i = 0; i < trainer->model->save_count; i++) {
     bool moves = takes_part(trainer, i);
@@ -114,46 +135,25 @@ adapt(actnn *trainer)
     budget -= taken < budget ? taken : budget;
     count += moves ? (size_t)saves->save[i].codec.samples : 0;
   }
-  actnn_allocation_item *item = malloc((count + 1) * sizeof *item);
-  uint8_t *bits = malloc(count + 1);
-  actnn_allocation result;
-  if (!item || !bits) {
-    free(item);
-    free(bits);
-    return actnn_fail(trainer, "no memory to allocate bits to %zu samples", count);
-  }
-  if (list_samples(trainer, item) && !actnn_allocate(item, count, budget, bits, NULL, &result)) {
-    const uint8_t *next = bits;
-    for (uint32_t i = 0; i < trainer->model->save_count; i++) {
-      save_state *state = &saves->save[i];
-      if (!takes_part(trainer, i))
-        continue;
-      uint64_t bytes = 0;
-      for (int64_t sample = 0; sample < state->codec.samples; sample++)
-        bytes += state->bytes[*next++];
-      state->share = (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
-    }
-    saves->placed = false;
-  }
-  free(item);
-  free(bits);
-  return 0;
+  if (list_samples(trainer, saves->item) &&
+      !actnn_allocate_in(saves->scratch, saves->item, count, budget, saves->item_bits, NULL, &result))
+    share_out(trainer);
 }
 
 int
 saves_begin_step(actnn *trainer)
 {
   struct saves *saves = trainer->saves;
-  if (saves->fresh && trainer->draw == 0 && adapt(trainer))
-    return 1;
+  if (saves->fresh && trainer->draw == 0)
+    adapt(trainer);
   return saves->placed ? 0 : saves_place(trainer);
 }
 
 int
 saves_shares(actnn *trainer, uint64_t *bytes)
 {
-  if (trainer->saves->fresh && adapt(trainer))
-    return 1;
+  if (trainer->saves->fresh)
+    adapt(trainer);
   for (uint32_t i = 0; i < trainer->model->save_count; i++)
     bytes[i] = trainer->saves->save[i].share;
   return 0;
@@ -191,7 +191,31 @@ saves_count_noise(actnn *trainer, bool count)
 double
 saves_noise(const actnn *trainer, uint32_t index)
 {
-  return trainer->saves->save[index].noise;
+  const save_state *state = &trainer->saves->save[index];
+  double sum = 0;
+  for (int64_t sample = 0; state->noise_counted && sample < state->codec.samples; sample++)
+    sum += state->noise[sample];
+  return sum;
+}
+
+double
+saves_predicted_variance(const actnn *trainer, uint32_t index)
+{
+  const save_state *state = &trainer->saves->save[index];
+  return state->has_prediction ? state->predicted : NAN;
+}
+
+void
+saves_record_weights(actnn *trainer)
+{
+  trainer->saves->record_weights = true;
+}
+
+double
+saves_weight(const actnn *trainer, uint32_t index)
+{
+  const save_state *state = &trainer->saves->save[index];
+  return state->weights ? state->weight_sum / (double)state->weights : NAN;
 }
 
 uint64_t

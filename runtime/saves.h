@@ -34,6 +34,15 @@ int saves_set_shares(actnn *trainer, const uint64_t *bytes);
  * was coded last: the variance summed over its elements. */
 void saves_count_noise(actnn *trainer, bool count);
 double saves_noise(const actnn *trainer, uint32_t index);
+/* The variance that the codes of save `index` add to the weight gradients that read them, predicted from the noise
+ * counted and the incoming gradients of the last backward: factor * sum over samples of |dy|^2 * noise. NAN when
+ * the noise was not counted, or the model does not measure this save. It takes no note of how noise and gradient
+ * vary together inside a sample. */
+double saves_predicted_variance(const actnn *trainer, uint32_t index);
+/* From now on noise is counted at the steps that measure, for a profile; and the mean over these steps of the
+ * predicted variance times (2^bits - 1)^2: the weight that allocation.h asks for. NAN when never measured. */
+void saves_record_weights(actnn *trainer);
+double saves_weight(const actnn *trainer, uint32_t index);
 /* Bytes that the codes of save `index` really took when it was coded last, and its bits per element, headers
  * and padding not counted. */
 uint64_t saves_coded_bytes(const actnn *trainer, uint32_t index);

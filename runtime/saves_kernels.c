@@ -2,7 +2,6 @@
  * see saves.h. Tiles are spread over threads; sums are taken tile by tile and then in order, so that no
  * result depends on how many threads there are.
  */
-#include "allocation.h"
 #include "saves_state.h"
 
 #include <math.h>
@@ -31,6 +30,28 @@ grow(struct saves *saves, int64_t partial, int64_t samples)
   return 0;
 }
 
+/* Makes room to allocate bits to the samples of all saves known so far: to those of one when it is coded, to
+ * those of all when bits move between saves. */
+static int
+reserve_items(const actnn *trainer)
+{
+  struct saves *saves = trainer->saves;
+  size_t items = 1;
+  for (uint32_t i = 0; i < trainer->model->save_count; i++)
+    items += saves->save[i].known ? (size_t)saves->save[i].codec.samples : 0;
+  size_t scratch = actnn_allocation_scratch(items);
+  if (items <= saves->most_items)
+    return 0;
+  free(saves->item);
+  free(saves->item_bits);
+  free(saves->scratch);
+  saves->item = scratch ? malloc(items * sizeof *saves->item) : NULL;
+  saves->item_bits = malloc(items);
+  saves->scratch = scratch ? malloc(scratch) : NULL;
+  saves->most_items = items;
+  return !saves->item || !saves->item_bits || !saves->scratch;
+}
+
 /* Takes note of the value that save `index` will code: its layout, and so its geometry. */
 static int
 get_to_know(actnn *trainer, uint32_t index, const actnn_view *value)
@@ -49,16 +70,19 @@ get_to_know(actnn *trainer, uint32_t index, const actnn_view *value)
   free(state->bits);
   free(state->range);
   free(state->sensitivity);
+  free(state->noise);
   state->bits = calloc(samples, 1);
   state->range = calloc(samples, sizeof(double));
   state->sensitivity = calloc(samples, sizeof(double));
-  if (!state->bits || !state->range || !state->sensitivity || grow(trainer->saves, partial, (int64_t)samples))
+  state->noise = calloc(samples, sizeof(double));
+  state->known = true;
+  if (!state->bits || !state->range || !state->sensitivity || !state->noise ||
+      grow(trainer->saves, partial, (int64_t)samples) || reserve_items(trainer))
     return actnn_fail(trainer, "%s: no memory for the bits of its %zu samples", save->name, samples - 1);
   for (int bits = 1; bits <= ACTNN_MAX_BITS; bits++)
     state->bytes[bits] = actnn_codec_sample_bytes(&state->codec, bits);
   state->share = actnn_stash_bytes(value->dim, value->rank, value->layout, save->bits);
   state->layout = value->layout;
-  state->known = true;
   trainer->saves->placed = false;
   return 0;
 }
@@ -69,17 +93,13 @@ get_to_know(actnn *trainer, uint32_t index, const actnn_view *value)
 static int
 choose_bits(actnn *trainer, uint32_t index)
 {
-  save_state *state = &trainer->saves->save[index];
+  struct saves *saves = trainer->saves;
+  save_state *state = &saves->save[index];
   size_t samples = (size_t)state->codec.samples;
-  actnn_allocation_item *item = malloc((samples + 1) * sizeof *item);
   actnn_allocation result;
-  if (!item)
-    return actnn_fail(trainer, "%s: no memory to allocate its bits", trainer->model->save[index].name);
   for (size_t i = 0; i < samples; i++)
-    item[i] = (actnn_allocation_item){isfinite(state->range[i]) ? state->range[i] : 0, state->bytes};
-  int status = (int)actnn_allocate(item, samples, state->share, state->bits, NULL, &result);
-  free(item);
-  if (status)
+    saves->item[i] = (actnn_allocation_item){isfinite(state->range[i]) ? state->range[i] : 0, state->bytes};
+  if (actnn_allocate_in(saves->scratch, saves->item, samples, state->share, state->bits, NULL, &result))
     return actnn_fail(trainer, "%s: its %llu bytes of the pool do not hold one bit of every element",
                       trainer->model->save[index].name, (unsigned long long)state->share);
   return 0;
@@ -107,12 +127,54 @@ lay_out(const struct saves *saves, const save_state *state)
   return end;
 }
 
-/* Threads worth waking for a value. */
-static int
-threads_for(const actnn *trainer, const actnn_codec *codec)
+/* What is done to every tile of a value. */
+typedef struct tile_job {
+  const actnn_codec_kernels *kernels;
+  const actnn_codec *codec;
+  int block;
+  float *value;
+  uint8_t *stash;
+  const uint64_t *offset;
+  const uint8_t *bits;
+  actnn_philox_key key;
+  double *sum, *noise; /* one number a tile */
+} tile_job;
+
+typedef void tile_action(const tile_job *job, int64_t each, const actnn_tile_work *work);
+
+static tile_job
+job_for(const actnn *trainer, const actnn_codec *codec, void *value)
 {
-  bool large = codec->samples * codec->rows * ACTNN_LANES > 16384;
-  return large && trainer->threads > 1 ? trainer->threads : 1;
+  return (tile_job){.kernels = trainer->saves->kernels,
+                    .codec = codec,
+                    .block = trainer->channel_block,
+                    .value = value,
+                    .offset = trainer->saves->offset,
+                    .sum = trainer->saves->partial};
+}
+
+static void
+run_tile(const tile_job *job, int64_t tiles, int64_t each, tile_action *action)
+{
+  actnn_tile_work work = {job->codec, job->block, each / tiles, each % tiles};
+  action(job, each, &work);
+}
+
+/* Small values are not worth waking threads for. They get a plain loop, since a parallel region of another number of
+ * threads than the last one has allocates. */
+static void
+run_tiles(const actnn *trainer, const tile_job *job, tile_action *action)
+{
+  const actnn_codec *codec = job->codec;
+  int64_t tiles = actnn_codec_tiles(codec), all = codec->samples * tiles;
+  if (trainer->threads <= 1 || codec->samples * codec->rows * ACTNN_LANES <= 16384) {
+    for (int64_t each = 0; each < all; each++)
+      run_tile(job, tiles, each, action);
+    return;
+  }
+#pragma omp parallel for schedule(static) num_threads(trainer->threads)
+  for (int64_t each = 0; each < all; each++)
+    run_tile(job, tiles, each, action);
 }
 
 /* Sums `partial`, one number a tile, into one number a sample. */
@@ -162,6 +224,40 @@ stash_of(const actnn *trainer, const save_state *state)
 
 /* ---- Kernels ------------------------------------------------------------------------------------- */
 
+/* Whether the gradients of this step decide where bits go. */
+static bool
+measures_now(const actnn *trainer, uint32_t index)
+{
+  return trainer->model->save[index].adaptive && trainer->draw == 0 && trainer->step % SAVES_INTERVAL == 0;
+}
+
+static void
+find_range(const tile_job *job, int64_t each, const actnn_tile_work *work)
+{
+  job->sum[each] = job->kernels->range(work, job->value);
+}
+
+static void
+code_tile(const tile_job *job, int64_t each, const actnn_tile_work *work)
+{
+  job->kernels->quantize(work, job->value, job->bits[work->sample], job->key,
+                         job->stash + job->offset[work->sample], &job->sum[each],
+                         job->noise ? &job->noise[each] : NULL);
+}
+
+static void
+decode_tile(const tile_job *job, int64_t each, const actnn_tile_work *work)
+{
+  (void)each;
+  job->kernels->dequantize(work, job->stash + job->offset[work->sample], job->bits[work->sample], job->value);
+}
+
+static void
+sum_squares(const tile_job *job, int64_t each, const actnn_tile_work *work)
+{
+  job->sum[each] = job->kernels->squares(work, job->value);
+}
+
 /* Decides the bits of every sample: the same for all, or by their ranges. */
 static int
 decide(actnn *trainer, uint32_t index, const actnn_view *value)
@@ -169,16 +265,12 @@ decide(actnn *trainer, uint32_t index, const actnn_view *value)
   struct saves *saves = trainer->saves;
   save_state *state = &saves->save[index];
   const actnn_codec *codec = &state->codec;
-  int64_t tiles = actnn_codec_tiles(codec);
   int bits;
   if (is_even(trainer, index, &bits)) {
     memset(state->bits, bits, (size_t)codec->samples);
   } else {
-#pragma omp parallel for schedule(static) num_threads(threads_for(trainer, codec))
-    for (int64_t each = 0; each < codec->samples * tiles; each++) {
-      actnn_tile_work work = {codec, trainer->channel_block, each / tiles, each % tiles};
-      saves->partial[each] = saves->kernels->range(&work, value->data);
-    }
+    tile_job job = job_for(trainer, codec, value->data);
+    run_tiles(trainer, &job, find_range);
     sum_tiles(codec, saves->partial, state->range);
     if (choose_bits(trainer, index))
       return 1;
@@ -207,22 +299,18 @@ actnn_QuantizeOnSave(const actnn_call *call)
     return 1;
   if (decide(trainer, index, value))
     return 1;
-  int64_t tiles = actnn_codec_tiles(codec), all = codec->samples * tiles;
-  uint8_t *stash = stash_of(trainer, state);
-  actnn_philox_key key =
-      actnn_random_key(trainer->seed, trainer->step, trainer->model->save[index].random_id, trainer->draw);
-  double *noise = saves->partial + all;
-#pragma omp parallel for schedule(static) num_threads(threads_for(trainer, codec))
-  for (int64_t each = 0; each < all; each++) {
-    int64_t sample = each / tiles;
-    actnn_tile_work work = {codec, trainer->channel_block, sample, each % tiles};
-    saves->kernels->quantize(&work, value->data, state->bits[sample], key, stash + saves->offset[sample],
-                             &saves->partial[each], saves->count_noise ? &noise[each] : NULL);
-  }
+  bool counts = saves->count_noise || (saves->record_weights && measures_now(trainer, index));
+  double *noise = saves->partial + codec->samples * actnn_codec_tiles(codec);
+  tile_job job = job_for(trainer, codec, value->data);
+  job.stash = stash_of(trainer, state);
+  job.bits = state->bits;
+  job.noise = counts ? noise : NULL;
+  job.key = actnn_random_key(trainer->seed, trainer->step, trainer->model->save[index].random_id, trainer->draw);
+  run_tiles(trainer, &job, code_tile);
   sum_tiles(codec, saves->partial, state->range);
-  state->noise = 0;
-  for (int64_t each = 0; saves->count_noise && each < all; each++)
-    state->noise += noise[each];
+  if (counts)
+    sum_tiles(codec, noise, state->noise);
+  state->noise_counted = counts;
   state->coded = true;
   return 0;
 }
@@ -243,14 +331,10 @@ actnn_DequantizeOnBackward(const actnn_call *call)
   if (!state->coded)
     return actnn_fail(trainer, "%s: decoded before it was coded", trainer->model->save[index].name);
   lay_out(saves, state);
-  int64_t tiles = actnn_codec_tiles(codec);
-  const uint8_t *stash = stash_of(trainer, state);
-#pragma omp parallel for schedule(static) num_threads(threads_for(trainer, codec))
-  for (int64_t each = 0; each < codec->samples * tiles; each++) {
-    int64_t sample = each / tiles;
-    actnn_tile_work work = {codec, trainer->channel_block, sample, each % tiles};
-    saves->kernels->dequantize(&work, stash + saves->offset[sample], state->bits[sample], value->data);
-  }
+  tile_job job = job_for(trainer, codec, value->data);
+  job.stash = stash_of(trainer, state);
+  job.bits = state->bits;
+  run_tiles(trainer, &job, decode_tile);
   return 0;
 }
 
@@ -270,16 +354,55 @@ reserve_sums(actnn *trainer, const actnn_view *gradient, actnn_codec *codec)
 static double *
 measure(actnn *trainer, const actnn_view *gradient, const actnn_codec *codec)
 {
-  struct saves *saves = trainer->saves;
-  int64_t tiles = actnn_codec_tiles(codec), all = codec->samples * tiles;
-  double *norm = saves->partial + all;
-#pragma omp parallel for schedule(static) num_threads(threads_for(trainer, codec))
-  for (int64_t each = 0; each < all; each++) {
-    actnn_tile_work work = {codec, trainer->channel_block, each / tiles, each % tiles};
-    saves->partial[each] = saves->kernels->squares(&work, gradient->data);
-  }
-  sum_tiles(codec, saves->partial, norm);
+  tile_job job = job_for(trainer, codec, gradient->data);
+  double *norm = job.sum + codec->samples * actnn_codec_tiles(codec);
+  run_tiles(trainer, &job, sum_squares);
+  sum_tiles(codec, job.sum, norm);
   return norm;
+}
+
+/* The noise that the codes of a sample would have at one level step for the whole range, by the noise they have
+ * now: what allocation.h calls a weight, as far as the codes go. */
+static double
+noise_of_range(const save_state *state, int64_t sample)
+{
+  double steps = (double)((1 << state->bits[sample]) - 1);
+  return state->noise[sample] * steps * steps;
+}
+
+/* Adds what one gradient does with the codes' noise: `norm`: |dy|^2 of each sample, NULL where all have
+ * `same`. */
+static void
+predict(actnn *trainer, save_state *state, double factor, const double *norm, double same)
+{
+  bool first = !state->has_prediction || state->predicted_step != trainer->step ||
+               state->predicted_draw != trainer->draw;
+  double variance = 0, weight = 0;
+  for (int64_t sample = 0; sample < state->codec.samples; sample++) {
+    double sensitivity = factor * (norm ? norm[sample] : same);
+    variance += sensitivity * state->noise[sample];
+    weight += sensitivity * noise_of_range(state, sample);
+  }
+  state->predicted = (first ? 0 : state->predicted) + variance;
+  state->has_prediction = true;
+  state->predicted_step = trainer->step;
+  state->predicted_draw = trainer->draw;
+  if (trainer->draw == 0 && isfinite(weight)) {
+    state->weight_sum += weight;
+    state->weights += first;
+  }
+}
+
+static void
+add_sensitivity(actnn *trainer, save_state *state, double factor, const double *norm, double same)
+{
+  bool first = !state->measured || state->measured_step != trainer->step;
+  for (int64_t sample = 0; sample < state->codec.samples; sample++)
+    state->sensitivity[sample] =
+        (first ? 0 : state->sensitivity[sample]) + factor * (norm ? norm[sample] : same);
+  state->measured = true;
+  state->measured_step = trainer->step;
+  trainer->saves->fresh = true;
 }
 
 int
@@ -291,22 +414,21 @@ actnn_MeasureSensitivity(const actnn_call *call)
   actnn_codec codec;
   if (find_save(call, NULL, &index) || reserve_sums(trainer, &call->input[0], &codec))
     return 1;
-  if (actnn_is_preparing(call) || !trainer->model->save[index].adaptive || trainer->draw != 0 ||
-      trainer->step % SAVES_INTERVAL != 0)
-    return 0;
   save_state *state = &trainer->saves->save[index];
+  bool decides = measures_now(trainer, index);
+  if (actnn_is_preparing(call) || !(decides || state->noise_counted))
+    return 0;
   const double *norm = measure(trainer, &call->input[0], &codec);
-  bool first = !state->measured || state->measured_step != trainer->step;
   double all = 0;
   for (int64_t sample = 0; sample < codec.samples; sample++)
     all += norm[sample];
   /* A gradient cut into other samples than the value: each of the value's samples gets the same part. */
-  for (int64_t sample = 0; sample < state->codec.samples; sample++) {
-    double part = codec.samples == state->codec.samples ? norm[sample] : all / (double)state->codec.samples;
-    state->sensitivity[sample] = (first ? 0 : state->sensitivity[sample]) + factor * part;
-  }
-  state->measured = true;
-  state->measured_step = trainer->step;
-  trainer->saves->fresh = true;
+  double same = state->codec.samples > 0 ? all / (double)state->codec.samples : 0;
+  if (codec.samples != state->codec.samples)
+    norm = NULL;
+  if (state->noise_counted)
+    predict(trainer, state, factor, norm, same);
+  if (decides)
+    add_sensitivity(trainer, state, factor, norm, same);
   return 0;
 }

@@ -2,6 +2,7 @@
 #ifndef ACTNN_SAVES_STATE_H
 #define ACTNN_SAVES_STATE_H
 
+#include "allocation.h"
 #include "codec.h"
 #include "saves.h"
 
@@ -17,16 +18,27 @@ typedef struct save_state {
   uint8_t *bits; /* of each sample, as coded last */
   double *range; /* of each sample, as coded last: elements * (maximum - minimum)^2 summed over groups */
   double *sensitivity; /* of each sample: factor * |dy|^2, summed over the gradients that meet it */
-  double noise;
+  double *noise;       /* of each sample, as coded last: variance summed over its elements, when counted */
+  double predicted;    /* variance of the gradients that read it, from the last backward that measured */
+  uint64_t predicted_step, predicted_draw;
+  bool noise_counted, has_prediction;
+  double weight_sum; /* of `weights` measured weights */
+  uint64_t weights;
 } save_state;
 
 struct saves {
   const actnn_codec_kernels *kernels;
   save_state *save;
+  /* All that a step needs is reserved while the trainer prepares; a step allocates nothing. */
   double *partial;  /* two numbers a tile of the largest save, for sums in a fixed order */
   uint64_t *offset; /* of each sample's codes, of the save being coded */
+  actnn_allocation_item *item; /* one for each sample of all saves, */
+  uint8_t *item_bits;          /* what it was given, */
+  void *scratch;               /* and what the allocation takes */
   int64_t most_partial, most_samples;
-  bool count_noise;
+  size_t most_items;
+  bool count_noise;    /* at every step */
+  bool record_weights; /* noise is counted at the steps that measure, for a profile */
   bool placed; /* every save has its share and place */
   bool fresh;  /* measured since the last adaptation */
 };

@@ -6,6 +6,7 @@
 #include "journal.h"
 #include "profile.h"
 #include "report.h"
+#include "saves.h"
 #include "trainer.h"
 #include "variance.h"
 
@@ -315,6 +316,8 @@ work(run *run)
     return study_gradients(run);
   if (!journal_open(&run->journal, options->log, options->resume != NULL, options->quiet))
     return false;
+  if (options->profile_generate)
+    saves_record_weights(run->trainer);
   bool done = train(run);
   done = journal_close(&run->journal, run->trainer) && done;
   if (done && options->export && actnn_export(run->trainer, options->export))

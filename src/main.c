@@ -12,6 +12,8 @@
 #include "verify_source.h"
 #endif
 
+PassFunction allocate_bits, plan_memory;
+
 typedef struct CommandLine {
   Options options;
   const char *model, *output;
@@ -206,6 +208,25 @@ run_all_passes(Program *program, const CommandLine *line)
   return true;
 }
 
+/* --memory-budget: the most bits that fit. Bits decide only what allocate-bits and plan-memory make, so those run again. */
+static bool
+fit_budget(Program *program, CommandLine *line)
+{
+  static const double choices[] = {8, 7, 6, 5, 4, 3.5, 3, 2.75, 2.5, 2.25, 2, 1.75, 1.5, 1.25, 1};
+  uint64_t budget = line->options.memory_budget;
+  bool is_fixed = line->options.bits != 0 || !line->options.level;
+  if (!budget || (is_fixed && program->plan->arena_bytes <= budget)) return true;
+  for (size_t i = 0; i < sizeof choices / sizeof choices[0] && !is_fixed; i++) {
+    line->options.bits = choices[i];
+    if (!allocate_bits(program, &line->options) || !plan_memory(program, &line->options)) return false;
+    if (program->plan->arena_bytes <= budget) return true;
+  }
+  return report(program->diagnostics, program->source,
+                is_fixed ? "fewer --bits, a smaller --batch, or a larger budget" : "a smaller --batch, or a larger budget",
+                "the trainer needs at least %llu bytes%s; the budget is %llu", (unsigned long long)program->plan->arena_bytes,
+                is_fixed ? " at these --bits" : "", (unsigned long long)budget);
+}
+
 static const Pass *
 pass_named(const char *name, size_t length, size_t *index)
 {
@@ -273,14 +294,11 @@ write_report(Program *program, const CommandLine *line)
 }
 
 static bool
-compile(Program *program, const CommandLine *line)
+compile(Program *program, CommandLine *line)
 {
   if (line->run_passes) return run_named_passes(program, line);
   if (!run_all_passes(program, line)) return false;
-  if (line->options.memory_budget && program->plan->arena_bytes > line->options.memory_budget)
-    return report(program->diagnostics, program->source, "fewer --bits, a smaller --batch, or a larger budget",
-                  "the plan needs %llu bytes, the budget is %llu", (unsigned long long)program->plan->arena_bytes,
-                  (unsigned long long)line->options.memory_budget);
+  if (!fit_budget(program, line)) return false;
   if (line->print_memory) print_memory(program, stdout);
   if (line->explain_saves) explain_saves(program, stdout);
   if (line->report && !write_report(program, line)) return false;

@@ -58,10 +58,10 @@ describe_saved(const Program *program, ValueId id, const bool *read, SavedValue 
     saved->bits = save->bits;
     saved->bytes = save_bytes(program, save);
     saved->why = save->why;
-  } else if (!strcmp(producer->operator_name, "PackBits")) {
+  } else if (value->layout == ACTNN_STASH) {
     saved->name = name_of(program, operand_id(producer, 0));
     saved->codec = "packed";
-    saved->bits = (double)int_attribute(producer, "bits", 8);
+    saved->bits = (double)int_attribute(producer, "bits", 1);
     saved->bytes = value_bytes(program, id);
     saved->why = "exact";
   } else {

@@ -278,6 +278,8 @@ check_replacements_of_call(Emitted *emitted, const EmittedCall *call, uint32_t *
     bool is_its_own = !is_update && !kernel_is(call, "BatchNorm"); /* an algorithm that the model brings computes the next value freely */
     for (uint32_t j = 0; j < call->input_count && !is_its_own; j++) is_its_own = call->input[j] == old && replaces(call, k, j);
     if (!is_its_own) return refuse(emitted, call->position, "v%u lies on v%u, which %s does not replace", tensor, old, call->name);
+    if (is_update && (k == 0) != (emitted->variable[variable].role == ACTNN_PARAMETER))
+      return refuse(emitted, call->position, "v%u is updated by %s as if it had another role", old, call->name);
     replaced[variable]++;
   }
   return true;

@@ -64,9 +64,9 @@ emit_model(Bench *bench, const char *model, const char *optimizer)
   if (!program) return false;
   for (size_t i = 0; i < pass_count; i++)
     if (!passes[i].run(program, &options)) return false;
-  bench->source = arena_text(bench->arena, emit_source(program, &options, "net", bench->arena, &source_length), source_length);
-  bench->header = arena_text(bench->arena, emit_header("net", bench->arena, &header_length), header_length);
-  return true;
+  bench->source = emit_source(program, &options, "net", bench->arena, &source_length);
+  bench->header = emit_header("net", bench->arena, &header_length);
+  return source_length == strlen(bench->source) && header_length == strlen(bench->header);
 }
 
 /* The verifier's own view of the good source. Reading it again here costs nothing and keeps the test short. */
@@ -116,7 +116,7 @@ static void
 expect_refusal(Bench *bench, const char *mutant, const char *what)
 {
   bench->tried++;
-  if (!verify(bench, mutant, bench->header)) return;
+  if (mutant && !verify(bench, mutant, bench->header) && strstr(bench->messages, "breaks rule V")) return; /* not a crash */
   bench->accepted++;
   bench->example = what;
 }
@@ -336,7 +336,9 @@ change_saves(Bench *bench)
     expect_refusal(bench, changed(bench, emitted->save[i].position, bits, arena_format(bench->arena, " 3.0, %u, ", i)), "bits");
     expect_refusal(bench, changed(bench, emitted->save[i].position, bits, arena_format(bench->arena, " 9.0, %u, ", i)), "bits");
     expect_refusal(bench, changed(bench, emitted->save[i].position, bits, arena_format(bench->arena, " 2.0, %u, ", i + 1)), "random stream");
-    expect_refusal(bench, changed(bench, emitted->save[i].position, "{v", "{v1"), "stash");
+    uint32_t other = emitted->save[i ? 0 : emitted->save_count - 1].tensor;
+    expect_refusal(bench, changed(bench, emitted->save[i].position, arena_format(bench->arena, "v%u", emitted->save[i].tensor),
+                                  arena_format(bench->arena, "v%u", other == emitted->save[i].tensor ? 0 : other)), "stash");
   }
   conclude(bench, "a save has another number, other bits or another reader");
 }
@@ -371,8 +373,7 @@ static const Change changes[] = {
     {"V3", "extents whose product overflows", "tensors[TENSOR_COUNT]", "{4", "{4611686018427387904"},
     {"V3", "an entry twice", "tensors[TENSOR_COUNT]", "[v1]", "[v0]"},
     {"V3", "an offset that is computed", "tensors[TENSOR_COUNT]", "0u,", "0u * 2u,"},
-    {"V3", "a byte of the model beyond 255", "onnx_model[]", ",", "7,"},
-    {"V6", "a loss that is never computed", ".evaluation_loss", "= v", "= v0, .loss = v"},
+    {"V3", "a byte of the model beyond 255", "onnx_model[]", "{", "{256, "},
     {"V8", "a larger arena", "_model =", ".arena_bytes = ", ".arena_bytes = 1"},
     {"V8", "a larger pool", "_model =", ".stash_bytes = ", ".stash_bytes = 1"},
     {"V8", "fewer variables", "_model =", ".variable_bytes = ", ".variable_bytes = 1"},
@@ -436,6 +437,9 @@ try_calls(Bench *bench)
       expect_rule(bench, "V7", "a variable that is called a parameter and has no update",
                   changed(bench, (size_t)(strstr(bench->source, "variables[]") - bench->source), "ACTNN_OPTIMIZER", "ACTNN_PARAMETER"), bench->header);
       expect_rule(bench, "V6", "an update that is missing", dropped, bench->header);
+      expect_rule(bench, "V6", "a loss that forward does not compute",
+                  changed(bench, 0, arena_format(bench->arena, "  .loss = v%u,", emitted->model.loss), arena_format(bench->arena, "  .loss = v%u,", result)),
+                  bench->header);
       expect_rule(bench, "V6", "an update that is doubled", replaced(bench, call->position, call->position, line_of(bench, call)), bench->header);
     }
     if (!has_save && kernel_is(call, "QuantizeOnSave")) {
@@ -479,7 +483,7 @@ static void
 try_compiler(Bench *bench)
 {
   static const Change views[] = {
-      {"", "a statement swallowed by a comment", "forward(actnn", "  RUN(", "  // ??/\n  RUN("},
+      {"", "a statement swallowed by a comment", "forward(actnn", "  RUN(", "  // \\\n  RUN("},
       {"", "a call of another function", "forward(actnn", "  RUN(", "  actnn_destroy(trainer);\n  RUN("},
       {"", "a call whose code is dropped", "forward(actnn", "  RUN(", "  (void)actnn_run(trainer, actnn_Relu, OUT(v0), IN(v0), WITHOUT);\n  RUN("},
       {"", "assembler", "forward(actnn", "  RUN(", "  __asm__(\"nop\");\n  RUN("},

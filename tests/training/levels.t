@@ -1,0 +1,77 @@
+#!/bin/sh
+# levels.t: what must not change results does not. No compression is the same however it is asked for, one thread finds what
+# two find, and the layout of images changes nothing beyond rounding.
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
+
+# losses LOG: what a log says but for speeds.
+losses() { sed -n 's/"samples_per_s":[^,]*,//; /"loss"/p' "$1"; }
+
+# tensors CHECKPOINT: its data behind the header, which names the model too.
+tensors() {
+  length=$(od -An -t u8 -N 8 "$1" | tr -d ' ')
+  tail -c +$((length + 9)) "$1"
+}
+
+same_training() {
+  losses "$1.log" >first.losses
+  losses "$2.log" >second.losses
+  tensors "$1.safetensors" >first.tensors
+  tensors "$2.safetensors" >second.tensors
+  [ "$(wc -l <first.losses)" -eq 6 ] && [ "$(wc -c <first.tensors)" -gt 1000 ] &&
+    diff first.losses second.losses && cmp first.tensors second.tensors
+}
+
+# train PROGRAM RESULT [OPTION]...: six steps on random data.
+train() {
+  program=$1 result=$2
+  shift 2
+  # shellcheck disable=SC2086
+  ./"$program" $data --steps 6 --seed 7 --quiet --log "$result.log" --checkpoint "$result.safetensors" "$@"
+}
+
+# levels MODEL INPUT BATCH [DIM=N]
+levels() {
+  model=$1 input=$2 batch=$3 samples=$((4 * $3))
+  shift 3
+  options="--batch=$batch --loss=softmax-cross-entropy"
+  for dimension in "$@"; do options="$options --dim $dimension"; done
+  rm -rf data && mkdir data && "$oracle" inputs "$models/$model.onnx" "$samples" 5 data "$@" || exit 1
+  data="--data $input=data/$input.npy --data labels=data/labels.npy"
+  # shellcheck disable=SC2086
+  {
+    check "$model: compiles with --level=L0" build_trainer exact "$models/$model.onnx" $options --level=L0
+    check "$model: compiles with --bits=32" build_trainer whole "$models/$model.onnx" $options --bits=32
+    check "$model: compiles with --bits=2" build_trainer coded "$models/$model.onnx" $options --bits=2
+  }
+  { train exact exact --threads 1 && train whole whole --threads 1; } >log 2>&1 || not_ok "$model: trains without codes" log
+  check "$model: --level=L0 and --bits=32 train alike, bit for bit" same_training exact whole
+  { train coded one --threads 1 && train coded two --threads 2; } >log 2>&1 || not_ok "$model: trains on codes" log
+  check "$model: at 2 bits one and two threads train alike, bit for bit" same_training one two
+  if same_training exact one >log 2>&1; then
+    not_ok "$model: 2 bits are not what L0 is"
+  else
+    ok "$model: 2 bits are not what L0 is"
+  fi
+}
+
+# layouts MODEL BATCH: the gradients of each channel block against the double-precision evaluator.
+layouts() {
+  model=$1 batch=$2
+  rm -rf data && mkdir data && "$oracle" inputs "$models/$model.onnx" "$batch" 1 data || exit 1
+  data="--data image=data/image.npy --data labels=data/labels.npy"
+  build_trainer block "$models/$model.onnx" --batch="$batch" --loss=softmax-cross-entropy --level=L0 || exit 1
+  train block weights --threads 1 || exit 1
+  for width in 1 8 16; do
+    # shellcheck disable=SC2086
+    ./block $data --weights weights.safetensors --channel-block "$width" --dump-gradients "block$width.safetensors" --quiet
+    check "$model: gradients with channels in blocks of $width" \
+      "$oracle" compare "$models/$model.onnx" "$batch" data weights.safetensors "block$width.safetensors" 1e-4
+  done
+}
+
+levels lenet5 image 8
+levels resnet20 image 8
+levels decoder tokens 2 T=16
+layouts lenet5 4
+layouts resnet20 2
+finish

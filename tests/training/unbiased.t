@@ -1,0 +1,49 @@
+#!/bin/sh
+# unbiased.t: the mean gradient over 500 draws of 2-bit codes is the exact one.
+#
+# The exact gradients come from the same model compiled without compression, on the same weights and batch. With K draws of
+# variance V (all elements together), the mean's squared distance from the truth is V / K on average: its root is the
+# standard error. A parameter fails when its mean is farther than 4 standard errors from the exact gradient, or when its
+# projection on the exact gradient is off by more than 4 of the projection's own standard errors: the former sees
+# a bias in few elements, the latter a small one along the whole gradient. Both allow for 1e-5 of the gradient: rounding of
+# float32, where codes play no part or next to none.
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
+draws=500
+
+# unbiased MODEL BATCH LIMIT: LIMIT is of the projection, in standard errors.
+unbiased() {
+  model=$1 batch=$2 limit=$3
+  options="--batch=$batch --loss=softmax-cross-entropy"
+  rm -rf data && mkdir data && "$oracle" inputs "$models/$model.onnx" "$batch" 3 data || exit 1
+  data="--data image=data/image.npy --data labels=data/labels.npy --seed 3 --quiet"
+  # shellcheck disable=SC2086
+  {
+    build_trainer exact "$models/$model.onnx" $options --level=L0 &&
+      build_trainer coded "$models/$model.onnx" $options --bits=2 &&
+      ./exact $data --steps 3 --checkpoint weights.safetensors &&
+      ./exact $data --weights weights.safetensors --dump-gradients exact.safetensors &&
+      ./coded $data --weights weights.safetensors --variance $draws --gradient-reference exact.safetensors >table
+  } >log 2>&1 || { not_ok "$model: runs" log && return; }
+  # columns: parameter |g| variance bias s.e. bias/s.e. z of the projection, between batches
+  awk -v limit="$limit" -v name="$model" '
+    NR > 3 {
+      parameters++
+      if ($3 > 0) coded++
+      if ($4 > 4 * $5 + 1e-5) { bad++; print name ": " $1 ": mean is off by " $6 " standard errors" }
+      if (($7 > limit || $7 < -limit) && $4 > 1e-5) { bad++; print name ": " $1 ": projection is off by " $7 " standard errors" }
+      if ($6 > worst) worst = $6
+      if ($7 * $7 > along * along) along = $7
+      variance += $3 * $2 * $2; norm += $2 * $2
+    }
+    END {
+      printf "%d parameters, %d of them on codes; mean off by at most %.2f s.e., along the gradient %.2f s.e.; variance %.3g of |g|^2\n",
+        parameters, coded, worst, along, variance / norm
+      exit bad > 0 || parameters < 6 || coded < parameters / 2 - 2
+    }' table >verdict
+  if [ $? -eq 0 ]; then ok "$model: $(tail -n 1 verdict)"; else cat table >>verdict && not_ok "$model: unbiased" verdict; fi
+}
+
+unbiased mlp 16 4
+unbiased lenet5 8 4
+unbiased resnet20 4 4
+finish
