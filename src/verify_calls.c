@@ -123,6 +123,32 @@ check_attributes(Emitted *emitted, const EmittedCall *call)
   return next == call->attribute_count || refuse(emitted, call->position, "%s has %u attributes, not %u", call->name, next, call->attribute_count);
 }
 
+static bool
+is_slot(const char *slot, size_t length, const char *name)
+{
+  return length >= strlen(name) && !memcmp(slot, name, strlen(name)) && (length == strlen(name) || strchr("?:=", slot[strlen(name)]));
+}
+
+/* An attribute `shape` says what the result's entry in the table says. */
+static bool
+check_shape(Emitted *emitted, const EmittedCall *call)
+{
+  size_t length;
+  const char *slot;
+  uint32_t next = 0, result = call_result(call, 0);
+  for (uint32_t i = 0; (slot = slot_at(call->kernel, OPERANDS, i, &length)) != NULL && !is_marked(slot, length, '*'); i++)
+    next += is_marked(slot, length, '#');
+  for (uint32_t i = 0; (slot = slot_at(call->kernel, ATTRIBUTES, i, &length)) != NULL; i++, next++) {
+    const actnn_attribute *shape = &call->attribute[next];
+    if (!is_slot(slot, length, "shape") || shape->kind != ACTNN_INTS || result == NONE) continue;
+    const actnn_tensor *tensor = &emitted->tensor[result].at;
+    bool is_same = shape->count == tensor->rank;
+    for (size_t axis = 0; is_same && axis < shape->count; axis++) is_same = shape->ints[axis] == tensor->dim[axis];
+    if (!is_same) return refuse(emitted, call->position, "%s makes another shape than v%u has", call->name, result);
+  }
+  return true;
+}
+
 /* Elements beyond those listed would be read past the list. */
 static bool
 check_fill(Emitted *emitted, const EmittedCall *call)
@@ -132,9 +158,24 @@ check_fill(Emitted *emitted, const EmittedCall *call)
   size_t count = call->attribute[2].count;
   uint64_t elements = 1;
   for (int axis = 0; axis < tensor->rank; axis++)
-    if (__builtin_mul_overflow(elements, (uint64_t)tensor->dim[axis], &elements)) return refuse(emitted, call->position, "extents overflow");
-  return call->attribute[2].kind == ACTNN_REALS
-         && (count == 1 || count == elements || refuse(emitted, call->position, "%zu values for %llu elements", count, (unsigned long long)elements));
+    if (__builtin_mul_overflow(elements, (uint64_t)tensor->dim[axis], &elements))
+      return refuse(emitted, call->position, "extents overflow");
+  if (call->attribute[2].kind == ACTNN_REALS && (count == 1 || count == elements)) return true;
+  return refuse(emitted, call->position, "%zu values for %llu elements", count, (unsigned long long)elements);
+}
+
+/* The learning rate and the step number come from the trainer, by the tensors that the model names. */
+static bool
+check_rate(Emitted *emitted, const EmittedCall *call)
+{
+  size_t length;
+  for (uint32_t i = 0; (call->kernel->flags & UPDATE) && i < call->input_count; i++) {
+    const char *slot = slot_at(call->kernel, OPERANDS, i, &length);
+    bool is_rate = is_slot(slot, length, "lr"), is_step = is_slot(slot, length, "step");
+    if ((is_rate && call->input[i] != emitted->model.learning_rate) || (is_step && call->input[i] != emitted->model.step_number))
+      return refuse(emitted, call->position, "%s takes v%u for the %s", call->name, call->input[i], is_rate ? "learning rate" : "step number");
+  }
+  return true;
 }
 
 bool
@@ -143,7 +184,8 @@ check_signatures(Emitted *emitted)
   for (uint32_t i = 0; i < emitted->call_count; i++) {
     const EmittedCall *call = &emitted->call[i];
     if (!check_side(emitted, call, OPERANDS, call->input, call->input_count) || !check_side(emitted, call, RESULTS, call->output, call->output_count)
-        || !check_attributes(emitted, call) || !check_fill(emitted, call))
+        || !check_attributes(emitted, call) || !check_shape(emitted, call) || !check_fill(emitted, call)
+        || !check_rate(emitted, call))
       return false;
   }
   return true;

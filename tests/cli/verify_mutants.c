@@ -437,6 +437,7 @@ try_calls(Bench *bench)
       expect_rule(bench, "V7", "a variable that is called a parameter and has no update",
                   changed(bench, (size_t)(strstr(bench->source, "variables[]") - bench->source), "ACTNN_OPTIMIZER", "ACTNN_PARAMETER"), bench->header);
       expect_rule(bench, "V6", "an update that is missing", dropped, bench->header);
+      expect_rule(bench, "V2", "an update with a weight for its learning rate", with_operand(bench, call, 3, "v0"), bench->header);
       expect_rule(bench, "V6", "a loss that forward does not compute",
                   changed(bench, 0, arena_format(bench->arena, "  .loss = v%u,", emitted->model.loss), arena_format(bench->arena, "  .loss = v%u,", result)),
                   bench->header);
