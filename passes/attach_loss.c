@@ -154,7 +154,9 @@ attach_loss(Program *program, const Options *options)
   program->loss_kind = kinds[i].kind;
   program->prediction = choose_output(program, output, false);
   if (program->prediction == NO_VALUE)
-    return report(program->diagnostics, program->source, "name it: --loss=KIND:OUTPUT", "no output to compute the loss from");
+    return report(program->diagnostics, program->source, "name it: --loss=KIND:OUTPUT",
+                  output ? "no output is called '%s'" : "no output to compute the loss from%s",
+                  output ? safe_name(program->arena, output) : "");
   if (program->loss_kind == ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY && value_at(program, program->prediction)->shape.rank < 2)
     return report(program->diagnostics, program->source, NULL, "softmax-cross-entropy needs scores of shape [samples, classes, ...]");
   program->loss = program->loss_kind == ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY ? cross_entropy(program)

@@ -18,6 +18,23 @@ is_frozen(const Options *options, const Value *value)
   return value->is_frozen;
 }
 
+/* A pattern that freezes nothing is a misspelt one. */
+static bool
+every_pattern_freezes(Program *program, const Options *options)
+{
+  for (size_t i = 0; i < options->freeze_count; i++) {
+    bool is_used = false;
+    for (ValueId id = 0; id < program->value_count && !is_used; id++) {
+      const Value *value = value_at(program, id);
+      is_used = value->kind == VALUE_PARAMETER && value->name && !fnmatch(options->freeze[i], value->name, 0);
+    }
+    if (!is_used)
+      return report(program->diagnostics, program->source, NULL, "--freeze: no parameter is called '%s'",
+                    safe_name(program->arena, options->freeze[i]));
+  }
+  return true;
+}
+
 static ValueId
 value_named(const Program *program, const char *name)
 {
@@ -71,6 +88,7 @@ bool
 differentiate(Program *program, const Options *options)
 {
   if (program->has_training_algorithm) return expand_model_algorithm(program);
+  if (!every_pattern_freezes(program, options)) return false;
   uint32_t value_count = program->value_count, count = 0;
   ValueId *wanted = arena_array(program->arena, value_count + 1, sizeof *wanted);
   ValueId *gradients = arena_array(program->arena, value_count + 1, sizeof *gradients);

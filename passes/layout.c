@@ -222,6 +222,8 @@ place_node(Layout *layout, uint32_t position)
       set_operands(layout, position, ACTNN_PLAIN);
       set_results(layout, layout->program->order[position], ACTNN_PLAIN);
     }
+  } else if (!strcmp(node->operator_name, "SumTo")) {
+    set_results(layout, layout->program->order[position], ACTNN_PLAIN); /* reads its operand in any layout */
   } else if (is_concat(node)) {
     bool is_blocked = concat_is_blocked(layout, node);
     set_operands(layout, position, is_blocked ? ACTNN_BLOCKED : ACTNN_PLAIN);

@@ -155,8 +155,8 @@ adopt_algorithm(Program *program)
     remove_from_order(program, i + insertions.count);
   }
   for (uint32_t i = 0; i < program->order_count; i++) {
-    const Node *node = node_at(program, program->order[i]);
-    if (node->phase == PHASE_UPDATE && !infer_node(program, program->order[i])) return false;
+    Phase phase = node_at(program, program->order[i])->phase;
+    if ((phase == PHASE_UPDATE || phase == PHASE_BACKWARD) && !infer_node(program, program->order[i])) return false;
   }
   return true;
 }

@@ -55,6 +55,9 @@ typedef struct Plan {
 /* Bytes of a value in the arena, for every channel block; a multiple of ACTNN_ALIGNMENT. 0 for coded stashes (they live in the pool). */
 uint64_t value_bytes(const Program *program, ValueId value);
 
+/* The parameter whose weight gradient reads what is restored of a save; NO_VALUE when several do, or none. */
+ValueId save_parameter(const Program *program, uint32_t save);
+
 /* Bytes that a coded save has in the pool at its planned bits. */
 uint64_t save_bytes(const Program *program, const Save *save);
 

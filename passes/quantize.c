@@ -24,6 +24,12 @@ typedef struct Readers {
   uint32_t count, first; /* first: position of the first reader */
 } Readers;
 
+static bool
+is_weight_gradient(const Node *node)
+{
+  return !strcmp(node->operator_name, "ConvGradWeight") || !strcmp(node->operator_name, "ProductGradWeight");
+}
+
 static Readers
 find_readers(const Program *program, ValueId value)
 {
@@ -41,8 +47,7 @@ find_readers(const Program *program, ValueId value)
     }
     if (!slots) continue;
     if (!readers.count++) readers.first = i;
-    readers.is_weight_gradient |= !strcmp(node->operator_name, "ConvGradWeight")
-                                  || !strcmp(node->operator_name, "ProductGradWeight");
+    readers.is_weight_gradient |= is_weight_gradient(node);
   }
   return readers;
 }
@@ -80,22 +85,47 @@ add_save(Program *program, Save save)
   return table->count++;
 }
 
-/* Variance of a weight gradient per unit of (squared norm of a sample's incoming gradient) * (sum of its elements' code
- * variances): K / (groups * positions), from Var(dW) = sum_p |dy_p|^2 sum_k Var(x_{p+k}) (compression.md, section 1). */
+/* How many of a kernel's taps along one spatial axis meet an element of `x` and not its padding, on average over `steps`
+ * places of the kernel. */
 static double
-sensitivity_factor(const Node *reader, const Value *saved)
+mean_taps(const Node *reader, size_t axis, int64_t steps, int64_t extent)
 {
-  double kernel = 1, positions = 1, groups = 1;
-  const int64_t *extents;
+  const int64_t *kernel, *strides, *dilations, *pads;
+  size_t rank = ints_attribute(reader, "kernel_shape", &kernel);
+  int64_t stride = ints_attribute(reader, "strides", &strides) > axis ? strides[axis] : 1;
+  int64_t dilation = ints_attribute(reader, "dilations", &dilations) > axis ? dilations[axis] : 1;
+  int64_t pad = ints_attribute(reader, "pads", &pads) > axis ? pads[axis] : 0;
+  double met = 0;
+  if (axis >= rank || stride < 1 || steps < 1) return 1;
+  for (int64_t tap = 0; tap < kernel[axis]; tap++) {
+    int64_t shift = pad - tap * dilation; /* step s meets element s * stride - shift */
+    int64_t first = shift > 0 ? (shift + stride - 1) / stride : 0;
+    int64_t last = extent - 1 + shift < 0 ? -1 : (extent - 1 + shift) / stride;
+    if (last > steps - 1) last = steps - 1;
+    if (last >= first) met += (double)(last - first + 1);
+  }
+  return met / (double)steps;
+}
+
+/* Variance of a weight gradient per unit of (squared norm of a sample's incoming gradient) * (sum of its elements' code
+ * variances): K / (groups * positions), from Var(dW) = sum_p |dy_p|^2 sum_k Var(x_{p+k}) (compression.md, section 1), where K
+ * counts the taps that meet no padding. Operand 0 is what the kernel's places belong to, operand 1 what its taps meet; either
+ * may be the saved one. */
+static double
+sensitivity_factor(const Program *program, const Node *reader, const Value *saved)
+{
+  double taps = 1, positions = 1, groups = 1;
   if (!strcmp(reader->operator_name, "ConvGradWeight")) {
-    size_t rank = ints_attribute(reader, "kernel_shape", &extents);
-    for (size_t i = 0; i < rank; i++) kernel *= (double)extents[i];
-    for (int i = 2; i < saved->shape.rank; i++) positions *= (double)saved->shape.dim[i];
+    const Shape *places = &value_at(program, reader->operands[0])->shape, *met = &value_at(program, reader->operands[1])->shape;
+    for (int i = 2; i < met->rank; i++) {
+      taps *= mean_taps(reader, (size_t)i - 2, i < places->rank ? places->dim[i] : 1, met->dim[i]);
+      positions *= (double)met->dim[i];
+    }
     groups = (double)int_attribute(reader, "group", 1);
   } else {
     for (int i = 1; i + 1 < saved->shape.rank; i++) positions *= (double)saved->shape.dim[i];
   }
-  return kernel / (groups * positions);
+  return taps / (groups * positions);
 }
 
 static void
@@ -103,15 +133,14 @@ restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t 
 {
   NodeId reader = program->order[position];
   const Save *entry = &program->saves->save[save];
-  const char *name = node_at(program, reader)->operator_name;
-  if (entry->is_adaptive && (!strcmp(name, "ConvGradWeight") || !strcmp(name, "ProductGradWeight"))) {
+  if (entry->is_adaptive && is_weight_gradient(node_at(program, reader))) {
     ValueId first = operand_id(node_at(program, reader), 0), gradient = first, done;
     if (first == value) gradient = operand_id(node_at(program, reader), 1); /* a transposed convolution has them the other way round */
     NodeId measure = make_unplaced(program, PHASE_BACKWARD, "actnn", "MeasureSensitivity", reader, &gradient, 1, &done);
     set_result(program, measure, 0, NO_VALUE);
     set_int(program, measure, "save", save);
     set_float(program, measure, "factor",
-              sensitivity_factor(node_at(program, reader), value_at(program, value)));
+              sensitivity_factor(program, node_at(program, reader), value_at(program, value)));
     insert_before(program, insertions, position, measure);
   }
   ValueId stash = entry->stash, restored;
@@ -122,6 +151,53 @@ restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t 
   insert_before(program, insertions, position, restore);
   for (uint32_t k = 0; k < node_at(program, reader)->operand_count; k++)
     if (operand_id(node_at(program, reader), k) == value) set_operand(program, reader, k, restored);
+}
+
+/* The one node of backward or update that reads a value; NO_NODE when there are none or several. */
+static NodeId
+only_reader(const Program *program, ValueId value)
+{
+  NodeId found = NO_NODE;
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) continue;
+    for (uint32_t k = 0; k < node->operand_count; k++) {
+      if (node->operands[k] != value) continue;
+      if (found != NO_NODE) return NO_NODE;
+      found = program->order[i];
+    }
+  }
+  return found;
+}
+
+/* The parameter that a weight gradient updates, through a sum over broadcast axes; NO_VALUE when it goes elsewhere too. */
+static ValueId
+updated_by(const Program *program, ValueId gradient)
+{
+  NodeId reader = only_reader(program, gradient);
+  if (reader != NO_NODE && !strcmp(node_at(program, reader)->operator_name, "SumTo")) {
+    gradient = node_at(program, reader)->results[0];
+    reader = only_reader(program, gradient);
+  }
+  if (reader == NO_NODE) return NO_VALUE;
+  const Node *node = node_at(program, reader);
+  return (node->operator->flags & UPDATE) && node->operand_count > 1 && node->operands[1] == gradient ? node->operands[0] : NO_VALUE;
+}
+
+ValueId
+save_parameter(const Program *program, uint32_t save)
+{
+  ValueId parameter = NO_VALUE;
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (strcmp(node->operator_name, "DequantizeOnBackward") || int_attribute(node, "save", -1) != (int64_t)save) continue;
+    NodeId reader = only_reader(program, node->results[0]);
+    if (reader == NO_NODE || !is_weight_gradient(node_at(program, reader))) continue;
+    if (parameter != NO_VALUE) return NO_VALUE; /* several: their noise is not told apart */
+    parameter = updated_by(program, node_at(program, reader)->results[0]);
+    if (parameter == NO_VALUE) return NO_VALUE;
+  }
+  return parameter;
 }
 
 static const char *
@@ -163,18 +239,15 @@ quantize(Program *program, const Options *options)
   save_table(program);
   if (requested_bits(options) >= 32) return true;
   const bool *read = values_read_by_backward(program);
-  uint32_t value_count = program->value_count;
-  uint32_t *position = arena_array(program->arena, value_count + 1, sizeof *position);
+  /* In the order in which values are made, so that a program read back from its text gets the same saves. */
   for (uint32_t i = 0; i < program->order_count; i++) {
-    const Node *node = node_at(program, program->order[i]);
-    for (uint32_t k = 0; k < node->result_count; k++)
-      if (node->results[k] != NO_VALUE) position[node->results[k]] = i + 1;
-  }
-  for (ValueId value = 0; value < value_count; value++) {
-    if (!is_saved_value(program, value, read)) continue;
-    Readers readers = find_readers(program, value);
-    if (!is_worth_coding(program, value, options, &readers)) continue;
-    quantize_value(program, options, value, &readers, position[value], value_at(program, value)->producer, &insertions);
+    NodeId id = program->order[i];
+    for (uint32_t k = 0; k < node_at(program, id)->result_count; k++) {
+      ValueId value = node_at(program, id)->results[k];
+      if (value == NO_VALUE || !is_saved_value(program, value, read)) continue;
+      Readers readers = find_readers(program, value);
+      if (is_worth_coding(program, value, options, &readers)) quantize_value(program, options, value, &readers, i + 1, id, &insertions);
+    }
   }
   apply_insertions(program, &insertions);
   return !program->diagnostics->errors;

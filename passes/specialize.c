@@ -4,6 +4,7 @@
 #include "passes.h"
 
 #include "../src/canonicalize.h"
+#include "../src/emit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,9 +33,28 @@ fix_dimension(Program *program, const Options *options, Value *value, int axis)
                 symbol ? ": it is called " : "", symbol ? safe_name(program->arena, symbol) : "");
 }
 
+/* A misspelt --dim would go unnoticed where --batch fixes the same axis. */
+static bool
+every_dimension_exists(Program *program, const Options *options)
+{
+  for (size_t i = 0; i < options->dimension_count; i++) {
+    bool is_used = false;
+    for (uint32_t k = 0; k < program->input_count; k++) {
+      const Value *value = value_at(program, program->inputs[k]);
+      for (int axis = 0; value->symbol && axis < value->shape.rank; axis++)
+        is_used |= value->symbol[axis] && !strcmp(value->symbol[axis], options->dimension[i].name);
+    }
+    if (!is_used)
+      return report(program->diagnostics, program->source, NULL, "--dim: no input has a dimension called '%s'",
+                    safe_name(program->arena, options->dimension[i].name));
+  }
+  return true;
+}
+
 static bool
 fix_inputs(Program *program, const Options *options)
 {
+  if (!every_dimension_exists(program, options)) return false;
   bool is_good = true;
   for (uint32_t i = 0; i < program->input_count; i++) {
     Value *value = value_at(program, program->inputs[i]);
@@ -49,6 +69,13 @@ fix_inputs(Program *program, const Options *options)
   return is_good;
 }
 
+/* Expanded by differentiate: no operator of the table. */
+static bool
+is_gradient_node(const Node *node)
+{
+  return !strcmp(node->operator_name, "Gradient") && !strcmp(node->domain, "ai.onnx.preview.training");
+}
+
 /* All operators that are not in the table, in one message. */
 static bool
 report_unknown(Program *program)
@@ -57,7 +84,7 @@ report_unknown(Program *program)
   unsigned count = 0;
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    if (node->operator || is_spelling(node->domain, node->operator_name)) continue;
+    if (node->operator || is_spelling(node->domain, node->operator_name) || is_gradient_node(node)) continue;
     bool is_repeated = false;
     for (uint32_t k = 0; k < i && !is_repeated; k++) {
       const Node *other = node_at(program, program->order[k]);
@@ -184,6 +211,22 @@ narrow_cast(Program *program, NodeId id)
     set_int(program, id, "to", ACTNN_F32);
 }
 
+/* Gradient's results are like the tensors that its attribute xs names. */
+static void
+type_gradients(Program *program, NodeId id)
+{
+  const Node *node = node_at(program, id);
+  const Attribute *xs = find_attribute(node, "xs");
+  for (uint32_t k = 0; xs && k < node->result_count && k < xs->count; k++)
+    for (ValueId x = 0; node->results[k] != NO_VALUE && x < program->value_count; x++) {
+      const Value *like = value_at(program, x);
+      if (!like->name || strcmp(like->name, xs->strings[k])) continue;
+      value_at(program, node->results[k])->type = like->type;
+      value_at(program, node->results[k])->shape = like->shape;
+      break;
+    }
+}
+
 static bool
 specialize_order(Program *program)
 {
@@ -191,18 +234,15 @@ specialize_order(Program *program)
   for (uint32_t i = 0; i < program->order_count && program->diagnostics->errors < program->diagnostics->limit;) {
     NodeId id = program->order[i];
     bool is_folded;
-    if (node_at(program, id)->phase == PHASE_BACKWARD && !strcmp(node_at(program, id)->operator_name, "Gradient")) {
-      i++; /* its results get types when differentiate expands it */
+    if (is_gradient_node(node_at(program, id))) {
+      type_gradients(program, id);
+      i++;
       continue;
     }
     if (!canonicalize_node(program, id)) return false;
     if (i >= program->order_count) break;
     if (program->order[i] != id) continue; /* replaced by other nodes: look at those */
     narrow_cast(program, id);
-    if (node_at(program, id)->phase == PHASE_UPDATE && program->has_training_algorithm) {
-      i++;
-      continue;
-    }
     if (!infer_node(program, id)) return false;
     if (!fold(program, i, &is_folded)) return false;
     if (is_folded) remove_from_order(program, i);
@@ -211,7 +251,8 @@ specialize_order(Program *program)
   return is_good && !program->diagnostics->errors;
 }
 
-/* A variable drawn by the initialization graph has the type and shape of what draws it. */
+/* A variable drawn by the initialization graph has the type and shape of what draws it. First values that are known now and too large
+ * for a table in the source are the variable's own data, as if the model had given them. */
 static bool
 check_initialization(Program *program)
 {
@@ -219,7 +260,13 @@ check_initialization(Program *program)
     Value *value = value_at(program, i);
     if (value->drawn_from == NO_VALUE) continue;
     const Value *source = value_at(program, value->drawn_from);
-    if (value->shape.rank >= 0 && shape_equal(&value->shape, &source->shape)) continue;
+    if (value->shape.rank >= 0 && shape_equal(&value->shape, &source->shape)) {
+      if (!is_stored_constant(source)) continue;
+      value->data = source->data;
+      value->data_bytes = source->data_bytes;
+      value->drawn_from = NO_VALUE;
+      continue;
+    }
     return report(program->diagnostics, program->source, NULL, "initialization draws %s for '%s', which is %s",
                   shape_text(program->arena, source->type, &source->shape), safe_name(program->arena, value->name),
                   shape_text(program->arena, value->type, &value->shape));

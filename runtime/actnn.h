@@ -185,7 +185,7 @@ typedef struct actnn_save {
   double bits;        /* average bits per element chosen at compile time */
   uint64_t random_id; /* keys the random stream */
   bool adaptive;      /* bits may move with the measured sensitivity */
-  uint32_t gradient;  /* reserved: the parameter whose gradient reads it, NONE if several */
+  uint32_t gradient;  /* the parameter whose weight gradient reads it, NONE if several or none */
 } actnn_save;
 
 typedef enum actnn_loss_kind {

@@ -4,6 +4,7 @@
 #include "variance.h"
 #include "checkpoint.h"
 #include "safetensors.h"
+#include "saves.h"
 #include "text_buffer.h"
 #include "trainer.h"
 
@@ -20,6 +21,7 @@ typedef struct gradient_record {
   double squares;                        /* sum of squared norms of these differences */
   double projection, projection_squares; /* of <g, exact> / |exact|^2 - 1 */
   double exact_norm;                     /* squared */
+  double predicted; /* sum over draws of the variance that the codes it reads directly are said to add; NAN */
 } gradient_record;
 
 typedef struct gradient_study {
@@ -100,6 +102,23 @@ observe(void *context, uint32_t variable_tensor, const float *gradient, size_t c
   }
 }
 
+/* Adds what each save's codes are predicted to do to the one weight gradient that reads them. */
+static void
+note_predictions(gradient_study *study)
+{
+  const actnn_model *model = study->trainer->model;
+  for (uint32_t index = 0; index < model->variable_count; index++) {
+    double variance = 0;
+    bool reads = false;
+    for (uint32_t save = 0; save < model->save_count; save++)
+      if (model->save[save].gradient == model->variable[index].tensor) {
+        variance += saves_predicted_variance(study->trainer, save);
+        reads = true;
+      }
+    study->record[index].predicted += reads ? variance : NAN;
+  }
+}
+
 static int
 run_once(gradient_study *study)
 {
@@ -110,6 +129,7 @@ run_once(gradient_study *study)
       trainer_forward(trainer, trainer->model->default_learning_rate, &loss) || trainer_backward(trainer);
   actnn_observe_gradients(trainer, NULL, NULL);
   study->observed++;
+  note_predictions(study);
   if (!failed && study->failed)
     failed = actnn_fail(trainer, "out of memory for gradients");
   return failed;
@@ -233,6 +253,11 @@ print_record(const gradient_study *draws, const gradient_study *batches, uint32_
   norm = record->exact ? record->exact_norm : fmax(0, norm - variance / count);
   double scale = norm > 0 ? norm : 1, error = sqrt(variance / count);
   fprintf(stream, "%-40s %11.4e %10.3e", text_make_printable(name), sqrt(norm), variance / scale);
+  if (isnan(record->predicted))
+    fprintf(stream, " %10s %7s", "-", "-");
+  else
+    fprintf(stream, " %10.3e %7.3f", record->predicted / count / scale,
+            variance > 0 ? record->predicted / count / variance : 0);
   if (record->exact) {
     double mean = record->projection / count;
     double spread = fmax(0, record->projection_squares - count * mean * mean) / (count - 1);
@@ -255,6 +280,7 @@ run_study(gradient_study *draws, gradient_study *batches, batch_source *source, 
           const unsigned char *state)
 {
   actnn *trainer = draws->trainer;
+  saves_count_noise(trainer, true);
   uint64_t step = trainer->step, several = batch_count(source) < 8 ? batch_count(source) : 8;
   for (uint64_t draw = 1; draw <= count; draw++) { /* draw 0 is training's, and lets bits adapt */
     trainer->draw = draw;
@@ -271,6 +297,7 @@ run_study(gradient_study *draws, gradient_study *batches, batch_source *source, 
     restore_state(trainer, state);
   }
   trainer->draw = 0;
+  saves_count_noise(trainer, false);
   return 0;
 }
 
@@ -304,10 +331,12 @@ print_variance(actnn *trainer, batch_source *source, uint64_t count, const char 
     fprintf(stream,
             "%llu draws of one batch; variances relative to |g|^2, bias and standard error (s.e.) to |g|; "
             "b/s.e.: about "
-            "1 without bias;\nz: bias along the gradient in its standard errors, beyond 4 only with bias\n",
+            "1 without bias;\nz: bias along the gradient in its standard errors, beyond 4 only with bias; predicted: "
+            "by the codes that the\nweight's gradient reads itself (-: none, or several parameters read them); ratio: "
+            "predicted / measured, less than 1\nwhere codes of layers above disturb the incoming gradient too\n",
             (unsigned long long)count);
-    fprintf(stream, "%-40s %11s %10s %10s %10s %7s %7s %10s\n", "parameter", "|g|", "variance", "bias", "s.e.",
-            "b/s.e.", "z", "batches");
+    fprintf(stream, "%-40s %11s %10s %10s %7s %10s %10s %7s %7s %10s\n", "parameter", "|g|", "variance", "predicted",
+            "ratio", "bias", "s.e.", "b/s.e.", "z", "batches");
     for (uint32_t index = 0; index < trainer->model->variable_count; index++)
       if (draws.record[index].seen)
         print_record(&draws, &batches, index, stream);

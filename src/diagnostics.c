@@ -149,7 +149,7 @@ safe_name(Arena *arena, const char *name)
   for (char *c = copy; *c; c++) {
     bool is_safe =
         (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr(also_safe, *c);
-    if (!is_safe) *c = '?';
+    if (!is_safe) *c = '_'; /* not `?`: two of them before a slash would join lines of emitted source */
   }
   if (is_cut) memcpy(copy + LONGEST_NAME - 3, "...", 3);
   return copy;

@@ -32,7 +32,7 @@ bool report_node(const struct Program *program, unsigned node, const char *help,
 void warn(Diagnostics *diagnostics, const char *file, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* A name from a model made safe to show or to put into a comment: [A-Za-z0-9_./:-] stays, anything else becomes
- * `?`; at most 120 characters. */
+ * `_`; at most 120 characters. */
 const char *safe_name(Arena *arena, const char *name);
 
 #endif

@@ -12,6 +12,11 @@ char *emit_header(const char *name, Arena *arena, size_t *length);
 /* First values of variables and large constants that the model holds, as a safetensors file; *length 0 when there are none. */
 unsigned char *emit_weights(Program *program, Arena *arena, size_t *length);
 
+/* A constant whose elements are all the same: one number fills it. */
+bool is_uniform(const Value *value);
+/* A constant too large for a table in the source: it goes into the weights file. */
+bool is_stored_constant(const Value *value);
+
 /* Writes a file completely or not at all: a temporary beside it, then rename. */
 bool write_file(Diagnostics *diagnostics, const char *path, const void *data, size_t length);
 

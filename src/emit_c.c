@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILL_ELEMENTS = 1024 }; /* larger constants go into the weights file */
-
 typedef struct Emitter {
   Program *program;
   const Options *options;
@@ -57,14 +55,13 @@ c_layout(actnn_layout layout)
   return layout == ACTNN_BLOCKED ? "ACTNN_BLOCKED" : layout == ACTNN_STASH ? "ACTNN_STASH" : "ACTNN_PLAIN";
 }
 
-/* The command line in a comment: whatever could end the comment or the line is shown as `?`. */
+/* The command line in a comment: whatever could end the comment or join lines is shown as `_`. */
 static const char *
 safe_comment(Arena *arena, const char *line)
 {
   char *copy = arena_text(arena, line ? line : "", strlen(line ? line : ""));
   for (char *at = copy; *at; at++)
-    if (*at < ' ' || *at > '~' || *at == '*' || *at == '\\' || *at == '?') *at = '?';
-  for (char *at = copy; (at = strstr(at, "??")) != NULL;) at[1] = '_';
+    if (*at < ' ' || *at > '~' || strchr("*\\?", *at)) *at = '_';
   return copy;
 }
 
@@ -177,9 +174,7 @@ emit_inputs(Emitter *emitter, uint32_t *count, uint32_t *label)
 static bool
 is_variable(const Value *value)
 {
-  int64_t elements;
-  if (value->kind == VALUE_PARAMETER || value->kind == VALUE_STATE) return true;
-  return value->kind == VALUE_CONSTANT && shape_elements(&value->shape, &elements) && elements > FILL_ELEMENTS;
+  return value->kind == VALUE_PARAMETER || value->kind == VALUE_STATE || is_stored_constant(value);
 }
 
 static bool
@@ -225,13 +220,15 @@ emit_saves(Emitter *emitter)
 {
   const Program *program = emitter->program;
   const SaveTable *table = program->saves;
-  text_append(&emitter->text, "/* stash, saved value, prior weight, bits, random stream, adaptive */\nstatic const actnn_save saves[] = {\n");
+  text_append(&emitter->text, "/* stash, saved value, prior weight, bits, random stream, adaptive, parameter whose gradient reads it */\nstatic const actnn_save saves[] = {\n");
   for (uint32_t i = 0; i < table->count; i++) {
     const Save *save = &table->save[i];
     const Value *value = value_at(program, save->value);
-    text_append(&emitter->text, "  {v%u, %s, %s, %s, %u, %s, NONE},\n", emitter->number[save->stash],
+    text_append(&emitter->text, "  {v%u, %s, %s, %s, %u, %s, ", emitter->number[save->stash],
                 quoted(program->arena, value->name ? value->name : node_at(program, value->producer)->name),
                 c_real(program->arena, save->weight), c_real(program->arena, save->bits), i, save->is_adaptive ? "true" : "false");
+    append_id(emitter, save_parameter(program, i));
+    text_append(&emitter->text, "},\n");
   }
   text_append(&emitter->text, "%s};\n\n", table->count ? "" : "  {NONE, \"\", 0.0, 0.0, 0, false, NONE},\n");
 }
@@ -319,6 +316,7 @@ emit_constants(Emitter *emitter)
     if (value->kind != VALUE_CONSTANT || is_variable(value)) continue;
     if (!constant_tensor(program, emitter->value[i], program->arena, &tensor)) continue;
     shape_elements(&value->shape, &count);
+    if (is_uniform(value)) count = 1;
     text_append(&emitter->text, "  RUN(actnn_Fill, OUT(v%u), IN(NONE), WITH(ABSENT, INT(%d), REALS(", i, value->type);
     for (int64_t k = 0; k < count; k++) {
       double x = tensor.type == ACTNN_F32    ? ((const double *)tensor.data)[k]

@@ -11,14 +11,29 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { FILL_ELEMENTS = 1024 };
+
+bool
+is_uniform(const Value *value)
+{
+  size_t width = type_bytes(value->type);
+  return value->data && width && value->data_bytes >= width
+         && !memcmp(value->data, (const char *)value->data + width, value->data_bytes - width);
+}
+
+bool
+is_stored_constant(const Value *value)
+{
+  int64_t elements;
+  return value->kind == VALUE_CONSTANT && shape_elements(&value->shape, &elements) && elements > FILL_ELEMENTS && !is_uniform(value);
+}
+
 static bool
 is_stored(const Program *program, ValueId id)
 {
   const Value *value = value_at(program, id);
-  int64_t elements = 0;
   if (program->plan->buffer_of[id] == UINT32_MAX || !value->data || value->drawn_from != NO_VALUE) return false;
-  if (value->kind == VALUE_PARAMETER || value->kind == VALUE_STATE) return true;
-  return value->kind == VALUE_CONSTANT && shape_elements(&value->shape, &elements) && elements > 1024;
+  return value->kind == VALUE_PARAMETER || value->kind == VALUE_STATE || is_stored_constant(value);
 }
 
 static void

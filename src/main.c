@@ -4,9 +4,11 @@
 #include "report.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #ifdef ACTNN_HAVE_LIBCLANG
 #include "verify_source.h"
@@ -250,7 +252,8 @@ run_named_passes(Program *program, const CommandLine *line)
   }
   const char *text = print_program(program, program->arena);
   if (line->output) return write_file(program->diagnostics, line->output, text, strlen(text));
-  return fputs(text, stdout) >= 0 && !fflush(stdout);
+  fputs(text, stdout);
+  return true;
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------ */
@@ -281,8 +284,11 @@ write_trainer(Program *program, const CommandLine *line)
     return false;
   const char *slash = strrchr(line->output, '/');
   const char *header_path = arena_format(arena, "%.*s%s.h", slash ? (int)(slash - line->output + 1) : 0, line->output, name);
-  return write_file(program->diagnostics, header_path, header, header_length)
-         && write_file(program->diagnostics, line->output, source, source_length);
+  if (!write_file(program->diagnostics, header_path, header, header_length)) return false;
+  if (write_file(program->diagnostics, line->output, source, source_length)) return true;
+  unlink(header_path); /* of no use without the source */
+  if (weights) unlink(with_extension(arena, line->output, ".safetensors"));
+  return false;
 }
 
 static bool
@@ -327,11 +333,16 @@ main(int argc, char **argv)
   if (!line.model) return fail("no model given", NULL);
   bool wants_output = line.output || line.check || line.run_passes || line.print_memory || line.explain_saves || line.report || line.dump_passes || line.dump_after;
   if (!wants_output) return fail("say where to write the trainer: -o FILE.c", NULL);
+  size_t index;
+  if (line.dump_after && !pass_named(line.dump_after, strlen(line.dump_after), &index))
+    return fail("no pass is called", line.dump_after);
+  signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of write, told like a full disk */
   Arena *arena = arena_create();
   Diagnostics *diagnostics = diagnostics_create(arena);
   line.options.command_line = joined_arguments(argc, argv, arena);
   Program *program = import_model(line.model, diagnostics);
   bool is_good = program && compile(program, &line) && !diagnostics->errors;
+  if (is_good && (fflush(stdout) || ferror(stdout))) is_good = report(diagnostics, "standard output", NULL, "cannot be written: %s", strerror(errno));
   if (program) program_destroy(program);
   arena_destroy(arena);
   return is_good ? 0 : 1;

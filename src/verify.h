@@ -3,6 +3,7 @@
  *   verify_source.c   the child process and its limits
  *   verify_rules.c    the table of rules; places and regions (V3, V8), updates (V7)
  *   verify_scan.c     bytes and words (V9)
+ *   verify_words.c    a reader of words
  *   verify_read.c     the text as tables and calls, by a grammar that allows nothing else (V10)
  *   verify_clang.c    what a compiler makes of it: diagnostics (V1), tree (V2)
  *   verify_calls.c    operators' signatures; each call against its own (V2), definition before use (V6)
@@ -126,6 +127,8 @@ uint32_t call_result(const EmittedCall *call, uint32_t index);
 /* Result `index` is the next value of operand `operand`, by the kernel's meaning: updates, running statistics. */
 bool replaces(const EmittedCall *call, uint32_t index, uint32_t operand);
 uint64_t element_bytes(unsigned type); /* 0: not one that trainers hold */
+/* Bytes of a tensor's elements, channels padded to the widest block; false when a product overflows. */
+bool bytes_needed(const actnn_tensor *tensor, uint64_t *bytes);
 bool overlap(const Emitted *emitted, uint32_t one, uint32_t other); /* of two tensors' bytes */
 bool same_bytes(const Emitted *emitted, uint32_t one, uint32_t other);
 bool same_extents(const Emitted *emitted, uint32_t one, uint32_t other);

@@ -21,7 +21,7 @@
 #define CHOICE1(a, da) " ; " #a ":string"
 #define UNARY(NAME, attributes, ...) \
   {.name = #NAME, .signature = "x -> y" attributes, .flags = POINTWISE | IN_PLACE}, \
-  {.name = #NAME "Slope", .signature = "x -> d" attributes, .flags = POINTWISE | IN_PLACE},
+      {.name = #NAME "Slope", .signature = "x -> d" attributes, .flags = POINTWISE | IN_PLACE},
 #define POINT(NAME, operands, attributes, result, expression, gradient, linear, flags_, tries) \
   {.name = #NAME, .signature = operands " -> y" attributes, .flags = POINTWISE | (flags_)},
 #define KERNEL_FAST(NAME, SIGNATURE, FLAGS) {.name = NAME, .signature = SIGNATURE, .flags = FLAGS},
@@ -58,9 +58,12 @@ slot_at(const Kernel *kernel, int part, uint32_t index, size_t *length)
     at += strspn(at, " ");
     *length = strcspn(at, " ");
     if (!*length) break;
-    if (*length == 1 && *at == ';') now = ATTRIBUTES;
-    else if (*length == 2 && !memcmp(at, "->", 2)) now = RESULTS;
-    else if (now == part && (count++ == index || memchr(at, '*', *length))) return at;
+    if (*length == 1 && *at == ';')
+      now = ATTRIBUTES;
+    else if (*length == 2 && !memcmp(at, "->", 2))
+      now = RESULTS;
+    else if (now == part && (count++ == index || memchr(at, '*', *length)))
+      return at;
   }
   return NULL;
 }
@@ -85,7 +88,8 @@ check_side(Emitted *emitted, const EmittedCall *call, int part, const uint32_t *
     if (!slot || (is_variadic && i >= count)) return true;
     bool is_given = i < count && list[i] != NONE, is_constant = is_marked(slot, length, '#');
     if (is_given && is_constant)
-      return refuse(emitted, call->position, "%s wants '%.*s' as a constant, not as a tensor", call->name, (int)length, slot);
+      return refuse(emitted, call->position, "%s wants '%.*s' as a constant, not as a tensor", call->name, (int)length,
+                    slot);
     if (!is_given && !is_constant && !is_variadic && !is_marked(slot, length, '?') && part == OPERANDS)
       return refuse(emitted, call->position, "%s lacks its %s '%.*s'", call->name, what, (int)length, slot);
   }
@@ -97,12 +101,18 @@ kind_fits(const actnn_attribute *attribute, const char *slot, size_t length, boo
   const char *colon = memchr(slot, ':', length);
   size_t kind = colon ? strcspn(colon + 1, "= ") : 0;
   if (attribute->kind == ACTNN_ABSENT) return true;
-  if (is_operand || (kind == 6 && !memcmp(colon + 1, "tensor", 6)))
-    return attribute->kind != ACTNN_TEXT;
-  static const struct { const char *word; actnn_attribute_kind kind; } kinds[] = {
-      {"int", ACTNN_INT}, {"float", ACTNN_REAL}, {"string", ACTNN_TEXT}, {"ints", ACTNN_INTS}, {"floats", ACTNN_REALS}};
+  if (is_operand || (kind == 6 && !memcmp(colon + 1, "tensor", 6))) return attribute->kind != ACTNN_TEXT;
+  static const struct {
+    const char *word;
+    actnn_attribute_kind kind;
+  } kinds[] = {{"int", ACTNN_INT},
+               {"float", ACTNN_REAL},
+               {"string", ACTNN_TEXT},
+               {"ints", ACTNN_INTS},
+               {"floats", ACTNN_REALS}};
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-    if (colon && strlen(kinds[i].word) == kind && !memcmp(colon + 1, kinds[i].word, kind)) return attribute->kind == kinds[i].kind;
+    if (colon && strlen(kinds[i].word) == kind && !memcmp(colon + 1, kinds[i].word, kind))
+      return attribute->kind == kinds[i].kind;
   return false;
 }
 
@@ -114,19 +124,23 @@ check_attributes(Emitted *emitted, const EmittedCall *call)
   size_t length;
   const char *slot;
   for (int part = OPERANDS; part <= ATTRIBUTES; part += ATTRIBUTES)
-    for (uint32_t i = 0; (slot = slot_at(call->kernel, part, i, &length)) != NULL && !is_marked(slot, length, '*'); i++) {
+    for (uint32_t i = 0; (slot = slot_at(call->kernel, part, i, &length)) != NULL && !is_marked(slot, length, '*');
+         i++) {
       if (part == OPERANDS && !is_marked(slot, length, '#')) continue;
-      if (next == call->attribute_count) return refuse(emitted, call->position, "%s lacks '%.*s'", call->name, (int)length, slot);
+      if (next == call->attribute_count)
+        return refuse(emitted, call->position, "%s lacks '%.*s'", call->name, (int)length, slot);
       if (!kind_fits(&call->attribute[next++], slot, length, part == OPERANDS))
         return refuse(emitted, call->position, "%s wants another kind of '%.*s'", call->name, (int)length, slot);
     }
-  return next == call->attribute_count || refuse(emitted, call->position, "%s has %u attributes, not %u", call->name, next, call->attribute_count);
+  return next == call->attribute_count
+      || refuse(emitted, call->position, "%s has %u attributes, not %u", call->name, next, call->attribute_count);
 }
 
 static bool
 is_slot(const char *slot, size_t length, const char *name)
 {
-  return length >= strlen(name) && !memcmp(slot, name, strlen(name)) && (length == strlen(name) || strchr("?:=", slot[strlen(name)]));
+  return length >= strlen(name) && !memcmp(slot, name, strlen(name))
+      && (length == strlen(name) || strchr("?:=", slot[strlen(name)]));
 }
 
 /* An attribute `shape` says what the result's entry in the table says. */
@@ -136,7 +150,8 @@ check_shape(Emitted *emitted, const EmittedCall *call)
   size_t length;
   const char *slot;
   uint32_t next = 0, result = call_result(call, 0);
-  for (uint32_t i = 0; (slot = slot_at(call->kernel, OPERANDS, i, &length)) != NULL && !is_marked(slot, length, '*'); i++)
+  for (uint32_t i = 0; (slot = slot_at(call->kernel, OPERANDS, i, &length)) != NULL && !is_marked(slot, length, '*');
+       i++)
     next += is_marked(slot, length, '#');
   for (uint32_t i = 0; (slot = slot_at(call->kernel, ATTRIBUTES, i, &length)) != NULL; i++, next++) {
     const actnn_attribute *shape = &call->attribute[next];
@@ -172,8 +187,10 @@ check_rate(Emitted *emitted, const EmittedCall *call)
   for (uint32_t i = 0; (call->kernel->flags & UPDATE) && i < call->input_count; i++) {
     const char *slot = slot_at(call->kernel, OPERANDS, i, &length);
     bool is_rate = is_slot(slot, length, "lr"), is_step = is_slot(slot, length, "step");
-    if ((is_rate && call->input[i] != emitted->model.learning_rate) || (is_step && call->input[i] != emitted->model.step_number))
-      return refuse(emitted, call->position, "%s takes v%u for the %s", call->name, call->input[i], is_rate ? "learning rate" : "step number");
+    if ((is_rate && call->input[i] != emitted->model.learning_rate)
+        || (is_step && call->input[i] != emitted->model.step_number))
+      return refuse(emitted, call->position, "%s takes v%u for the %s", call->name, call->input[i],
+                    is_rate ? "learning rate" : "step number");
   }
   return true;
 }
@@ -183,9 +200,9 @@ check_signatures(Emitted *emitted)
 {
   for (uint32_t i = 0; i < emitted->call_count; i++) {
     const EmittedCall *call = &emitted->call[i];
-    if (!check_side(emitted, call, OPERANDS, call->input, call->input_count) || !check_side(emitted, call, RESULTS, call->output, call->output_count)
-        || !check_attributes(emitted, call) || !check_shape(emitted, call) || !check_fill(emitted, call)
-        || !check_rate(emitted, call))
+    if (!check_side(emitted, call, OPERANDS, call->input, call->input_count)
+        || !check_side(emitted, call, RESULTS, call->output, call->output_count) || !check_attributes(emitted, call)
+        || !check_shape(emitted, call) || !check_fill(emitted, call) || !check_rate(emitted, call))
       return false;
   }
   return true;
@@ -222,7 +239,7 @@ replaces(const EmittedCall *call, uint32_t index, uint32_t operand)
   if (!result_slot || !operand_slot_) return false;
   size_t stem = strcspn(result_slot, "2"); /* "w2", "m2?" are the next "w", "m?" */
   return stem < result_length && operand_length >= stem && !memcmp(result_slot, operand_slot_, stem)
-         && (operand_length == stem || operand_slot_[stem] == '?');
+      && (operand_length == stem || operand_slot_[stem] == '?');
 }
 
 /* ---- definition before use ----------------------------------------------------------------------------------- */
@@ -237,7 +254,8 @@ check_single_writers(Emitted *emitted)
     for (uint32_t k = 0; k < call->output_count; k++) {
       uint32_t tensor = call->output[k];
       if (tensor == NONE) continue;
-      if (emitted->writer[tensor] != NONE) return refuse(emitted, call->position, "v%u is written by two calls", tensor);
+      if (emitted->writer[tensor] != NONE)
+        return refuse(emitted, call->position, "v%u is written by two calls", tensor);
       emitted->writer[tensor] = i;
     }
   }
@@ -277,12 +295,14 @@ check_draws(Emitted *emitted)
   uint32_t *draws = arena_array(emitted->arena, emitted->tensor_count + 1, sizeof *draws);
   for (uint32_t tensor = 0; tensor < emitted->tensor_count; tensor++) {
     uint32_t writer = emitted->writer[tensor];
-    if (emitted->place[tensor] == PLACE_REPLACING && writer != NONE && emitted->call[writer].phase == INITIALIZE) draws[emitted->home[tensor]]++;
+    if (emitted->place[tensor] == PLACE_REPLACING && writer != NONE && emitted->call[writer].phase == INITIALIZE)
+      draws[emitted->home[tensor]]++;
   }
   for (uint32_t i = 0; i < emitted->variable_count; i++) {
     const EmittedVariable *variable = &emitted->variable[i];
     if (draws[i] != variable->drawn)
-      return refuse(emitted, variable->position, "v%u is drawn by %u calls of initialize, not %u", variable->tensor, draws[i], (unsigned)variable->drawn);
+      return refuse(emitted, variable->position, "v%u is drawn by %u calls of initialize, not %u", variable->tensor,
+                    draws[i], (unsigned)variable->drawn);
   }
   return true;
 }
@@ -291,13 +311,20 @@ static bool
 check_results_exist(Emitted *emitted)
 {
   const actnn_model *model = &emitted->model;
-  const struct { uint32_t tensor; EmittedPhase phase; const char *what; } wanted[] = {
-      {model->loss, FORWARD, "the loss"}, {model->training_output, FORWARD, "the prediction in training"},
-      {model->evaluation_loss, EVALUATE, "the loss in evaluation"}, {model->evaluation_output, EVALUATE, "the prediction in evaluation"}};
+  const struct {
+    uint32_t tensor;
+    EmittedPhase phase;
+    const char *what;
+  } wanted[] = {{model->loss, FORWARD, "the loss"},
+                {model->training_output, FORWARD, "the prediction in training"},
+                {model->evaluation_loss, EVALUATE, "the loss in evaluation"},
+                {model->evaluation_output, EVALUATE, "the prediction in evaluation"}};
   if (model->loss == NONE) return refuse(emitted, emitted->source_length, "the trainer has no loss");
   for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-    if (wanted[i].tensor != NONE && !is_there(emitted, wanted[i].tensor, emitted->first_call[wanted[i].phase + 1], wanted[i].phase))
-      return refuse(emitted, emitted->tensor[wanted[i].tensor].position, "v%u, %s, is not written where it is wanted", wanted[i].tensor, wanted[i].what);
+    if (wanted[i].tensor != NONE
+        && !is_there(emitted, wanted[i].tensor, emitted->first_call[wanted[i].phase + 1], wanted[i].phase))
+      return refuse(emitted, emitted->tensor[wanted[i].tensor].position, "v%u, %s, is not written where it is wanted",
+                    wanted[i].tensor, wanted[i].what);
   return true;
 }
 
@@ -307,7 +334,8 @@ check_definitions(Emitted *emitted)
   for (uint32_t tensor = 0; tensor < emitted->tensor_count; tensor++) {
     bool is_given = emitted->place[tensor] == PLACE_INPUT || emitted->place[tensor] == PLACE_VARIABLE;
     if (is_given != (emitted->writer[tensor] == NONE))
-      return refuse(emitted, emitted->tensor[tensor].position, is_given ? "v%u is given, yet a call writes it" : "v%u is never written", tensor);
+      return refuse(emitted, emitted->tensor[tensor].position,
+                    is_given ? "v%u is given, yet a call writes it" : "v%u is never written", tensor);
   }
   for (uint32_t i = 0; i < emitted->call_count; i++)
     if (!check_operands(emitted, i)) return false;

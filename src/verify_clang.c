@@ -12,9 +12,10 @@
 
 static const char stddef_h[] = "typedef __SIZE_TYPE__ size_t;\n#define NULL ((void *)0)\n";
 static const char stdbool_h[] = "#define bool _Bool\n#define true 1\n#define false 0\n";
-static const char stdint_h[] = "typedef __UINT8_TYPE__ uint8_t;\ntypedef __UINT32_TYPE__ uint32_t;\ntypedef __INT64_TYPE__ int64_t;\n"
-                               "typedef __UINT64_TYPE__ uint64_t;\n#define UINT32_MAX 4294967295U\n"
-                               "#define INT64_MIN (-9223372036854775807 - 1)\n";
+static const char stdint_h[] =
+    "typedef __UINT8_TYPE__ uint8_t;\ntypedef __UINT32_TYPE__ uint32_t;\ntypedef __INT64_TYPE__ int64_t;\n"
+    "typedef __UINT64_TYPE__ uint64_t;\n#define UINT32_MAX 4294967295U\n"
+    "#define INT64_MIN (-9223372036854775807 - 1)\n";
 static const char math_h[] = "#define INFINITY (1.0F / 0.0F)\n#define NAN (0.0F / 0.0F)\n";
 
 #define FOLDER "/actnnc-verify/"
@@ -23,10 +24,10 @@ static const char math_h[] = "#define INFINITY (1.0F / 0.0F)\n#define NAN (0.0F 
 typedef struct Tree {
   Emitted *emitted;
   const char *source, *header; /* paths */
-  uint32_t next; /* call whose words come next */
+  uint32_t next;               /* call whose words come next */
   bool wants_kernel, is_good;
-  const char *const *may_call; /* of the present function of the interface */
-  int phase; /* of the present function, -1 otherwise */
+  const char *const *may_call;           /* of the present function of the interface */
+  int phase;                             /* of the present function, -1 otherwise */
   unsigned loops, tests, returns, calls; /* statements of the present phase function */
 } Tree;
 
@@ -53,11 +54,29 @@ static bool
 is_known_kind(enum CXCursorKind kind)
 {
   switch (kind) {
-  case CXCursor_EnumDecl: case CXCursor_EnumConstantDecl: case CXCursor_VarDecl: case CXCursor_FunctionDecl: case CXCursor_ParmDecl:
-  case CXCursor_TypeRef: case CXCursor_MemberRef: case CXCursor_UnexposedExpr: case CXCursor_DeclRefExpr: case CXCursor_CallExpr:
-  case CXCursor_IntegerLiteral: case CXCursor_FloatingLiteral: case CXCursor_StringLiteral: case CXCursor_ParenExpr:
-  case CXCursor_UnaryOperator: case CXCursor_BinaryOperator: case CXCursor_CStyleCastExpr: case CXCursor_CompoundLiteralExpr:
-  case CXCursor_InitListExpr: case CXCursor_UnaryExpr: case CXCursor_CompoundStmt: case CXCursor_IfStmt: case CXCursor_DoStmt:
+  case CXCursor_EnumDecl:
+  case CXCursor_EnumConstantDecl:
+  case CXCursor_VarDecl:
+  case CXCursor_FunctionDecl:
+  case CXCursor_ParmDecl:
+  case CXCursor_TypeRef:
+  case CXCursor_MemberRef:
+  case CXCursor_UnexposedExpr:
+  case CXCursor_DeclRefExpr:
+  case CXCursor_CallExpr:
+  case CXCursor_IntegerLiteral:
+  case CXCursor_FloatingLiteral:
+  case CXCursor_StringLiteral:
+  case CXCursor_ParenExpr:
+  case CXCursor_UnaryOperator:
+  case CXCursor_BinaryOperator:
+  case CXCursor_CStyleCastExpr:
+  case CXCursor_CompoundLiteralExpr:
+  case CXCursor_InitListExpr:
+  case CXCursor_UnaryExpr:
+  case CXCursor_CompoundStmt:
+  case CXCursor_IfStmt:
+  case CXCursor_DoStmt:
   case CXCursor_ReturnStmt: return true;
   default: return false;
   }
@@ -69,7 +88,8 @@ refuse_node(Tree *tree, CXCursor cursor, const char *what)
   unsigned offset;
   CXString kind = clang_getCursorKindSpelling(clang_getCursorKind(cursor)), name = clang_getCursorSpelling(cursor);
   clang_getExpansionLocation(clang_getCursorLocation(cursor), NULL, NULL, NULL, &offset);
-  tree->is_good = refuse(tree->emitted, offset, "%s: %s '%.100s'", what, clang_getCString(kind), clang_getCString(name));
+  tree->is_good =
+      refuse(tree->emitted, offset, "%s: %s '%.100s'", what, clang_getCString(kind), clang_getCString(name));
   clang_disposeString(kind);
   clang_disposeString(name);
   return false;
@@ -100,14 +120,15 @@ check_phase_reference(Tree *tree, CXCursor cursor, CXCursor function)
   Emitted *emitted = tree->emitted;
   if (!tree->wants_kernel) {
     tree->wants_kernel = true;
-    return text_is(clang_getCursorSpelling(function), "actnn_run") || refuse_node(tree, cursor, "a phase may call actnn_run only");
+    return text_is(clang_getCursorSpelling(function), "actnn_run")
+        || refuse_node(tree, cursor, "a phase may call actnn_run only");
   }
   unsigned offset;
   clang_getExpansionLocation(clang_getCursorLocation(cursor), NULL, NULL, NULL, &offset);
   const EmittedCall *call = &emitted->call[tree->next];
   bool is_expected = tree->next < emitted->call_count && (int)call->phase == tree->phase && call->position == offset
-                     && is_in(function, KERNELS)
-                     && text_is(clang_getCursorSpelling(function), arena_format(emitted->arena, "actnn_%s", call->name));
+      && is_in(function, KERNELS)
+      && text_is(clang_getCursorSpelling(function), arena_format(emitted->arena, "actnn_%s", call->name));
   tree->wants_kernel = false;
   tree->next++;
   return is_expected || refuse_node(tree, cursor, "another kernel than the words say");
@@ -121,7 +142,8 @@ check_reference(Tree *tree, CXCursor cursor)
   case CXCursor_EnumConstantDecl:
   case CXCursor_ParmDecl: return true;
   case CXCursor_VarDecl:
-    return is_in(target, tree->source) || is_in(target, tree->header) || refuse_node(tree, cursor, "a foreign variable");
+    return is_in(target, tree->source) || is_in(target, tree->header)
+        || refuse_node(tree, cursor, "a foreign variable");
   case CXCursor_FunctionDecl: break;
   default: return refuse_node(tree, cursor, "a reference to something unknown");
   }
@@ -158,8 +180,8 @@ check_phase(Tree *tree, CXCursor function, int phase)
   clang_visitChildren(function, visit_node, tree);
   tree->phase = -1;
   if (!tree->is_good) return false;
-  bool is_same = tree->next == emitted->first_call[phase + 1] && tree->calls == count && tree->loops == count && tree->tests == count
-                 && tree->returns == count + 1;
+  bool is_same = tree->next == emitted->first_call[phase + 1] && tree->calls == count && tree->loops == count
+      && tree->tests == count && tree->returns == count + 1;
   return is_same || refuse_node(tree, function, "the compiler sees other calls than the words say");
 }
 
@@ -168,9 +190,14 @@ static bool
 check_declaration(Tree *tree, CXCursor cursor)
 {
   static const char *const phases[] = {"initialize", "forward", "backward", "evaluate", NULL};
-  static const struct { const char *suffix, *called[2]; } interface[] = {
-      {"_create", {"actnn_create"}}, {"_step", {"actnn_step"}}, {"_evaluate", {"actnn_evaluate_batch"}},
-      {"_save", {"actnn_save_checkpoint"}}, {"_load", {"actnn_load"}}, {"_destroy", {"actnn_destroy"}}};
+  static const struct {
+    const char *suffix, *called[2];
+  } interface[] = {{"_create", {"actnn_create"}},
+                   {"_step", {"actnn_step"}},
+                   {"_evaluate", {"actnn_evaluate_batch"}},
+                   {"_save", {"actnn_save_checkpoint"}},
+                   {"_load", {"actnn_load"}},
+                   {"_destroy", {"actnn_destroy"}}};
   static const char *const main_calls[] = {"actnn_main", NULL};
   const Emitted *emitted = tree->emitted;
   CXString spelling = clang_getCursorSpelling(cursor);
@@ -183,7 +210,8 @@ check_declaration(Tree *tree, CXCursor cursor)
       if (!strcmp(name, phases[phase])) return check_phase(tree, cursor, phase);
     if (!strcmp(name, "main")) tree->may_call = main_calls;
     for (size_t i = 0; i < sizeof interface / sizeof *interface; i++)
-      if (!strncmp(name, emitted->name, stem) && !strcmp(name + stem, interface[i].suffix)) tree->may_call = interface[i].called;
+      if (!strncmp(name, emitted->name, stem) && !strcmp(name + stem, interface[i].suffix))
+        tree->may_call = interface[i].called;
     if (!tree->may_call) return refuse_node(tree, cursor, "a function that no emitted source has");
   } else if (clang_getCursorKind(cursor) == CXCursor_VarDecl) {
     if (!strncmp(name, emitted->name, stem) && !strcmp(name + stem, "_model")) tree->may_call = phases;
@@ -200,7 +228,7 @@ check_header_declaration(Tree *tree, CXCursor cursor)
 {
   enum CXCursorKind kind = clang_getCursorKind(cursor);
   bool is_declaration = (kind == CXCursor_FunctionDecl || kind == CXCursor_VarDecl) && !clang_isCursorDefinition(cursor)
-                        && clang_Cursor_getStorageClass(cursor) == (kind == CXCursor_VarDecl ? CX_SC_Extern : CX_SC_None);
+      && clang_Cursor_getStorageClass(cursor) == (kind == CXCursor_VarDecl ? CX_SC_Extern : CX_SC_None);
   return is_declaration || refuse_node(tree, cursor, "the header may only declare the trainer's functions");
 }
 
@@ -223,7 +251,8 @@ check_tree(Emitted *emitted, CXTranslationUnit unit, const char *source_path, co
   Tree tree = {.emitted = emitted, .phase = -1, .is_good = true, .source = source_path, .header = header_path};
   emitted->rule = "V2";
   clang_visitChildren(clang_getTranslationUnitCursor(unit), visit_top, &tree);
-  if (tree.is_good && tree.next != emitted->call_count) return refuse(emitted, 0, "the compiler sees fewer calls than the words say");
+  if (tree.is_good && tree.next != emitted->call_count)
+    return refuse(emitted, 0, "the compiler sees fewer calls than the words say");
   return tree.is_good;
 }
 
@@ -232,21 +261,23 @@ check_with_compiler(Emitted *emitted)
 {
   const char *source_path = arena_format(emitted->arena, FOLDER "trainer/%s.c", emitted->name);
   const char *header_path = arena_format(emitted->arena, FOLDER "trainer/%s.h", emitted->name);
-  static const char *const arguments[] = {"-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-nostdinc", "-I" FOLDER "include"};
-  struct CXUnsavedFile files[] = {
-      {source_path, emitted->source, emitted->source_length},
-      {header_path, emitted->header, emitted->header_length},
-      {FOLDER "include/actnn.h", (const char *)actnn_h, sizeof actnn_h},
-      {KERNELS, (const char *)actnn_kernels_h, sizeof actnn_kernels_h},
-      {FOLDER "include/stddef.h", stddef_h, sizeof stddef_h - 1},
-      {FOLDER "include/stdbool.h", stdbool_h, sizeof stdbool_h - 1},
-      {FOLDER "include/stdint.h", stdint_h, sizeof stdint_h - 1},
-      {FOLDER "include/math.h", math_h, sizeof math_h - 1}};
+  static const char *const arguments[] = {"-std=c11",   "-Wall",     "-Wextra",
+                                          "-Wpedantic", "-nostdinc", "-I" FOLDER "include"};
+  struct CXUnsavedFile files[] = {{source_path, emitted->source, emitted->source_length},
+                                  {header_path, emitted->header, emitted->header_length},
+                                  {FOLDER "include/actnn.h", (const char *)actnn_h, sizeof actnn_h},
+                                  {KERNELS, (const char *)actnn_kernels_h, sizeof actnn_kernels_h},
+                                  {FOLDER "include/stddef.h", stddef_h, sizeof stddef_h - 1},
+                                  {FOLDER "include/stdbool.h", stdbool_h, sizeof stdbool_h - 1},
+                                  {FOLDER "include/stdint.h", stdint_h, sizeof stdint_h - 1},
+                                  {FOLDER "include/math.h", math_h, sizeof math_h - 1}};
   CXIndex index = clang_createIndex(0, 0);
   CXTranslationUnit unit;
-  enum CXErrorCode error = clang_parseTranslationUnit2(index, source_path, arguments, sizeof arguments / sizeof *arguments, files,
-                                                       sizeof files / sizeof *files, CXTranslationUnit_None, &unit);
-  if (error != CXError_Success) return refuse(emitted, 0, "the compiler cannot read the source (libclang's error %d)", (int)error);
+  enum CXErrorCode error =
+      clang_parseTranslationUnit2(index, source_path, arguments, sizeof arguments / sizeof *arguments, files,
+                                  sizeof files / sizeof *files, CXTranslationUnit_None, &unit);
+  if (error != CXError_Success)
+    return refuse(emitted, 0, "the compiler cannot read the source (libclang's error %d)", (int)error);
   bool is_good = check_diagnostics(emitted, unit) && check_tree(emitted, unit, source_path, header_path);
   clang_disposeTranslationUnit(unit);
   clang_disposeIndex(index);

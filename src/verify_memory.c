@@ -21,7 +21,7 @@ typedef struct Memory {
   Emitted *emitted;
   Span *span; /* sorted; the first starts at 0 */
   uint32_t count, capacity;
-  uint32_t *content;  /* by tensor: whose content it stands for: itself, or for a view what it shows; NONE: not written yet */
+  uint32_t *content;  /* by tensor: whose content it stands for: its own, for a view what it shows; NONE: not written */
   uint32_t *occupant; /* by variable: the tensor whose content lies there now */
 } Memory;
 
@@ -33,8 +33,10 @@ span_at(const Memory *memory, uint64_t offset)
   uint32_t low = 0, high = memory->count;
   while (high - low > 1) {
     uint32_t middle = (low + high) / 2;
-    if (memory->span[middle].start <= offset) low = middle;
-    else high = middle;
+    if (memory->span[middle].start <= offset)
+      low = middle;
+    else
+      high = middle;
   }
   return low;
 }
@@ -125,11 +127,14 @@ check_sharing(const Memory *memory, const EmittedCall *call)
   for (uint32_t k = 0; k < call->output_count; k++) {
     if (call->output[k] == NONE) continue;
     for (uint32_t j = 0; j < call->input_count; j++)
-      if (call->input[j] != NONE && overlap(emitted, call->output[k], call->input[j]) && !may_share(emitted, call, k, j))
-        return refuse(emitted, call->position, "%s writes v%u over v%u while it reads it", call->name, call->output[k], call->input[j]);
+      if (call->input[j] != NONE && overlap(emitted, call->output[k], call->input[j])
+          && !may_share(emitted, call, k, j))
+        return refuse(emitted, call->position, "%s writes v%u over v%u while it reads it", call->name, call->output[k],
+                      call->input[j]);
     for (uint32_t other = 0; other < k; other++)
       if (call->output[other] != NONE && overlap(emitted, call->output[k], call->output[other]))
-        return refuse(emitted, call->position, "%s writes v%u and v%u to the same bytes", call->name, call->output[other], call->output[k]);
+        return refuse(emitted, call->position, "%s writes v%u and v%u to the same bytes", call->name,
+                      call->output[other], call->output[k]);
   }
   return true;
 }
@@ -149,8 +154,10 @@ run_call(Memory *memory, const EmittedCall *call)
     if (emitted->place[result] == PLACE_REPLACING) memory->occupant[emitted->home[result]] = result;
     if (emitted->place[result] != PLACE_STEP) continue;
     uint32_t shown = k == 0 && is_view(call) && call->input_count ? call->input[0] : NONE;
-    if (shown != NONE && same_bytes(emitted, shown, result)) memory->content[result] = memory->content[shown];
-    else write_span(memory, at->offset, at->offset + at->bytes, result);
+    if (shown != NONE && same_bytes(emitted, shown, result))
+      memory->content[result] = memory->content[shown];
+    else
+      write_span(memory, at->offset, at->offset + at->bytes, result);
   }
   return true;
 }
@@ -194,9 +201,10 @@ check_memory(Emitted *emitted)
   start_line(&memory);
   if (!run_phase(&memory, INITIALIZE)) return false;
   start_line(&memory);
-  if (!run_phase(&memory, FORWARD) || !check_wanted(&memory, model->loss) || !check_wanted(&memory, model->training_output)
-      || !run_phase(&memory, BACKWARD))
+  if (!run_phase(&memory, FORWARD) || !check_wanted(&memory, model->loss)
+      || !check_wanted(&memory, model->training_output) || !run_phase(&memory, BACKWARD))
     return false;
   start_line(&memory);
-  return run_phase(&memory, EVALUATE) && check_wanted(&memory, model->evaluation_loss) && check_wanted(&memory, model->evaluation_output);
+  return run_phase(&memory, EVALUATE) && check_wanted(&memory, model->evaluation_loss)
+      && check_wanted(&memory, model->evaluation_output);
 }

@@ -47,7 +47,8 @@ end_of(const Emitted *emitted, uint32_t tensor)
 bool
 overlap(const Emitted *emitted, uint32_t one, uint32_t other)
 {
-  return emitted->tensor[one].at.offset < end_of(emitted, other) && emitted->tensor[other].at.offset < end_of(emitted, one);
+  return emitted->tensor[one].at.offset < end_of(emitted, other)
+      && emitted->tensor[other].at.offset < end_of(emitted, one);
 }
 
 bool
@@ -66,14 +67,14 @@ same_extents(const Emitted *emitted, uint32_t one, uint32_t other)
 
 /* ---- V3: every tensor has room, at a place that is aligned and inside the arena ---------------------------------- */
 
-/* Bytes of the elements, channels padded to the widest block; false when a product overflows. */
-static bool
+bool
 bytes_needed(const actnn_tensor *tensor, uint64_t *bytes)
 {
   *bytes = element_bytes(tensor->type);
   for (int axis = 0; axis < tensor->rank; axis++) {
     uint64_t extent = (uint64_t)tensor->dim[axis];
-    if (tensor->layout == ACTNN_BLOCKED && axis == 1) extent = (extent + WIDEST_BLOCK - 1) / WIDEST_BLOCK * WIDEST_BLOCK;
+    if (tensor->layout == ACTNN_BLOCKED && axis == 1)
+      extent = (extent + WIDEST_BLOCK - 1) / WIDEST_BLOCK * WIDEST_BLOCK;
     if (__builtin_mul_overflow(*bytes, extent, bytes)) return false;
   }
   return true;
@@ -91,10 +92,12 @@ check_places(Emitted *emitted)
       return refuse(emitted, position, "v%u: offset and bytes are not multiples of %d", i, (int)ACTNN_ALIGNMENT);
     if (tensor->bytes > arena || tensor->offset > arena - tensor->bytes)
       return refuse(emitted, position, "v%u ends outside the arena of %llu bytes", i, (unsigned long long)arena);
-    if (tensor->layout == ACTNN_BLOCKED && tensor->rank < 3) return refuse(emitted, position, "v%u is blocked and has rank %d", i, tensor->rank);
+    if (tensor->layout == ACTNN_BLOCKED && tensor->rank < 3)
+      return refuse(emitted, position, "v%u is blocked and has rank %d", i, tensor->rank);
     if (tensor->layout == ACTNN_STASH) continue; /* V5 knows how much codes take */
     if (!bytes_needed(tensor, &needed) || needed > tensor->bytes)
-      return refuse(emitted, position, "v%u: its elements do not fit the %llu bytes reserved for it", i, (unsigned long long)tensor->bytes);
+      return refuse(emitted, position, "v%u: its elements do not fit the %llu bytes reserved for it", i,
+                    (unsigned long long)tensor->bytes);
   }
   return true;
 }
@@ -105,16 +108,20 @@ static bool
 check_parts(Emitted *emitted)
 {
   const actnn_model *model = &emitted->model;
-  const uint64_t parts[] = {model->arena_bytes, model->variable_bytes, model->stash_offset, model->stash_bytes, model->workspace_offset, model->workspace_bytes};
+  const uint64_t parts[] = {model->arena_bytes, model->variable_bytes,   model->stash_offset,
+                            model->stash_bytes, model->workspace_offset, model->workspace_bytes};
   size_t end = emitted->source_length;
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-    if (parts[i] % ACTNN_ALIGNMENT || parts[i] > UINT64_MAX / 4) return refuse(emitted, end, "a part of the arena is not a multiple of %d bytes", (int)ACTNN_ALIGNMENT);
+    if (parts[i] % ACTNN_ALIGNMENT || parts[i] > UINT64_MAX / 4)
+      return refuse(emitted, end, "a part of the arena is not a multiple of %d bytes", (int)ACTNN_ALIGNMENT);
   if (model->variable_bytes > model->stash_offset || model->stash_offset + model->stash_bytes != model->workspace_offset
       || model->workspace_offset + model->workspace_bytes != model->arena_bytes)
     return refuse(emitted, end, "the parts of the arena do not lie one behind the other up to its end");
-  if (model->input_count != emitted->input_count || model->variable_count != emitted->variable_count || model->save_count != emitted->save_count)
+  if (model->input_count != emitted->input_count || model->variable_count != emitted->variable_count
+      || model->save_count != emitted->save_count)
     return refuse(emitted, end, "a table does not have the length that the model says");
-  if (model->batch < 1 || (model->label != NONE && model->label >= model->input_count)) return refuse(emitted, end, "the batch or the label is out of range");
+  if (model->batch < 1 || (model->label != NONE && model->label >= model->input_count))
+    return refuse(emitted, end, "the batch or the label is out of range");
   return true;
 }
 
@@ -123,8 +130,10 @@ put(Emitted *emitted, uint32_t tensor, Place place, size_t position)
 {
   if (tensor == NONE) return refuse(emitted, position, "a table names no tensor");
   if (emitted->place[tensor] != PLACE_STEP) return refuse(emitted, position, "v%u stands in two tables", tensor);
-  if (place != PLACE_POOL && (emitted->tensor[tensor].at.layout != ACTNN_PLAIN || end_of(emitted, tensor) > emitted->model.variable_bytes))
-    return refuse(emitted, emitted->tensor[tensor].position, "v%u is kept from step to step, but not a plain tensor in that part of the arena", tensor);
+  if (place != PLACE_POOL
+      && (emitted->tensor[tensor].at.layout != ACTNN_PLAIN || end_of(emitted, tensor) > emitted->model.variable_bytes))
+    return refuse(emitted, emitted->tensor[tensor].position,
+                  "v%u is kept from step to step, but not a plain tensor in that part of the arena", tensor);
   emitted->place[tensor] = place;
   return true;
 }
@@ -137,11 +146,15 @@ place_named(Emitted *emitted)
     if (!put(emitted, emitted->input[i], PLACE_INPUT, 0)) return false;
   if (model->learning_rate != NONE) {
     const actnn_tensor *rate = &emitted->tensor[model->learning_rate].at;
-    if (rate->type != ACTNN_F32 || !put(emitted, model->learning_rate, PLACE_INPUT, 0)) return refuse(emitted, emitted->tensor[model->learning_rate].position, "the learning rate is not a float32 of its own");
+    if (rate->type != ACTNN_F32 || !put(emitted, model->learning_rate, PLACE_INPUT, 0))
+      return refuse(emitted, emitted->tensor[model->learning_rate].position,
+                    "the learning rate is not a float32 of its own");
   }
   if (model->step_number != NONE) {
     const actnn_tensor *step = &emitted->tensor[model->step_number].at;
-    if (step->type != ACTNN_I64 || !put(emitted, model->step_number, PLACE_INPUT, 0)) return refuse(emitted, emitted->tensor[model->step_number].position, "the step number is not an int64 of its own");
+    if (step->type != ACTNN_I64 || !put(emitted, model->step_number, PLACE_INPUT, 0))
+      return refuse(emitted, emitted->tensor[model->step_number].position,
+                    "the step number is not an int64 of its own");
   }
   for (uint32_t i = 0; i < emitted->variable_count; i++) {
     if (!put(emitted, emitted->variable[i].tensor, PLACE_VARIABLE, emitted->variable[i].position)) return false;
@@ -195,8 +208,10 @@ place_results(Emitted *emitted)
     uint32_t low = 0, high = count;
     while (low < high) {
       uint32_t middle = (low + high) / 2;
-      if (variables[middle].offset < tensor->offset) low = middle + 1;
-      else high = middle;
+      if (variables[middle].offset < tensor->offset)
+        low = middle + 1;
+      else
+        high = middle;
     }
     if (low < count && same_bytes(emitted, variables[low].tensor, i)) {
       emitted->place[i] = PLACE_REPLACING;
@@ -204,7 +219,8 @@ place_results(Emitted *emitted)
     } else if (emitted->writer[i] != NONE && emitted->call[emitted->writer[i]].phase == INITIALIZE) {
       emitted->place[i] = PLACE_CONSTANT;
     } else {
-      return refuse(emitted, emitted->tensor[i].position, "v%u lies among what is kept from step to step, on no variable", i);
+      return refuse(emitted, emitted->tensor[i].position,
+                    "v%u lies among what is kept from step to step, on no variable", i);
     }
   }
   return true;
@@ -219,13 +235,15 @@ check_saved_bytes(Emitted *emitted)
   for (uint32_t i = emitted->first_call[BACKWARD]; i < emitted->first_call[BACKWARD + 1]; i++)
     for (uint32_t k = 0; k < emitted->call[i].input_count; k++) {
       uint32_t tensor = emitted->call[i].input[k];
-      if (tensor == NONE || is_counted[tensor] || emitted->place[tensor] != PLACE_STEP || emitted->call[emitted->writer[tensor]].phase != FORWARD) continue;
+      if (tensor == NONE || is_counted[tensor] || emitted->place[tensor] != PLACE_STEP
+          || emitted->call[emitted->writer[tensor]].phase != FORWARD)
+        continue;
       is_counted[tensor] = true;
       sum += emitted->tensor[tensor].at.bytes;
     }
   return sum == emitted->model.saved_bytes
-         || refuse(emitted, emitted->source_length, "backward keeps %llu bytes of forward, the model says %llu", (unsigned long long)sum,
-                   (unsigned long long)emitted->model.saved_bytes);
+      || refuse(emitted, emitted->source_length, "backward keeps %llu bytes of forward, the model says %llu",
+                (unsigned long long)sum, (unsigned long long)emitted->model.saved_bytes);
 }
 
 static bool
@@ -239,7 +257,8 @@ check_regions(Emitted *emitted)
   const Extent *kept = sorted_extents(emitted, true, &count);
   for (uint32_t i = 1; i < count; i++)
     if (overlap(emitted, kept[i - 1].tensor, kept[i].tensor))
-      return refuse(emitted, emitted->tensor[kept[i].tensor].position, "v%u and v%u are both kept from step to step and overlap", kept[i - 1].tensor, kept[i].tensor);
+      return refuse(emitted, emitted->tensor[kept[i].tensor].position,
+                    "v%u and v%u are both kept from step to step and overlap", kept[i - 1].tensor, kept[i].tensor);
   return true;
 }
 
@@ -269,15 +288,19 @@ check_replacements_of_call(Emitted *emitted, const EmittedCall *call, uint32_t *
       if (old == NONE || !replaces(call, k, j)) continue;
       bool must = is_update || emitted->place[old] == PLACE_VARIABLE;
       if (must && (new == NONE || !same_bytes(emitted, old, new) || !same_extents(emitted, old, new)))
-        return refuse(emitted, call->position, "%s does not write the next value of v%u where v%u lies", call->name, old, old);
+        return refuse(emitted, call->position, "%s does not write the next value of v%u where v%u lies", call->name,
+                      old, old);
     }
   for (uint32_t k = 0; k < call->output_count; k++) {
     uint32_t tensor = call->output[k];
     if (tensor == NONE || emitted->place[tensor] != PLACE_REPLACING) continue;
     uint32_t variable = emitted->home[tensor], old = emitted->variable[variable].tensor;
-    bool is_its_own = !is_update && !kernel_is(call, "BatchNorm"); /* an algorithm that the model brings computes the next value freely */
-    for (uint32_t j = 0; j < call->input_count && !is_its_own; j++) is_its_own = call->input[j] == old && replaces(call, k, j);
-    if (!is_its_own) return refuse(emitted, call->position, "v%u lies on v%u, which %s does not replace", tensor, old, call->name);
+    bool is_its_own = !is_update
+        && !kernel_is(call, "BatchNorm"); /* an algorithm that the model brings computes the next value freely */
+    for (uint32_t j = 0; j < call->input_count && !is_its_own; j++)
+      is_its_own = call->input[j] == old && replaces(call, k, j);
+    if (!is_its_own)
+      return refuse(emitted, call->position, "v%u lies on v%u, which %s does not replace", tensor, old, call->name);
     if (is_update && (k == 0) != (emitted->variable[variable].role == ACTNN_PARAMETER))
       return refuse(emitted, call->position, "v%u is updated by %s as if it had another role", old, call->name);
     replaced[variable]++;
@@ -288,9 +311,14 @@ check_replacements_of_call(Emitted *emitted, const EmittedCall *call, uint32_t *
 static bool
 check_updates(Emitted *emitted)
 {
-  static const struct { const char *name; uint32_t least, most; } roles[] = {
-      [ACTNN_PARAMETER] = {"a trained parameter", 1, 1}, [ACTNN_FROZEN] = {"a frozen parameter", 0, 0}, [ACTNN_RUNNING] = {"a running statistic", 0, 1},
-      [ACTNN_OPTIMIZER] = {"the optimizer's state", 1, 1}, [ACTNN_FIXED] = {"a constant", 0, 0}};
+  static const struct {
+    const char *name;
+    uint32_t least, most;
+  } roles[] = {[ACTNN_PARAMETER] = {"a trained parameter", 1, 1},
+               [ACTNN_FROZEN] = {"a frozen parameter", 0, 0},
+               [ACTNN_RUNNING] = {"a running statistic", 0, 1},
+               [ACTNN_OPTIMIZER] = {"the optimizer's state", 1, 1},
+               [ACTNN_FIXED] = {"a constant", 0, 0}};
   uint32_t *replaced = arena_array(emitted->arena, emitted->variable_count + 1, sizeof *replaced);
   for (uint32_t i = emitted->first_call[FORWARD]; i < emitted->first_call[BACKWARD + 1]; i++)
     if (!check_replacements_of_call(emitted, &emitted->call[i], replaced)) return false;
@@ -301,7 +329,8 @@ check_updates(Emitted *emitted)
   for (uint32_t i = 0; i < emitted->variable_count; i++) {
     const EmittedVariable *variable = &emitted->variable[i];
     if (replaced[i] < roles[variable->role].least || replaced[i] > roles[variable->role].most)
-      return refuse(emitted, variable->position, "v%u is %s and is written by %u calls of a step", variable->tensor, roles[variable->role].name, replaced[i]);
+      return refuse(emitted, variable->position, "v%u is %s and is written by %u calls of a step", variable->tensor,
+                    roles[variable->role].name, replaced[i]);
   }
   return true;
 }

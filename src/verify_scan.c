@@ -54,8 +54,10 @@ skip_comment(Scanner *scanner)
       scanner->at += 2;
       return true;
     }
-    if (at[0] == '\\' || (at[0] == '/' && at[1] == '*')) return refuse(scanner->emitted, scanner->at, "a comment holds %.2s", at);
-    if (!strncmp(at, "?\?/\n", 4)) return refuse(scanner->emitted, scanner->at, "a comment holds a trigraph that joins lines");
+    if (at[0] == '\\' || (at[0] == '/' && at[1] == '*'))
+      return refuse(scanner->emitted, scanner->at, "a comment holds %.2s", at);
+    if (!strncmp(at, "?\?/\n", 4))
+      return refuse(scanner->emitted, scanner->at, "a comment holds a trigraph that joins lines");
   }
   return refuse(scanner->emitted, start, "a comment does not end");
 }
@@ -67,8 +69,8 @@ scan_directive(Scanner *scanner)
   size_t start = scanner->at, length = strcspn(line, "\n");
   const char *const fixed[] = {arena_format(scanner->emitted->arena, "#include \"%s.h\"", scanner->emitted->name),
                                "#ifndef ACTNN_NO_MAIN", "#endif"};
-  bool is_fixed = scanner->directives < 3 && length == strlen(fixed[scanner->directives]) && !memcmp(line, fixed[scanner->directives], length)
-                  && (!start || scanner->text[start - 1] == '\n');
+  bool is_fixed = scanner->directives < 3 && length == strlen(fixed[scanner->directives])
+      && !memcmp(line, fixed[scanner->directives], length) && (!start || scanner->text[start - 1] == '\n');
   if (!is_fixed) return refuse(scanner->emitted, start, "a preprocessor line that is not of the fixed preamble");
   scanner->directives++;
   scanner->at += length;
@@ -85,7 +87,8 @@ scan_text(Scanner *scanner)
     char c = scanner->at < scanner->length ? text[scanner->at] : '\n';
     if (c == '"') break;
     if (is_name_start(c) || is_digit(c) || (c && strchr("_./:-", c))) continue;
-    bool is_octal = c == '\\' && scanner->at + 3 < scanner->length && text[scanner->at + 1] >= '0' && text[scanner->at + 1] <= '3';
+    bool is_octal =
+        c == '\\' && scanner->at + 3 < scanner->length && text[scanner->at + 1] >= '0' && text[scanner->at + 1] <= '3';
     for (int i = 2; is_octal && i < 4; i++) is_octal = text[scanner->at + i] >= '0' && text[scanner->at + i] <= '7';
     if (!is_octal) return refuse(scanner->emitted, scanner->at, "a string holds a character that must be escaped");
     scanner->at += 3;
@@ -119,7 +122,8 @@ scan_number(Scanner *scanner)
   }
   if (!is_real && text[scanner->at] == 'u') scanner->at++;
   bool is_octal = !is_real && digits > 1 && text[start] == '0';
-  if (is_octal || is_name_start(text[scanner->at]) || text[scanner->at] == '_' || text[scanner->at] == '.' || scanner->at - start > 40)
+  if (is_octal || is_name_start(text[scanner->at]) || text[scanner->at] == '_' || text[scanner->at] == '.'
+      || scanner->at - start > 40)
     return refuse(scanner->emitted, start, "not a number of the emitter's form");
   add_word(scanner, WORD_NUMBER, start);
   return true;
@@ -140,8 +144,10 @@ scan_name(Scanner *scanner)
     is_upper &= !islower((unsigned char)text[i]);
   }
   bool is_kernel = length > 6 && !memcmp(text + start, "actnn_", 6);
-  if (!is_lower && !is_upper && !is_kernel) return refuse(scanner->emitted, start, "'%.*s' is no name the emitter uses", (int)length, text + start);
-  if (text[scanner->at] == '"' || text[scanner->at] == '\'') return refuse(scanner->emitted, start, "a string with a prefix");
+  if (!is_lower && !is_upper && !is_kernel)
+    return refuse(scanner->emitted, start, "'%.*s' is no name the emitter uses", (int)length, text + start);
+  if (text[scanner->at] == '"' || text[scanner->at] == '\'')
+    return refuse(scanner->emitted, start, "a string with a prefix");
   add_word(scanner, WORD_NAME, start);
   return true;
 }
@@ -159,7 +165,8 @@ scan_word(Scanner *scanner)
   if (*at == '"') return scan_text(scanner);
   if (is_digit(*at)) return scan_number(scanner);
   if (is_name_start(*at)) return scan_name(scanner);
-  if (!strchr("{}()[],;=.&*-", *at)) return refuse(scanner->emitted, scanner->at, "'%c' has no place in emitted source", *at);
+  if (!strchr("{}()[],;=.&*-", *at))
+    return refuse(scanner->emitted, scanner->at, "'%c' has no place in emitted source", *at);
   scanner->at++;
   add_word(scanner, WORD_SIGN, scanner->at - 1);
   return true;
@@ -170,7 +177,8 @@ are_plain_bytes(Emitted *emitted, const char *text, size_t length, const char *w
 {
   for (size_t i = 0; i < length; i++)
     if (text[i] != '\n' && (text[i] < ' ' || text[i] > '~'))
-      return refuse(emitted, i, "byte %u in the %s: only printable ASCII belongs there", (unsigned)(unsigned char)text[i], what);
+      return refuse(emitted, i, "byte %u in the %s: only printable ASCII belongs there",
+                    (unsigned)(unsigned char)text[i], what);
   return true;
 }
 
@@ -183,7 +191,8 @@ scan_words(Emitted *emitted)
   if (!are_plain_bytes(emitted, emitted->source, emitted->source_length, "source")) return false;
   while (scanner.at < scanner.length)
     if (!scan_word(&scanner)) return false;
-  if (scanner.directives != 3) return refuse(emitted, emitted->source_length, "a line of the fixed preamble is missing");
+  if (scanner.directives != 3)
+    return refuse(emitted, emitted->source_length, "a line of the fixed preamble is missing");
   add_word(&scanner, WORD_END, scanner.at);
   return true;
 }
@@ -201,7 +210,8 @@ check_header(Emitted *emitted)
       "int %s_save(actnn *trainer, const char *path);\nint %s_load(actnn *trainer, const char *path);\n"
       "void %s_destroy(actnn *trainer);\n\n#endif\n",
       n, n, n, n, n, n, n, n, n);
-  if (!end || strncmp(emitted->header, "/*", 2) || strchr(emitted->header, '\\') || strlen(emitted->header) != emitted->header_length)
+  if (!end || strncmp(emitted->header, "/*", 2) || strchr(emitted->header, '\\')
+      || strlen(emitted->header) != emitted->header_length)
     return refuse(emitted, 0, "the header does not begin with a comment");
   return !strcmp(end, expected) || refuse(emitted, 0, "the header does not have the lines of every trainer's header");
 }

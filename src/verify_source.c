@@ -56,7 +56,8 @@ limit_child(size_t source_length)
 }
 
 static void
-run_child(int descriptor, const char *source, size_t source_length, const char *header, size_t header_length, const char *name)
+run_child(int descriptor, const char *source, size_t source_length, const char *header, size_t header_length,
+          const char *name)
 {
   limit_child(source_length);
   Arena *arena = arena_create();
@@ -112,7 +113,8 @@ report_findings(Diagnostics *diagnostics, const char *path, const char *source, 
     char *rule_end = strchr(line, '\t'), *position_end = rule_end ? strchr(rule_end + 1, '\t') : NULL;
     if (!position_end) continue; /* "done" */
     *rule_end = 0;
-    report_at(diagnostics, path, source, length, (size_t)strtoull(rule_end + 1, NULL, 10), help, "emitted source breaks rule %s: %s", line, position_end + 1);
+    report_at(diagnostics, path, source, length, (size_t)strtoull(rule_end + 1, NULL, 10), help,
+              "emitted source breaks rule %s: %s", line, position_end + 1);
     is_good = false;
   }
   return is_good;
@@ -123,8 +125,10 @@ report_end(Diagnostics *diagnostics, const char *path, int status)
 {
   if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL))
     return report(diagnostics, path, help, "the emitted source was not verified within %d seconds", (int)SECONDS);
-  if (WIFSIGNALED(status)) return report(diagnostics, path, help, "verifying the emitted source crashed (signal %d)", WTERMSIG(status));
-  return report(diagnostics, path, help, "verifying the emitted source ended early (code %d)", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+  if (WIFSIGNALED(status))
+    return report(diagnostics, path, help, "verifying the emitted source crashed (signal %d)", WTERMSIG(status));
+  return report(diagnostics, path, help, "verifying the emitted source ended early (code %d)",
+                WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 }
 
 bool
@@ -149,7 +153,8 @@ verify_source(Diagnostics *diagnostics, const char *path, const char *source, si
   Arena *arena = arena_create();
   char *findings = read_findings(ends[0], arena, &length);
   close(ends[0]);
-  bool is_done = (length == 5 && !strcmp(findings, "done\n")) || (length > 5 && !strcmp(findings + length - 6, "\ndone\n"));
+  bool is_done =
+      (length == 5 && !strcmp(findings, "done\n")) || (length > 5 && !strcmp(findings + length - 6, "\ndone\n"));
   if (!is_done) kill(child, SIGKILL); /* ours, and not yet waited for: the number is still its own */
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
   bool is_good = report_findings(diagnostics, path, source, source_length, findings);

@@ -1,0 +1,76 @@
+/* verify_changes.h: changes of an emitted source, each with the rule that must refuse it (verify_mutants.c applies them). */
+#ifndef ACTNN_VERIFY_CHANGES_H
+#define ACTNN_VERIFY_CHANGES_H
+
+typedef struct Change {
+  const char *rule, *what, *after, *from, *to; /* the first `from` behind `after` */
+} Change;
+
+static const Change changes[] = {
+    {"V1", "a constant that no double holds", "forward(actnn", "REAL_NUMBER(1.0)", "REAL_NUMBER(1e999)"},
+    {"V2", "a kernel that is none", "forward(actnn", "actnn_Relu", "actnn_Renu"},
+    {"V2", "system for a kernel", "forward(actnn", "actnn_Relu", "system"},
+    {"V2", "a function of the runtime for a kernel", "forward(actnn", "actnn_Relu", "actnn_destroy"},
+    {"V2", "a kernel with other operands", "forward(actnn", "actnn_Relu", "actnn_Conv"},
+    {"V2", "an attribute too few", "forward(actnn", "WITH(INT(0))", "WITHOUT"},
+    {"V2", "an interface function that calls another", "net_step", "actnn_step(", "actnn_evaluate_batch("},
+    {"V2", "another phase function in the model", ".initialize", "= initialize", "= forward"},
+    {"V2", "a model of another name", "_model =", ".name = \"net\"", ".name = \"ten\""},
+    {"V3", "a negative extent", "tensors[TENSOR_COUNT]", "{4", "{-4"},
+    {"V3", "an extent beyond the bytes", "tensors[TENSOR_COUNT]", "{4", "{400000"},
+    {"V3", "extents whose product overflows", "tensors[TENSOR_COUNT]", "{4", "{4611686018427387904"},
+    {"V3", "an entry twice", "tensors[TENSOR_COUNT]", "[v1]", "[v0]"},
+    {"V3", "an offset that is computed", "tensors[TENSOR_COUNT]", "0u,", "0u * 2u,"},
+    {"V3", "a byte of the model beyond 255", "onnx_model[]", "{", "{256, "},
+    {"V8", "a larger arena", "_model =", ".arena_bytes = ", ".arena_bytes = 1"},
+    {"V8", "a larger pool", "_model =", ".stash_bytes = ", ".stash_bytes = 1"},
+    {"V8", "fewer variables", "_model =", ".variable_bytes = ", ".variable_bytes = 1"},
+    {"V8", "a workspace over the pool", "_model =", ".workspace_offset = ", ".workspace_offset = 1"},
+    {"V8", "a wrong sum of saved bytes", "_model =", ".saved_bytes = ", ".saved_bytes = 1"},
+    {"V8", "a shorter table of saves", "_model =", ".save_count = ", ".save_count = 1"},
+    {"V9", "a pragma", "forward(actnn", "  RUN(", "#pragma omp parallel\n  RUN("},
+    {"V9", "a definition", "forward(actnn", "  RUN(", "#define RUN(a, b, c, d)\n  RUN("},
+    {"V9", "an operator of pragmas", "forward(actnn", "  RUN(", "  _Pragma(\"once\") RUN("},
+    {"V9", "a comment that swallows the next line", "forward(actnn", "  RUN(", "// x \\\n  RUN("},
+    {"V9", "a comment that joins lines", "forward(actnn", "/* ", "/* ?\?/\n"},
+    {"V9", "a comment in a comment", "forward(actnn", "/* ", "/* /* "},
+    {"V9", "a byte that is no ASCII", "forward(actnn", "/* ", "/* \303\251 "},
+    {"V9", "a right-to-left mark", "forward(actnn", "/* ", "/* \342\200\256 "},
+    {"V9", "a digraph", "forward(actnn", "{", "<%"},
+    {"V9", "a hexadecimal number", "tensors[TENSOR_COUNT]", "0u,", "0x0u,"},
+    {"V9", "an octal number", "_model =", ".level = ", ".level = 0"},
+    {"V9", "a name of another form", "forward(actnn", "trainer)", "Trainer)"},
+    {"V9", "a quote in a string", "inputs[]", "\"image\"", "\"ima\\\"ge\""},
+    {"V9", "a prefixed string", "inputs[]", "\"image\"", "u8\"image\""},
+    {"V9", "a second include", "forward(actnn", "/* ", "\n#include \"net.h\"\n/* "},
+    {"V10", "a call without RUN", "forward(actnn", "  RUN(", "  actnn_run(trainer, "},
+    {"V10", "a call whose code is dropped", "forward(actnn", "  RUN(", "  (void)actnn_run(trainer, "},
+    {"V10", "a call of system", "forward(actnn", "  RUN(", "  system(\"id\");\n  RUN("},
+    {"V10", "an early return", "forward(actnn", "  RUN(", "  return 0;\n  RUN("},
+    {"V10", "a condition", "forward(actnn", "  RUN(", "  if (trainer) RUN("},
+    {"V10", "assembler", "forward(actnn", "  RUN(", "  asm(\"nop\");\n  RUN("},
+    {"V10", "a label", "forward(actnn", "  (void)trainer;", "  goto end;"},
+    {"V10", "a function more", "static int\nevaluate", "static int\nevaluate",
+     "static int\nextra(actnn *trainer)\n{\n  return 0;\n}\n\nstatic int\nevaluate"},
+};
+
+/* What the compiler must notice by itself, the words being those of the good source. */
+static const Change views[] = {
+    {"", "a statement swallowed by a comment", "forward(actnn", "  RUN(", "  // \\\n  RUN("},
+    {"", "a call of another function", "forward(actnn", "  RUN(", "  actnn_destroy(trainer);\n  RUN("},
+    {"", "a call whose code is dropped", "forward(actnn", "  RUN(",
+     "  (void)actnn_run(trainer, actnn_Relu, OUT(v0), IN(v0), WITHOUT);\n  RUN("},
+    {"", "assembler", "forward(actnn", "  RUN(", "  __asm__(\"nop\");\n  RUN("},
+    {"", "a builtin", "forward(actnn", "  RUN(", "  __builtin_trap();\n  RUN("},
+    {"", "a loop", "forward(actnn", "  RUN(", "  for (;;) RUN("},
+    {"", "another kernel", "forward(actnn", "actnn_Relu", "actnn_Sqrt"},
+    {"", "a cast kernel", "forward(actnn", "actnn_Relu", "(actnn_kernel *)(void *)0"},
+    {"", "a statement expression", "forward(actnn", "return 0;", "return ({ 0; });"},
+    {"", "a function that runs before main", "static int\nforward", "static int\nforward",
+     "__attribute__((constructor)) static void\nearly(void)\n{\n}\n\nstatic int\nforward"},
+    {"", "an unused variable", "forward(actnn", "return 0;", "int unused; return 0;"},
+    {"", "main that calls another function", "\nmain(", "actnn_main(&net_model, argc, argv)",
+     "net_step(NULL, argc, (double *)argv)"},
+};
+
+#endif
