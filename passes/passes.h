@@ -32,6 +32,11 @@ typedef struct Save {
 typedef struct SaveTable {
   Save *save;
   uint32_t count, capacity;
+  /* How well allocate-bits did, where it had a choice: */
+  bool is_measured;   /* by a profile's weights, not the prior's */
+  uint32_t allocated; /* values with a choice of bits; 0: none */
+  double cost, bound; /* predicted variance, and what no choice within the budget is below */
+  uint64_t allocated_bytes, budget;
 } SaveTable;
 
 /* ---- what plan-memory makes --------------------------------------------------------------------- */

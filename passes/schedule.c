@@ -4,6 +4,42 @@
 
 PassFunction schedule;
 
+/* Nodes of a model's own algorithm that replace a variable (a counter of steps, say) without being optimizers, and what reads
+ * their results: they write in place, so they come last, after all that reads the old value. */
+static bool
+comes_last(const Program *program, const Node *node, bool *is_late)
+{
+  bool result = false;
+  if (node->phase != PHASE_UPDATE || (node->operator->flags & UPDATE)) return false;
+  for (uint32_t k = 0; k < node->operand_count; k++) result |= node->operands[k] != NO_VALUE && is_late[node->operands[k]];
+  for (uint32_t k = 0; k < node->result_count; k++)
+    result |= node->results[k] != NO_VALUE && value_at(program, node->results[k])->updates != NO_VALUE;
+  for (uint32_t k = 0; k < node->result_count && result; k++)
+    if (node->results[k] != NO_VALUE) is_late[node->results[k]] = true;
+  return result;
+}
+
+/* What reads a variable must do so before its place is written again. */
+static bool
+check_reads(Program *program)
+{
+  bool *is_replaced = arena_array(program->arena, program->value_count + 1, sizeof *is_replaced);
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) continue;
+    for (uint32_t k = 0; k < node->operand_count; k++)
+      if (node->operands[k] != NO_VALUE && is_replaced[node->operands[k]])
+        return report_node(program, program->order[i], "let the algorithm read the new value, or a copy made before",
+                           "reads the old value of '%s' after it is replaced",
+                           safe_name(program->arena, value_at(program, node->operands[k])->name));
+    for (uint32_t k = 0; k < node->result_count; k++) {
+      ValueId replaced = node->results[k] == NO_VALUE ? NO_VALUE : value_at(program, node->results[k])->updates;
+      if (replaced != NO_VALUE) is_replaced[replaced] = true;
+    }
+  }
+  return true;
+}
+
 bool
 schedule(Program *program, const Options *options)
 {
@@ -13,12 +49,18 @@ schedule(Program *program, const Options *options)
   uint32_t *last_read = arena_array(program->arena, program->value_count + 1, sizeof *last_read);
   NodeId *updates = arena_array(program->arena, program->order_count + 1, sizeof *updates);
   NodeId *order = arena_array(program->arena, program->order_count + 1, sizeof *order);
-  uint32_t kept = 0, update_count = 0;
+  NodeId *last = arena_array(program->arena, program->order_count + 1, sizeof *last);
+  bool *is_late = arena_array(program->arena, program->value_count + 1, sizeof *is_late);
+  uint32_t kept = 0, update_count = 0, last_count = 0;
   for (uint32_t i = 0; i < program->order_count; i++) {
     NodeId id = program->order[i];
     const Node *node = node_at(program, id);
     if (node->phase == PHASE_UPDATE && (node->operator->flags & UPDATE)) {
       updates[update_count++] = id;
+      continue;
+    }
+    if (comes_last(program, node, is_late)) {
+      last[last_count++] = id;
       continue;
     }
     order[kept++] = id;
@@ -42,6 +84,7 @@ schedule(Program *program, const Options *options)
   }
   program->order = order;
   program->order_count = program->order_capacity = kept;
+  for (uint32_t i = 0; i < last_count; i++) insert_before(program, &insertions, kept, last[i]);
   apply_insertions(program, &insertions);
-  return true;
+  return check_reads(program);
 }

@@ -33,6 +33,7 @@ static const char usage[] =
     "  --batchnorm=train         train BatchNormalization that was exported in inference mode\n"
     "  --level=L0..L3            presets: L0 exact FP32, L1 and L2 4 bits fixed, L3 (default) 2 bits adaptive\n"
     "  --bits=B                  average bits per quantized element, 1..8, fractions allowed; 32: keep FP32\n"
+    "  --profile-use=FILE        bits where a trainer's --profile-generate found that they matter\n"
     "  --memory-budget=SIZE      all that the trainer may take, e.g. 512MiB\n"
     "  --seed=N                  seed of random draws\n"
     "  --print-memory            the plan: bytes by kind and by saved value\n"
@@ -120,6 +121,7 @@ read_value_option(CommandLine *line, const char *argument)
     options->bits = strtod(value, &end);
     return end == value || *end || !((options->bits >= 1 && options->bits <= 8) || options->bits == 32) ? -1 : 1;
   }
+  if ((value = value_of(argument, "--profile-use"))) return options->profile_use = value, *value ? 1 : -1;
   if ((value = value_of(argument, "--memory-budget"))) return read_size(value, &options->memory_budget) ? 1 : -1;
   if ((value = value_of(argument, "--seed"))) return options->seed = strtoull(value, &end, 10), end == value || *end ? -1 : 1;
   if ((value = value_of(argument, "--scheme"))) return options->scheme = value, strcmp(value, "actnn") ? -1 : 1;

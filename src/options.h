@@ -24,6 +24,7 @@ typedef struct Options {
   size_t freeze_count;
   int level;                /* 0..5 */
   double bits;              /* average per quantized element; 32: keep FP32; 0: the level's */
+  const char *profile_use;  /* what a trainer's --profile-generate wrote; NULL */
   uint64_t memory_budget;   /* 0: none */
   uint64_t seed;
   const char *scheme;       /* actnn */

@@ -84,6 +84,14 @@ explain_saves(const Program *program, FILE *stream)
     if (describe_saved(program, id, read, &saved))
       fprintf(stream, "%-44s %-10s %6.3g %12" PRIu64 "  %s; %s\n", saved.name, saved.codec, saved.bits, saved.bytes, saved.readers,
               saved.why);
+  const SaveTable *table = program->saves;
+  if (table && table->allocated)
+    fprintf(stream,
+            "%u values shared %" PRIu64 " of %" PRIu64 " bytes by %s; predicted variance %.4g, at most %.3g%% above the best "
+            "possible (%.4g)\n",
+            table->allocated, table->allocated_bytes, table->budget,
+            table->is_measured ? "what a run has measured" : "the prior: every element equally noisy", table->cost,
+            table->bound > 0 ? 100 * (table->cost / table->bound - 1) : 0, table->bound);
 }
 
 void

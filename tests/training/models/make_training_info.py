@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """make_training_info.py: models that say themselves how they are trained, and what they must become.
 
-    python3 make_training_info.py        # needs onnx and numpy; writes momentum.onnx, adam.onnx, adagrad.onnx here,
+    python3 make_training_info.py        # needs onnx and numpy; writes the models of ALGORITHMS here,
                                          # the data they are trained on, and NAME.expected.txt
 
 Two Gemm with Tanh between, a softmax cross-entropy loss, and a TrainingInfoProto whose algorithm is Gradient followed by
