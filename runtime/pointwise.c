@@ -7,7 +7,6 @@
  *
  * Compiled once for each instruction set, see instruction_set.h.
  */
-#define _GNU_SOURCE
 #include "instruction_set.h"
 #include "vector_math.h"
 

@@ -38,7 +38,7 @@ static const char usage[] =
     "  --seed=N                  seed of random draws\n"
     "  --print-memory            the plan: bytes by kind and by saved value\n"
     "  --explain-saves           each saved value: how it is stored, who reads it, why the gradient stays unbiased\n"
-    "  --report=FILE.json        the same as data\n"
+    "  --report=FILE.json|.html  the same as data, or as one page\n"
     "  --check                   would it train? nothing is emitted\n"
     "  --dump-passes[=DIR], --dump-after=PASS, --verify-each, --run-pass=PASS[,PASS]\n"
     "  --list-passes, --list-operators, --explain=OPERATOR\n"
@@ -239,7 +239,8 @@ pass_named(const char *name, size_t length, size_t *index)
   return NULL;
 }
 
-/* --run-pass=A,B: those passes only, then the program as text on standard output (or to -o). "none" runs nothing. */
+/* --run-pass=A,B: those passes only, then the program as text on standard output (or to -o; as a binary model for a viewer when
+ * that ends in .onnx). "none" runs nothing. */
 static bool
 run_named_passes(Program *program, const CommandLine *line)
 {
@@ -252,6 +253,8 @@ run_named_passes(Program *program, const CommandLine *line)
     }
     at += length + (at[length] == ',');
   }
+  size_t length = line->output ? strlen(line->output) : 0;
+  if (length > 5 && !strcmp(line->output + length - 5, ".onnx")) return write_onnx(program, line->output);
   const char *text = print_program(program, program->arena);
   if (line->output) return write_file(program->diagnostics, line->output, text, strlen(text));
   fputs(text, stdout);
@@ -297,7 +300,8 @@ static bool
 write_report(Program *program, const CommandLine *line)
 {
   size_t length;
-  char *text = report_json(program, program->arena, &length);
+  bool is_page = strlen(line->report) > 5 && !strcmp(line->report + strlen(line->report) - 5, ".html");
+  char *text = (is_page ? report_html : report_json)(program, program->arena, &length);
   return write_file(program->diagnostics, line->report, text, length);
 }
 

@@ -68,7 +68,7 @@ describe_saved(const Program *program, ValueId id, const bool *read, SavedValue 
     saved->codec = "exact";
     saved->bits = 8.0 * (double)type_bytes(value->type);
     saved->bytes = value_bytes(program, id);
-    saved->why = "exact: a statistic, or a reader for which linearity is not proved";
+    saved->why = "exact: small, a statistic, or a reader for which linearity is not proved";
   }
   saved->bytes_fp32 = (uint64_t)elements * 4;
   return true;
@@ -91,7 +91,7 @@ explain_saves(const Program *program, FILE *stream)
             "possible (%.4g)\n",
             table->allocated, table->allocated_bytes, table->budget,
             table->is_measured ? "what a run has measured" : "the prior: every element equally noisy", table->cost,
-            table->bound > 0 ? 100 * (table->cost / table->bound - 1) : 0, table->bound);
+            table->cost > table->bound && table->bound > 0 ? 100 * (table->cost / table->bound - 1) : 0, table->bound);
 }
 
 void
@@ -147,6 +147,36 @@ report_json(const Program *program, Arena *arena, size_t *length)
                          ", \"bytes_fp32\": %" PRIu64 ", \"unbiased\": \"%s\"}",
                   count++ ? "," : "", saved.name, saved.readers, saved.codec, saved.bits, saved.bytes, saved.bytes_fp32, saved.why);
   text_append(&text, "]}\n");
+  *length = text.length;
+  return text.bytes;
+}
+
+/* Names are safe already: `safe_name` leaves no character that HTML would read. */
+char *
+report_html(const Program *program, Arena *arena, size_t *length)
+{
+  const Plan *plan = program->plan;
+  Text text = {.arena = arena};
+  const bool *read = values_read_by_backward(program);
+  SavedValue saved;
+  text_append(&text, "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>actnnc: %s</title>\n"
+                     "<style>body{font:15px sans-serif;margin:2em;max-width:70em}table{border-collapse:collapse}"
+                     "td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}td:first-child,th:first-child,"
+                     "td:last-child,th:last-child{text-align:left}.bar{background:#b9c4cf;height:.7em}.bar i{display:block;"
+                     "background:#1f6f5c;height:.7em}</style>\n<h1>%s</h1>\n", safe_name(arena, program->name), safe_name(arena, program->name));
+  text_append(&text, "<p>One arena of %" PRIu64 " bytes: variables and inputs %" PRIu64 ", a step's buffers %" PRIu64 ", coded saves %" PRIu64
+                     ", library workspace %" PRIu64 ". Kept for backward: %" PRIu64 " bytes instead of %" PRIu64 ".</p>\n",
+              plan->arena_bytes, plan->variable_bytes, plan->stash_offset - plan->variable_bytes, plan->stash_bytes, plan->workspace_bytes,
+              plan->saved_bytes, plan->saved_bytes_fp32);
+  text_append(&text, "<table><tr><th>saved value<th>stored<th>bits<th>bytes<th>FP32<th>share<th>read by; why unbiased</tr>\n");
+  for (ValueId id = 0; id < program->value_count; id++) {
+    if (!describe_saved(program, id, read, &saved)) continue;
+    double share = saved.bytes_fp32 ? 100.0 * (double)saved.bytes / (double)saved.bytes_fp32 : 100;
+    text_append(&text, "<tr><td>%s<td>%s<td>%.3g<td>%" PRIu64 "<td>%" PRIu64 "<td><div class=\"bar\" style=\"width:8em\"><i style=\"width:%.0f%%\"></i></div>"
+                       "<td>%s; %s</tr>\n", saved.name, saved.codec, saved.bits, saved.bytes, saved.bytes_fp32, share > 100 ? 100 : share,
+                saved.readers, saved.why);
+  }
+  text_append(&text, "</table></html>\n");
   *length = text.length;
   return text.bytes;
 }

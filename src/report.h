@@ -12,6 +12,8 @@ void print_memory(const Program *program, FILE *stream);
 void explain_saves(const Program *program, FILE *stream);
 /* --report=FILE.json: the plan as data (peak_bytes, saves[], buffers[], ...). */
 char *report_json(const Program *program, Arena *arena, size_t *length);
+/* --report=FILE.html: the same as one page that needs nothing else. */
+char *report_html(const Program *program, Arena *arena, size_t *length);
 /* --list-passes, --list-operators, --explain=OPERATOR. explain_operator returns false when there is none of that name. */
 void list_passes(FILE *stream);
 void list_operators(FILE *stream);

@@ -74,7 +74,7 @@ block_pattern(const actnn_view *view, int64_t block, int64_t *dim, int *rank)
 static inline Strided
 part_pattern(const actnn_view *whole, const actnn_view *part, int64_t axis, int64_t start, int64_t block)
 {
-  int64_t whole_dim[ACTNN_MAX_RANK + 1], dim[ACTNN_MAX_RANK + 1], stride[ACTNN_MAX_RANK + 1], step = 1;
+  int64_t whole_dim[ACTNN_MAX_RANK + 1], dim[ACTNN_MAX_RANK + 1], stride[ACTNN_MAX_RANK + 1] = {0}, step = 1;
   int rank;
   block_pattern(part, block, dim, &rank);
   Strided pattern = block_pattern(whole, block, whole_dim, &rank);
