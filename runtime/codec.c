@@ -5,6 +5,7 @@
  * vectors, the eight rows of a lane take the eight draws of one random block, and running minima are loaded
  * and stored only once in eight rows.
  */
+#include "codec_pack.h"
 #include "codec_rows.h"
 
 #ifdef __AVX2__
@@ -25,23 +26,19 @@ typedef struct tile_groups {
 
 /* ---- Ranges -------------------------------------------------------------------------------------- */
 
-typedef struct tile_range {
-  float minimum[LANES], maximum[LANES];
-  uint32_t magnitude[LANES]; /* largest bits without the sign: tells infinities and NaN */
-} tile_range;
-
 #define FOR_EIGHT(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 
 static void
-find_range(const tile_rows *rows, tile_range *range)
+find_range(const tile_rows *rows, actnn_tile_range *range)
 {
-  const float *first = eight_rows(rows, 0);
+  float buffer[EIGHT * LANES];
+  const float *first = eight_rows(rows, 0, buffer);
   for (int lane = 0; lane < LANES; lane++) {
     range->minimum[lane] = range->maximum[lane] = first[lane];
     range->magnitude[lane] = 0;
   }
   for (int64_t eight = 0; eight < eights(rows); eight++) {
-    const float *row = eight_rows(rows, eight);
+    const float *row = eight_rows(rows, eight, buffer);
     for (int lane = 0; lane < LANES; lane++) {
       float minimum = range->minimum[lane], maximum = range->maximum[lane];
       uint32_t magnitude = range->magnitude[lane];
@@ -64,7 +61,7 @@ find_range(const tile_rows *rows, tile_range *range)
 
 /* One range for all lanes. */
 static void
-share_range(tile_range *range)
+share_range(actnn_tile_range *range)
 {
   for (int lane = 1; lane < LANES; lane++) {
     range->minimum[0] = range->minimum[lane] < range->minimum[0] ? range->minimum[lane] : range->minimum[0];
@@ -80,7 +77,7 @@ share_range(tile_range *range)
 }
 
 static double
-sum_of_ranges(const tile_range *range, int64_t rows)
+sum_of_ranges(const actnn_tile_range *range, int64_t rows)
 {
   double sum = 0;
   for (int lane = 0; lane < LANES; lane++) {
@@ -92,25 +89,31 @@ sum_of_ranges(const tile_range *range, int64_t rows)
 }
 
 static void
-open_tile(const actnn_tile_work *work, actnn_tile tile, const float *value, float *buffer, tile_rows *rows,
-          tile_range *range)
+open_tile(const actnn_tile_work *work, actnn_tile tile, const float *value, const actnn_tile_range *known,
+          bool in_eights, float *buffer, tile_rows *rows, actnn_tile_range *range)
 {
   float padding[LANES];
   choose_padding(work, tile, value, padding);
-  read_rows(work, tile, value, padding, buffer, rows);
+  read_rows(work, tile, value, padding, in_eights, buffer, rows);
+  if (known) {
+    *range = *known;
+    return;
+  }
   find_range(rows, range);
   if (!work->codec->lane_groups)
     share_range(range);
 }
 
 static double
-range_of_tile(const actnn_tile_work *work, const float *value)
+range_of_tile(const actnn_tile_work *work, const float *value, actnn_tile_range *found)
 {
   float buffer[ACTNN_TILE_ROWS * LANES];
   tile_rows rows;
-  tile_range range;
+  actnn_tile_range range;
   actnn_tile tile = actnn_codec_tile(work->codec, work->tile);
-  open_tile(work, tile, value, buffer, &rows, &range);
+  open_tile(work, tile, value, NULL, true, buffer, &rows, &range);
+  if (found)
+    *found = range;
   return sum_of_ranges(&range, tile.rows);
 }
 
@@ -122,7 +125,7 @@ squares_of_tile(const actnn_tile_work *work, const float *value)
   double sum[LANES] = {0}, total = 0;
   tile_rows rows;
   actnn_tile tile = actnn_codec_tile(work->codec, work->tile);
-  read_rows(work, tile, value, zeros, buffer, &rows);
+  read_rows(work, tile, value, zeros, false, buffer, &rows);
   for (int64_t row = 0; row < tile.rows; row++)
     for (int lane = 0; lane < LANES; lane++)
       sum[lane] += (double)rows.row[row * LANES + lane] * rows.row[row * LANES + lane];
@@ -131,69 +134,7 @@ squares_of_tile(const actnn_tile_work *work, const float *value)
   return total;
 }
 
-/* ---- Packing ------------------------------------------------------------------------------------- */
-
-/* Writes bits `shift` and up, `width` wide, of `count` codes as a plane of `size` bytes. */
-static void
-pack_plane(const uint8_t *restrict codes, size_t count, int shift, int width, size_t size,
-           uint8_t *restrict plane)
-{
-  uint8_t mask = (uint8_t)((1 << width) - 1);
-  for (int part = 0; part < 8 / width; part++) {
-    size_t start = (size_t)part * size, left = count > start ? count - start : 0;
-    size_t here = left < size ? left : size;
-    const uint8_t *from = codes + (here ? start : 0);
-    int place = part * width;
-    if (part == 0)
-      for (size_t i = 0; i < here; i++)
-        plane[i] = (uint8_t)(from[i] >> shift & mask);
-    else
-      for (size_t i = 0; i < here; i++)
-        plane[i] = (uint8_t)(plane[i] | (from[i] >> shift & mask) << place);
-  }
-}
-
-static void
-unpack_plane(const uint8_t *restrict plane, size_t count, int shift, int width, size_t size,
-             uint8_t *restrict codes)
-{
-  uint8_t mask = (uint8_t)((1 << width) - 1);
-  for (int part = 0; part < 8 / width; part++) {
-    size_t start = (size_t)part * size, left = count > start ? count - start : 0;
-    size_t here = left < size ? left : size;
-    uint8_t *to = codes + (here ? start : 0);
-    int place = part * width;
-    if (shift == 0)
-      for (size_t i = 0; i < here; i++)
-        to[i] = (uint8_t)(plane[i] >> place & mask);
-    else
-      for (size_t i = 0; i < here; i++)
-        to[i] = (uint8_t)(to[i] | (plane[i] >> place & mask) << shift);
-  }
-}
-
-/* unit: elements that stay side by side, 16 for rows of codes. */
-static void
-pack_units(const uint8_t *codes, size_t count, size_t unit, int bits, uint8_t *packed)
-{
-  for (int shift = 0, width; shift < bits; shift += width) {
-    width = actnn_codec_plane_width(bits - shift);
-    size_t size = (size_t)actnn_codec_plane_rows((int64_t)(count / unit), width) * unit;
-    pack_plane(codes, count, shift, width, size, packed);
-    packed += size;
-  }
-}
-
-static void
-unpack_units(const uint8_t *packed, size_t count, size_t unit, int bits, uint8_t *codes)
-{
-  for (int shift = 0, width; shift < bits; shift += width) {
-    width = actnn_codec_plane_width(bits - shift);
-    size_t size = (size_t)actnn_codec_plane_rows((int64_t)(count / unit), width) * unit;
-    unpack_plane(packed, count, shift, width, size, codes);
-    packed += size;
-  }
-}
+/* ---- Packing masks ------------------------------------------------------------------------------- */
 
 static void
 pack(const uint8_t *codes, size_t count, int bits, uint8_t *packed)
@@ -216,7 +157,7 @@ tile_headers(const actnn_tile_work *work, uint8_t *sample)
 }
 
 static void
-write_headers(const actnn_tile_work *work, const tile_range *range, float top, uint8_t *sample,
+write_headers(const actnn_tile_work *work, const actnn_tile_range *range, float top, uint8_t *sample,
               tile_groups *groups)
 {
   actnn_header header[LANES];
@@ -233,13 +174,61 @@ write_headers(const actnn_tile_work *work, const tile_range *range, float top, u
   }
 }
 
-/* Codes eight rows. The codes are made as words, as wide as the values, and narrowed afterwards: mixed widths
- * would make the compiler choose short vectors. */
+/* Codes eight rows, as `actnn_codec_code` defines it. By hand for wide vectors: of its guards, which also catch
+ * NaN, compilers make two instructions each, where the maximum and the minimum do the same; and they narrow
+ * codes by way of memory. */
+#if defined(__AVX512F__)
+static inline void
+code_eight(const float *restrict row, const tile_groups *restrict groups, float top,
+           const uint32_t (*restrict draw)[LANES], uint8_t *restrict code)
+{
+  const __m512 base = _mm512_loadu_ps(groups->base), scale = _mm512_loadu_ps(groups->scale);
+  const __m512 zero = _mm512_setzero_ps(), most = _mm512_set1_ps(top * 65536.0f), bit = _mm512_set1_ps(0.499f);
+  for (int k = 0; k < EIGHT; k++) {
+    __m512 place = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(row + k * LANES), base), scale);
+    place = _mm512_min_ps(_mm512_max_ps(place, zero), most);
+    __m512i word = _mm512_loadu_si512(draw[k / 2]);
+    word = k % 2 ? _mm512_srli_epi32(word, 16) : _mm512_and_si512(word, _mm512_set1_epi32(0xffff));
+    word = _mm512_add_epi32(_mm512_cvttps_epi32(_mm512_add_ps(place, bit)), word);
+    _mm_storeu_si128((__m128i *)(code + k * LANES), _mm512_cvtepi32_epi8(_mm512_srli_epi32(word, 16)));
+  }
+}
+#elif defined(__AVX2__)
+static inline __m256i
+code_half_row(const float *row, const uint32_t *draw, int is_odd, const float *base, const float *scale, float top)
+{
+  __m256 place = _mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(row), _mm256_loadu_ps(base)), _mm256_loadu_ps(scale));
+  place = _mm256_min_ps(_mm256_max_ps(place, _mm256_setzero_ps()), _mm256_set1_ps(top * 65536.0f));
+  __m256i word = _mm256_loadu_si256((const __m256i *)draw);
+  word = is_odd ? _mm256_srli_epi32(word, 16) : _mm256_and_si256(word, _mm256_set1_epi32(0xffff));
+  word = _mm256_add_epi32(_mm256_cvttps_epi32(_mm256_add_ps(place, _mm256_set1_ps(0.499f))), word);
+  return _mm256_srli_epi32(word, 16);
+}
+
+static inline void
+code_eight(const float *restrict row, const tile_groups *restrict groups, float top,
+           const uint32_t (*restrict draw)[LANES], uint8_t *restrict code)
+{
+  const __m256i in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7); /* packing works on halves of 128 bits */
+  for (int k = 0; k < EIGHT; k += 2) {
+    __m256i pair[2];
+    for (int odd = 0; odd < 2; odd++) {
+      __m256i half[2];
+      for (int lane = 0; lane < LANES; lane += 8)
+        half[lane / 8] = code_half_row(row + (k + odd) * LANES + lane, draw[k / 2] + lane, odd, groups->base + lane,
+                                       groups->scale + lane, top);
+      pair[odd] = _mm256_packus_epi32(half[0], half[1]);
+    }
+    __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(pair[0], pair[1]), in_order);
+    _mm256_storeu_si256((__m256i *)(code + k * LANES), bytes);
+  }
+}
+#else
 static void
 code_eight(const float *restrict row, const tile_groups *restrict groups, float top,
            const uint32_t (*restrict draw)[LANES], uint8_t *restrict code)
 {
-  uint32_t wide[EIGHT * LANES];
+  uint32_t wide[EIGHT * LANES]; /* as wide as the values: mixed widths would make the compiler choose short vectors */
   for (int lane = 0; lane < LANES; lane++) {
     float base = groups->base[lane], scale = groups->scale[lane];
 #define CODE(k) \
@@ -251,6 +240,7 @@ code_eight(const float *restrict row, const tile_groups *restrict groups, float 
   for (int i = 0; i < EIGHT * LANES; i++)
     code[i] = (uint8_t)wide[i];
 }
+#endif
 
 /* The random blocks of eight rows, of all lanes. draw[k] has word k of each lane's block: the definition is
  * `actnn_philox` of `actnn_codec_counter`; the two others compute the same where a compiler finds no good way
@@ -346,21 +336,22 @@ noise_of_tile(const actnn_tile_work *work, actnn_tile tile, const tile_rows *row
 
 static void
 quantize(const actnn_tile_work *work, const float *value, int bits, actnn_philox_key key, uint8_t *sample,
-         double *range, double *noise)
+         const actnn_tile_range *known, double *range, double *noise)
 {
   float buffer[ACTNN_TILE_ROWS * LANES];
+  float some[EIGHT * LANES];
   uint8_t code[(ACTNN_TILE_ROWS + EIGHT) * LANES];
   uint32_t draw[4][LANES];
   tile_rows rows;
-  tile_range extremes;
+  actnn_tile_range extremes;
   tile_groups groups;
   actnn_tile tile = actnn_codec_tile(work->codec, work->tile);
   float top = (float)((1 << bits) - 1);
-  open_tile(work, tile, value, buffer, &rows, &extremes);
+  open_tile(work, tile, value, known, !noise, buffer, &rows, &extremes);
   write_headers(work, &extremes, top, sample, &groups);
   for (int64_t eight = 0; eight < eights(&rows); eight++) {
     draw_eight(work, eight, key, draw);
-    code_eight(eight_rows(&rows, eight), &groups, top, (const uint32_t(*)[LANES])draw,
+    code_eight(eight_rows(&rows, eight, some), &groups, top, (const uint32_t(*)[LANES])draw,
                code + eight * EIGHT * LANES);
   }
   pack_units(code, (size_t)tile.rows * LANES, LANES, bits,
@@ -368,6 +359,19 @@ quantize(const actnn_tile_work *work, const float *value, int bits, actnn_philox
   *range = sum_of_ranges(&extremes, tile.rows);
   if (noise)
     *noise = noise_of_tile(work, tile, &rows, &groups, top);
+}
+
+static void
+decode_halves(const uint8_t *restrict code, int64_t rows, const float *base, const float *step, float *restrict low,
+              float *restrict high)
+{
+  enum { HALF = LANES / 2 };
+  for (int64_t row = 0; row < rows; row++) {
+    for (int lane = 0; lane < HALF; lane++)
+      low[row * HALF + lane] = actnn_codec_value(code[row * LANES + lane], base[lane], step[lane]);
+    for (int lane = 0; lane < HALF; lane++)
+      high[row * HALF + lane] = actnn_codec_value(code[row * LANES + HALF + lane], base[HALF + lane], step[HALF + lane]);
+  }
 }
 
 static void
@@ -386,6 +390,10 @@ dequantize(const actnn_tile_work *work, const uint8_t *sample, int bits, float *
   }
   unpack_units(sample + actnn_codec_code_offset(work->codec, tile, bits), (size_t)tile.rows * LANES, LANES,
                bits, code);
+  if (is_in_halves(work, tile)) {
+    decode_halves(code, tile.rows, base, step, value + half_start(work, tile, 0), value + half_start(work, tile, 1));
+    return;
+  }
   bool direct = is_contiguous(work, tile);
   float *restrict out =
       direct ? value + actnn_codec_element(work->codec, work->block, work->sample, tile.first_row, 0)

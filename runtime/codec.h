@@ -329,16 +329,23 @@ typedef struct actnn_tile_work {
   int64_t sample, tile;
 } actnn_tile_work;
 
+/* The extreme values of each lane of a tile; where all lanes are one group, all have the group's. */
+typedef struct actnn_tile_range {
+  float minimum[ACTNN_LANES], maximum[ACTNN_LANES];
+  uint32_t magnitude[ACTNN_LANES]; /* largest bits without the sign: tells infinities and NaN */
+} actnn_tile_range;
+
 typedef struct actnn_codec_kernels {
   const char *name;
-  /* Sum over the tile's groups of elements * (maximum - minimum)^2; 0 for groups that are not finite. */
-  double (*range)(const actnn_tile_work *work, const float *value);
+  /* Sum over the tile's groups of elements * (maximum - minimum)^2; 0 for groups that are not finite. found: NULL,
+   * or gets the extreme values. */
+  double (*range)(const actnn_tile_work *work, const float *value, actnn_tile_range *found);
   /* Sum of the squares of the tile's elements. */
   double (*squares)(const actnn_tile_work *work, const float *value);
-  /* Codes the tile into its sample's bytes; the tile's range, as above, goes to *range. noise: NULL, or gets
-   * the variance that rounding adds, sum of p (1 - p) step^2 over elements. */
+  /* Codes the tile into its sample's bytes; the tile's range, as above, goes to *range. known: NULL, or what
+   * `range` found. noise: NULL, or gets the variance that rounding adds, sum of p (1 - p) step^2 over elements. */
   void (*quantize)(const actnn_tile_work *work, const float *value, int bits, actnn_philox_key key,
-                   uint8_t *sample, double *range, double *noise);
+                   uint8_t *sample, const actnn_tile_range *known, double *range, double *noise);
   void (*dequantize)(const actnn_tile_work *work, const uint8_t *sample, int bits, float *value);
   /* Packs the low `bits` bits of `count` bytes into planes, each ceil(count / (8 / width)) bytes; and back.
    */

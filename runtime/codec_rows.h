@@ -10,7 +10,8 @@ enum { LANES = ACTNN_LANES, EIGHT = 8 };
 
 /* Rows of a tile as 16 floats each. Up to 7 rows at the end are repeated to fill the last eight. */
 typedef struct tile_rows {
-  const float *row; /* `whole` eights of rows */
+  const float *row; /* `whole` eights of rows; NULL: they lie in halves */
+  const float *half[2]; /* lanes 0 to 7 and 8 to 15, each a run of rows of 8 */
   int64_t whole;
   int64_t rest; /* rows in `tail`, 0 to 7 */
   float tail[EIGHT * LANES];
@@ -79,6 +80,22 @@ rows_of_channel(const actnn_codec *codec, int64_t row, int64_t rows)
 {
   int64_t left = codec->rows_are == ACTNN_FLAT_ROWS ? 1 : codec->positions - row % codec->positions;
   return left < rows ? left : rows;
+}
+
+/* True where the lanes of the tile's rows are two blocks of 8 channels: no copy of the whole is needed then. */
+static bool
+is_in_halves(const actnn_tile_work *work, actnn_tile tile)
+{
+  const actnn_codec *codec = work->codec;
+  return codec->rows_are == ACTNN_CHANNEL_ROWS && work->block == LANES / 2 &&
+         valid_lanes(codec, tile.first_row) == LANES &&
+         rows_of_channel(codec, tile.first_row, tile.rows) == tile.rows;
+}
+
+static int64_t
+half_start(const actnn_tile_work *work, actnn_tile tile, int half)
+{
+  return actnn_codec_element(work->codec, work->block, work->sample, tile.first_row, half * (LANES / 2));
 }
 
 /* Brings a tile into `buffer`, lanes that hold no element filled with `padding[lane]`. */
@@ -154,12 +171,17 @@ choose_padding(const actnn_tile_work *work, actnn_tile tile, const float *value,
   }
 }
 
-/* Makes the tile's rows readable, in place if they are so already, in `buffer` (a whole tile) otherwise. */
+/* Makes the tile's rows readable, in place if they are so already, in `buffer` (a whole tile) otherwise. in_eights:
+ * `eight_rows` is the only reader, so that halves may stay where they are. */
 static void
-read_rows(const actnn_tile_work *work, actnn_tile tile, const float *value, const float *padding,
+read_rows(const actnn_tile_work *work, actnn_tile tile, const float *value, const float *padding, bool in_eights,
           float *buffer, tile_rows *rows)
 {
-  if (is_contiguous(work, tile)) {
+  rows->row = NULL;
+  if (in_eights && is_in_halves(work, tile)) {
+    for (int half = 0; half < 2; half++)
+      rows->half[half] = value + half_start(work, tile, half);
+  } else if (is_contiguous(work, tile)) {
     rows->row = value + actnn_codec_element(work->codec, work->block, work->sample, tile.first_row, 0);
   } else {
     gather(work, tile, value, padding, buffer);
@@ -169,14 +191,26 @@ read_rows(const actnn_tile_work *work, actnn_tile tile, const float *value, cons
   rows->rest = tile.rows % EIGHT;
   for (int64_t row = 0; rows->rest && row < EIGHT; row++) {
     int64_t from = rows->whole * EIGHT + (row < rows->rest ? row : rows->rest - 1);
-    memcpy(rows->tail + row * LANES, rows->row + from * LANES, sizeof(float) * LANES);
+    for (int half = 0; half < 2; half++)
+      memcpy(rows->tail + row * LANES + half * (LANES / 2),
+             rows->row ? rows->row + from * LANES + half * (LANES / 2) : rows->half[half] + from * (LANES / 2),
+             LANES / 2 * sizeof(float));
   }
 }
 
+/* Eight rows one after the other: where they lie, or in `buffer`. */
 static inline const float *
-eight_rows(const tile_rows *rows, int64_t eight)
+eight_rows(const tile_rows *rows, int64_t eight, float *restrict buffer)
 {
-  return eight < rows->whole ? rows->row + eight * EIGHT * LANES : rows->tail;
+  if (eight >= rows->whole)
+    return rows->tail;
+  if (rows->row)
+    return rows->row + eight * EIGHT * LANES;
+  for (int half = 0; half < 2; half++)
+    for (int row = 0; row < EIGHT; row++)
+      memcpy(buffer + row * LANES + half * (LANES / 2), rows->half[half] + (eight * EIGHT + row) * (LANES / 2),
+             LANES / 2 * sizeof(float));
+  return buffer;
 }
 
 static inline int64_t

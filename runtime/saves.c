@@ -43,6 +43,7 @@ saves_destroy(actnn *trainer)
   free(saves->save);
   free(saves->partial);
   free(saves->offset);
+  free(saves->tile);
   free(saves->item);
   free(saves->item_bits);
   free(saves->scratch);

@@ -52,6 +52,39 @@ reserve_items(const actnn *trainer)
   return !saves->item || !saves->item_bits || !saves->scratch;
 }
 
+/* True when all samples have the same bits without a look at them. */
+static bool
+is_even(const actnn *trainer, uint32_t index, int *bits)
+{
+  const actnn_save *save = &trainer->model->save[index];
+  const save_state *state = &trainer->saves->save[index];
+  *bits = actnn_codec_widest(&state->codec, (int)save->bits);
+  return !save->adaptive && save->bits == floor(save->bits);
+}
+
+/* True when the extremes of tiles are kept from the choice of bits to the coding: not of tiles with one group, which
+ * have more of them than they are worth. */
+static bool
+keeps_ranges(const actnn *trainer, uint32_t index)
+{
+  int bits;
+  return !is_even(trainer, index, &bits) && trainer->saves->save[index].codec.lane_groups;
+}
+
+static int
+reserve_ranges(const actnn *trainer, uint32_t index)
+{
+  struct saves *saves = trainer->saves;
+  const actnn_codec *codec = &saves->save[index].codec;
+  int64_t tiles = keeps_ranges(trainer, index) ? codec->samples * actnn_codec_tiles(codec) : 0;
+  if (tiles <= saves->most_tiles)
+    return 0;
+  free(saves->tile);
+  saves->most_tiles = tiles;
+  saves->tile = malloc((size_t)tiles * sizeof *saves->tile);
+  return !saves->tile;
+}
+
 /* Takes note of the value that save `index` will code: its layout, and so its geometry. */
 static int
 get_to_know(actnn *trainer, uint32_t index, const actnn_view *value)
@@ -77,7 +110,7 @@ get_to_know(actnn *trainer, uint32_t index, const actnn_view *value)
   state->noise = calloc(samples, sizeof(double));
   state->known = true;
   if (!state->bits || !state->range || !state->sensitivity || !state->noise ||
-      grow(trainer->saves, partial, (int64_t)samples) || reserve_items(trainer))
+      grow(trainer->saves, partial, (int64_t)samples) || reserve_items(trainer) || reserve_ranges(trainer, index))
     return actnn_fail(trainer, "%s: no memory for the bits of its %zu samples", save->name, samples - 1);
   for (int bits = 1; bits <= ACTNN_MAX_BITS; bits++)
     state->bytes[bits] = actnn_codec_sample_bytes(&state->codec, bits);
@@ -105,16 +138,6 @@ choose_bits(actnn *trainer, uint32_t index)
   return 0;
 }
 
-/* True when all samples have the same bits without a look at them. */
-static bool
-is_even(const actnn *trainer, uint32_t index, int *bits)
-{
-  const actnn_save *save = &trainer->model->save[index];
-  const save_state *state = &trainer->saves->save[index];
-  *bits = actnn_codec_widest(&state->codec, (int)save->bits);
-  return !save->adaptive && save->bits == floor(save->bits);
-}
-
 /* Offsets of the samples from their bits; the bytes of all. */
 static uint64_t
 lay_out(const struct saves *saves, const save_state *state)
@@ -137,7 +160,8 @@ typedef struct tile_job {
   const uint64_t *offset;
   const uint8_t *bits;
   actnn_philox_key key;
-  double *sum, *noise; /* one number a tile */
+  actnn_tile_range *range; /* one a tile; NULL: not kept */
+  double *sum, *noise;     /* one number a tile */
 } tile_job;
 
 typedef void tile_action(const tile_job *job, int64_t each, const actnn_tile_work *work);
@@ -234,14 +258,14 @@ measures_now(const actnn *trainer, uint32_t index)
 static void
 find_range(const tile_job *job, int64_t each, const actnn_tile_work *work)
 {
-  job->sum[each] = job->kernels->range(work, job->value);
+  job->sum[each] = job->kernels->range(work, job->value, job->range ? &job->range[each] : NULL);
 }
 
 static void
 code_tile(const tile_job *job, int64_t each, const actnn_tile_work *work)
 {
   job->kernels->quantize(work, job->value, job->bits[work->sample], job->key,
-                         job->stash + job->offset[work->sample], &job->sum[each],
+                         job->stash + job->offset[work->sample], job->range ? &job->range[each] : NULL, &job->sum[each],
                          job->noise ? &job->noise[each] : NULL);
 }
 
@@ -270,6 +294,7 @@ decide(actnn *trainer, uint32_t index, const actnn_view *value)
     memset(state->bits, bits, (size_t)codec->samples);
   } else {
     tile_job job = job_for(trainer, codec, value->data);
+    job.range = keeps_ranges(trainer, index) ? saves->tile : NULL;
     run_tiles(trainer, &job, find_range);
     sum_tiles(codec, saves->partial, state->range);
     if (choose_bits(trainer, index))
@@ -287,7 +312,7 @@ actnn_QuantizeOnSave(const actnn_call *call)
 {
   actnn *trainer = call->trainer;
   const actnn_view *value = &call->input[0];
-  uint32_t index;
+  uint32_t index = 0;
   if (find_save(call, actnn_is_preparing(call) ? NULL : value, &index))
     return 1;
   if (actnn_is_preparing(call))
@@ -305,6 +330,7 @@ actnn_QuantizeOnSave(const actnn_call *call)
   job.stash = stash_of(trainer, state);
   job.bits = state->bits;
   job.noise = counts ? noise : NULL;
+  job.range = keeps_ranges(trainer, index) ? saves->tile : NULL;
   job.key = actnn_random_key(trainer->seed, trainer->step, trainer->model->save[index].random_id, trainer->draw);
   run_tiles(trainer, &job, code_tile);
   sum_tiles(codec, saves->partial, state->range);
@@ -320,7 +346,7 @@ actnn_DequantizeOnBackward(const actnn_call *call)
 {
   actnn *trainer = call->trainer;
   const actnn_view *value = &call->output[0];
-  uint32_t index;
+  uint32_t index = 0;
   if (find_save(call, actnn_is_preparing(call) ? NULL : value, &index))
     return 1;
   if (actnn_is_preparing(call))
@@ -409,7 +435,7 @@ int
 actnn_MeasureSensitivity(const actnn_call *call)
 {
   actnn *trainer = call->trainer;
-  uint32_t index;
+  uint32_t index = 0;
   double factor = call->attribute_count > 1 ? call->attribute[1].f : 1;
   actnn_codec codec;
   if (find_save(call, NULL, &index) || reserve_sums(trainer, &call->input[0], &codec))

@@ -32,10 +32,11 @@ struct saves {
   /* All that a step needs is reserved while the trainer prepares; a step allocates nothing. */
   double *partial;  /* two numbers a tile of the largest save, for sums in a fixed order */
   uint64_t *offset; /* of each sample's codes, of the save being coded */
+  actnn_tile_range *tile; /* what each tile's extremes are, where bits follow from ranges */
   actnn_allocation_item *item; /* one for each sample of all saves, */
   uint8_t *item_bits;          /* what it was given, */
   void *scratch;               /* and what the allocation takes */
-  int64_t most_partial, most_samples;
+  int64_t most_partial, most_samples, most_tiles;
   size_t most_items;
   bool count_noise;    /* at every step */
   bool record_weights; /* noise is counted at the steps that measure, for a profile */

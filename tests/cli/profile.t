@@ -1,0 +1,66 @@
+#!/bin/sh
+# profile.t: what --profile-generate writes, --profile-use reads: bits go where a run found that they matter, within the same
+# bytes; a file that is anything else is refused.
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
+batch=16
+options="--batch=$batch --loss=softmax-cross-entropy"
+
+# plan FILE [OPTION]...: what --explain-saves and --print-memory say.
+plan() {
+  result=$1
+  shift
+  # shellcheck disable=SC2086
+  "$actnnc" "$models/lenet5.onnx" $options --explain-saves --print-memory "$@" >"$result" 2>&1
+}
+
+pool() { awk '/coded saves/ { print $3 }' "$1"; }
+
+mkdir data && "$oracle" inputs "$models/lenet5.onnx" $batch 3 data >log 2>&1 || exit 1
+# shellcheck disable=SC2086
+check "a trainer writes a profile" sh -c '
+  "$0" "$1/lenet5.onnx" '"$options"' -o lenet.c && '"$CC"' '"$includes"' lenet.c -L"$2" -lactnn -o lenet &&
+  ./lenet --data image=data/image.npy --data labels=data/labels.npy --steps 40 --quiet --profile-generate run.json &&
+  [ "$(grep -c "\"weight\": [0-9]" run.json)" -eq 4 ]' "$actnnc" "$models" "$library"
+
+plan even && plan used --profile-use=run.json
+check "it moves bits within the bytes there were" sh -c '
+  grep "4 values shared .* by what a run has measured" used && ! cmp -s even used &&
+  [ "$0" -gt 0 ] && [ "$1" -le "$0" ] && [ "$1" -ge $(($0 * 9 / 10)) ]' "$(pool even)" "$(pool used)"
+check "more bits are shared out by the same rule" plan more --profile-use=run.json --bits=3.3
+plan fixed --level=L2 --bits=3
+check "levels with fixed bits give everyone the same" sh -c \
+  '[ "$(awk "/stochastic/ && \$3 == 3" fixed | wc -l)" -ge 4 ] && ! grep shared fixed'
+plan mixed --bits=2.5
+check "without a profile a fraction is mixed from whole bits, by the prior" grep "shared .* by the prior" mixed
+
+# ---- files that are no profile
+refused() {
+  plan answer --profile-use="$2"
+  code=$?
+  if [ $code -eq 1 ] && grep -q "error: " answer && ! grep -q Sanitizer answer; then ok "$1"; else not_ok "$1" answer; fi
+}
+refused "a profile that does not exist" absent.json
+refused "a folder" data
+: >empty.json && refused "an empty file" empty.json
+head -c 100000 /dev/urandom >noise.json && refused "noise" noise.json
+sed 's/"weight": [0-9.e+-]*/"weight": -1/' run.json >negative.json && refused "a negative weight" negative.json
+sed 's/"weight": [0-9.e+-]*/"weight": 1e999/' run.json >infinite.json && refused "an infinite weight" infinite.json
+sed 's/"weight": [0-9.e+-]*/"weight": nan/' run.json >nan.json && refused "a weight that is no number" nan.json
+sed 's/actnn-profile/other/' run.json >other.json && refused "another format" other.json
+sed 's/"name": "/"name": "x/' run.json >names.json && refused "a profile of another model" names.json
+sed 's/"name": "/"name": "\\ud800/' run.json >half.json && refused "half a character" half.json
+{ cat run.json && echo '{}'; } >twice.json && refused "something after the end" twice.json
+awk 'BEGIN { printf "{\"x\": "; for (i = 0; i < 100000; i++) printf "[" }' >deep.json && refused "lists in lists in lists" deep.json
+awk 'BEGIN { printf "{\""; for (i = 0; i < 100000; i++) printf "a" }' >long.json && refused "an endless name" long.json
+
+size=$(wc -c <run.json) wrong=0 length=0
+while [ $length -lt $((size - 2)) ]; do
+  head -c $length run.json >cut.json
+  plan answer --profile-use=cut.json
+  [ $? -eq 1 ] || wrong=$((wrong + 1))
+  length=$((length + 23))
+done
+if [ $wrong -eq 0 ]; then ok "a profile cut short anywhere"; else not_ok "a profile cut short: $wrong taken"; fi
+plan answer --profile-use=run.json --level=L2
+if [ $? -eq 1 ]; then ok "a profile at a level of fixed bits is refused"; else not_ok "a profile at a level of fixed bits" answer; fi
+finish
