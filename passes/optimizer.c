@@ -165,7 +165,12 @@ bool
 optimizer(Program *program, const Options *options)
 {
   Choice choice = choices[0];
-  if (program->has_training_algorithm) return adopt_algorithm(program);
+  if (program->has_training_algorithm) {
+    if (options->optimizer || options->loss || options->freeze_count)
+      warn(program->diagnostics, program->source,
+           "the model brings its own training algorithm: --loss, --optimizer and --freeze have no effect");
+    return adopt_algorithm(program);
+  }
   if (!parse_optimizer(program, options->optimizer ? options->optimizer : "sgd", &choice)) return false;
   program->default_learning_rate = choice.learning_rate;
   program->learning_rate = scalar_input(program, "actnn.learning_rate", ACTNN_F32);

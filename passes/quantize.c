@@ -8,8 +8,9 @@
 
 PassFunction quantize;
 
-/* Smaller values (statistics, biases) cost nothing to keep. */
-enum { WORTH_CODING = 1024 };
+/* Smaller values (statistics, biases) cost nothing to keep, and a sample of few elements (class probabilities) pays more for its header
+ * in bytes and for its noise in every layer below than it saves. */
+enum { WORTH_CODING = 1024, WORTH_CODING_A_SAMPLE = 128 };
 
 double
 requested_bits(const Options *options)
@@ -58,7 +59,8 @@ is_worth_coding(const Program *program, ValueId id, const Options *options, cons
   const Value *value = value_at(program, id);
   int64_t elements;
   if (value->type != ACTNN_F32 || value->shape.rank < 2 || !shape_elements(&value->shape, &elements)) return false;
-  if (elements < WORTH_CODING || !readers->count || !readers->are_linear) return false;
+  if (elements < WORTH_CODING || elements / value->shape.dim[0] < WORTH_CODING_A_SAMPLE) return false;
+  if (!readers->count || !readers->are_linear) return false;
   if (options->level == 1 && !readers->is_weight_gradient) return false; /* L1 codes the inputs of conv and linear only */
   return true;
 }

@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Everything a run holds. Zeroed, it can be closed. */
@@ -329,6 +330,19 @@ work(run *run)
   return done;
 }
 
+/* A checkpoint written over the model's first weights could never be started from again. */
+static bool
+spares_first_weights(const actnn_model *model, const char *checkpoint)
+{
+  char weights[4200];
+  struct stat first, other;
+  if (!checkpoint || !find_weights(model, weights, sizeof weights) || stat(weights, &first) || stat(checkpoint, &other) ||
+      first.st_dev != other.st_dev || first.st_ino != other.st_ino)
+    return true;
+  fprintf(stderr, "%s: error: these are the model's first weights; give --checkpoint another name\n", checkpoint);
+  return false;
+}
+
 int
 actnn_main(const actnn_model *model, int argc, char **argv)
 {
@@ -342,7 +356,8 @@ actnn_main(const actnn_model *model, int argc, char **argv)
     return 0;
   }
   if (!can_write_beside(options->checkpoint) || !can_write_beside(options->export) ||
-      !can_write_beside(options->profile_generate) || !can_write_beside(options->dump_gradients))
+      !can_write_beside(options->profile_generate) || !can_write_beside(options->dump_gradients) ||
+      (!options->resume && !spares_first_weights(model, options->checkpoint)))
     return 1;
   signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of write, told like a full disk */
   trainer_options settings = {.threads = options->threads,

@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { STATISTIC_ELEMENTS = 4096, STATISTIC_SHARE = 8 };
+enum { SAMPLE_ELEMENTS = 128, STATISTIC_ELEMENTS = 4096, STATISTIC_SHARE = 8 };
 
 /* What the rules look things up in. */
 typedef struct Check {
@@ -207,6 +207,15 @@ is_statistic(const Check *check, ValueId id)
   return value->shape.rank < 2 || elements <= STATISTIC_ELEMENTS || elements <= most / STATISTIC_SHARE;
 }
 
+/* Class probabilities and the like: a code's header would cost more than the code saves. */
+static bool
+is_small_in_a_sample(const Check *check, ValueId id)
+{
+  const Shape *shape = &value_at(check->program, id)->shape;
+  int64_t elements;
+  return shape->rank > 0 && shape->dim[0] > 0 && shape_elements(shape, &elements) && elements / shape->dim[0] < SAMPLE_ELEMENTS;
+}
+
 /* Ids, labels, positions and masks have no code but exact ones; half precision is kept. */
 static bool
 is_not_float(const Check *check, ValueId id)
@@ -234,6 +243,7 @@ static const struct {
   bool (*allows)(const Check *check, ValueId id);
 } exact_values[] = {
     {"statistic", is_statistic},
+    {"small in a sample", is_small_in_a_sample},
     {"not a float", is_not_float},
     {"no proof of unbiasedness", has_no_proof},
     {"beyond the level", is_beyond_level},
