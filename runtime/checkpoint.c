@@ -159,6 +159,7 @@ check_variables(actnn *trainer, const safetensors_file *file, bool is_whole, boo
     const char *name = checkpoint_name(model, index, buffer);
     const safetensors_entry *entry = safetensors_find(file, name);
     bool is_needed = is_whole ? is_kept(variable) : !variable->drawn && variable->role != ACTNN_OPTIMIZER;
+    is_needed &= variable->role != ACTNN_FIXED || !trainer->has_constants;
     if (!entry && is_needed)
       return actnn_fail(trainer, "%s: has no '%.80s', which the model needs", file->path, name);
     bool is_used = entry && !(only_weights && variable->role == ACTNN_OPTIMIZER);
@@ -238,6 +239,7 @@ load_open(actnn *trainer, safetensors_file *file, bool only_weights)
     return CHECKPOINT_NONE;
   trainer->step = step;
   trainer->seed = seed;
+  trainer->has_constants |= only_weights;
   return is_whole ? CHECKPOINT_WHOLE : CHECKPOINT_WEIGHTS;
 }
 

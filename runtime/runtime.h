@@ -23,6 +23,7 @@ struct actnn {
   struct saves *saves;       /* bits, places and sensitivities of the coded saves (saves.c) */
   actnn_gradient_observer *observer;
   void *observer_context;
+  bool has_constants;        /* the model's large constants have been loaded; later files need not have them */
   uint64_t draw;             /* normally 0; `--variance` raises it to redraw codes of the same step */
   struct profile *profile;   /* `--profile`: times of calls (profile.c); NULL otherwise */
   bool quiet;                /* no notes on stderr */

@@ -175,14 +175,15 @@ resume(run *run)
   return true;
 }
 
+/* First what actnnc wrote beside the source, then what --weights brings: a checkpoint, say, which has no constants. */
 static bool
 load_weights(run *run)
 {
   const command_options *options = &run->options;
   char path[8192];
-  const char *weights = options->weights;
-  if (!weights && needs_weights(run->model, options->resume != NULL)) {
-    if (!find_weights(run->model, path, sizeof path)) {
+  if (needs_weights(run->model, options->resume != NULL)) {
+    bool is_found = find_weights(run->model, path, sizeof path);
+    if (!is_found && !options->weights) {
       fprintf(
           stderr,
           "%s: its first weights are in the .safetensors file that actnnc wrote beside the source, which is "
@@ -190,9 +191,10 @@ load_weights(run *run)
           run->model->name);
       return false;
     }
-    weights = path;
+    if (is_found && checkpoint_load_weights(run->trainer, path))
+      return tell(run);
   }
-  if (weights && checkpoint_load_weights(run->trainer, weights))
+  if (options->weights && checkpoint_load_weights(run->trainer, options->weights))
     return tell(run);
   return !options->resume || resume(run);
 }
