@@ -321,7 +321,7 @@ place_variables(Planner *planner)
 /* What an uncompressed framework keeps for a packed mask: the rectifier's output, unless another reader keeps that anyway; for
  * pooling positions, 64-bit indices. */
 static uint64_t
-uncompressed_bytes_of_packed(const Program *program, const Node *pack, const bool *is_coded)
+uncompressed_bytes_of_packed(const Program *program, const Node *pack, const bool *is_kept)
 {
   const Value *packed = operand_value(program, pack, 0);
   int64_t elements = 0;
@@ -330,23 +330,25 @@ uncompressed_bytes_of_packed(const Program *program, const Node *pack, const boo
   const Node *test = packed->producer == NO_NODE ? NULL : node_at(program, packed->producer);
   bool is_fused = !strcmp(pack->operator_name, "PackPositive");
   ValueId tested = is_fused ? operand_id(pack, 0) : test ? operand_id(test, 0) : NO_VALUE;
-  return tested != NO_VALUE && is_coded[tested] ? 0 : (uint64_t)elements * 4;
+  return tested != NO_VALUE && is_kept[tested] ? 0 : (uint64_t)elements * 4;
 }
 
 static void
 count_saved_bytes(Program *program, Plan *plan)
 {
-  bool *is_coded = arena_array(program->arena, program->value_count + 1, sizeof *is_coded);
+  bool *is_kept = arena_array(program->arena, program->value_count + 1, sizeof *is_kept);
   const bool *read = values_read_by_backward(program);
   for (uint32_t i = 0; program->saves && i < program->saves->count; i++) {
     const Save *save = &program->saves->save[i];
     const Value *x = value_at(program, save->value);
     int64_t elements = 0;
     shape_elements(&x->shape, &elements);
-    is_coded[save->value] = true;
+    is_kept[save->value] = true;
     plan->stash_bytes += save_bytes(program, save);
     plan->saved_bytes_fp32 += (uint64_t)elements * 4;
   }
+  for (ValueId id = 0; id < program->value_count; id++)
+    is_kept[id] |= read[id] && value_at(program, id)->layout != ACTNN_STASH; /* kept as it is */
   plan->saved_bytes = plan->stash_bytes;
   for (ValueId id = 0; id < program->value_count; id++) {
     const Value *value = value_at(program, id);
@@ -354,7 +356,7 @@ count_saved_bytes(Program *program, Plan *plan)
     const Node *producer = node_at(program, value->producer);
     plan->saved_bytes += value_bytes(program, id);
     if (value->layout == ACTNN_STASH && strcmp(producer->operator_name, "QuantizeOnSave"))
-      plan->saved_bytes_fp32 += uncompressed_bytes_of_packed(program, producer, is_coded);
+      plan->saved_bytes_fp32 += uncompressed_bytes_of_packed(program, producer, is_kept);
     else if (value->layout != ACTNN_STASH) plan->saved_bytes_fp32 += value_bytes(program, id);
   }
 }
