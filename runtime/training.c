@@ -338,7 +338,7 @@ spares_first_weights(const actnn_model *model, const char *checkpoint)
 {
   char weights[4200];
   struct stat first, other;
-  if (!checkpoint || !find_weights(model, weights, sizeof weights) || stat(weights, &first) || stat(checkpoint, &other) ||
+  if (!checkpoint || !needs_weights(model, false) || !find_weights(model, weights, sizeof weights) || stat(weights, &first) || stat(checkpoint, &other) ||
       first.st_dev != other.st_dev || first.st_ino != other.st_ino)
     return true;
   fprintf(stderr, "%s: error: these are the model's first weights; give --checkpoint another name\n", checkpoint);
