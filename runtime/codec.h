@@ -184,12 +184,6 @@ actnn_codec_counter(int64_t sample, int64_t tile_index, int64_t eight, int lane)
   return counter;
 }
 
-static inline ACTNN_DEVICE uint32_t
-actnn_codec_draw(actnn_philox_block bits, int64_t row)
-{
-  return bits.word[(row & 7) >> 1] >> (16 * (row & 1)) & 0xffffu;
-}
-
 /* ---- Arithmetic that is never contracted --------------------------------------------------------- */
 
 #ifdef __CUDA_ARCH__

@@ -15,7 +15,6 @@ typedef struct Block {
 
 struct Arena {
   Block *block;
-  size_t used;
 };
 
 static void
@@ -62,7 +61,6 @@ arena_allocate(Arena *arena, size_t bytes)
   }
   void *memory = block->bytes + block->used;
   block->used += bytes;
-  arena->used += bytes;
   return memory;
 }
 
@@ -93,10 +91,4 @@ arena_format(Arena *arena, const char *format, ...)
   vsnprintf(text, (size_t)length + 1, format, arguments);
   va_end(arguments);
   return text;
-}
-
-size_t
-arena_used(const Arena *arena)
-{
-  return arena->used;
 }

@@ -17,7 +17,5 @@ void *arena_array(Arena *arena, size_t count, size_t size);
 /* A NUL-terminated copy of `length` bytes. */
 char *arena_text(Arena *arena, const char *text, size_t length);
 char *arena_format(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Bytes handed out so far. */
-size_t arena_used(const Arena *arena);
 
 #endif
