@@ -1,29 +1,62 @@
-/* allocate-bits: chooses bits for each coded value under the budget.
- * needs: quantize.  keeps: the graph.  makes: Save.bits, and with a profile Save.weight. The budget is what all saves take at the
- * average that --bits or the level asks for. At a fixed level (L1, L2), and at a whole number of bits without a profile, everyone
- * gets the same. Otherwise one allocation decides: with the weights of --profile-use, or with the prior, by which every element is
- * equally noisy. Adaptive values trade bits among each other during the run under the total that is set here. */
+/* allocate-bits: chooses bytes for each coded value under one budget.
+ * needs: save-normalized, quantize.  keeps: the graph.  makes: Save.bytes, and with a profile Save.weight. The budget is what all
+ * saves take at the average bits that --bits or the level asks for, or what --compression leaves for them. At a fixed level (L1,
+ * L2), and at a whole number of bits of ActNN's scheme without a profile, everyone gets the same. Otherwise one allocation
+ * decides: with the weights of --profile-use, or with the prior. Adaptive values trade bytes among each other during the run under
+ * the total that is set here. */
 #include "passes.h"
 
 #include "../runtime/allocation.h"
+#include "../runtime/codec.h"
 #include "saves_profile.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 PassFunction allocate_bits;
-
-enum { MOST_BITS = ACTNN_ALLOCATION_BITS };
 
 typedef struct Allocator {
   Program *program;
   SaveTable *table;
   uint32_t *save; /* by item: the save it stands for */
   actnn_allocation_item *item;
-  uint64_t (*bytes)[MOST_BITS + 1];
   uint32_t count;
   uint64_t budget;
 } Allocator;
+
+/* ---- bytes at a number of bits --------------------------------------------------------------------- */
+
+static double
+bits_of_choice(int choice)
+{
+  actnn_packing packing = actnn_codec_packing(actnn_choice_levels(choice));
+  return (double)packing.bits / packing.together;
+}
+
+/* Bytes of a save at `bits` an element on average: between two choices some samples have one and some the other. The fewest, or
+ * the most, where it has no such choice. */
+static uint64_t
+bytes_at_bits(const Program *program, const Save *save, double bits)
+{
+  double below = 0;
+  uint64_t bytes_below = 0;
+  for (int choice = 0; choice < ACTNN_LEVEL_CHOICES; choice++) {
+    uint64_t bytes = save_bytes_at(program, save, choice);
+    if (bytes == UINT64_MAX) continue;
+    if (bits_of_choice(choice) >= bits) {
+      if (!bytes_below) return bytes;
+      double part = (bits - below) / (bits_of_choice(choice) - below);
+      uint64_t between = bytes_below + (uint64_t)(part * (double)(bytes - bytes_below));
+      return part >= 1 ? bytes : between / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+    }
+    below = bits_of_choice(choice);
+    bytes_below = bytes;
+  }
+  return bytes_below;
+}
+
+/* ---- profiles -------------------------------------------------------------------------------------- */
 
 /* The entry for a save's name that no earlier save has taken: names may occur more than once, in the same order. */
 static SaveProfile *
@@ -57,84 +90,89 @@ use_profile(Program *program, const char *path, bool *measured)
   return true;
 }
 
+/* ---- the allocation ---------------------------------------------------------------------------------- */
+
 static void
 add_item(Allocator *allocator, uint32_t index)
 {
-  Save *save = &allocator->table->save[index];
-  uint64_t *bytes = allocator->bytes[allocator->count];
-  double asked = save->bits;
-  for (int bits = 1; bits <= MOST_BITS; bits++) {
-    save->bits = bits;
-    bytes[bits] = save_bytes(allocator->program, save);
+  const Save *save = &allocator->table->save[index];
+  uint64_t *bytes = arena_array(allocator->program->arena, ACTNN_LEVEL_CHOICES, sizeof *bytes);
+  double *cost = arena_array(allocator->program->arena, ACTNN_LEVEL_CHOICES, sizeof *cost);
+  int choices = 0;
+  for (int choice = 0; choice < ACTNN_LEVEL_CHOICES; choice++) {
+    uint64_t taken = save_bytes_at(allocator->program, save, choice);
+    if (taken == UINT64_MAX) continue;
+    bytes[choices] = taken;
+    cost[choices++] = save->weight * save_noise_at(save, choice);
   }
-  save->bits = asked;
-  allocator->budget += save_bytes(allocator->program, save);
+  allocator->budget += save->bytes;
   allocator->save[allocator->count] = index;
-  allocator->item[allocator->count++] = (actnn_allocation_item){save->weight, bytes};
+  allocator->item[allocator->count++] = (actnn_allocation_item){.bytes = bytes, .cost = cost, .choices = choices};
 }
 
-static uint64_t
-bytes_taken(const Allocator *allocator)
-{
-  uint64_t bytes = 0;
-  for (uint32_t i = 0; i < allocator->count; i++) bytes += save_bytes(allocator->program, &allocator->table->save[allocator->save[i]]);
-  return bytes;
-}
-
-/* Variance of a value whose samples have the next lower and the next higher whole number of bits. */
-static double
-cost_at(double weight, double bits)
-{
-  double low = exp2(floor(bits)) - 1, high = exp2(floor(bits) + 1) - 1, part = bits - floor(bits);
-  return weight * ((1 - part) / (low * low) + part / (high * high));
-}
-
-/* The best bits with fractions allowed, which samples of one value can have on average. Rounding to whole lines of memory may take
- * a little more than the budget: then the one fraction is lowered, and given up at last for the best whole bits. */
+/* Gives every save what the relaxation does, which samples of one value can have: at most one save has some samples with more
+ * levels than the others. */
 static void
-apply(const Allocator *allocator, const uint8_t *bits, const double *fraction)
+apply(const Allocator *allocator, const uint8_t *relaxed, const actnn_allocation *result)
 {
-  for (uint32_t i = 0; i < allocator->count; i++) allocator->table->save[allocator->save[i]].bits = fraction[i];
+  SaveTable *table = allocator->table;
   for (uint32_t i = 0; i < allocator->count; i++) {
-    Save *save = &allocator->table->save[allocator->save[i]];
-    int whole = (int)save->bits;
-    if (save->bits == whole) continue;
-    uint64_t high = allocator->bytes[i][whole + 1], low = allocator->bytes[i][whole];
-    double line = high > low ? (double)ACTNN_ALIGNMENT / (double)(high - low) : 1;
-    for (int tries = 0; tries < 4 && save->bits > whole && bytes_taken(allocator) > allocator->budget; tries++)
-      save->bits = fmax(whole, save->bits - line);
+    const actnn_allocation_item *item = &allocator->item[i];
+    uint64_t bytes = item->bytes[relaxed[i]];
+    double cost = item->cost[relaxed[i]];
+    if (i == result->split_item) {
+      bytes += (uint64_t)(result->split_part * (double)(item->bytes[result->split_to] - bytes)) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+      cost += result->split_part * (item->cost[result->split_to] - cost);
+    }
+    table->save[allocator->save[i]].bytes = bytes;
+    table->cost += cost;
+    table->allocated_bytes += bytes;
   }
-  if (bytes_taken(allocator) <= allocator->budget) return;
-  for (uint32_t i = 0; i < allocator->count; i++) allocator->table->save[allocator->save[i]].bits = bits[i];
 }
 
 static bool
-allocate(Program *program, const bool *takes_part)
+allocate(Program *program, const bool *takes_part, uint64_t budget)
 {
   SaveTable *table = program->saves;
   Arena *arena = program->arena;
   Allocator allocator = {.program = program, .table = table};
   allocator.save = arena_array(arena, table->count + 1, sizeof *allocator.save);
   allocator.item = arena_array(arena, table->count + 1, sizeof *allocator.item);
-  allocator.bytes = arena_array(arena, table->count + 1, sizeof *allocator.bytes);
   for (uint32_t i = 0; i < table->count; i++)
     if (takes_part[i]) add_item(&allocator, i);
-  uint8_t *bits = arena_array(arena, allocator.count + 1, 1);
-  double *fraction = arena_array(arena, allocator.count + 1, sizeof *fraction);
+  if (budget) allocator.budget = budget;
+  uint8_t *choice = arena_array(arena, allocator.count + 1, 1), *relaxed = arena_array(arena, allocator.count + 1, 1);
+  void *scratch = arena_allocate(arena, actnn_allocation_scratch(allocator.count + 1, ACTNN_LEVEL_CHOICES));
   actnn_allocation result;
   actnn_allocation_status status =
-      actnn_allocate(allocator.item, allocator.count, allocator.budget, bits, fraction, &result);
-  if (status == ACTNN_ALLOCATION_WEIGHT || status == ACTNN_ALLOCATION_MEMORY)
-    return report(program->diagnostics, program->source, NULL, "bits cannot be allocated to %u saved values", allocator.count);
-  if (status == ACTNN_ALLOCATION_BUDGET) return true; /* one bit each is what they have */
-  apply(&allocator, bits, fraction);
-  for (uint32_t i = 0; i < allocator.count; i++)
-    table->cost += cost_at(allocator.item[i].weight, table->save[allocator.save[i]].bits);
+      actnn_allocate(scratch, allocator.item, allocator.count, allocator.budget, choice, relaxed, &result);
+  if (status == ACTNN_ALLOCATION_ITEM)
+    return report(program->diagnostics, program->source, NULL, "bytes cannot be allocated to %u saved values", allocator.count);
+  if (status == ACTNN_ALLOCATION_BUDGET)
+    return report(program->diagnostics, program->source, "a lower --compression, or more --bits",
+                  "the fewest levels that %u saved values can have take %" PRIu64 " bytes, the budget is %" PRIu64, allocator.count,
+                  result.bytes, allocator.budget);
+  table->allocated_bytes = 0;
+  apply(&allocator, relaxed, &result);
   table->bound = result.bound;
   table->allocated = allocator.count;
-  table->allocated_bytes = bytes_taken(&allocator);
   table->budget = allocator.budget;
   return true;
+}
+
+/* What --compression leaves for codes: 0 when it does not ask, UINT64_MAX after a report. */
+static uint64_t
+budget_of_compression(Program *program, const Options *options)
+{
+  uint64_t exact, uncompressed;
+  if (!options->compression) return 0;
+  count_saved_bytes(program, &exact, &uncompressed);
+  for (uint32_t i = 0; i < program->saves->count; i++) exact -= program->saves->save[i].bytes;
+  double all = (double)uncompressed / options->compression;
+  if (all > (double)exact) return (uint64_t)(all - (double)exact);
+  report(program->diagnostics, program->source, NULL, "--compression=%g leaves %.0f bytes, and what is kept exactly takes %" PRIu64,
+         options->compression, all, exact);
+  return UINT64_MAX;
 }
 
 bool
@@ -150,14 +188,18 @@ allocate_bits(Program *program, const Options *options)
   table->allocated = 0;
   table->is_measured = options->profile_use != NULL;
   for (uint32_t i = 0; i < table->count; i++) {
-    table->save[i].bits = bits;
+    table->save[i].bytes = bytes_at_bits(program, &table->save[i], bits);
     takes_part[i] = true;
   }
+  if (options->level < 3 && options->profile_use)
+    return report(program->diagnostics, options->profile_use, "--level=L3", "bits are fixed at level L%d", options->level);
   if (options->profile_use) {
-    if (options->level >= 3) memset(takes_part, 0, table->count * sizeof *takes_part);
-    else return report(program->diagnostics, options->profile_use, "--level=L3", "bits are fixed at level L%d", options->level);
-    return use_profile(program, options->profile_use, takes_part) && allocate(program, takes_part);
+    memset(takes_part, 0, table->count * sizeof *takes_part);
+    if (!use_profile(program, options->profile_use, takes_part)) return false;
+    if (options->compression) memset(takes_part, true, table->count * sizeof *takes_part);
   }
-  if (options->level < 3 || bits == floor(bits)) return true;
-  return allocate(program, takes_part);
+  uint64_t budget = budget_of_compression(program, options);
+  if (budget == UINT64_MAX) return false;
+  bool is_given = !options->profile_use && !options->compression && !has_new_codes(options) && bits == floor(bits);
+  return options->level < 3 || is_given || allocate(program, takes_part, budget);
 }

@@ -18,26 +18,72 @@ typedef struct Pass {
 extern const Pass passes[];
 extern const size_t pass_count;
 
-/* ---- what quantize makes, allocate-bits decides and emit prints --------------------------------- */
+/* ---- changes of the order ---------------------------------------------------------------------- */
+
+/* Rebuilds `order` from `before[position]` and `after[position]` lists of nodes to insert. */
+typedef struct Insertions {
+  NodeId *node;
+  uint32_t *position; /* the node goes before what stood at this position of the old order */
+  uint32_t count, capacity;
+} Insertions;
+
+/* ---- what save-normalized and quantize make, allocate-bits decides and emit prints --------------------------------- */
 
 typedef struct Save {
-  ValueId value;    /* the forward value */
-  ValueId stash;    /* its codes */
-  double bits;      /* average per element */
-  double weight;    /* prior: variance at one level step per unit of squared range */
-  bool is_adaptive; /* bits may move during the run */
-  const char *why;  /* why the gradient stays unbiased, for --explain-saves */
+  ValueId value; /* the forward value */
+  ValueId stash; /* its codes */
+  actnn_spacing spacing;
+  bool dither;        /* subtractive dither; otherwise stochastic rounding */
+  bool is_rectified;  /* NORMAL: a rectifier follows */
+  double low, high;   /* FIXED: the range */
+  uint32_t choices;   /* bit i: samples may have actnn_choice_levels(i) levels */
+  uint64_t bytes;     /* planned for all samples, a multiple of ACTNN_ALIGNMENT */
+  uint64_t uncompressed; /* what a framework without compression keeps in its place */
+  double weight;      /* prior: variance of the gradients that read it, were there one step for the whole range */
+  bool is_adaptive;   /* bytes may move during the run */
+  const char *why;    /* why the gradient stays unbiased, for --explain-saves */
 } Save;
 
 typedef struct SaveTable {
   Save *save;
   uint32_t count, capacity;
+  bool is_complete; /* quantize has seen every value: what backward reads beside these is exact for a reason */
   /* How well allocate-bits did, where it had a choice: */
   bool is_measured;   /* by a profile's weights, not the prior's */
-  uint32_t allocated; /* values with a choice of bits; 0: none */
+  uint32_t allocated; /* values with a choice of levels; 0: none */
   double cost, bound; /* predicted variance, and what no choice within the budget is below */
   uint64_t allocated_bytes, budget;
 } SaveTable;
+
+/* Adds a save to program->saves; its number. */
+uint32_t add_save(Program *program, Save save);
+/* True for the schemes that go beyond ActNN's: see options.h. */
+bool has_new_codes(const Options *options);
+/* How rounding goes: --rounding, or by the scheme. */
+bool is_dithered(const Options *options);
+/* Bytes of a save whose samples all have the levels of a choice; UINT64_MAX when it has no such choice. */
+uint64_t save_bytes_at(const Program *program, const Save *save, int choice);
+/* Its noise at that choice, relative to one step for the whole range. */
+double save_noise_at(const Save *save, int choice);
+/* The mean number of levels that its bytes are for. */
+double save_levels(const Program *program, const Save *save);
+/* Puts before the backward or update node at `position` what restores a saved value for it, and, for a weight's gradient that an
+ * adaptive save is read by, what measures it; the node then reads the restored value. */
+void restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t save, Insertions *insertions);
+/* Restores it for every backward reader from position `first` on. */
+void restore_for_readers(Program *program, uint32_t first, ValueId value, uint32_t save, Insertions *insertions);
+bool is_weight_gradient(const Node *node);
+/* Who reads a forward value in backward. */
+typedef struct Readers {
+  bool are_linear, are_bounded;
+  bool is_normalization, is_weight_gradient;
+  uint32_t count, first; /* first: position of the first reader */
+  double factor; /* their variance per unit of (squared norm of a sample's incoming gradient) * (sum of its elements' variances) */
+} Readers;
+Readers find_readers(const Program *program, ValueId value);
+/* Smaller values (statistics, biases) cost nothing to keep, and a sample of few elements (class probabilities) pays more for its
+ * header in bytes and for its noise in every layer below than it saves. */
+bool is_large_enough(const Program *program, ValueId value);
 
 /* ---- what plan-memory makes --------------------------------------------------------------------- */
 
@@ -60,11 +106,12 @@ typedef struct Plan {
 /* Bytes of a value in the arena, for every channel block; a multiple of ACTNN_ALIGNMENT. 0 for coded stashes (they live in the pool). */
 uint64_t value_bytes(const Program *program, ValueId value);
 
+/* Bytes that backward keeps of forward as planned, and what a framework without compression keeps: convolution inputs,
+ * normalization inputs, rectifiers' outputs shared with what they feed. */
+void count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompressed);
+
 /* The parameter whose weight gradient reads what is restored of a save; NO_VALUE when several do, or none. */
 ValueId save_parameter(const Program *program, uint32_t save);
-
-/* Bytes that a coded save has in the pool at its planned bits. */
-uint64_t save_bytes(const Program *program, const Save *save);
 
 /* ---- helpers that several passes share (passes/common.c) ---------------------------------------- */
 
@@ -75,12 +122,6 @@ bool *values_read_by_backward(const Program *program);
 /* Makes a node and a result of its shape rule's type; the node is taken out of the end of `order` and not placed. */
 NodeId make_unplaced(Program *program, Phase phase, const char *domain, const char *operator_name, NodeId like,
                      const ValueId *operands, size_t operand_count, ValueId *result);
-/* Rebuilds `order` from `before[position]` and `after[position]` lists of nodes to insert. */
-typedef struct Insertions {
-  NodeId *node;
-  uint32_t *position; /* the node goes before what stood at this position of the old order */
-  uint32_t count, capacity;
-} Insertions;
 void insert_before(Program *program, Insertions *insertions, uint32_t position, NodeId node);
 void apply_insertions(Program *program, const Insertions *insertions);
 

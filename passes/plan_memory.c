@@ -55,13 +55,6 @@ value_bytes(const Program *program, ValueId id)
   return align((uint64_t)padded_elements(value) * element_width(value->type));
 }
 
-uint64_t
-save_bytes(const Program *program, const Save *save)
-{
-  const Value *x = value_at(program, save->value);
-  return align(actnn_stash_bytes(x->shape.dim, x->shape.rank, x->layout, save->bits));
-}
-
 /* ---- which values share a buffer ------------------------------------------------------------------ */
 
 typedef struct Planner {
@@ -333,31 +326,27 @@ uncompressed_bytes_of_packed(const Program *program, const Node *pack, const boo
   return tested != NO_VALUE && is_kept[tested] ? 0 : (uint64_t)elements * 4;
 }
 
-static void
-count_saved_bytes(Program *program, Plan *plan)
+void
+count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompressed)
 {
   bool *is_kept = arena_array(program->arena, program->value_count + 1, sizeof *is_kept);
   const bool *read = values_read_by_backward(program);
+  *saved = *uncompressed = 0;
   for (uint32_t i = 0; program->saves && i < program->saves->count; i++) {
     const Save *save = &program->saves->save[i];
-    const Value *x = value_at(program, save->value);
-    int64_t elements = 0;
-    shape_elements(&x->shape, &elements);
     is_kept[save->value] = true;
-    plan->stash_bytes += save_bytes(program, save);
-    plan->saved_bytes_fp32 += (uint64_t)elements * 4;
+    *saved += save->bytes;
+    *uncompressed += save->uncompressed;
   }
   for (ValueId id = 0; id < program->value_count; id++)
     is_kept[id] |= read[id] && value_at(program, id)->layout != ACTNN_STASH; /* kept as it is */
-  plan->saved_bytes = plan->stash_bytes;
   for (ValueId id = 0; id < program->value_count; id++) {
     const Value *value = value_at(program, id);
     if (!read[id] || value->producer == NO_NODE || node_at(program, value->producer)->phase != PHASE_FORWARD) continue;
     const Node *producer = node_at(program, value->producer);
-    plan->saved_bytes += value_bytes(program, id);
-    if (value->layout == ACTNN_STASH && strcmp(producer->operator_name, "QuantizeOnSave"))
-      plan->saved_bytes_fp32 += uncompressed_bytes_of_packed(program, producer, is_kept);
-    else if (value->layout != ACTNN_STASH) plan->saved_bytes_fp32 += value_bytes(program, id);
+    *saved += value_bytes(program, id);
+    if (value->layout != ACTNN_STASH) *uncompressed += value_bytes(program, id);
+    else if (strncmp(producer->operator_name, "Pack", 4) == 0) *uncompressed += uncompressed_bytes_of_packed(program, producer, is_kept);
   }
 }
 
@@ -422,7 +411,8 @@ plan_memory(Program *program, const Options *options)
     for (uint32_t k = 0; k < node->result_count; k++)
       if (node->results[k] != NO_VALUE) place_result(&planner, node, i, k);
   }
-  count_saved_bytes(program, plan);
+  count_saved_bytes(program, &plan->saved_bytes, &plan->saved_bytes_fp32);
+  for (uint32_t i = 0; program->saves && i < program->saves->count; i++) plan->stash_bytes += program->saves->save[i].bytes;
   plan->lower_bound = live_peak(program, plan);
   uint64_t height = place_best(program, plan);
   for (uint32_t i = 0; i < plan->buffer_count; i++)

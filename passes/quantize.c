@@ -4,13 +4,14 @@
  * reader; program->saves. A value with a reader for which there is no proof of unbiasedness stays exact. */
 #include "passes.h"
 
+#include "../runtime/codec.h"
+
 #include <string.h>
 
-PassFunction quantize;
+PassFunction quantize, simplify;
 
-/* Smaller values (statistics, biases) cost nothing to keep, and a sample of few elements (class probabilities) pays more for its header
- * in bytes and for its noise in every layer below than it saves. */
-enum { WORTH_CODING = 1024, WORTH_CODING_A_SAMPLE = 128 };
+/* ActNN's: 1 to 8 whole bits. */
+static const uint32_t actnn_choices = 1 << 0 | 1 << 2 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11;
 
 double
 requested_bits(const Options *options)
@@ -19,187 +20,31 @@ requested_bits(const Options *options)
   return options->bits ? options->bits : level_bits[options->level];
 }
 
-typedef struct Readers {
-  bool are_linear, are_bounded;
-  bool is_normalization, is_weight_gradient;
-  uint32_t count, first; /* first: position of the first reader */
-} Readers;
-
 static bool
-is_weight_gradient(const Node *node)
+is_worth_coding(const Program *program, ValueId value, const Options *options, const Readers *readers)
 {
-  return !strcmp(node->operator_name, "ConvGradWeight") || !strcmp(node->operator_name, "ProductGradWeight");
+  if (!is_large_enough(program, value) || !readers->count || !readers->are_linear) return false;
+  return options->level != 1 || readers->is_weight_gradient; /* L1 codes the inputs of conv and linear only */
 }
 
-static Readers
-find_readers(const Program *program, ValueId value)
-{
-  Readers readers = {.are_linear = true};
-  for (uint32_t i = 0; i < program->order_count; i++) {
-    const Node *node = node_at(program, program->order[i]);
-    if (node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) continue;
-    uint32_t slots = 0;
-    for (uint32_t k = 0; k < node->operand_count; k++) {
-      bool is_bounded = false;
-      if (node->operands[k] != value) continue;
-      readers.are_linear &= is_linear_in(node->operator, k, &is_bounded) && slots++ == 0;
-      readers.are_bounded |= is_bounded;
-      readers.is_normalization |= is_bounded;
-    }
-    if (!slots) continue;
-    if (!readers.count++) readers.first = i;
-    readers.is_weight_gradient |= is_weight_gradient(node);
-  }
-  return readers;
-}
-
+/* Never negative, and often exactly zero: made by a rectifier, or passed on from one. */
 static bool
-is_worth_coding(const Program *program, ValueId id, const Options *options, const Readers *readers)
+is_rectified(const Program *program, ValueId id)
 {
-  const Value *value = value_at(program, id);
-  int64_t elements;
-  if (value->type != ACTNN_F32 || value->shape.rank < 2 || !shape_elements(&value->shape, &elements)) return false;
-  if (elements < WORTH_CODING || elements / value->shape.dim[0] < WORTH_CODING_A_SAMPLE) return false;
-  if (!readers->count || !readers->are_linear) return false;
-  if (options->level == 1 && !readers->is_weight_gradient) return false; /* L1 codes the inputs of conv and linear only */
-  return true;
-}
-
-static SaveTable *
-save_table(Program *program)
-{
-  if (!program->saves) program->saves = arena_allocate(program->arena, sizeof *program->saves);
-  return program->saves;
-}
-
-static uint32_t
-add_save(Program *program, Save save)
-{
-  SaveTable *table = save_table(program);
-  if (table->count == table->capacity) {
-    uint32_t capacity = table->capacity * 2 + 32;
-    Save *grown = arena_array(program->arena, capacity, sizeof *grown);
-    if (table->count) memcpy(grown, table->save, table->count * sizeof *grown);
-    table->save = grown;
-    table->capacity = capacity;
+  for (int steps = 0; steps < 8 && id != NO_VALUE; steps++) {
+    const Value *value = value_at(program, id);
+    if (value->producer == NO_NODE) return false;
+    const Node *node = node_at(program, value->producer);
+    const char *name = node->operator_name;
+    if (!strcmp(name, "Relu")) return true;
+    if (!strcmp(name, "NormalizeOnSave")) return int_attribute(node, "rectified", 0) != 0;
+    if (!strcmp(name, "Clip")) return float_attribute(node, "min", -1) == 0;
+    if (strcmp(name, "MaxPool") && strcmp(name, "MaxPoolWithOffset") && strcmp(name, "ToPlain") && strcmp(name, "ToBlocked")
+        && strcmp(name, "Reshape") && strcmp(name, "Flatten"))
+      return false;
+    id = operand_id(node, 0);
   }
-  table->save[table->count] = save;
-  return table->count++;
-}
-
-/* How many of a kernel's taps along one spatial axis meet an element of `x` and not its padding, on average over `steps`
- * places of the kernel. */
-static double
-mean_taps(const Node *reader, size_t axis, int64_t steps, int64_t extent)
-{
-  const int64_t *kernel, *strides, *dilations, *pads;
-  size_t rank = ints_attribute(reader, "kernel_shape", &kernel);
-  int64_t stride = ints_attribute(reader, "strides", &strides) > axis ? strides[axis] : 1;
-  int64_t dilation = ints_attribute(reader, "dilations", &dilations) > axis ? dilations[axis] : 1;
-  int64_t pad = ints_attribute(reader, "pads", &pads) > axis ? pads[axis] : 0;
-  double met = 0;
-  if (axis >= rank || stride < 1 || steps < 1) return 1;
-  for (int64_t tap = 0; tap < kernel[axis]; tap++) {
-    int64_t shift = pad - tap * dilation; /* step s meets element s * stride - shift */
-    int64_t first = shift > 0 ? (shift + stride - 1) / stride : 0;
-    int64_t last = extent - 1 + shift < 0 ? -1 : (extent - 1 + shift) / stride;
-    if (last > steps - 1) last = steps - 1;
-    if (last >= first) met += (double)(last - first + 1);
-  }
-  return met / (double)steps;
-}
-
-/* Variance of a weight gradient per unit of (squared norm of a sample's incoming gradient) * (sum of its elements' code
- * variances): K / (groups * positions), from Var(dW) = sum_p |dy_p|^2 sum_k Var(x_{p+k}) (compression.md, section 1), where K
- * counts the taps that meet no padding. Operand 0 is what the kernel's places belong to, operand 1 what its taps meet; either
- * may be the saved one. */
-static double
-sensitivity_factor(const Program *program, const Node *reader, const Value *saved)
-{
-  double taps = 1, positions = 1, groups = 1;
-  if (!strcmp(reader->operator_name, "ConvGradWeight")) {
-    const Shape *places = &value_at(program, reader->operands[0])->shape, *met = &value_at(program, reader->operands[1])->shape;
-    for (int i = 2; i < met->rank; i++) {
-      taps *= mean_taps(reader, (size_t)i - 2, i < places->rank ? places->dim[i] : 1, met->dim[i]);
-      positions *= (double)met->dim[i];
-    }
-    groups = (double)int_attribute(reader, "group", 1);
-  } else {
-    for (int i = 1; i + 1 < saved->shape.rank; i++) positions *= (double)saved->shape.dim[i];
-  }
-  return taps / (groups * positions);
-}
-
-static void
-restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t save, Insertions *insertions)
-{
-  NodeId reader = program->order[position];
-  const Save *entry = &program->saves->save[save];
-  if (entry->is_adaptive && is_weight_gradient(node_at(program, reader))) {
-    ValueId first = operand_id(node_at(program, reader), 0), gradient = first, done;
-    if (first == value) gradient = operand_id(node_at(program, reader), 1); /* a transposed convolution has them the other way round */
-    NodeId measure = make_unplaced(program, PHASE_BACKWARD, "actnn", "MeasureSensitivity", reader, &gradient, 1, &done);
-    set_result(program, measure, 0, NO_VALUE);
-    set_int(program, measure, "save", save);
-    set_float(program, measure, "factor",
-              sensitivity_factor(program, node_at(program, reader), value_at(program, value)));
-    insert_before(program, insertions, position, measure);
-  }
-  ValueId stash = entry->stash, restored;
-  NodeId restore = make_unplaced(program, PHASE_BACKWARD, "actnn", "DequantizeOnBackward", reader, &stash, 1, &restored);
-  set_int(program, restore, "save", save);
-  infer_node(program, restore);
-  value_at(program, restored)->layout = value_at(program, value)->layout;
-  insert_before(program, insertions, position, restore);
-  for (uint32_t k = 0; k < node_at(program, reader)->operand_count; k++)
-    if (operand_id(node_at(program, reader), k) == value) set_operand(program, reader, k, restored);
-}
-
-/* The one node of backward or update that reads a value; NO_NODE when there are none or several. */
-static NodeId
-only_reader(const Program *program, ValueId value)
-{
-  NodeId found = NO_NODE;
-  for (uint32_t i = 0; i < program->order_count; i++) {
-    const Node *node = node_at(program, program->order[i]);
-    if (node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) continue;
-    for (uint32_t k = 0; k < node->operand_count; k++) {
-      if (node->operands[k] != value) continue;
-      if (found != NO_NODE) return NO_NODE;
-      found = program->order[i];
-    }
-  }
-  return found;
-}
-
-/* The parameter that a weight gradient updates, through a sum over broadcast axes; NO_VALUE when it goes elsewhere too. */
-static ValueId
-updated_by(const Program *program, ValueId gradient)
-{
-  NodeId reader = only_reader(program, gradient);
-  if (reader != NO_NODE && !strcmp(node_at(program, reader)->operator_name, "SumTo")) {
-    gradient = node_at(program, reader)->results[0];
-    reader = only_reader(program, gradient);
-  }
-  if (reader == NO_NODE) return NO_VALUE;
-  const Node *node = node_at(program, reader);
-  return (node->operator->flags & UPDATE) && node->operand_count > 1 && node->operands[1] == gradient ? node->operands[0] : NO_VALUE;
-}
-
-ValueId
-save_parameter(const Program *program, uint32_t save)
-{
-  ValueId parameter = NO_VALUE;
-  for (uint32_t i = 0; i < program->order_count; i++) {
-    const Node *node = node_at(program, program->order[i]);
-    if (strcmp(node->operator_name, "DequantizeOnBackward") || int_attribute(node, "save", -1) != (int64_t)save) continue;
-    NodeId reader = only_reader(program, node->results[0]);
-    if (reader == NO_NODE || !is_weight_gradient(node_at(program, reader))) continue;
-    if (parameter != NO_VALUE) return NO_VALUE; /* several: their noise is not told apart */
-    parameter = updated_by(program, node_at(program, reader)->results[0]);
-    if (parameter == NO_VALUE) return NO_VALUE;
-  }
-  return parameter;
+  return false;
 }
 
 static const char *
@@ -210,35 +55,70 @@ reason(const Readers *readers)
                               : "every backward reader is linear in it, and its rounding is independent and unbiased";
 }
 
+/* Squared range of a group of 256 beside the variance of what it holds; of masked values, for the half that is positive. */
+static double
+squared_width(actnn_spacing spacing)
+{
+  return spacing == ACTNN_MASKED_LEVELS ? 6 : 36;
+}
+
+static Save
+describe_save(const Program *program, const Options *options, ValueId value, const Readers *readers)
+{
+  int64_t elements = 0;
+  shape_elements(&value_at(program, value)->shape, &elements);
+  Save save = {.value = value, .why = reason(readers), .dither = is_dithered(options), .uncompressed = (uint64_t)elements * 4};
+  if (!has_new_codes(options)) {
+    save.spacing = ACTNN_EVEN_LEVELS;
+    save.choices = actnn_choices;
+    save.weight = (double)elements;
+    save.is_adaptive = options->level >= 3 && readers->is_weight_gradient && !readers->is_normalization;
+    return save;
+  }
+  save.spacing = is_rectified(program, value) ? ACTNN_MASKED_LEVELS : ACTNN_EVEN_LEVELS;
+  save.choices = (1u << ACTNN_LEVEL_CHOICES) - 1;
+  save.weight = (double)elements * readers->factor * squared_width(save.spacing) / (save.dither ? 12 : 6);
+  save.is_adaptive = options->level >= 3 && readers->is_weight_gradient && !readers->is_normalization;
+  return save;
+}
+
+/* A rectifier's mask that was packed: of masked levels the code tells it too. */
+static void
+select_by_code(Program *program, ValueId value, uint32_t save)
+{
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    NodeId id = program->order[i];
+    const Node *node = node_at(program, id);
+    if (strcmp(node->operator_name, "SelectPacked")) continue;
+    const Node *pack = node_at(program, operand_value(program, node, 1)->producer);
+    if (strcmp(pack->operator_name, "PackPositive") || operand_id(pack, 0) != value) continue;
+    Node *changed = node_at(program, id);
+    changed->operator_name = "SelectCoded";
+    changed->operator = find_operator("actnn", "SelectCoded");
+    set_operand(program, id, 1, program->saves->save[save].stash);
+    set_int(program, id, "save", save);
+  }
+}
+
 static void
 quantize_value(Program *program, const Options *options, ValueId value, const Readers *readers, uint32_t position, NodeId like,
                Insertions *insertions)
 {
-  ValueId stash;
-  NodeId node = make_unplaced(program, PHASE_FORWARD, "actnn", "QuantizeOnSave", like, &value, 1, &stash);
-  int64_t elements = 0;
+  Save entry = describe_save(program, options, value, readers);
+  NodeId node = make_unplaced(program, PHASE_FORWARD, "actnn", "QuantizeOnSave", like, &value, 1, &entry.stash);
   infer_node(program, node);
-  shape_elements(&value_at(program, value)->shape, &elements);
-  bool is_adaptive = options->level >= 3 && readers->is_weight_gradient && !readers->is_normalization;
-  uint32_t save = add_save(program, (Save){.value = value, .stash = stash, .weight = (double)elements,
-                                           .is_adaptive = is_adaptive, .why = reason(readers)});
+  uint32_t save = add_save(program, entry);
   set_int(program, node, "save", save);
   insert_before(program, insertions, position, node);
-  uint32_t count = program->order_count;
-  for (uint32_t i = readers->first; i < count; i++) {
-    const Node *reader = node_at(program, program->order[i]);
-    bool reads = false;
-    if (reader->phase != PHASE_BACKWARD && reader->phase != PHASE_UPDATE) continue;
-    for (uint32_t k = 0; k < reader->operand_count; k++) reads |= reader->operands[k] == value;
-    if (reads) restore_for_reader(program, i, value, save, insertions);
-  }
+  restore_for_readers(program, readers->first, value, save, insertions);
+  if (entry.spacing == ACTNN_MASKED_LEVELS) select_by_code(program, value, save);
 }
 
 bool
 quantize(Program *program, const Options *options)
 {
   Insertions insertions = {0};
-  save_table(program);
+  if (!program->saves) program->saves = arena_allocate(program->arena, sizeof *program->saves);
   if (requested_bits(options) >= 32) return true;
   const bool *read = values_read_by_backward(program);
   /* In the order in which values are made, so that a program read back from its text gets the same saves. */
@@ -252,5 +132,6 @@ quantize(Program *program, const Options *options)
     }
   }
   apply_insertions(program, &insertions);
-  return !program->diagnostics->errors;
+  program->saves->is_complete = true;
+  return !program->diagnostics->errors && simplify(program, options); /* masks that codes tell are read no more */
 }

@@ -176,16 +176,30 @@ typedef struct actnn_variable {
   bool drawn; /* its first value comes from `initialize`; otherwise from the .safetensors file, zero for OPTIMIZER */
 } actnn_variable;
 
+/* Where the levels of a coded value lie; see codec.h. */
+typedef enum actnn_spacing {
+  ACTNN_EVEN_LEVELS,
+  ACTNN_FIXED_LEVELS,
+  ACTNN_MASKED_LEVELS,
+  ACTNN_SQUARE_LEVELS,
+  ACTNN_NORMAL_LEVELS,
+  ACTNN_SPACINGS
+} actnn_spacing;
+
 /* A value that is quantized on save. Codes of all saves share one pool, `stash_bytes` long; where in it a
- * save lies follows from the bits of those before it, so that bits can move between saves during a run. */
+ * save lies follows from the bytes of those before it, so that bytes can move between saves during a run. What
+ * a save starts with is the size of its stash; how many levels each sample has follows from that. */
 typedef struct actnn_save {
   uint32_t tensor;    /* the stash's number; its dims are those of the saved value */
   const char *name;   /* of the saved ONNX value */
-  double weight;      /* static prior: predicted gradient variance per squared range, at one level step */
-  double bits;        /* average bits per element chosen at compile time */
+  actnn_spacing spacing;
+  bool dither;        /* subtractive dither; otherwise stochastic rounding */
+  double low, high;   /* FIXED: the range */
+  uint32_t choices;   /* bit i: samples may have the i-th number of levels (actnn_choice_levels) */
   uint64_t random_id; /* keys the random stream */
-  bool adaptive;      /* bits may move with the measured sensitivity */
+  bool adaptive;      /* bytes may move with the measured sensitivity */
   uint32_t gradient;  /* the parameter whose weight gradient reads it, NONE if several or none */
+  uint32_t scale;     /* the scale of the normalization whose normalized value it is, or NONE */
 } actnn_save;
 
 typedef enum actnn_loss_kind {

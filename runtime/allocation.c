@@ -1,124 +1,136 @@
-/* allocation.c: greedy with refill on the lower convex hull.
+/* allocation.c: greedy on the lower convex hull, then the best of two ways to use the rest.
  *
- * Every item starts with its fewest bytes. A heap offers each item's next step along the convex hull of its
- * (bytes, cost) choices; the step that saves most per byte is taken first. Up to the first step that does not
- * fit, this is the optimum of the problem with fractions, which gives the bound. From there on steps that do
- * not fit are passed over, or replaced by a smaller one of the same item, until the heap is empty: the
- * refill.
+ * Every item starts with its fewest bytes and climbs along the convex hull of its (bytes, cost) choices; of all items'
+ * steps the one that saves most per byte is taken first. Up to the first step that does not fit this is the base:
+ * together with a part of that step it is the optimum of the problem with fractions, which gives the bound. The rest
+ * is used by whichever of two saves more:
  *
- * With steps taken in falling order of gain per byte a larger budget never costs more: where two runs first
- * differ, the larger one takes a step bigger than all that the smaller has left, at a gain per byte at least
- * as good.
+ * - the refill: on from the base, steps that do not fit are passed over, or replaced by a smaller one of the same item;
+ * - the core (allocation_core.c): the exact optimum over the few items whose choices are closest.
+ *
+ * A larger budget never costs more. If its base is another, then that base alone costs no more than anything within the
+ * smaller budget: it is the optimum of the problem with fractions for the bytes it takes, and these are more. If the
+ * base is the same, neither way saves less. The refill takes steps in falling order of gain per byte: where two runs
+ * first differ, the larger one takes a step bigger than all that the smaller has left, at a gain per byte at least as
+ * good. The core chooses from lists that depend on the base only.
  */
-#include "allocation.h"
+#include "allocation_search.h"
 
 #include <math.h>
-#include <stdlib.h>
+#include <stdbool.h>
+#include <string.h>
 
-enum { MOST = ACTNN_ALLOCATION_BITS };
+typedef struct offer {
+  double gain; /* cost saved per byte */
+  uint64_t bytes;
+} offer;
 
 typedef struct step {
-  double gain; /* cost saved per byte */
+  double gain;
   uint32_t item;
   uint8_t to;
 } step;
 
-typedef struct search {
+typedef struct climb {
   const actnn_allocation_item *item;
-  double scale; /* weights are divided by the largest */
-  uint8_t *bits;
-  step *heap;
-  size_t heap_count;
+  size_t count;
   uint64_t left;
-} search;
+  uint8_t *choice;
+  offer *offers;   /* later the heap: */
+  step *heap;      /* one step an item, */
+  size_t heap_count;
+  uint8_t *path;   /* by item, `most_steps` places: the hull's choices after the start; NO_STEP ends them early */
+  uint8_t *passed; /* by item: how many of these were passed */
+  int most_steps;
+} climb;
+
+enum { NO_STEP = ACTNN_ALLOCATION_CHOICES, MOST_SPARE = 2 * ALLOCATION_CORE_HALF };
+
+_Static_assert(sizeof(step) <= sizeof(offer), "the scratch of offers holds the heap");
 
 static double
-noise_at(int bits)
+gain_of(const actnn_allocation_item *item, int from, int to)
 {
-  static const double noise[MOST + 1] = {0,         1,          1.0 / 9,     1.0 / 49,   1.0 / 225,
-                                         1.0 / 961, 1.0 / 3969, 1.0 / 16129, 1.0 / 65025};
-  return noise[bits];
+  return (item->cost[from] - item->cost[to]) / (double)(item->bytes[to] - item->bytes[from]);
 }
 
-static double
-weight_of(const search *search, size_t item)
+/* The best step of an item from a choice: most gain per byte among those that take at most `most_bytes` more; NO_STEP
+ * when none saves anything. Among equals the smaller step. */
+static int
+next_step(const actnn_allocation_item *item, int from, uint64_t most_bytes, double *gain)
 {
-  if (search->scale > 0)
-    return search->item[item].weight / search->scale;
-  return (double)search->item[item].bytes[MOST];
-}
-
-/* The best step of an item from its bits: most gain per byte among those that take at most `most_bytes` more.
- * False when there is none. Among equals the smaller step. */
-static bool
-next_step(const search *search, size_t item, uint64_t most_bytes, step *next)
-{
-  const uint64_t *bytes = search->item[item].bytes;
-  int from = search->bits[item];
-  double weight = weight_of(search, item);
-  bool found = false;
-  for (int to = from + 1; to <= MOST; to++) {
-    if (bytes[to] <= bytes[from] || bytes[to] - bytes[from] > most_bytes)
-      continue; /* choices that take no more were made use of before */
-    double gain = weight * (noise_at(from) - noise_at(to)) / (double)(bytes[to] - bytes[from]);
-    if (found && gain <= next->gain)
+  int best = NO_STEP;
+  for (int to = 0; to < item->choices; to++) {
+    if (item->bytes[to] <= item->bytes[from] || item->bytes[to] - item->bytes[from] > most_bytes ||
+        !(item->cost[to] < item->cost[from]))
       continue;
-    *next = (step){gain, (uint32_t)item, (uint8_t)to};
-    found = true;
+    double offered = gain_of(item, from, to);
+    if (best != NO_STEP && (offered < *gain || (offered == *gain && item->bytes[to] >= item->bytes[best])))
+      continue;
+    *gain = offered;
+    best = to;
   }
-  return found;
+  return best;
 }
 
-/* The most bits for the bytes of `bits` or less. */
-static uint8_t
-widest(const uint64_t *bytes, int bits)
+static uint64_t
+add(uint64_t a, uint64_t b)
 {
-  int best = bits;
-  for (int to = bits + 1; to <= MOST; to++)
-    if (bytes[to] <= bytes[best])
+  return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+/* ---- The base ------------------------------------------------------------------------------------ */
+
+/* The allowed choice of fewest bytes, and of these the one of least cost; NO_STEP for an unusable item. */
+static int
+smallest(const actnn_allocation_item *item)
+{
+  int best = NO_STEP;
+  if (item->choices < 1 || item->choices > ACTNN_ALLOCATION_CHOICES)
+    return NO_STEP;
+  for (int to = 0; to < item->choices; to++) {
+    if (!(item->cost[to] >= 0))
+      return NO_STEP;
+    if (!isfinite(item->cost[to]))
+      continue;
+    if (best == NO_STEP || item->bytes[to] < item->bytes[best] ||
+        (item->bytes[to] == item->bytes[best] && item->cost[to] < item->cost[best]))
       best = to;
-  return (uint8_t)best;
-}
-
-/* Larger gain first, then the lower number: the result does not depend on how the heap was built. */
-static bool
-comes_first(const step *a, const step *b)
-{
-  return a->gain > b->gain || (a->gain == b->gain && a->item < b->item);
-}
-
-static void
-sift_down(search *search, size_t at)
-{
-  step *heap = search->heap, moving = heap[at];
-  for (size_t child; (child = 2 * at + 1) < search->heap_count; at = child) {
-    if (child + 1 < search->heap_count && comes_first(&heap[child + 1], &heap[child]))
-      child++;
-    if (!comes_first(&heap[child], &moving))
-      break;
-    heap[at] = heap[child];
   }
-  heap[at] = moving;
+  return best;
 }
 
-/* Puts the item's next step in place of the heap's first, or takes the first away. */
-static void
-replace_first(search *search, size_t item, uint64_t most_bytes)
+/* Step number `number` along the hull of an item, from `from`; its gain never exceeds the one before, `*gain`, also
+ * where rounding says otherwise. */
+static int
+hull_step(const climb *climb, size_t index, int number, int from, double *gain)
 {
-  if (!next_step(search, item, most_bytes, &search->heap[0])) {
-    search->heap[0] = search->heap[search->heap_count - 1];
-    search->heap_count--;
-  }
-  if (search->heap_count > 0)
-    sift_down(search, 0);
+  if (number == climb->most_steps)
+    return NO_STEP;
+  int to = climb->path[index * (size_t)climb->most_steps + (size_t)number];
+  if (to != NO_STEP)
+    *gain = fmin(*gain, gain_of(&climb->item[index], from, to));
+  return to;
 }
 
-/* ---- Jumping ahead: most steps are better than the first one that does not fit, and need no heap ---- */
-
-typedef struct offer {
-  double gain;
-  uint64_t bytes;
-} offer;
+/* Walks along the hull of an item, notes the path and lists its steps. How many there are. */
+static size_t
+list_steps(climb *climb, size_t index, offer *offers)
+{
+  const actnn_allocation_item *item = &climb->item[index];
+  uint8_t *path = &climb->path[index * (size_t)climb->most_steps];
+  int from = climb->choice[index];
+  double gain = 0, least = INFINITY;
+  size_t steps = 0;
+  for (int to; (to = next_step(item, from, UINT64_MAX, &gain)) != NO_STEP; from = to) {
+    least = fmin(least, gain);
+    path[steps] = (uint8_t)to;
+    offers[steps++] = (offer){least, item->bytes[to] - item->bytes[from]};
+  }
+  if (steps < (size_t)climb->most_steps)
+    path[steps] = NO_STEP;
+  return steps;
+}
 
 static void
 swap(offer *a, offer *b)
@@ -126,12 +138,6 @@ swap(offer *a, offer *b)
   offer kept = *a;
   *a = *b;
   *b = kept;
-}
-
-static uint64_t
-add(uint64_t a, uint64_t b)
-{
-  return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
 /* The largest gain whose steps do not all fit together with the better ones; -1 when everything fits.
@@ -168,143 +174,206 @@ first_refused(offer *offers, size_t count, uint64_t budget)
   return refused;
 }
 
-/* Takes all steps that are better than the first one refused: the heap would do the same, only slower. */
 static void
-jump_ahead(search *search, size_t count, offer *offers)
+take_hull_step(climb *climb, size_t index, int to)
 {
-  size_t offer_count = 0;
-  step next;
-  for (size_t i = 0; i < count; i++) {
-    uint8_t start = search->bits[i];
-    while (next_step(search, i, UINT64_MAX, &next)) {
-      const uint64_t *bytes = search->item[i].bytes;
-      offers[offer_count++] = (offer){next.gain, bytes[next.to] - bytes[search->bits[i]]};
-      search->bits[i] = widest(bytes, next.to);
-    }
-    search->bits[i] = start;
-  }
-  double refused = first_refused(offers, offer_count, search->left);
-  for (size_t i = 0; i < count; i++)
-    while (next_step(search, i, UINT64_MAX, &next) && next.gain > refused) {
-      search->left -= search->item[i].bytes[next.to] - search->item[i].bytes[search->bits[i]];
-      search->bits[i] = widest(search->item[i].bytes, next.to);
-    }
+  const uint64_t *bytes = climb->item[index].bytes;
+  climb->left -= bytes[to] - bytes[climb->choice[index]];
+  climb->choice[index] = (uint8_t)to;
+  climb->passed[index]++;
 }
 
+/* Takes all steps better than `refused`, then those just as good, in order, up to the first that does not fit. True
+ * when there is one: *first. */
+static bool
+climb_to_base(climb *climb, double refused, step *first)
+{
+  for (size_t i = 0; i < climb->count; i++) {
+    double gain = INFINITY;
+    int to;
+    climb->passed[i] = 0;
+    while ((to = hull_step(climb, i, climb->passed[i], climb->choice[i], &gain)) != NO_STEP && gain > refused)
+      take_hull_step(climb, i, to);
+  }
+  for (size_t i = 0; refused >= 0 && i < climb->count; i++) {
+    int to;
+    for (;;) {
+      double gain = refused;
+      to = hull_step(climb, i, climb->passed[i], climb->choice[i], &gain);
+      if (to == NO_STEP || gain < refused)
+        break;
+      const uint64_t *bytes = climb->item[i].bytes;
+      if (bytes[to] - bytes[climb->choice[i]] > climb->left) {
+        *first = (step){refused, (uint32_t)i, (uint8_t)to};
+        return true;
+      }
+      take_hull_step(climb, i, to);
+    }
+  }
+  return false;
+}
+
+/* ---- The refill ---------------------------------------------------------------------------------- */
+
+/* Larger gain first, then the lower number: the result does not depend on how the heap was built. */
+static bool
+comes_first(const step *a, const step *b)
+{
+  return a->gain > b->gain || (a->gain == b->gain && a->item < b->item);
+}
+
+static void
+sift_down(climb *climb, size_t at)
+{
+  step *heap = climb->heap, moving = heap[at];
+  for (size_t child; (child = 2 * at + 1) < climb->heap_count; at = child) {
+    if (child + 1 < climb->heap_count && comes_first(&heap[child + 1], &heap[child]))
+      child++;
+    if (!comes_first(&heap[child], &moving))
+      break;
+    heap[at] = heap[child];
+  }
+  heap[at] = moving;
+}
+
+/* Sets *next to the item's best step among those that still fit; false when there is none. */
+static bool
+fitting_step(const climb *climb, size_t index, step *next)
+{
+  double gain = 0;
+  int to = next_step(&climb->item[index], climb->choice[index], climb->left, &gain);
+  *next = (step){gain, (uint32_t)index, (uint8_t)to};
+  return to != NO_STEP;
+}
+
+/* Takes what still fits, the best first. The cost that it saves. */
 static double
-cost_of(const search *search, size_t count)
+refill(climb *climb)
+{
+  double saved = 0;
+  climb->heap_count = 0;
+  for (size_t i = 0; i < climb->count; i++)
+    climb->heap_count += fitting_step(climb, i, &climb->heap[climb->heap_count]);
+  for (size_t at = climb->heap_count / 2; at-- > 0;)
+    sift_down(climb, at);
+  while (climb->heap_count > 0) {
+    step *first = &climb->heap[0];
+    const actnn_allocation_item *item = &climb->item[first->item];
+    uint8_t *choice = &climb->choice[first->item];
+    uint64_t more = item->bytes[first->to] - item->bytes[*choice];
+    if (more <= climb->left) {
+      climb->left -= more;
+      saved += item->cost[*choice] - item->cost[first->to];
+      *choice = first->to;
+    }
+    if (!fitting_step(climb, first->item, first))
+      *first = climb->heap[--climb->heap_count];
+    if (climb->heap_count > 0)
+      sift_down(climb, 0);
+  }
+  return saved;
+}
+
+/* ---- All of it ----------------------------------------------------------------------------------- */
+
+static double
+cost_of(const climb *climb, const uint8_t *choice)
 {
   double cost = 0;
-  for (size_t i = 0; i < count; i++)
-    cost += search->item[i].weight * noise_at(search->bits[i]);
+  for (size_t i = 0; i < climb->count; i++)
+    cost += climb->item[i].cost[choice[i]];
   return cost;
 }
 
-/* The bound, from the state at the first step that does not fit. */
+/* Uses the bytes that the base leaves: by refill, or by changes of the core where these save more. */
 static void
-record_bound(const search *search, size_t count, const step *refused, double *fraction,
-             actnn_allocation *result)
+use_rest(climb *climb, const uint8_t *base, const step *first)
 {
-  result->bound = cost_of(search, count);
-  for (size_t i = 0; fraction && i < count; i++)
-    fraction[i] = search->bits[i];
-  if (!refused)
+  const actnn_allocation_item *refused = &climb->item[first->item];
+  allocation_search search = {climb->item, climb->count, base, climb->left, first->gain,
+                              refused->cost[base[first->item]] - refused->cost[first->to]};
+  allocation_change changes[MOST_SPARE];
+  size_t change_count;
+  double refilled = refill(climb);
+  if (allocation_core(&search, climb->offers, changes, &change_count) <= refilled)
     return;
-  const uint64_t *bytes = search->item[refused->item].bytes;
-  int from = search->bits[refused->item];
-  double part = (double)search->left / (double)(bytes[refused->to] - bytes[from]);
-  result->bound -= part * search->item[refused->item].weight * (noise_at(from) - noise_at(refused->to));
-  if (fraction)
-    fraction[refused->item] = from + part * (refused->to - from);
-}
-
-static void
-climb(search *search, size_t count, double *fraction, actnn_allocation *result)
-{
-  bool bounded = false;
-  while (search->heap_count > 0) {
-    step first = search->heap[0];
-    const uint64_t *bytes = search->item[first.item].bytes;
-    uint64_t more = bytes[first.to] - bytes[search->bits[first.item]];
-    if (more <= search->left) {
-      search->left -= more;
-      search->bits[first.item] = widest(bytes, first.to);
-      /* While everything fits, steps follow the hull; afterwards only what still fits is worth offering. */
-      replace_first(search, first.item, bounded ? search->left : UINT64_MAX);
-      continue;
-    }
-    if (!bounded)
-      record_bound(search, count, &first, fraction, result);
-    bounded = true;
-    replace_first(search, first.item, search->left);
-  }
-  if (!bounded)
-    record_bound(search, count, NULL, fraction, result);
+  memcpy(climb->choice, base, climb->count);
+  for (size_t i = 0; i < change_count; i++)
+    climb->choice[changes[i].item] = changes[i].to;
 }
 
 /* Gives every item its smallest choice and takes that from the budget. */
 static actnn_allocation_status
-start(search *search, size_t count, uint64_t budget, actnn_allocation *result)
+start(climb *climb, uint64_t budget, actnn_allocation *result)
 {
-  uint64_t least = 0;
-  for (size_t i = 0; i < count; i++) {
-    const uint64_t *bytes = search->item[i].bytes;
-    double weight = search->item[i].weight;
-    if (!(weight >= 0) || isinf(weight))
-      return ACTNN_ALLOCATION_WEIGHT;
-    search->scale = fmax(search->scale, weight);
-    search->bits[i] = widest(bytes, 1);
-    least = add(least, bytes[search->bits[i]]);
+  for (size_t i = 0; i < climb->count; i++) {
+    int first = smallest(&climb->item[i]);
+    if (first == NO_STEP)
+      return ACTNN_ALLOCATION_ITEM;
+    climb->choice[i] = (uint8_t)first;
+    climb->most_steps = climb->item[i].choices > climb->most_steps + 1 ? climb->item[i].choices - 1 : climb->most_steps;
+    result->bytes = add(result->bytes, climb->item[i].bytes[first]);
   }
-  result->bytes = least;
-  if (least > budget)
+  if (result->bytes > budget) {
+    result->cost = result->bound = cost_of(climb, climb->choice);
     return ACTNN_ALLOCATION_BUDGET;
-  search->left = budget - least;
+  }
+  climb->left = budget - result->bytes;
   return ACTNN_ALLOCATION_DONE;
+}
+
+/* Offers, then the heap, then the core's lists lie in the same place: each is forgotten when the next is made. */
+static size_t
+shared_scratch(size_t count, int most_steps)
+{
+  size_t offers = count * (size_t)(most_steps > 0 ? most_steps : 1) * sizeof(offer), core = allocation_core_scratch();
+  return offers > core ? offers : core;
 }
 
 size_t
-actnn_allocation_scratch(size_t count)
+actnn_allocation_scratch(size_t count, int choices)
 {
-  enum { ITEM_BYTES = (MOST - 1) * sizeof(offer) };
-  return count < SIZE_MAX / ITEM_BYTES && count <= UINT32_MAX ? (count + 1) * ITEM_BYTES : 0;
+  size_t each = (size_t)ACTNN_ALLOCATION_CHOICES * (sizeof(offer) + 1) + 2;
+  if (count > UINT32_MAX || count > SIZE_MAX / 2 / each)
+    return 0;
+  return shared_scratch(count, choices - 1) + count * (size_t)(choices + 1);
 }
 
-/* The offers are forgotten when the heap is built, so both lie in the same place. */
-_Static_assert(sizeof(step) <= (MOST - 1) * sizeof(offer), "the scratch of offers holds the heap");
-
 actnn_allocation_status
-actnn_allocate_in(void *scratch, const actnn_allocation_item *item, size_t count, uint64_t budget, uint8_t *bits,
-                  double *fraction, actnn_allocation *result)
+actnn_allocate(void *scratch, const actnn_allocation_item *item, size_t count, uint64_t budget, uint8_t *choice,
+               uint8_t *relaxed, actnn_allocation *result)
 {
-  *result = (actnn_allocation){0};
-  search search = {.item = item, .bits = bits, .heap = scratch};
-  actnn_allocation_status status = start(&search, count, budget, result);
+  climb climb = {.item = item, .count = count, .choice = choice, .offers = scratch, .heap = scratch};
+  *result = (actnn_allocation){.split_item = count};
+  actnn_allocation_status status = start(&climb, budget, result);
+  if (status == ACTNN_ALLOCATION_ITEM)
+    return status;
+  climb.passed = (uint8_t *)scratch + shared_scratch(count, climb.most_steps);
+  climb.path = climb.passed + count;
+  uint8_t *base = relaxed ? relaxed : climb.path + count * (size_t)climb.most_steps;
+  step first;
+  size_t offers = 0;
+  for (size_t i = 0; status == ACTNN_ALLOCATION_DONE && i < count; i++)
+    offers += list_steps(&climb, i, climb.offers + offers);
+  bool is_short = status == ACTNN_ALLOCATION_DONE &&
+                  climb_to_base(&climb, first_refused(climb.offers, offers, climb.left), &first);
+  memcpy(base, choice, count);
   if (status != ACTNN_ALLOCATION_DONE)
     return status;
-  if (count == 0)
-    return ACTNN_ALLOCATION_DONE;
-  jump_ahead(&search, count, scratch);
+  result->bound = cost_of(&climb, base);
+  if (is_short) {
+    const actnn_allocation_item *refused = &item[first.item];
+    double more = (double)(refused->bytes[first.to] - refused->bytes[base[first.item]]);
+    result->split_item = first.item;
+    result->split_to = first.to;
+    result->split_part = (double)climb.left / more;
+    result->bound -= result->split_part * (refused->cost[base[first.item]] - refused->cost[first.to]);
+    use_rest(&climb, base, &first);
+  }
+  result->cost = cost_of(&climb, choice);
+  result->bound = fmin(result->bound, result->cost);
+  result->bytes = 0;
   for (size_t i = 0; i < count; i++)
-    search.heap_count += next_step(&search, i, UINT64_MAX, &search.heap[search.heap_count]);
-  for (size_t at = search.heap_count / 2; at-- > 0;)
-    sift_down(&search, at);
-  climb(&search, count, fraction, result);
-  result->cost = cost_of(&search, count);
-  result->bytes = budget - search.left;
+    result->bytes += item[i].bytes[choice[i]];
   return ACTNN_ALLOCATION_DONE;
-}
-
-actnn_allocation_status
-actnn_allocate(const actnn_allocation_item *item, size_t count, uint64_t budget, uint8_t *bits,
-               double *fraction, actnn_allocation *result)
-{
-  size_t bytes = actnn_allocation_scratch(count);
-  void *scratch = bytes ? malloc(bytes) : NULL;
-  *result = (actnn_allocation){0};
-  if (!scratch)
-    return ACTNN_ALLOCATION_MEMORY;
-  actnn_allocation_status status = actnn_allocate_in(scratch, item, count, budget, bits, fraction, result);
-  free(scratch);
-  return status;
 }

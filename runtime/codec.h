@@ -7,12 +7,18 @@
  *   ACTNN_FEATURE_ROWS  PLAIN N x ... x C, C % 16 = 0: the same, element (p, c) at p * C + c of the sample
  *   ACTNN_FLAT_ROWS     any other PLAIN value: 16 consecutive elements, the last row padded
  * Rows are cut into tiles of at most 256, the unit of work. A tile has one group a lane (`lane_groups`: every
- * channel its own range) or one group altogether (16 rows of a small or flat value). A group's minimum and
- * step are stored as bfloat16, rounded outward before anything is coded, so that no value is out of range.
+ * channel its own range) or one group altogether (16 rows of a small or flat value). A group's header holds
+ * what its levels follow from, as bfloat16 rounded outward before anything is coded, so that no value is out
+ * of range.
  *
- * Code q of M = 2^bits levels means minimum + q * step; q is drawn so that its expectation is the value.
- * In memory: sample after sample; of a sample all headers, then tile after tile the bit planes of its codes.
- * The layout does not depend on the channel block, so the same value has the same bytes everywhere.
+ * A code is the number of one of 2 to 256 levels. Rounding is random and unbiased either way:
+ *   stochastic  the two levels around a value are drawn so that the expectation is the value
+ *   dither      the same code, but decoding draws the same random number again and takes it off: the error is
+ *               uniform on one step, independent of the value, its variance step^2 / 12 (compression.md, 5)
+ *
+ * In memory: sample after sample; of a sample all headers, then tile after tile the bit planes of its codes,
+ * several codes to a symbol where their number of levels is no power of two. The layout does not depend on the
+ * channel block, so the same value has the same bytes everywhere.
  *
  * gcc, clang and nvcc compile this header. Arithmetic is spelled out so that no compiler contracts a
  * multiplication and an addition into one rounding: every build makes the same bytes (C files need
@@ -37,6 +43,28 @@ enum {
 
 typedef enum actnn_rows { ACTNN_CHANNEL_ROWS, ACTNN_FEATURE_ROWS, ACTNN_FLAT_ROWS } actnn_rows;
 
+/* Where the levels of a group lie (actnn_spacing):
+ *   EVEN    from the minimum in steps to the maximum; header: minimum, step
+ *   FIXED   the same over a range known beforehand; no header
+ *   MASKED  of a value that is never negative: code 0 is zero itself, the others go in steps from 0 to the
+ *           maximum, so that the code tells exactly what is positive; header: step
+ *   SQUARE  of a value that is never negative: q^2 steps, up to the maximum; header: step
+ *   NORMAL  of a normalized value: some levels on either side of where a rectifier after scale and bias lets
+ *           it pass; header: minimum, maximum (codec_normal.h) */
+
+/* How one sample is coded. */
+typedef struct actnn_code {
+  actnn_spacing spacing;
+  bool dither;
+  int levels;      /* 2 to 256; NORMAL and MASKED: those of both sides */
+  float low, high; /* FIXED: the range */
+} actnn_code;
+
+/* Codes of so many levels are packed `together` into one symbol of `bits` bits. */
+typedef struct actnn_packing {
+  int together, bits;
+} actnn_packing;
+
 /* The geometry of a coded value. A sample's rows form `runs` runs of run_rows rows; each run is cut into
  * tiles of tile_rows rows, the last one shorter. */
 typedef struct actnn_codec {
@@ -45,15 +73,17 @@ typedef struct actnn_codec {
   int64_t samples, channels, positions; /* flat: channels is the sample's length, positions 1 */
   int64_t rows;                         /* a sample's */
   int64_t runs, run_rows, tile_rows, run_tiles;
+  int header_words; /* of 16 bits, of a group */
 } actnn_codec;
 
 typedef struct actnn_header {
   uint16_t base, step;
 } actnn_header;
 
-/* A header, decoded. scale: 65536 / step, by which values are coded; 0 where that is beyond a float. */
+/* A header, decoded: a code q means base + q * step, and dithering takes step / 65536 for each unit of the draw.
+ * scale: 65536 / step, by which values are coded; 0 where that is beyond a float. */
 typedef struct actnn_group {
-  float base, step, scale;
+  float base, step, scale, dither;
 } actnn_group;
 
 typedef struct actnn_tile {
@@ -63,16 +93,21 @@ typedef struct actnn_tile {
 
 /* ---- Sizes (stash.c) ----------------------------------------------------------------------------- */
 
+/* The numbers of levels that a sample may have, in order; 0 beyond the last. */
+enum { ACTNN_LEVEL_CHOICES = 12 };
+int actnn_choice_levels(int choice);
+/* The fewest levels that code without bias: 2, and one more where a level is kept for zero; on both sides of a
+ * rectifier's threshold 2 each. */
+int actnn_least_levels(actnn_spacing spacing, bool rectified);
 /* Fills *codec for a value of these extents; 0, or 1 when they make no sense (negative, or too large to
  * address). */
-int actnn_codec_geometry(actnn_codec *codec, const int64_t *dim, int rank, actnn_layout layout);
-/* Bytes of one coded sample at 1 to 8 bits, a multiple of 4. */
-uint64_t actnn_codec_sample_bytes(const actnn_codec *codec, int bits);
-/* The most bits, at least `bits`, that take no more bytes: planes of very few rows are partly empty. */
-int actnn_codec_widest(const actnn_codec *codec, int bits);
-/* Bytes to reserve for a value whose samples are coded with `bits` on average, 1 to 8 and any fraction: a
- * multiple of ACTNN_ALIGNMENT; UINT64_MAX when the extents or the bits make no sense. */
-uint64_t actnn_stash_bytes(const int64_t *dim, int rank, actnn_layout layout, double bits);
+int actnn_codec_geometry(actnn_codec *codec, const int64_t *dim, int rank, actnn_layout layout,
+                         actnn_spacing spacing);
+/* Bytes of one sample coded with this many levels, a multiple of 4. */
+uint64_t actnn_codec_sample_bytes(const actnn_codec *codec, int levels);
+/* Bytes to reserve so that every sample has at least this many levels: a multiple of ACTNN_ALIGNMENT;
+ * UINT64_MAX when the extents or the levels make no sense. */
+uint64_t actnn_stash_bytes(const int64_t *dim, int rank, actnn_layout layout, actnn_spacing spacing, int levels);
 /* Bytes of a value of one-byte elements below 2^bits that actnn_PackBits packs, for any channel block;
  * UINT64_MAX on extents that make no sense. */
 uint64_t actnn_packed_bytes(const int64_t *dim, int rank, actnn_layout layout, int bits);
@@ -110,7 +145,8 @@ actnn_codec_tile_headers(const actnn_codec *codec)
 static inline ACTNN_DEVICE uint64_t
 actnn_codec_header_bytes(const actnn_codec *codec)
 {
-  return (uint64_t)(actnn_codec_tiles(codec) * actnn_codec_tile_headers(codec)) * sizeof(actnn_header);
+  uint64_t words = (uint64_t)(actnn_codec_tiles(codec) * actnn_codec_tile_headers(codec)) * (uint64_t)codec->header_words;
+  return (words + 1) / 2 * 2 * sizeof(uint16_t);
 }
 
 /* Rows of bytes in a plane of codes `width` bits wide (1, 2, 4 or 8) over this many rows: byte row i holds
@@ -130,23 +166,44 @@ actnn_codec_plane_width(int bits)
   return bits >= 8 ? 8 : bits >= 4 ? 4 : bits >= 2 ? 2 : 1;
 }
 
+/* As many codes to a symbol of at most 8 bits as take the fewest bits each: 3 levels five to 8 bits, 5 levels
+ * three to 7, 6 three to 8, 11 two to 7; powers of two one by one. */
+static inline ACTNN_DEVICE actnn_packing
+actnn_codec_packing(int levels)
+{
+  actnn_packing best = {1, 1};
+  while (1 << best.bits < levels)
+    best.bits++;
+  int symbols = levels, bits = best.bits;
+  for (int together = 2; symbols * levels <= 256; together++) {
+    symbols *= levels;
+    while (1 << bits < symbols)
+      bits++;
+    if (bits * best.together < best.bits * together)
+      best = (actnn_packing){together, bits};
+  }
+  return best;
+}
+
 /* Bytes of the codes of a tile with this many rows. */
 static inline ACTNN_DEVICE uint64_t
-actnn_codec_code_bytes(int64_t rows, int bits)
+actnn_codec_code_bytes(int64_t rows, int levels)
 {
+  actnn_packing packing = actnn_codec_packing(levels);
+  int64_t symbols = (rows + packing.together - 1) / packing.together;
   uint64_t bytes = 0;
-  for (int left = bits; left > 0; left -= actnn_codec_plane_width(left))
-    bytes += (uint64_t)actnn_codec_plane_rows(rows, actnn_codec_plane_width(left)) * ACTNN_LANES;
+  for (int left = packing.bits; left > 0; left -= actnn_codec_plane_width(left))
+    bytes += (uint64_t)actnn_codec_plane_rows(symbols, actnn_codec_plane_width(left)) * ACTNN_LANES;
   return bytes;
 }
 
 /* Where a tile's codes start, from the start of its sample. */
 static inline ACTNN_DEVICE uint64_t
-actnn_codec_code_offset(const actnn_codec *codec, actnn_tile tile, int bits)
+actnn_codec_code_offset(const actnn_codec *codec, actnn_tile tile, int levels)
 {
   int64_t last_rows = codec->run_rows - (codec->run_tiles - 1) * codec->tile_rows;
-  uint64_t full = actnn_codec_code_bytes(codec->tile_rows, bits);
-  uint64_t run = (uint64_t)(codec->run_tiles - 1) * full + actnn_codec_code_bytes(last_rows, bits);
+  uint64_t full = actnn_codec_code_bytes(codec->tile_rows, levels);
+  uint64_t run = (uint64_t)(codec->run_tiles - 1) * full + actnn_codec_code_bytes(last_rows, levels);
   return actnn_codec_header_bytes(codec) + (uint64_t)tile.run * run + (uint64_t)tile.in_run * full;
 }
 
@@ -227,36 +284,30 @@ actnn_is_finite(float value)
 enum {
   ACTNN_CODEC_POISON = 0x7fc0,   /* NaN: a group that decodes as NaN */
   ACTNN_CODEC_CONSTANT = 0x8000, /* the sign */
-  ACTNN_CODEC_ONE = 0x3f80,
   ACTNN_CODEC_LEAST = 0x0800 /* 2^-111, the smallest step: 65536 of its inverse are still a float */
 };
 
-/* The header of a group with these extreme values, coded with `top` + 1 levels; `finite`: none of its values
- * is infinite or NaN. The minimum is rounded down and the step up, so that base + top * step >= maximum as
- * decoded.
- * - A group whose values are all the same is stored without loss: its header is that float's bits. (Zero
- *   loses its sign, and a value below 2^-88 may lose its lowest bit.)
- * - A group that is not finite, or whose rounded range overflows, becomes NaN: the step reports it. */
-static inline ACTNN_DEVICE actnn_header
-actnn_codec_header(float minimum, float maximum, float top, bool finite)
+/* bfloat16 numbers next to a finite float, as bits: the greatest at most it, and the least at least it. */
+static inline ACTNN_DEVICE uint32_t
+actnn_codec_down(float value)
 {
-  actnn_header header;
-  header.base = ACTNN_CODEC_POISON;
-  header.step = ACTNN_CODEC_POISON;
-  if (!finite)
-    return header;
-  uint32_t bits = actnn_bits_of(minimum);
-  if (minimum == maximum) {
-    header.base = (uint16_t)(bits >> 16);
-    /* Zeros are common: any step does, and a denormal one would be slow. */
-    header.step =
-        minimum == 0 ? (uint16_t)ACTNN_CODEC_ONE : (uint16_t)(ACTNN_CODEC_CONSTANT | (bits >> 1 & 0x7fffu));
-    return header;
-  }
-  uint32_t down = (minimum < 0 ? bits + 0xffffu : bits) >> 16;
-  float base = actnn_float_of(down << 16);
+  uint32_t bits = actnn_bits_of(value);
+  return (bits >> 31 ? bits + 0xffffu : bits) >> 16;
+}
+
+static inline ACTNN_DEVICE uint32_t
+actnn_codec_up(float value)
+{
+  uint32_t bits = actnn_bits_of(value);
+  return (bits >> 31 ? bits : bits + 0xffffu) >> 16;
+}
+
+/* The step, as bfloat16 bits, in which `top` steps from `base` reach `maximum` as decoded. */
+static inline ACTNN_DEVICE uint32_t
+actnn_codec_step(float base, float maximum, float top)
+{
   float range = ACTNN_MINUS(maximum, base);
-  uint32_t up = (actnn_bits_of(ACTNN_OVER(range, top)) + 0xffffu) >> 16;
+  uint32_t up = actnn_codec_up(ACTNN_OVER(range, top));
   if (up < ACTNN_CODEC_LEAST)
     up = ACTNN_CODEC_LEAST;
   float reach = ACTNN_TIMES(top, actnn_float_of(up << 16));
@@ -264,31 +315,57 @@ actnn_codec_header(float minimum, float maximum, float top, bool finite)
   if (reach < range || ACTNN_PLUS(base, reach) < maximum)
     up++;
   reach = ACTNN_TIMES(top, actnn_float_of(up << 16));
-  if (!actnn_is_finite(base) || !actnn_is_finite(range) || !actnn_is_finite(ACTNN_PLUS(base, reach)))
+  return actnn_is_finite(range) && actnn_is_finite(ACTNN_PLUS(base, reach)) ? up : ACTNN_CODEC_POISON;
+}
+
+/* The header of a group with these extreme values, coded with `top` + 1 even levels; `finite`: none of its
+ * values is infinite or NaN. The minimum is rounded down and the step up, so that base + top * step >= maximum
+ * as decoded.
+ * - A group whose values are all the same is stored without loss: its header is that float's bits. (Zero
+ *   loses its sign, and a value below 2^-88 may lose its lowest bit.)
+ * - A group that is not finite, or whose rounded range overflows, becomes NaN: the step reports it. */
+static inline ACTNN_DEVICE actnn_header
+actnn_codec_header(float minimum, float maximum, float top, bool finite)
+{
+  actnn_header header = {ACTNN_CODEC_POISON, ACTNN_CODEC_POISON};
+  if (!finite)
+    return header;
+  uint32_t bits = actnn_bits_of(minimum);
+  if (minimum == maximum) {
+    header.base = (uint16_t)(minimum == 0 ? 0 : bits >> 16);
+    header.step = (uint16_t)(ACTNN_CODEC_CONSTANT | (minimum == 0 ? 0 : bits >> 1 & 0x7fffu));
+    return header;
+  }
+  uint32_t down = actnn_codec_down(minimum), step = actnn_codec_step(actnn_float_of(down << 16), maximum, top);
+  if (!actnn_is_finite(actnn_float_of(down << 16)) || step == ACTNN_CODEC_POISON)
     return header;
   header.base = (uint16_t)down;
-  header.step = (uint16_t)up;
+  header.step = (uint16_t)step;
   return header;
 }
 
-/* For a constant group: base is the float with its lowest bit cleared and step what that bit is worth, so
- * that codes and values are made as for any other group. */
+/* What coding and decoding need of `step` levels from `base` on. */
 static inline ACTNN_DEVICE actnn_group
-actnn_codec_group(actnn_header header)
+actnn_codec_levels_from(float base, float step, bool dither)
 {
-  actnn_group group;
-  uint32_t base = (uint32_t)header.base << 16;
-  if (header.step & ACTNN_CODEC_CONSTANT) {
-    base |= (uint32_t)(header.step & 0x7fffu) << 1;
-    group.base = actnn_float_of(base);
-    group.step = ACTNN_MINUS(actnn_float_of(base | 1), group.base);
-  } else {
-    group.base = actnn_float_of(base);
-    group.step = actnn_float_of((uint32_t)header.step << 16);
-  }
-  float scale = ACTNN_OVER(65536.0f, group.step);
-  group.scale = actnn_is_finite(scale) ? scale : 0;
+  actnn_group group = {base, step, ACTNN_OVER(65536.0f, step), dither ? ACTNN_TIMES(step, 0x1p-16f) : 0};
+  if (!actnn_is_finite(group.scale))
+    group.scale = 0;
   return group;
+}
+
+/* For a constant group, base is the float with its lowest bit cleared and step what that bit is worth, so that
+ * codes and values are made as for any other group; it is not dithered, because its value lies on a level. For
+ * zero any step does, and a denormal one would be slow. */
+static inline ACTNN_DEVICE actnn_group
+actnn_codec_group(actnn_header header, bool dither)
+{
+  uint32_t base = (uint32_t)header.base << 16;
+  if (!(header.step & ACTNN_CODEC_CONSTANT))
+    return actnn_codec_levels_from(actnn_float_of(base), actnn_float_of((uint32_t)header.step << 16), dither);
+  base |= (uint32_t)(header.step & 0x7fffu) << 1;
+  float low = actnn_float_of(base), step = base ? ACTNN_MINUS(actnn_float_of(base | 1), low) : 1;
+  return actnn_codec_levels_from(low, step, false);
 }
 
 /* ---- Codes --------------------------------------------------------------------------------------- */
@@ -308,10 +385,34 @@ actnn_codec_code(float value, float base, float scale, float top, uint32_t draw)
   return ((uint32_t)(int32_t)ACTNN_PLUS(place, 0.499f) + draw) >> 16;
 }
 
+/* What a code means. draw: the one it was made with; without dithering it does not matter. With it, the place
+ * in units of 1 / 65536 is known to be within one step around this value, each place as likely as any other: the
+ * code and the draw together hold the place's fraction, to within the draw's resolution. */
 static inline ACTNN_DEVICE float
-actnn_codec_value(uint32_t code, float base, float step)
+actnn_codec_value(uint32_t code, float base, float step, float dither, uint32_t draw)
 {
-  return ACTNN_PLUS(base, ACTNN_TIMES((float)(int32_t)code, step));
+  float level = ACTNN_PLUS(base, ACTNN_TIMES((float)(int32_t)code, step));
+  return ACTNN_PLUS(level, ACTNN_TIMES(ACTNN_MINUS(32767.5f, (float)(int32_t)draw), dither));
+}
+
+/* Square levels: q^2 steps. The levels around a value are drawn so that its expectation is right, as
+ * compression.md section 5 found best for attention's probabilities; steps are no longer even, so dithering,
+ * which needs that, is not to be had. most: the last level's place. */
+static inline ACTNN_DEVICE uint32_t
+actnn_codec_square_code(float value, float scale, float most, uint32_t draw)
+{
+  float place = ACTNN_TIMES(value, scale); /* among the squares, in units of 1 / 65536 */
+  place = place > 0 ? place : 0;
+  place = place < most ? place : most;
+  float squares = ACTNN_TIMES(place, 0x1p-16f), level = (float)(int32_t)sqrtf(squares);
+  float square = ACTNN_TIMES(level, level);
+  if (square > squares) { /* the root was rounded up */
+    level = ACTNN_MINUS(level, 1.0f);
+    square = ACTNN_TIMES(level, level);
+  }
+  float part = ACTNN_TIMES(ACTNN_MINUS(squares, square), 65536.0f);
+  bool up = part > ACTNN_TIMES(ACTNN_PLUS((float)(int32_t)draw, 0.5f), ACTNN_PLUS(ACTNN_PLUS(level, level), 1.0f));
+  return (uint32_t)(int32_t)level + up;
 }
 
 /* ---- Kernels on a tile (codec.c), one table for each instruction set ------------------------------ */
@@ -329,18 +430,57 @@ typedef struct actnn_tile_range {
   uint32_t magnitude[ACTNN_LANES]; /* largest bits without the sign: tells infinities and NaN */
 } actnn_tile_range;
 
+/* Variance that rounding adds, summed over a tile's elements: of levels below a rectifier's threshold (which
+ * matter only to normalization), of all others, and of those once more times the squared scale that follows a
+ * normalized value. */
+typedef struct actnn_tile_noise {
+  double below, above, scaled;
+} actnn_tile_noise;
+
+/* What follows a normalized value: y = scale * x + bias, then a rectifier or not; one number a channel. */
+typedef struct actnn_affine {
+  const float *scale, *bias;
+  bool rectified;
+} actnn_affine;
+
+/* What a normalization's gradient needs of its channels: dx = factor * (dy * (1 + noise / count) - shift - x *
+ * slope), x being the normalized value and noise the variance of its code, which dy * x was multiplied by. */
+typedef struct actnn_pull {
+  const float *factor, *shift, *slope;
+  float count;
+} actnn_pull;
+
 typedef struct actnn_codec_kernels {
   const char *name;
-  /* Sum over the tile's groups of elements * (maximum - minimum)^2; 0 for groups that are not finite. found: NULL,
-   * or gets the extreme values. */
-  double (*range)(const actnn_tile_work *work, const float *value, actnn_tile_range *found);
+  /* Sum over the tile's groups of elements * (maximum - minimum)^2, of masked levels positive elements *
+   * maximum^2; 0 for groups that are not finite. found: NULL, or gets the extreme values. */
+  double (*range)(const actnn_tile_work *work, const float *value, actnn_spacing spacing, actnn_tile_range *found);
   /* Sum of the squares of the tile's elements. */
   double (*squares)(const actnn_tile_work *work, const float *value);
-  /* Codes the tile into its sample's bytes; the tile's range, as above, goes to *range. known: NULL, or what
-   * `range` found. noise: NULL, or gets the variance that rounding adds, sum of p (1 - p) step^2 over elements. */
-  void (*quantize)(const actnn_tile_work *work, const float *value, int bits, actnn_philox_key key,
-                   uint8_t *sample, const actnn_tile_range *known, double *range, double *noise);
-  void (*dequantize)(const actnn_tile_work *work, const uint8_t *sample, int bits, float *value);
+  /* Codes the tile into its sample's bytes. known: NULL, or what `range` found. exact_noise: stochastic
+   * rounding's variance is counted element by element, which takes longer; otherwise its mean is taken. */
+  void (*quantize)(const actnn_tile_work *work, const float *value, const actnn_code *code, actnn_philox_key key,
+                   uint8_t *sample, const actnn_tile_range *known, bool exact_noise, actnn_tile_noise *noise);
+  void (*dequantize)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code,
+                     actnn_philox_key key, float *value);
+  /* Of masked levels: dx = dy where the value is positive, else 0. dx may be dy. */
+  void (*select)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, const float *dy,
+                 float *dx);
+  /* Normalizes a tile, (x - mean) * rstd, codes that, and writes y; y may be x. mean, rstd: one a channel. */
+  void (*normalize)(const actnn_tile_work *work, const float *x, const float *mean, const float *rstd,
+                    const actnn_affine *affine, const actnn_code *code, actnn_philox_key key, float *y,
+                    uint8_t *sample, actnn_tile_noise *noise);
+  /* y, and the rectifier's result if there is one, from the code of the normalized value. */
+  void (*dequantize_affine)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code,
+                            actnn_philox_key key, const actnn_affine *affine, float *y);
+  /* Adds the sums of dy (where the rectifier passed the value), of dy * x, and of the variance that the code gives
+   * the latter, to three numbers a channel. */
+  void (*normal_sums)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code,
+                      actnn_philox_key key, const actnn_affine *affine, const float *dy, double *sums);
+  /* dx from dy; dx may be dy. */
+  void (*normal_pull)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code,
+                      actnn_philox_key key, const actnn_affine *affine, const actnn_pull *pull, const float *dy,
+                      float *dx);
   /* Packs the low `bits` bits of `count` bytes into planes, each ceil(count / (8 / width)) bytes; and back.
    */
   void (*pack)(const uint8_t *codes, size_t count, int bits, uint8_t *packed);

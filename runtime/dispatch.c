@@ -34,6 +34,7 @@ best_instruction_set(void)
 /* normalization.c */
 DISPATCH(BatchNormalization)
 DISPATCH(BatchNorm)
+DISPATCH(BatchNormStatistics)
 DISPATCH(BatchNormGrad)
 DISPATCH(BatchNormFrozenGrad)
 /* normalization_rows.c */

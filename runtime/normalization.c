@@ -244,13 +244,15 @@ finish_group(const Walk *walk, const Forward *f, int64_t group, const Moments *s
   *affine = (Affine){0};
   for (int k = 0; k < used_lanes(walk, group); k++) {
     int64_t c = group * walk->width + k;
-    double variance = all.count > 0 ? all.squares[k] / all.count : 0, rstd = 1 / sqrt(variance + f->epsilon);
+    double variance = all.count > 0 ? all.squares[k] / all.count : 0;
+    float rstd = (float)(1 / sqrt(variance + f->epsilon));
     put(f->new_mean, c, f->running_mean[c] * f->momentum + all.mean[k] * (1 - f->momentum));
     put(f->new_variance, c, f->running_variance[c] * f->momentum + variance * (1 - f->momentum));
     put(f->mean, c, all.mean[k]);
     put(f->rstd, c, rstd);
     affine->center[k] = (float)all.mean[k];
-    affine->factor[k] = (float)(f->scale[c] * rstd);
+    if (!f->scale) continue;
+    affine->factor[k] = (float)((double)f->scale[c] * rstd);
     affine->bias[k] = f->b[c];
   }
 }
@@ -261,17 +263,12 @@ output_or_null(const actnn_call *call, size_t index)
   return index < call->output_count ? call->output[index].data : NULL;
 }
 
-int ENTRY(BatchNorm)(const actnn_call *call);
-int
-ENTRY(BatchNorm)(const actnn_call *call)
+/* y: NULL where only statistics are wanted. */
+static void
+batch_norm(const actnn_call *call, const Forward *f, float *y)
 {
-  if (actnn_is_preparing(call)) return 0;
   const float *x = call->input[0].data;
   Walk walk = walk_of(call, &call->input[0]);
-  Forward f = {.scale = call->input[1].data, .b = call->input[2].data, .running_mean = call->input[3].data,
-               .running_variance = call->input[4].data, .new_mean = output_or_null(call, 1),
-               .new_variance = output_or_null(call, 2), .mean = output_or_null(call, 3), .rstd = output_or_null(call, 4),
-               .epsilon = call->attribute[0].f, .momentum = call->attribute[1].f};
   int64_t most = TASKS / walk.slices;
   for (int64_t first = 0; first < walk.groups; first += most) {
     int64_t last = first + most < walk.groups ? first + most : walk.groups, tasks = (last - first) * walk.slices;
@@ -281,9 +278,33 @@ ENTRY(BatchNorm)(const actnn_call *call)
     for (int64_t task = 0; task < tasks; task++)
       slice_moments(&walk, x, first + task / walk.slices, task % walk.slices, &moments[task]);
     for (int64_t group = first; group < last; group++)
-      finish_group(&walk, &f, group, &moments[(group - first) * walk.slices], &affine[group - first]);
-    apply_groups(&walk, affine, x, call->output[0].data, first, last);
+      finish_group(&walk, f, group, &moments[(group - first) * walk.slices], &affine[group - first]);
+    if (y) apply_groups(&walk, affine, x, y, first, last);
   }
+}
+
+int ENTRY(BatchNorm)(const actnn_call *call);
+int
+ENTRY(BatchNorm)(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  Forward f = {.scale = call->input[1].data, .b = call->input[2].data, .running_mean = call->input[3].data,
+               .running_variance = call->input[4].data, .new_mean = output_or_null(call, 1),
+               .new_variance = output_or_null(call, 2), .mean = output_or_null(call, 3), .rstd = output_or_null(call, 4),
+               .epsilon = call->attribute[0].f, .momentum = call->attribute[1].f};
+  batch_norm(call, &f, call->output[0].data);
+  return 0;
+}
+
+int ENTRY(BatchNormStatistics)(const actnn_call *call);
+int
+ENTRY(BatchNormStatistics)(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  Forward f = {.running_mean = call->input[1].data, .running_variance = call->input[2].data,
+               .mean = output_or_null(call, 0), .rstd = output_or_null(call, 1), .new_mean = output_or_null(call, 2),
+               .new_variance = output_or_null(call, 3), .epsilon = call->attribute[0].f, .momentum = call->attribute[1].f};
+  batch_norm(call, &f, NULL);
   return 0;
 }
 

@@ -51,9 +51,7 @@ write_profile(actnn *trainer, const char *path)
       text_add(&text, axis ? ",%lld" : "%lld", (long long)tensor->dim[axis]);
     text_add(&text, "]");
     add_number(&text, "weight", saves_weight(trainer, index)); /* absent where nothing was measured */
-    add_number(&text, "planned_weight", save->weight);
-    add_number(&text, "planned_bits", save->bits);
-    add_number(&text, "bits", saves_bits(trainer, index));
+    add_number(&text, "levels", saves_levels(trainer, index));
     text_add(&text, ", \"bytes\": %llu}", (unsigned long long)saves_coded_bytes(trainer, index));
   }
   text_add(&text, "\n]}\n");

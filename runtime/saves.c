@@ -1,12 +1,12 @@
-/* saves.c: see saves.h. Which bits, where; the coding itself is codec.c's.
+/* saves.c: see saves.h. How many bytes each save has, and where; spending them is saves_coding.c's, the coding itself
+ * codec.c's.
  *
  * A step's plan: `saves_begin_step` gives each save a share of the pool, and a place. In forward, each save
- * spends its share on its samples, by their ranges at that moment. So a save never exceeds its share, and the
- * shares never exceed the pool. A step that measures (every SAVES_INTERVAL, from the first on) records for
- * each sample the squared gradient that multiplies the code's noise; the next step's shares come from one
- * allocation over all samples of all measured saves, with weight = ranges * squared gradient * factor. Saves
- * that are not adaptive, or that nothing was measured for, keep the share of the bits that the translator
- * chose.
+ * spends its share on its samples. So a save never exceeds its share, and the shares never exceed the pool. A
+ * step that measures (every SAVES_INTERVAL, from the first on) records for each sample the variance that its
+ * code adds to the gradients that read it; the next step's shares come from one allocation over all samples of
+ * all measured saves. Saves that are not adaptive, or that nothing was measured for, keep the share that the
+ * translator planned.
  */
 #include "saves_state.h"
 
@@ -35,9 +35,9 @@ saves_destroy(actnn *trainer)
   if (!saves)
     return;
   for (uint32_t i = 0; saves->save && i < trainer->model->save_count; i++) {
-    free(saves->save[i].bits);
+    free(saves->save[i].choice);
     free(saves->save[i].range);
-    free(saves->save[i].sensitivity);
+    free(saves->save[i].demand);
     free(saves->save[i].noise);
   }
   free(saves->save);
@@ -45,7 +45,9 @@ saves_destroy(actnn *trainer)
   free(saves->offset);
   free(saves->tile);
   free(saves->item);
-  free(saves->item_bits);
+  free(saves->item_cost);
+  free(saves->item_choice);
+  free(saves->tile_noise);
   free(saves->scratch);
   free(saves);
   trainer->saves = NULL;
@@ -86,18 +88,22 @@ takes_part(const actnn *trainer, uint32_t index)
 /* Lists the samples of all saves that take part, with what their noise does; false when a number is unusable.
  */
 static bool
-list_samples(const actnn *trainer, actnn_allocation_item *item)
+list_samples(const actnn *trainer)
 {
+  struct saves *saves = trainer->saves;
   double sum = 0;
   size_t count = 0;
   for (uint32_t i = 0; i < trainer->model->save_count; i++) {
-    const save_state *state = &trainer->saves->save[i];
-    for (int64_t sample = 0; takes_part(trainer, i) && sample < state->codec.samples; sample++) {
-      double weight = state->range[sample] * state->sensitivity[sample];
-      if (!isfinite(weight))
+    const save_state *state = &saves->save[i];
+    for (int64_t sample = 0; takes_part(trainer, i) && sample < state->codec.samples; sample++, count++) {
+      double demand = state->demand[sample];
+      if (!isfinite(demand))
         return false;
-      item[count++] = (actnn_allocation_item){weight, state->bytes};
-      sum += weight;
+      for (int choice = 0; choice < state->choices; choice++)
+        saves->item_cost[count][choice] = demand * state->noise_of[choice];
+      saves->item[count] =
+          (actnn_allocation_item){.bytes = state->bytes, .cost = saves->item_cost[count], .choices = state->choices};
+      sum += demand;
     }
   }
   return sum > 0 && isfinite(sum);
@@ -107,14 +113,14 @@ list_samples(const actnn *trainer, actnn_allocation_item *item)
 static void
 share_out(actnn *trainer)
 {
-  const uint8_t *bits = trainer->saves->item_bits;
+  const uint8_t *choice = trainer->saves->item_choice;
   for (uint32_t i = 0; i < trainer->model->save_count; i++) {
     save_state *state = &trainer->saves->save[i];
     if (!takes_part(trainer, i))
       continue;
     uint64_t bytes = 0;
     for (int64_t sample = 0; sample < state->codec.samples; sample++)
-      bytes += state->bytes[*bits++];
+      bytes += state->bytes[*choice++];
     state->share = (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
   }
   trainer->saves->placed = false;
@@ -136,9 +142,12 @@ adapt(actnn *trainer)
     budget -= taken < budget ? taken : budget;
     count += moves ? (size_t)saves->save[i].codec.samples : 0;
   }
-  if (list_samples(trainer, saves->item) &&
-      !actnn_allocate_in(saves->scratch, saves->item, count, budget, saves->item_bits, NULL, &result))
-    share_out(trainer);
+  if (!list_samples(trainer) ||
+      actnn_allocate(saves->scratch, saves->item, count, budget, saves->item_choice, NULL, &result))
+    return;
+  saves->cost = result.cost;
+  saves->bound = result.bound;
+  share_out(trainer);
 }
 
 int
@@ -167,7 +176,7 @@ saves_set_shares(actnn *trainer, const uint64_t *bytes)
   uint64_t end = 0;
   for (uint32_t i = 0; i < trainer->model->save_count; i++) {
     save_state *state = &saves->save[i];
-    uint64_t least = state->bytes[actnn_codec_widest(&state->codec, 1)] * (uint64_t)state->codec.samples;
+    uint64_t least = state->bytes[0] * (uint64_t)state->codec.samples;
     if (!state->known || bytes[i] % ACTNN_ALIGNMENT || bytes[i] < least ||
         bytes[i] > trainer->model->stash_bytes || end > trainer->model->stash_bytes - bytes[i])
       return actnn_fail(trainer, "the checkpoint's shares of the pool of codes do not fit this model, at %s",
@@ -190,20 +199,10 @@ saves_count_noise(actnn *trainer, bool count)
 }
 
 double
-saves_noise(const actnn *trainer, uint32_t index)
+saves_predicted_variance(const actnn *trainer, uint32_t index, bool normal)
 {
   const save_state *state = &trainer->saves->save[index];
-  double sum = 0;
-  for (int64_t sample = 0; state->noise_counted && sample < state->codec.samples; sample++)
-    sum += state->noise[sample];
-  return sum;
-}
-
-double
-saves_predicted_variance(const actnn *trainer, uint32_t index)
-{
-  const save_state *state = &trainer->saves->save[index];
-  return state->has_prediction ? state->predicted : NAN;
+  return !state->has_prediction ? NAN : normal ? state->predicted_normal : state->predicted;
 }
 
 void
@@ -226,11 +225,11 @@ saves_coded_bytes(const actnn *trainer, uint32_t index)
 }
 
 double
-saves_bits(const actnn *trainer, uint32_t index)
+saves_levels(const actnn *trainer, uint32_t index)
 {
   const save_state *state = &trainer->saves->save[index];
   double sum = 0;
   for (int64_t sample = 0; sample < state->codec.samples; sample++)
-    sum += state->bits[sample];
+    sum += state->levels[state->choice[sample]];
   return state->codec.samples > 0 ? sum / (double)state->codec.samples : 0;
 }

@@ -1,11 +1,19 @@
-/* saves.h: the coded saves of a trainer: how many bits each sample has, where its codes lie in the pool, and
- * how the bits follow what each save's noise does to the gradients.
+/* saves.h: the coded saves of a trainer: how many levels each sample has, where its codes lie in the pool, and
+ * how bytes follow what each save's noise does to the gradients.
  *
- * Kernels (standard signature; attribute 0 is the number of the save in the model):
- *   actnn_QuantizeOnSave       input 0 the value, output 0 its stash
- *   actnn_DequantizeOnBackward input 0 the stash, output 0 the value, in the layout that was saved
- *   actnn_MeasureSensitivity   input 0 the gradient that meets the coded value; attribute 1: factor, a real
- * number: gradient variance = factor * sum over samples of |dy|^2 * sum of code variances
+ * Kernels (standard signature; attribute 0 is the number of the save in the model). A save belongs to one of two
+ * pairs. Any float value:
+ *   actnn_QuantizeOnSave       x -> code
+ *   actnn_DequantizeOnBackward code -> x, in the layout that was saved
+ *   actnn_SelectCoded          dy code -> dx: dy where x is positive, of masked levels
+ * A value normalized by channel, channel-blocked; attribute 1 says whether a rectifier follows:
+ *   actnn_NormalizeOnSave      x mean rstd scale b -> y code: y = scale * (x - mean) * rstd + b, rectified
+ *   actnn_DequantizeNormal     code scale b -> y
+ *   actnn_NormalGradScale      dy code scale b -> dscale db
+ *   actnn_NormalGradInput      dy code scale b rstd dscale db -> dx
+ * Both:
+ *   actnn_MeasureSensitivity   the gradient that meets the coded value in a weight's gradient; attribute 1: factor, a
+ * real number: gradient variance = factor * sum over samples of |dy|^2 * sum of code variances
  */
 #ifndef ACTNN_SAVES_H
 #define ACTNN_SAVES_H
@@ -30,22 +38,20 @@ int saves_begin_step(actnn *trainer);
 int saves_shares(actnn *trainer, uint64_t *bytes);
 int saves_set_shares(actnn *trainer, const uint64_t *bytes);
 
-/* Whether QuantizeOnSave also sums p (1 - p) step^2 (it takes longer), and the sum of save `index` when it
- * was coded last: the variance summed over its elements. */
+/* From now on every backward predicts variances, and stochastic rounding's noise p (1 - p) step^2 is counted element by
+ * element (it takes longer); or no more. */
 void saves_count_noise(actnn *trainer, bool count);
-double saves_noise(const actnn *trainer, uint32_t index);
 /* The variance that the codes of save `index` add to the weight gradients that read them, predicted from the noise
- * counted and the incoming gradients of the last backward: factor * sum over samples of |dy|^2 * noise. NAN when
- * the noise was not counted, or the model does not measure this save. It takes no note of how noise and gradient
- * vary together inside a sample. */
-double saves_predicted_variance(const actnn *trainer, uint32_t index);
+ * of the codes and the incoming gradients of the last backward; with `normal`, to the gradient of the scale of the
+ * normalization whose value it is. NAN when nothing was measured. */
+double saves_predicted_variance(const actnn *trainer, uint32_t index, bool normal);
 /* From now on noise is counted at the steps that measure, for a profile; and the mean over these steps of the
- * predicted variance times (2^bits - 1)^2: the weight that allocation.h asks for. NAN when never measured. */
+ * variance that one step for the whole range would give: the weight that allocation starts from. NAN when never
+ * measured. */
 void saves_record_weights(actnn *trainer);
 double saves_weight(const actnn *trainer, uint32_t index);
-/* Bytes that the codes of save `index` really took when it was coded last, and its bits per element, headers
- * and padding not counted. */
+/* Bytes that the codes of save `index` really took when it was coded last, and its samples' mean number of levels. */
 uint64_t saves_coded_bytes(const actnn *trainer, uint32_t index);
-double saves_bits(const actnn *trainer, uint32_t index);
+double saves_levels(const actnn *trainer, uint32_t index);
 
 #endif

@@ -1,4 +1,4 @@
-/* saves_state.h: what saves.c and saves_kernels.c know of the coded saves. */
+/* saves_state.h: what the files about coded saves know of them. */
 #ifndef ACTNN_SAVES_STATE_H
 #define ACTNN_SAVES_STATE_H
 
@@ -12,17 +12,23 @@ typedef struct save_state {
   uint64_t measured_step;
   actnn_codec codec;
   actnn_layout layout;
-  uint64_t bytes[ACTNN_MAX_BITS + 1]; /* one sample at so many bits */
-  uint64_t share, place;              /* of the pool */
+  bool rectified; /* NORMAL levels: a rectifier follows */
+  /* What its samples may have, in order of size: */
+  int choices;
+  int levels[ACTNN_LEVEL_CHOICES];
+  uint64_t bytes[ACTNN_LEVEL_CHOICES]; /* of one sample */
+  double noise_of[ACTNN_LEVEL_CHOICES]; /* relative to one step from the first level that matters to the last */
+  uint64_t share, place;               /* of the pool */
   uint64_t coded_bytes;
-  uint8_t *bits; /* of each sample, as coded last */
-  double *range; /* of each sample, as coded last: elements * (maximum - minimum)^2 summed over groups */
-  double *sensitivity; /* of each sample: factor * |dy|^2, summed over the gradients that meet it */
-  double *noise;       /* of each sample, as coded last: variance summed over its elements, when counted */
-  double predicted;    /* variance of the gradients that read it, from the last backward that measured */
+  uint8_t *choice;  /* of each sample, as coded last */
+  double *range;    /* of each sample: elements * (maximum - minimum)^2 summed over groups, where bytes follow from it */
+  actnn_tile_noise *noise; /* of each sample, as coded last: variance summed over its elements */
+  double *demand;   /* of each sample: variance of the gradients that read it, were there one step for the whole range */
+  double predicted; /* variance of the weight gradients that read it, from the last backward that measured */
+  double predicted_normal; /* and of the gradient of its normalization's scale */
   uint64_t predicted_step, predicted_draw;
-  bool noise_counted, has_prediction;
-  double weight_sum; /* of `weights` measured weights */
+  bool has_prediction;
+  double weight_sum; /* of `weights` measured demands */
   uint64_t weights;
 } save_state;
 
@@ -30,21 +36,80 @@ struct saves {
   const actnn_codec_kernels *kernels;
   save_state *save;
   /* All that a step needs is reserved while the trainer prepares; a step allocates nothing. */
-  double *partial;  /* two numbers a tile of the largest save, for sums in a fixed order */
+  double *partial;  /* numbers a tile of the largest save, or a channel, for sums in a fixed order */
+  actnn_tile_noise *tile_noise;
   uint64_t *offset; /* of each sample's codes, of the save being coded */
-  actnn_tile_range *tile; /* what each tile's extremes are, where bits follow from ranges */
+  actnn_tile_range *tile; /* what each tile's extremes are, where bytes follow from ranges */
   actnn_allocation_item *item; /* one for each sample of all saves, */
-  uint8_t *item_bits;          /* what it was given, */
+  double (*item_cost)[ACTNN_LEVEL_CHOICES];
+  uint8_t *item_choice;        /* what it was given, */
   void *scratch;               /* and what the allocation takes */
-  int64_t most_partial, most_samples, most_tiles;
+  int64_t most_partial, most_noise, most_samples, most_tiles;
   size_t most_items;
-  bool count_noise;    /* at every step */
-  bool record_weights; /* noise is counted at the steps that measure, for a profile */
+  bool count_noise;    /* stochastic rounding's, element by element, at every step */
+  bool record_weights; /* at the steps that measure, for a profile */
   bool placed; /* every save has its share and place */
   bool fresh;  /* measured since the last adaptation */
+  double cost, bound; /* of the last allocation: the variance predicted, and what no choice within the budget is below */
 };
 
 /* Gives every save its place in the pool, one after the other. 0, or 1 with a message. */
 int saves_place(actnn *trainer);
+
+/* ---- saves_coding.c: what several kernels of saves do ---------------------------------------------- */
+
+/* What is done to every tile of a value. */
+typedef struct tile_job {
+  const actnn_codec_kernels *kernels;
+  const actnn_codec *codec;
+  int block;
+  float *value, *other;
+  uint8_t *stash;
+  const save_state *state;
+  const uint64_t *offset;
+  actnn_code code; /* levels are the sample's */
+  actnn_philox_key key;
+  actnn_tile_range *range; /* one a tile; NULL: not kept */
+  bool exact_noise;
+  double *sum;
+  actnn_tile_noise *noise; /* one a tile */
+  const float *mean, *rstd;
+  actnn_affine affine;
+  actnn_pull pull;
+} tile_job;
+
+typedef void tile_action(const tile_job *job, int64_t each, const actnn_tile_work *work);
+
+/* A job on the codes of save `index` of this step. */
+tile_job saves_job(const actnn *trainer, uint32_t index, void *value);
+/* A job without codes. */
+tile_job saves_plain_job(const actnn *trainer, const actnn_codec *codec, void *value);
+void saves_run_tiles(const actnn *trainer, const tile_job *job, tile_action *action);
+/* The same, tiles of one run of channels in order by one thread, so that they may add to the same sums. */
+void saves_run_in_order(const actnn *trainer, const tile_job *job, tile_action *action);
+/* How a sample of the job is coded. */
+actnn_code saves_code_of(const tile_job *job, int64_t sample);
+/* Sums one number a tile into one number a sample. */
+void saves_sum_tiles(const actnn_codec *codec, const double *partial, double *sum);
+/* The save that a call names, once its view (NULL: none) fits what is known of it. */
+int saves_find(const actnn_call *call, const actnn_view *value, uint32_t *index);
+/* Takes note of the value that save `index` will code: its layout, and so its geometry. */
+int saves_get_to_know(actnn *trainer, uint32_t index, const actnn_view *value, bool rectified);
+/* Makes scratch large enough for so many numbers and samples. */
+int saves_grow(struct saves *saves, int64_t partial, int64_t samples);
+/* Decides how many levels every sample has, and where its codes lie. value: NULL where that does not follow from ranges. */
+int saves_decide(actnn *trainer, uint32_t index, const actnn_view *value);
+/* After coding: each sample's noise from its tiles'. */
+void saves_note_noise(actnn *trainer, uint32_t index);
+/* Before decoding: 0, or 1 with a message when there is nothing to decode. */
+int saves_open(actnn *trainer, uint32_t index);
+/* Whether the gradients of this step decide where bytes go. */
+bool saves_measure_now(const actnn *trainer, uint32_t index);
+
+/* ---- saves_measure.c -------------------------------------------------------------------------------- */
+
+/* Notes what the noise of save `index` does to gradients that read it: variance of each sample's part. is_normal: to
+ * the gradient of a normalization's scale. */
+void saves_note_variance(actnn *trainer, uint32_t index, const double *variance, bool is_normal);
 
 #endif

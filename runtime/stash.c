@@ -3,8 +3,6 @@
  * model files. */
 #include "codec.h"
 
-#include <math.h>
-
 static const int64_t most_elements = INT64_C(1) << 48;
 
 /* *product *= factor unless that exceeds what can be addressed. */
@@ -46,10 +44,27 @@ cut(actnn_codec *codec)
 }
 
 int
-actnn_codec_geometry(actnn_codec *codec, const int64_t *dim, int rank, actnn_layout layout)
+actnn_choice_levels(int choice)
 {
+  static const int levels[ACTNN_LEVEL_CHOICES] = {2, 3, 4, 5, 6, 8, 11, 16, 32, 64, 128, 256};
+  return choice >= 0 && choice < ACTNN_LEVEL_CHOICES ? levels[choice] : 0;
+}
+
+int
+actnn_least_levels(actnn_spacing spacing, bool rectified)
+{
+  return spacing == ACTNN_NORMAL_LEVELS && rectified ? 4 : spacing == ACTNN_MASKED_LEVELS ? 3 : 2;
+}
+
+int
+actnn_codec_geometry(actnn_codec *codec, const int64_t *dim, int rank, actnn_layout layout, actnn_spacing spacing)
+{
+  static const int header_words[ACTNN_SPACINGS] = {[ACTNN_EVEN_LEVELS] = 2,   [ACTNN_FIXED_LEVELS] = 0,
+                                                   [ACTNN_MASKED_LEVELS] = 1, [ACTNN_SQUARE_LEVELS] = 1,
+                                                   [ACTNN_NORMAL_LEVELS] = 2};
   int64_t elements = ACTNN_LANES; /* the padding of the last block */
-  if (rank < 0 || rank > ACTNN_MAX_RANK || layout == ACTNN_STASH || (layout == ACTNN_BLOCKED && rank < 3))
+  if (rank < 0 || rank > ACTNN_MAX_RANK || layout == ACTNN_STASH || (layout == ACTNN_BLOCKED && rank < 3) ||
+      spacing < 0 || spacing >= ACTNN_SPACINGS || (spacing == ACTNN_NORMAL_LEVELS && layout != ACTNN_BLOCKED))
     return 1;
   for (int axis = 0; axis < rank; axis++)
     if (multiply(&elements, dim[axis] ? dim[axis] : 1) || dim[axis] < 0)
@@ -58,6 +73,7 @@ actnn_codec_geometry(actnn_codec *codec, const int64_t *dim, int rank, actnn_lay
   codec->samples = rank < 2 ? 1 : dim[0];
   codec->channels = 1;
   codec->positions = 1;
+  codec->header_words = header_words[spacing];
   bool features = layout == ACTNN_PLAIN && rank >= 3 && dim[rank - 1] % ACTNN_LANES == 0;
   codec->rows_are = layout == ACTNN_BLOCKED ? ACTNN_CHANNEL_ROWS
                     : features              ? ACTNN_FEATURE_ROWS
@@ -79,34 +95,19 @@ actnn_codec_geometry(actnn_codec *codec, const int64_t *dim, int rank, actnn_lay
 }
 
 uint64_t
-actnn_codec_sample_bytes(const actnn_codec *codec, int bits)
+actnn_codec_sample_bytes(const actnn_codec *codec, int levels)
 {
   actnn_tile end = {codec->rows, 0, codec->runs, 0};
-  return actnn_codec_code_offset(codec, end, bits);
-}
-
-int
-actnn_codec_widest(const actnn_codec *codec, int bits)
-{
-  int best = bits;
-  for (int more = bits + 1; more <= ACTNN_MAX_BITS; more++)
-    if (actnn_codec_sample_bytes(codec, more) <= actnn_codec_sample_bytes(codec, best))
-      best = more;
-  return best;
+  return actnn_codec_code_offset(codec, end, levels);
 }
 
 uint64_t
-actnn_stash_bytes(const int64_t *dim, int rank, actnn_layout layout, double bits)
+actnn_stash_bytes(const int64_t *dim, int rank, actnn_layout layout, actnn_spacing spacing, int levels)
 {
   actnn_codec codec;
-  if (!(bits >= 1 && bits <= ACTNN_MAX_BITS) || actnn_codec_geometry(&codec, dim, rank, layout))
+  if (levels < 2 || levels > 256 || actnn_codec_geometry(&codec, dim, rank, layout, spacing))
     return UINT64_MAX;
-  /* Between two whole numbers of bits, some samples get one and some the other. */
-  int whole = (int)bits, next = whole < ACTNN_MAX_BITS ? whole + 1 : whole;
-  uint64_t low = actnn_codec_sample_bytes(&codec, actnn_codec_widest(&codec, whole));
-  uint64_t high = actnn_codec_sample_bytes(&codec, actnn_codec_widest(&codec, next));
-  uint64_t samples = (uint64_t)codec.samples; /* samples * bytes fits: the elements were bounded */
-  uint64_t bytes = samples * low + (uint64_t)((double)(samples * (high - low)) * (bits - whole));
+  uint64_t bytes = (uint64_t)codec.samples * actnn_codec_sample_bytes(&codec, levels); /* fits: the elements were bounded */
   return (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
 }
 

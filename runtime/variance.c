@@ -102,7 +102,7 @@ observe(void *context, uint32_t variable_tensor, const float *gradient, size_t c
   }
 }
 
-/* Adds what each save's codes are predicted to do to the one weight gradient that reads them. */
+/* Adds what each save's codes are predicted to do to the gradients that read them. */
 static void
 note_predictions(gradient_study *study)
 {
@@ -110,11 +110,13 @@ note_predictions(gradient_study *study)
   for (uint32_t index = 0; index < model->variable_count; index++) {
     double variance = 0;
     bool reads = false;
-    for (uint32_t save = 0; save < model->save_count; save++)
-      if (model->save[save].gradient == model->variable[index].tensor) {
-        variance += saves_predicted_variance(study->trainer, save);
-        reads = true;
-      }
+    for (uint32_t save = 0; save < model->save_count; save++) {
+      bool is_scale = model->save[save].scale == model->variable[index].tensor;
+      if (!is_scale && model->save[save].gradient != model->variable[index].tensor)
+        continue;
+      variance += saves_predicted_variance(study->trainer, save, is_scale);
+      reads = true;
+    }
     study->record[index].predicted += reads ? variance : NAN;
   }
 }

@@ -168,7 +168,8 @@ stashes_are_matched(Check *check, const Node *node, uint32_t position)
   }
   for (uint32_t i = 0; operator && i < node->result_count; i++) {
     const Value *value = result_value(check->program, node, i);
-    if (!value || (value->kind == VALUE_STASH) == !!(operator->flags & SAVES)) continue;
+    bool is_code = operator->flags & SAVES && i + 1 == node->result_count; /* the last result */
+    if (!value || (value->kind == VALUE_STASH) == is_code) continue;
     const char *what = value->kind == VALUE_STASH ? "is made without a save" : "comes from a save but is no stash";
     check->detail = arena_format(check->scratch, "%s %s", value_word(check, node->results[i]), what);
     return false;
@@ -262,7 +263,7 @@ saves_are_coded(Check *check, const Node *node, uint32_t position)
 {
   (void)position;
   const SaveTable *saves = check->program->saves;
-  if (!saves || !saves->count || node->phase != PHASE_BACKWARD) return true;
+  if (!saves || !saves->is_complete || !saves->count || node->phase != PHASE_BACKWARD) return true;
   for (uint32_t i = 0; i < node->operand_count; i++) {
     ValueId id = node->operands[i];
     bool is_exact = false;
@@ -419,7 +420,7 @@ is_restored(const Program *program, ValueId id)
 {
   const Value *value = value_at(program, id);
   const Operator *operator = value->producer == NO_NODE ? NULL : node_at(program, value->producer)->operator;
-  return operator && !strcmp(operator->name, "DequantizeOnBackward");
+  return operator && (!strcmp(operator->name, "DequantizeOnBackward") || !strcmp(operator->name, "DequantizeNormal"));
 }
 
 /* How a backward node reads its operands; one that reads a value twice is not linear in it. */

@@ -208,7 +208,8 @@ result_views(Program *program, NodeId id, Arena *arena, Tensor *results, actnn_v
     if (!value) continue;
     if (!type_bytes(value->type) || !shape_elements(&value->shape, &count))
       return report_node(program, id, NULL, "the type or shape of result %u is not known", i);
-    results[i] = (Tensor){.type = evaluator_type(value->type), .shape = value->shape};
+    /* A stash holds what it stands for: codes are a matter of the runtime. */
+    results[i] = (Tensor){.type = value->kind == VALUE_STASH ? ACTNN_F32 : evaluator_type(value->type), .shape = value->shape};
     results[i].data = arena_array(arena, count ? (size_t)count : 1, evaluator_bytes(results[i].type));
     views[i] = view_of(&results[i]);
   }

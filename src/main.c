@@ -33,6 +33,9 @@ static const char usage[] =
     "  --batchnorm=train         train BatchNormalization that was exported in inference mode\n"
     "  --level=L0..L3            presets: L0 exact FP32, L1 and L2 4 bits fixed, L3 (default) 2 bits adaptive\n"
     "  --bits=B                  average bits per quantized element, 1..8, fractions allowed; 32: keep FP32\n"
+    "  --compression=N           bytes saved for backward N times less than in FP32, instead of --bits\n"
+    "  --scheme=actnnc|actnn     codes beyond ActNN's (default), or ActNN's own with its defects mended\n"
+    "  --rounding=auto|dither|stochastic\n"
     "  --profile-use=FILE        bits where a trainer's --profile-generate found that they matter\n"
     "  --memory-budget=SIZE      all that the trainer may take, e.g. 512MiB\n"
     "  --seed=N                  seed of random draws\n"
@@ -58,6 +61,13 @@ value_of(const char *argument, const char *option)
 {
   size_t length = strlen(option);
   return strncmp(argument, option, length) || argument[length] != '=' ? NULL : argument + length + 1;
+}
+
+static int
+read_rounding(const char *value, Options *options)
+{
+  options->rounding = strcmp(value, "auto") ? value : NULL;
+  return !strcmp(value, "auto") || !strcmp(value, "dither") || !strcmp(value, "stochastic") ? 1 : -1;
 }
 
 static bool
@@ -124,7 +134,10 @@ read_value_option(CommandLine *line, const char *argument)
   if ((value = value_of(argument, "--profile-use"))) return options->profile_use = value, *value ? 1 : -1;
   if ((value = value_of(argument, "--memory-budget"))) return read_size(value, &options->memory_budget) ? 1 : -1;
   if ((value = value_of(argument, "--seed"))) return options->seed = strtoull(value, &end, 10), end == value || *end ? -1 : 1;
-  if ((value = value_of(argument, "--scheme"))) return options->scheme = value, strcmp(value, "actnn") ? -1 : 1;
+  if ((value = value_of(argument, "--scheme"))) return options->scheme = value, strcmp(value, "actnn") && strcmp(value, "actnnc") ? -1 : 1;
+  if ((value = value_of(argument, "--rounding"))) return read_rounding(value, options);
+  if ((value = value_of(argument, "--compression")))
+    return options->compression = strtod(value, &end), end == value || *end || !(options->compression >= 1 && options->compression <= 1000) ? -1 : 1;
   if ((value = value_of(argument, "--target"))) return strcmp(value, "c") ? -1 : 1;
   if ((value = value_of(argument, "--dump-passes"))) return line->dump_passes = true, line->dump_directory = value, 1;
   if ((value = value_of(argument, "--dump-after"))) return line->dump_after = value, 1;
@@ -151,7 +164,7 @@ static int
 read_command_line(CommandLine *line, int argc, char **argv)
 {
   line->options.level = 3;
-  line->options.scheme = "actnn";
+  line->options.scheme = "actnnc";
   for (int i = 1; i < argc; i++) {
     const char *argument = argv[i];
     int taken = read_value_option(line, argument);

@@ -24,10 +24,12 @@ typedef struct Options {
   size_t freeze_count;
   int level;                /* 0..5 */
   double bits;              /* average per quantized element; 32: keep FP32; 0: the level's */
+  double compression;       /* saved bytes against FP32; 0: as the bits say */
   const char *profile_use;  /* what a trainer's --profile-generate wrote; NULL */
   uint64_t memory_budget;   /* 0: none */
   uint64_t seed;
-  const char *scheme;       /* actnn */
+  const char *scheme;       /* actnn: ActNN's own, its defects mended; actnnc: what goes beyond it */
+  const char *rounding;     /* dither, stochastic; NULL: the scheme's */
   bool flip_batch_normalization; /* --batchnorm=train */
 } Options;
 

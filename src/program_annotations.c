@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <inttypes.h>
 #include <string.h>
 
 enum { WIDEST_LINE = 100, TEXT_VERSION = 1 };
@@ -206,19 +207,31 @@ fact_word(const Printer *printer, const Fact *fact, ValueId id)
   }
 }
 
-/* value stash bits weight adaptive|fixed 'why' */
+/* value stash spacing dither|stochastic rectified|plain low high choices bytes uncompressed weight adaptive|fixed 'why' */
+enum { SAVE_WORDS = 13 };
+
+static const char *const spacings[ACTNN_SPACINGS] = {"even", "fixed", "masked", "square", "normal"};
+
 static void
 put_saves(Entry *entry)
 {
   const Printer *printer = entry->printer;
   const SaveTable *saves = printer->program->saves;
-  if (saves && !saves->count) put_word(entry, "none");
+  if (saves && saves->is_complete) put_word(entry, "complete");
+  else if (saves && !saves->count) put_word(entry, "none");
   for (uint32_t i = 0; saves && i < saves->count; i++) {
     const Save *save = &saves->save[i];
     const char *value = named(printer, save->value), *stash = named(printer, save->stash);
     put_word(entry, quote_word(printer->arena, value ? value : ""));
     put_word(entry, quote_word(printer->arena, stash ? stash : ""));
-    put_word(entry, arena_format(printer->arena, "%.17g", save->bits));
+    put_word(entry, spacings[save->spacing]);
+    put_word(entry, save->dither ? "dither" : "stochastic");
+    put_word(entry, save->is_rectified ? "rectified" : "plain");
+    put_word(entry, arena_format(printer->arena, "%.17g", save->low));
+    put_word(entry, arena_format(printer->arena, "%.17g", save->high));
+    put_word(entry, arena_format(printer->arena, "%" PRIu32, save->choices));
+    put_word(entry, arena_format(printer->arena, "%" PRIu64, save->bytes));
+    put_word(entry, arena_format(printer->arena, "%" PRIu64, save->uncompressed));
     put_word(entry, arena_format(printer->arena, "%.17g", save->weight));
     put_word(entry, save->is_adaptive ? "adaptive" : "fixed");
     put_word(entry, quote_word(printer->arena, save->why ? save->why : ""));
@@ -328,35 +341,51 @@ apply_loss_kind(Parser *parser, const Annotation *annotation, const char *word)
 }
 
 /* Reads one entry of the table of saves; `word` is its first word. An empty name stands for a value that is gone. */
+/* The numbers of a save, in the order of their words; false when one is no number. */
+static bool
+read_save_numbers(const char *const *word, Save *save)
+{
+  char *end[6];
+  save->low = strtod(word[5], &end[0]);
+  save->high = strtod(word[6], &end[1]);
+  save->choices = (uint32_t)strtoul(word[7], &end[2], 10);
+  save->bytes = strtoull(word[8], &end[3], 10);
+  save->uncompressed = strtoull(word[9], &end[4], 10);
+  save->weight = strtod(word[10], &end[5]);
+  for (int i = 0; i < 6; i++)
+    if (*end[i]) return false;
+  return isfinite(save->low) && isfinite(save->high) && isfinite(save->weight) && save->weight >= 0;
+}
+
 static bool
 apply_save(Parser *parser, const Annotation *annotation, const char *word, const char **cursor)
 {
   Program *program = parser->program;
-  const char *words[6] = {word};
-  Save save = {.value = NO_VALUE, .stash = NO_VALUE};
-  SaveTable *saves = program->saves;
-  if (!saves) program->saves = saves = arena_allocate(program->arena, sizeof *saves);
+  const char *words[SAVE_WORDS] = {word};
+  Save save = {.value = NO_VALUE, .stash = NO_VALUE, .spacing = ACTNN_SPACINGS};
+  if (!program->saves) program->saves = arena_allocate(program->arena, sizeof *program->saves);
   if (!strcmp(word, "none") && !*(*cursor + strspn(*cursor, " \n"))) return true;
-  for (int i = 1; i < 6; i++) {
+  if (!strcmp(word, "complete") && !program->saves->count) return program->saves->is_complete = true;
+  for (int i = 1; i < SAVE_WORDS; i++) {
     words[i] = next_word(parser->scratch, cursor);
     if (!words[i])
       return parser_error(parser, annotation->position, NULL,
-                          "a save is: value stash bits weight adaptive|fixed 'why'");
+                          "a save is: value stash spacing dither|stochastic rectified|plain low high choices bytes uncompressed "
+                          "weight adaptive|fixed 'why'");
   }
   if (words[0][0] && (save.value = annotated_value(parser, annotation, words[0])) == NO_VALUE) return false;
   if (words[1][0] && (save.stash = annotated_value(parser, annotation, words[1])) == NO_VALUE) return false;
-  save.bits = strtod(words[2], NULL);
-  save.weight = strtod(words[3], NULL);
-  if (!isfinite(save.bits) || !isfinite(save.weight) || save.bits < 0)
-    return parser_error(parser, annotation->position, NULL, "the bits and the weight of a save are numbers");
-  save.is_adaptive = !strcmp(words[4], "adaptive");
-  save.why = arena_text(program->arena, words[5], strlen(words[5]));
-  if (saves->count == saves->capacity) {
-    size_t capacity;
-    saves->save = list_enlarge(program->arena, saves->save, saves->count, &capacity, sizeof *saves->save);
-    saves->capacity = (uint32_t)capacity;
-  }
-  saves->save[saves->count++] = save;
+  for (int i = 0; i < ACTNN_SPACINGS; i++)
+    if (!strcmp(words[2], spacings[i])) save.spacing = (actnn_spacing)i;
+  if (save.spacing == ACTNN_SPACINGS)
+    return parser_error(parser, annotation->position, NULL, "the levels of a save are even, fixed, masked, square or normal");
+  save.dither = !strcmp(words[3], "dither");
+  save.is_rectified = !strcmp(words[4], "rectified");
+  if (!read_save_numbers(words, &save))
+    return parser_error(parser, annotation->position, NULL, "range, choices, bytes and weight of a save are numbers");
+  save.is_adaptive = !strcmp(words[11], "adaptive");
+  save.why = arena_text(program->arena, words[12], strlen(words[12]));
+  add_save(program, save);
   return true;
 }
 

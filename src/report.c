@@ -8,7 +8,7 @@
 
 typedef struct SavedValue {
   const char *name, *readers, *codec, *why;
-  double bits;
+  double bits, levels; /* levels: 0 where there are none */
   uint64_t bytes, bytes_fp32;
 } SavedValue;
 
@@ -51,12 +51,15 @@ describe_saved(const Program *program, ValueId id, const bool *read, SavedValue 
   const Node *producer = node_at(program, value->producer);
   shape_elements(&value->shape, &elements);
   *saved = (SavedValue){.readers = readers_of(program, id), .name = name_of(program, id)};
-  if (!strcmp(producer->operator_name, "QuantizeOnSave")) {
+  if (!strcmp(producer->operator_name, "QuantizeOnSave") || !strcmp(producer->operator_name, "NormalizeOnSave")) {
     const Save *save = &program->saves->save[int_attribute(producer, "save", 0)];
     saved->name = name_of(program, save->value);
-    saved->codec = "stochastic";
-    saved->bits = save->bits;
-    saved->bytes = save_bytes(program, save);
+    static const char *const spacings[ACTNN_SPACINGS] = {"even", "fixed", "masked", "square", "normal"};
+    saved->codec = arena_format(program->arena, "%s/%s", spacings[save->spacing], save->dither ? "dither" : "stochastic");
+    saved->levels = save_levels(program, save);
+    saved->bits = elements ? 8.0 * (double)save->bytes / (double)elements : 0;
+    saved->bytes = save->bytes;
+    saved->bytes_fp32 = save->uncompressed;
     saved->why = save->why;
   } else if (value->layout == ACTNN_STASH) {
     saved->name = name_of(program, operand_id(producer, 0));
@@ -70,7 +73,7 @@ describe_saved(const Program *program, ValueId id, const bool *read, SavedValue 
     saved->bytes = value_bytes(program, id);
     saved->why = "exact: small, a statistic, or a reader for which linearity is not proved";
   }
-  saved->bytes_fp32 = (uint64_t)elements * 4;
+  if (!saved->bytes_fp32) saved->bytes_fp32 = (uint64_t)elements * 4;
   return true;
 }
 
@@ -79,18 +82,18 @@ explain_saves(const Program *program, FILE *stream)
 {
   const bool *read = values_read_by_backward(program);
   SavedValue saved;
-  fprintf(stream, "%-44s %-10s %6s %12s  %s\n", "saved value", "stored", "bits", "bytes", "read by; why unbiased");
+  fprintf(stream, "%-44s %-17s %6s %6s %12s  %s\n", "saved value", "stored", "levels", "bits", "bytes", "read by; why unbiased");
   for (ValueId id = 0; id < program->value_count; id++)
     if (describe_saved(program, id, read, &saved))
-      fprintf(stream, "%-44s %-10s %6.3g %12" PRIu64 "  %s; %s\n", saved.name, saved.codec, saved.bits, saved.bytes, saved.readers,
-              saved.why);
+      fprintf(stream, "%-44s %-17s %6.3g %6.3g %12" PRIu64 "  %s; %s\n", saved.name, saved.codec, saved.levels, saved.bits,
+              saved.bytes, saved.readers, saved.why);
   const SaveTable *table = program->saves;
   if (table && table->allocated)
     fprintf(stream,
             "%u values shared %" PRIu64 " of %" PRIu64 " bytes by %s; predicted variance %.4g, at most %.3g%% above the best "
             "possible (%.4g)\n",
             table->allocated, table->allocated_bytes, table->budget,
-            table->is_measured ? "what a run has measured" : "the prior: every element equally noisy", table->cost,
+            table->is_measured ? "what a run has measured" : "the prior", table->cost,
             table->cost > table->bound && table->bound > 0 ? 100 * (table->cost / table->bound - 1) : 0, table->bound);
 }
 

@@ -45,7 +45,9 @@ typedef struct EmittedVariable {
 
 typedef struct EmittedSave {
   uint32_t tensor, position;
-  double bits;
+  actnn_spacing spacing;
+  double low, high;
+  uint32_t choices;
   bool adaptive;
 } EmittedSave;
 

@@ -232,6 +232,7 @@ bool
 replaces(const EmittedCall *call, uint32_t index, uint32_t operand)
 {
   size_t result_length, operand_length;
+  if (kernel_is(call, "BatchNormStatistics")) return (index == 2 && operand == 1) || (index == 3 && operand == 2);
   if (kernel_is(call, "BatchNorm")) return (index == 1 && operand == 3) || (index == 2 && operand == 4);
   if (!(call->kernel->flags & UPDATE)) return false;
   const char *result_slot = slot_at(call->kernel, RESULTS, index, &result_length);

@@ -31,6 +31,23 @@ room(uint64_t bytes)
                                               : (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
 }
 
+/* The room of a save is no less than what its samples take with the fewest levels that it may choose, and no more than with the
+ * most. */
+static bool
+room_fits(const EmittedSave *save, bool rectified, const actnn_tensor *x, uint64_t bytes)
+{
+  uint64_t least = UINT64_MAX, most = 0;
+  for (int choice = 0; choice < ACTNN_LEVEL_CHOICES; choice++) {
+    int levels = actnn_choice_levels(choice);
+    if (!(save->choices >> choice & 1) || levels < actnn_least_levels(save->spacing, rectified)) continue;
+    uint64_t taken = room(actnn_stash_bytes(x->dim, x->rank, (actnn_layout)x->layout, save->spacing, levels));
+    if (taken == UINT64_MAX) return false;
+    if (taken < least) least = taken;
+    if (taken > most) most = taken;
+  }
+  return bytes >= least && bytes <= most && bytes % ACTNN_ALIGNMENT == 0;
+}
+
 static bool
 check_quantize(Emitted *emitted, const EmittedCall *call, uint32_t value, uint32_t stash)
 {
@@ -41,11 +58,14 @@ check_quantize(Emitted *emitted, const EmittedCall *call, uint32_t value, uint32
   const actnn_tensor *x = &emitted->tensor[value].at, *code = &emitted->tensor[stash].at;
   if (x->type != ACTNN_F32 || x->layout == ACTNN_STASH)
     return refuse(emitted, call->position, "v%u is no float value", value);
-  if (!(save->bits >= 1 && save->bits <= 8)) return refuse(emitted, save->position, "%g bits an element", save->bits);
-  uint64_t bytes = room(actnn_stash_bytes(x->dim, x->rank, (actnn_layout)x->layout, save->bits));
-  if (bytes != code->bytes)
-    return refuse(emitted, emitted->tensor[stash].position, "v%u has %llu bytes, %g bits an element take %llu", stash,
-                  (unsigned long long)code->bytes, save->bits, (unsigned long long)bytes);
+  if ((save->spacing == ACTNN_NORMAL_LEVELS) != kernel_is(call, "NormalizeOnSave"))
+    return refuse(emitted, save->position, "%s does not make levels of the kind that the save says", call->name);
+  if (save->spacing == ACTNN_FIXED_LEVELS && !(save->low < save->high))
+    return refuse(emitted, save->position, "a range from %g to %g", save->low, save->high);
+  bool rectified = call->attribute_count > 1 && call->attribute[1].i != 0;
+  if (!room_fits(save, rectified, x, code->bytes))
+    return refuse(emitted, emitted->tensor[stash].position, "v%u has %llu bytes, which no choice of levels takes", stash,
+                  (unsigned long long)code->bytes);
   return true;
 }
 
@@ -76,15 +96,27 @@ check_pack(Emitted *emitted, const EmittedCall *call, uint32_t value, uint32_t s
   return true;
 }
 
-/* What writes codes, what reads them back, and which of its operands they are. */
+/* What writes codes and what reads them back: which results and operands they are, and whether the value restored is the one that
+ * was saved, in extents and layout; what selects or differentiates by codes has a gradient of that kind as operand 0. */
 static const struct Pair {
   const char *save, *restore;
-  uint32_t code;
-} pairs[] = {{"QuantizeOnSave", "DequantizeOnBackward", 0},
-             {"PackBits", "UnpackBits", 0},
-             {"PackPositive", "SelectPacked", 1}};
+  uint32_t result, code;
+  bool gives_image, takes_gradient;
+} pairs[] = {{"QuantizeOnSave", "DequantizeOnBackward", 0, 0, true, false},
+             {"QuantizeOnSave", "SelectCoded", 0, 1, true, true},
+             {"NormalizeOnSave", "DequantizeNormal", 1, 0, true, false},
+             {"NormalizeOnSave", "NormalGradScale", 1, 1, false, true},
+             {"NormalizeOnSave", "NormalGradInput", 1, 1, true, true},
+             {"PackBits", "UnpackBits", 0, 0, true, false},
+             {"PackPositive", "SelectPacked", 0, 1, true, true}};
 
 enum { PAIRS = sizeof pairs / sizeof *pairs };
+
+static bool
+is_coding(const EmittedCall *call)
+{
+  return kernel_is(call, "QuantizeOnSave") || kernel_is(call, "NormalizeOnSave");
+}
 
 static bool
 same_kind(const Emitted *emitted, uint32_t one, uint32_t other)
@@ -103,23 +135,28 @@ check_restore(Emitted *emitted, const EmittedCall *call, const struct Pair *pair
   if (call->phase != BACKWARD) return refuse(emitted, call->position, "%s outside of backward", call->name);
   if (!kernel_is(writer, pair->save))
     return refuse(emitted, call->position, "%s cannot read what %s wrote", call->name, writer->name);
-  for (uint32_t k = 0; k < writer->attribute_count; k++)
+  for (uint32_t k = 0; k < writer->attribute_count && k < call->attribute_count; k++)
     if (call->attribute[k].kind != ACTNN_INT || call->attribute[k].i != writer->attribute[k].i)
       return refuse(emitted, call->position, "v%u is restored with another number or other bits than it was saved with",
                     stash);
-  bool is_same = same_kind(emitted, call_operand(writer, 0), restored);
-  if (pair->code) is_same &= same_kind(emitted, call_operand(call, 0), restored);
+  for (uint32_t k = 0; kernel_is(writer, "NormalizeOnSave") && k < 2; k++)
+    if (call_operand(call, pair->code + 1 + k) != call_operand(writer, 3 + k))
+      return refuse(emitted, call->position, "v%u is restored with another scale or bias than it was saved with", stash);
+  bool is_same = !pair->gives_image || same_kind(emitted, call_operand(writer, 0), restored);
+  if (pair->takes_gradient) is_same &= same_kind(emitted, call_operand(call, 0), call_operand(writer, 0));
   return is_same || refuse(emitted, call->position, "v%u is not of the kind that was saved as v%u", restored, stash);
 }
 
 static bool
-check_save(Emitted *emitted, const EmittedCall *call)
+check_save(Emitted *emitted, const EmittedCall *call, const struct Pair *pair)
 {
-  uint32_t operand = call_operand(call, 0), result = call_result(call, 0);
+  uint32_t operand = call_operand(call, 0), result = call_result(call, pair->result);
   if (call->phase != FORWARD) return refuse(emitted, call->position, "%s outside of forward", call->name);
   if (!same_extents(emitted, operand, result) || emitted->tensor[result].at.type != ACTNN_U8)
     return refuse(emitted, call->position, "v%u does not have the extents of what it stands for", result);
-  return kernel_is(call, "QuantizeOnSave") ? check_quantize(emitted, call, operand, result)
+  if (pair->result && !same_kind(emitted, operand, call_result(call, 0)))
+    return refuse(emitted, call->position, "v%u is not of the kind that is normalized", call_result(call, 0));
+  return is_coding(call) ? check_quantize(emitted, call, operand, result)
                                            : check_pack(emitted, call, operand, result);
 }
 
@@ -138,12 +175,14 @@ check_call(Emitted *emitted, const EmittedCall *call)
                     wants_codes ? "it holds no codes" : "only a restore reads codes");
   }
   for (uint32_t k = 0; k < call->output_count; k++)
-    if (call->output[k] != NONE && (emitted->tensor[call->output[k]].at.layout == ACTNN_STASH) != (saves != NULL))
+    if (call->output[k] != NONE && (emitted->tensor[call->output[k]].at.layout == ACTNN_STASH) != (saves && k == saves->result))
       return refuse(emitted, call->position, "v%u: only a save writes codes, and nothing else", call->output[k]);
   if (!saves && !restores) return true;
-  if (call_operand(call, restores ? restores->code : 0) == NONE || call_result(call, 0) == NONE)
-    return refuse(emitted, call->position, "%s without a value or a stash", call->name);
-  return restores ? check_restore(emitted, call, restores) : check_save(emitted, call);
+  for (uint32_t k = 0; k <= (restores ? restores->code : 0); k++)
+    if (call_operand(call, k) == NONE) return refuse(emitted, call->position, "%s without a value or a stash", call->name);
+  for (uint32_t k = 0; k <= (saves ? saves->result : 0); k++)
+    if (call_result(call, k) == NONE) return refuse(emitted, call->position, "%s without a result", call->name);
+  return restores ? check_restore(emitted, call, restores) : check_save(emitted, call, saves);
 }
 
 /* Each save lies behind those before it, and together they fill the pool. */
@@ -154,7 +193,7 @@ check_pool(Emitted *emitted)
   for (uint32_t i = 0; i < emitted->save_count; i++) {
     uint32_t stash = emitted->save[i].tensor;
     const actnn_tensor *code = &emitted->tensor[stash].at;
-    if (code->layout != ACTNN_STASH || !kernel_is(writer_of(emitted, stash), "QuantizeOnSave"))
+    if (code->layout != ACTNN_STASH || !is_coding(writer_of(emitted, stash)))
       return refuse(emitted, emitted->save[i].position, "v%u is no stash of coded values", stash);
     if (code->offset != next)
       return refuse(emitted, emitted->tensor[stash].position, "v%u does not lie behind the saves before it", stash);
@@ -180,7 +219,8 @@ check_readers(Emitted *emitted)
       if (tensor == NONE) continue;
       reads[tensor]++;
       if (!is_product || emitted->writer[tensor] == NONE
-          || !kernel_is(writer_of(emitted, tensor), "DequantizeOnBackward"))
+          || !(kernel_is(writer_of(emitted, tensor), "DequantizeOnBackward")
+               || kernel_is(writer_of(emitted, tensor), "DequantizeNormal")))
         continue;
       int64_t save = writer_of(emitted, tensor)->attribute[0].i;
       if (emitted->save[save].adaptive) unmeasured[save]++;

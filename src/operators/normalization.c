@@ -126,6 +126,101 @@ EVALUATE(BatchNormGrad)(const actnn_call *call)
   return 0;
 }
 
+/* ---- saved once: what the code stands for is the normalized value ------------------------------------------ */
+
+int EVALUATE(BatchNormStatistics)(const actnn_call *call);
+int
+EVALUATE(BatchNormStatistics)(const actnn_call *call)
+{
+  const REAL *running_mean = call->input[1].data, *running_variance = call->input[2].data;
+  Channels c = channels_of(&call->input[0]);
+  double epsilon = call->attribute[0].f, momentum = call->attribute[1].f;
+  for (int64_t k = 0; k < c.channels; k++) {
+    double mean, variance;
+    channel_moments(call->input[0].data, c, k, &mean, &variance);
+    store_at(optional_output(call, 0), k, mean);
+    store_at(optional_output(call, 1), k, 1 / sqrt(variance + epsilon));
+    store_at(optional_output(call, 2), k, running_mean[k] * momentum + mean * (1 - momentum));
+    store_at(optional_output(call, 3), k, running_variance[k] * momentum + variance * (1 - momentum));
+  }
+  return 0;
+}
+
+/* One element of the affine function that follows, and of the rectifier if there is one. */
+static double
+affine_element(const actnn_call *call, double x, const REAL *scale, const REAL *b, int64_t channel)
+{
+  double y = scale[channel] * x + b[channel];
+  return call->attribute[1].i && !(y > 0) ? 0 : y;
+}
+
+int EVALUATE(normalize_on_save)(const actnn_call *call);
+int
+EVALUATE(normalize_on_save)(const actnn_call *call)
+{
+  const REAL *mean = call->input[1].data, *rstd = call->input[2].data, *scale = call->input[3].data, *b = call->input[4].data;
+  Channels c = channels_of(&call->input[0]);
+  for (int64_t i = 0; i < c.samples * c.channels * c.positions; i++) {
+    int64_t k = i / c.positions % c.channels;
+    double x = (load_element(&call->input[0], i) - mean[k]) * rstd[k];
+    store_element(&call->output[0], i, affine_element(call, x, scale, b, k));
+    store_element(&call->output[1], i, x);
+  }
+  return 0;
+}
+
+int EVALUATE(dequantize_normal)(const actnn_call *call);
+int
+EVALUATE(dequantize_normal)(const actnn_call *call)
+{
+  Channels c = channels_of(&call->input[0]);
+  for (int64_t i = 0; i < c.samples * c.channels * c.positions; i++)
+    store_element(&call->output[0], i, affine_element(call, load_element(&call->input[0], i), call->input[1].data, call->input[2].data, i / c.positions % c.channels));
+  return 0;
+}
+
+/* What of a gradient the rectifier lets pass. */
+static double
+passed_gradient(const actnn_call *call, int64_t i, int64_t channel)
+{
+  const REAL *scale = call->input[2].data, *b = call->input[3].data;
+  double y = scale[channel] * load_element(&call->input[1], i) + b[channel];
+  return call->attribute[1].i && !(y > 0) ? 0 : load_element(&call->input[0], i);
+}
+
+int EVALUATE(normal_gradient_scale)(const actnn_call *call);
+int
+EVALUATE(normal_gradient_scale)(const actnn_call *call)
+{
+  Channels c = channels_of(&call->input[0]);
+  for (int64_t k = 0; k < c.channels; k++) {
+    double sum = 0, projected = 0;
+    for (int64_t at = 0; at < c.samples * c.positions; at++) {
+      int64_t i = (at / c.positions * c.channels + k) * c.positions + at % c.positions;
+      sum += passed_gradient(call, i, k);
+      projected += passed_gradient(call, i, k) * load_element(&call->input[1], i);
+    }
+    store_at(optional_output(call, 0), k, projected);
+    store_at(optional_output(call, 1), k, sum);
+  }
+  return 0;
+}
+
+int EVALUATE(normal_gradient_input)(const actnn_call *call);
+int
+EVALUATE(normal_gradient_input)(const actnn_call *call)
+{
+  const REAL *scale = call->input[2].data, *rstd = call->input[4].data, *projected = call->input[5].data, *sum = call->input[6].data;
+  Channels c = channels_of(&call->input[0]);
+  double count = (double)(c.samples * c.positions);
+  for (int64_t i = 0; i < c.samples * c.channels * c.positions; i++) {
+    int64_t k = i / c.positions % c.channels;
+    double inner = passed_gradient(call, i, k) - sum[k] / count - load_element(&call->input[1], i) * projected[k] / count;
+    store_element(&call->output[0], i, (double)scale[k] * rstd[k] * inner);
+  }
+  return 0;
+}
+
 int EVALUATE(BatchNormFrozenGrad)(const actnn_call *call);
 int
 EVALUATE(BatchNormFrozenGrad)(const actnn_call *call)

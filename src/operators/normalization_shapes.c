@@ -1,7 +1,7 @@
 /* normalization_shapes.c: shape rules of normalizations. They check every extent that kernels later index with. */
 #include "../operators.h"
 
-ShapeRule infer_batch_normalization, infer_batch_norm, infer_normalization_gradient, infer_layer_normalization,
+ShapeRule infer_batch_norm_statistics, infer_batch_normalization, infer_batch_norm, infer_normalization_gradient, infer_layer_normalization,
     infer_layer_normalization_gradient, infer_rms_normalization, infer_group_norm, infer_lrn, infer_lp_normalization,
     infer_mean_variance_normalization;
 
@@ -61,6 +61,12 @@ bool
 infer_batch_norm(Program *program, NodeId id)
 {
   return check_channel_operands(program, id, 0, 1, 5) && infer_same(program, id) && set_channel_results(program, id, 1, 5);
+}
+
+bool
+infer_batch_norm_statistics(Program *program, NodeId id)
+{
+  return check_channel_operands(program, id, 0, 1, 3) && set_channel_results(program, id, 0, 4);
 }
 
 /* dx is like x (operand 1), dscale and db like scale (operand 2). */

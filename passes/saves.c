@@ -1,0 +1,286 @@
+/* saves.c: what the passes that save values through codes share: the table, who reads a value, how it is restored. */
+#include "passes.h"
+
+#include "../runtime/codec_normal.h"
+
+#include <string.h>
+
+enum { WORTH_CODING = 1024, WORTH_CODING_A_SAMPLE = 128 };
+
+bool
+has_new_codes(const Options *options)
+{
+  return !strcmp(options->scheme, "actnnc");
+}
+
+bool
+is_dithered(const Options *options)
+{
+  return options->rounding ? !strcmp(options->rounding, "dither") : has_new_codes(options);
+}
+
+uint32_t
+add_save(Program *program, Save save)
+{
+  if (!program->saves) program->saves = arena_allocate(program->arena, sizeof *program->saves);
+  SaveTable *table = program->saves;
+  if (table->count == table->capacity) {
+    uint32_t capacity = table->capacity * 2 + 32;
+    Save *grown = arena_array(program->arena, capacity, sizeof *grown);
+    if (table->count) memcpy(grown, table->save, table->count * sizeof *grown);
+    table->save = grown;
+    table->capacity = capacity;
+  }
+  table->save[table->count] = save;
+  return table->count++;
+}
+
+/* ---- sizes ---------------------------------------------------------------------------------------- */
+
+uint64_t
+save_bytes_at(const Program *program, const Save *save, int choice)
+{
+  const Value *x = value_at(program, save->value);
+  int levels = actnn_choice_levels(choice);
+  if (!(save->choices >> choice & 1) || levels < actnn_least_levels(save->spacing, save->is_rectified)) return UINT64_MAX;
+  return actnn_stash_bytes(x->shape.dim, x->shape.rank, x->layout, save->spacing, levels);
+}
+
+double
+save_noise_at(const Save *save, int choice)
+{
+  int levels = actnn_choice_levels(choice);
+  if (save->spacing == ACTNN_MASKED_LEVELS) levels--;
+  if (save->spacing == ACTNN_NORMAL_LEVELS && save->is_rectified) levels -= actnn_codec_blocked_levels(levels);
+  double steps = levels - 1;
+  return steps > 0 ? 1 / (steps * steps) : 1;
+}
+
+double
+save_levels(const Program *program, const Save *save)
+{
+  double levels = 0;
+  uint64_t low = 0;
+  for (int choice = 0; choice < ACTNN_LEVEL_CHOICES; choice++) {
+    uint64_t bytes = save_bytes_at(program, save, choice);
+    if (bytes == UINT64_MAX) continue;
+    if (bytes > save->bytes) {
+      double part = low < bytes && save->bytes > low && low ? (double)(save->bytes - low) / (double)(bytes - low) : 0;
+      return levels + part * (actnn_choice_levels(choice) - levels);
+    }
+    levels = actnn_choice_levels(choice);
+    low = bytes;
+  }
+  return levels;
+}
+
+/* ---- readers -------------------------------------------------------------------------------------- */
+
+bool
+is_weight_gradient(const Node *node)
+{
+  return !strcmp(node->operator_name, "ConvGradWeight") || !strcmp(node->operator_name, "ProductGradWeight");
+}
+
+bool
+is_large_enough(const Program *program, ValueId id)
+{
+  const Value *value = value_at(program, id);
+  int64_t elements;
+  return value->type == ACTNN_F32 && value->shape.rank >= 2 && shape_elements(&value->shape, &elements)
+         && elements >= WORTH_CODING && elements / value->shape.dim[0] >= WORTH_CODING_A_SAMPLE;
+}
+
+/* How many of a kernel's taps along one spatial axis meet an element of `x` and not its padding, on average over `steps`
+ * places of the kernel. */
+static double
+mean_taps(const Node *reader, size_t axis, int64_t steps, int64_t extent)
+{
+  const int64_t *kernel, *strides, *dilations, *pads;
+  size_t rank = ints_attribute(reader, "kernel_shape", &kernel);
+  int64_t stride = ints_attribute(reader, "strides", &strides) > axis ? strides[axis] : 1;
+  int64_t dilation = ints_attribute(reader, "dilations", &dilations) > axis ? dilations[axis] : 1;
+  int64_t pad = ints_attribute(reader, "pads", &pads) > axis ? pads[axis] : 0;
+  double met = 0;
+  if (axis >= rank || stride < 1 || steps < 1) return 1;
+  for (int64_t tap = 0; tap < kernel[axis]; tap++) {
+    int64_t shift = pad - tap * dilation; /* step s meets element s * stride - shift */
+    int64_t first = shift > 0 ? (shift + stride - 1) / stride : 0;
+    int64_t last = extent - 1 + shift < 0 ? -1 : (extent - 1 + shift) / stride;
+    if (last > steps - 1) last = steps - 1;
+    if (last >= first) met += (double)(last - first + 1);
+  }
+  return met / (double)steps;
+}
+
+/* Variance of a weight gradient per unit of (squared norm of a sample's incoming gradient) * (sum of its elements' code
+ * variances): K / (groups * positions), from Var(dW) = sum_p |dy_p|^2 sum_k Var(x_{p+k}) (compression.md, section 1), where K
+ * counts the taps that meet no padding. Operand 0 is what the kernel's places belong to, operand 1 what its taps meet; either
+ * may be the saved one. */
+static double
+sensitivity_factor(const Program *program, const Node *reader, const Value *saved)
+{
+  double taps = 1, positions = 1, groups = 1;
+  if (!strcmp(reader->operator_name, "ConvGradWeight")) {
+    const Shape *places = &value_at(program, reader->operands[0])->shape, *met = &value_at(program, reader->operands[1])->shape;
+    for (int i = 2; i < met->rank; i++) {
+      taps *= mean_taps(reader, (size_t)i - 2, i < places->rank ? places->dim[i] : 1, met->dim[i]);
+      positions *= (double)met->dim[i];
+    }
+    groups = (double)int_attribute(reader, "group", 1);
+  } else {
+    for (int i = 1; i + 1 < saved->shape.rank; i++) positions *= (double)saved->shape.dim[i];
+  }
+  return taps / (groups * positions);
+}
+
+/* What a reader does with a value's noise, in the terms of sensitivity_factor. A normalization's scale has the gradient sum of
+ * dy * x, one product an element. What the other readers do goes on into every layer below, where white noise weighs about as much as
+ * the features of a position: a guess, for want of a measurement. */
+static double
+reader_factor(const Program *program, const Node *reader, const Value *saved)
+{
+  bool is_bounded = false;
+  double features = 1, sample = 1;
+  for (int i = 1; i < saved->shape.rank; i++) sample *= (double)saved->shape.dim[i];
+  if (is_weight_gradient(reader)) return sensitivity_factor(program, reader, saved);
+  for (uint32_t k = 0; k < reader->operand_count; k++)
+    if (operand_value(program, reader, k) == saved) is_linear_in(reader->operator, k, &is_bounded);
+  if (!is_bounded) features = (double)saved->shape.dim[saved->layout == ACTNN_BLOCKED ? 1 : saved->shape.rank - 1];
+  return sample > 0 ? features / sample : 0;
+}
+
+Readers
+find_readers(const Program *program, ValueId value)
+{
+  Readers readers = {.are_linear = true};
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) continue;
+    uint32_t slots = 0;
+    for (uint32_t k = 0; k < node->operand_count; k++) {
+      bool is_bounded = false;
+      if (node->operands[k] != value) continue;
+      readers.are_linear &= is_linear_in(node->operator, k, &is_bounded) && slots++ == 0;
+      readers.are_bounded |= is_bounded;
+      readers.is_normalization |= is_bounded;
+    }
+    if (!slots) continue;
+    if (!readers.count++) readers.first = i;
+    readers.is_weight_gradient |= is_weight_gradient(node);
+    readers.factor += reader_factor(program, node, value_at(program, value));
+  }
+  return readers;
+}
+
+/* ---- restoring ------------------------------------------------------------------------------------ */
+
+/* What a restore reads beside the codes: of a normalized value, the scale and the bias that it was saved with. */
+static NodeId
+make_restore(Program *program, NodeId reader, uint32_t save, ValueId *restored)
+{
+  const Save *entry = &program->saves->save[save];
+  bool is_normal = entry->spacing == ACTNN_NORMAL_LEVELS;
+  ValueId operands[3] = {entry->stash};
+  if (is_normal) {
+    const Node *writer = node_at(program, value_at(program, entry->stash)->producer);
+    operands[1] = operand_id(writer, 3);
+    operands[2] = operand_id(writer, 4);
+  }
+  NodeId node = make_unplaced(program, PHASE_BACKWARD, "actnn", is_normal ? "DequantizeNormal" : "DequantizeOnBackward", reader,
+                              operands, is_normal ? 3 : 1, restored);
+  set_int(program, node, "save", save);
+  if (is_normal) set_int(program, node, "rectified", entry->is_rectified);
+  return node;
+}
+
+void
+restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t save, Insertions *insertions)
+{
+  NodeId reader = program->order[position];
+  const Save *entry = &program->saves->save[save];
+  if (entry->is_adaptive && is_weight_gradient(node_at(program, reader))) {
+    ValueId first = operand_id(node_at(program, reader), 0), gradient = first, done;
+    if (first == value) gradient = operand_id(node_at(program, reader), 1); /* a transposed convolution has them the other way round */
+    NodeId measure = make_unplaced(program, PHASE_BACKWARD, "actnn", "MeasureSensitivity", reader, &gradient, 1, &done);
+    set_result(program, measure, 0, NO_VALUE);
+    set_int(program, measure, "save", save);
+    set_float(program, measure, "factor",
+              sensitivity_factor(program, node_at(program, reader), value_at(program, value)));
+    insert_before(program, insertions, position, measure);
+  }
+  ValueId restored;
+  NodeId restore = make_restore(program, reader, save, &restored);
+  infer_node(program, restore);
+  value_at(program, restored)->layout = value_at(program, value)->layout;
+  insert_before(program, insertions, position, restore);
+  for (uint32_t k = 0; k < node_at(program, reader)->operand_count; k++)
+    if (operand_id(node_at(program, reader), k) == value) set_operand(program, reader, k, restored);
+}
+
+void
+restore_for_readers(Program *program, uint32_t first, ValueId value, uint32_t save, Insertions *insertions)
+{
+  uint32_t count = program->order_count;
+  for (uint32_t i = first; i < count; i++) {
+    const Node *reader = node_at(program, program->order[i]);
+    bool reads = false;
+    if (reader->phase != PHASE_BACKWARD && reader->phase != PHASE_UPDATE) continue;
+    for (uint32_t k = 0; k < reader->operand_count; k++) reads |= reader->operands[k] == value;
+    if (reads) restore_for_reader(program, i, value, save, insertions);
+  }
+}
+
+/* The one node of backward or update that reads a value; NO_NODE when there are none or several. */
+static NodeId
+only_reader(const Program *program, ValueId value)
+{
+  NodeId found = NO_NODE;
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) continue;
+    for (uint32_t k = 0; k < node->operand_count; k++) {
+      if (node->operands[k] != value) continue;
+      if (found != NO_NODE) return NO_NODE;
+      found = program->order[i];
+    }
+  }
+  return found;
+}
+
+/* The parameter that a weight gradient updates, through a sum over broadcast axes; NO_VALUE when it goes elsewhere too. */
+static ValueId
+updated_by(const Program *program, ValueId gradient)
+{
+  NodeId reader = only_reader(program, gradient);
+  if (reader != NO_NODE && !strcmp(node_at(program, reader)->operator_name, "SumTo")) {
+    gradient = node_at(program, reader)->results[0];
+    reader = only_reader(program, gradient);
+  }
+  if (reader == NO_NODE) return NO_VALUE;
+  const Node *node = node_at(program, reader);
+  return (node->operator->flags & UPDATE) && node->operand_count > 1 && node->operands[1] == gradient ? node->operands[0] : NO_VALUE;
+}
+
+static bool
+is_restore_of_value(const Node *node)
+{
+  return !strcmp(node->operator_name, "DequantizeOnBackward") || !strcmp(node->operator_name, "DequantizeNormal");
+}
+
+ValueId
+save_parameter(const Program *program, uint32_t save)
+{
+  ValueId parameter = NO_VALUE;
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (!is_restore_of_value(node) || int_attribute(node, "save", -1) != (int64_t)save) continue;
+    NodeId reader = only_reader(program, node->results[0]);
+    if (reader == NO_NODE || !is_weight_gradient(node_at(program, reader))) continue;
+    if (parameter != NO_VALUE) return NO_VALUE; /* several: their noise is not told apart */
+    parameter = updated_by(program, node_at(program, reader)->results[0]);
+    if (parameter == NO_VALUE) return NO_VALUE;
+  }
+  return parameter;
+}
+

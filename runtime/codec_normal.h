@@ -1,0 +1,61 @@
+/* codec_normal.h: the levels of a normalized value, which a scale, a bias and perhaps a rectifier follow.
+ *
+ * One code serves the normalization's gradient, the rectifier's and the next layer's. What is coded is the
+ * normalized value x, so that a scale near zero makes no difference. Where scale * x + bias turns positive there is
+ * a threshold between two levels: a code says exactly whether the rectifier let the value pass. Most levels are on
+ * the side that passes; what the others stand for matters only to the normalization's own gradient, as a small
+ * part of it. A group whose range does not contain the threshold has all levels on one side of it.
+ *
+ * Levels follow from the header (minimum and maximum, rounded outward) and from scale and bias, which change only
+ * after backward. Without a rectifier all values count as passing. */
+#ifndef ACTNN_CODEC_NORMAL_H
+#define ACTNN_CODEC_NORMAL_H
+
+#include "codec.h"
+
+typedef struct actnn_normal_levels {
+  actnn_group below, above; /* the threshold; codes of the latter start at below_levels */
+  int below_levels;
+  bool passes_below; /* the rectifier passes what is below: the scale is negative */
+} actnn_normal_levels;
+
+/* The value at which scale * x + bias changes its sign; infinite where it never does. */
+static inline ACTNN_DEVICE float
+actnn_codec_threshold(float scale, float bias)
+{
+  if (scale == 0)
+    return bias > 0 ? -INFINITY : INFINITY;
+  return ACTNN_OVER(-bias, scale);
+}
+
+/* Levels on the side that does not pass. */
+static inline ACTNN_DEVICE int
+actnn_codec_blocked_levels(int levels)
+{
+  return levels < 12 ? 2 : levels / 4;
+}
+
+/* minimum, maximum: as decoded from the header. */
+static inline ACTNN_DEVICE actnn_normal_levels
+actnn_codec_normal(float minimum, float maximum, float threshold, bool passes_below, int levels, bool dither)
+{
+  actnn_normal_levels result = {.below_levels = 0, .passes_below = passes_below};
+  int blocked = actnn_codec_blocked_levels(levels);
+  float whole = ACTNN_OVER(ACTNN_MINUS(maximum, minimum), (float)(levels - 1));
+  if (!(threshold > minimum)) {
+    result.above = actnn_codec_levels_from(minimum, whole, dither);
+    result.below = result.above;
+  } else if (!(threshold < maximum)) {
+    result.below = actnn_codec_levels_from(minimum, whole, dither);
+    result.above = result.below;
+    result.below_levels = levels;
+  } else {
+    int below = passes_below ? levels - blocked : blocked, above = levels - below;
+    result.below = actnn_codec_levels_from(minimum, ACTNN_OVER(ACTNN_MINUS(threshold, minimum), (float)(below - 1)), dither);
+    result.above = actnn_codec_levels_from(threshold, ACTNN_OVER(ACTNN_MINUS(maximum, threshold), (float)(above - 1)), dither);
+    result.below_levels = below;
+  }
+  return result;
+}
+
+#endif

@@ -1,0 +1,406 @@
+/* codec_normal_tiles.h: normalizing and coding a tile in one loop, and decoding it inside the loops that use it. Part of
+ * codec.c. Values are channel-blocked (ACTNN_CHANNEL_ROWS). */
+
+#include "codec_normal.h"
+
+/* One number a channel, for the lanes of a row; zero beyond the last channel. */
+static void
+channel_lanes(const actnn_codec *codec, int64_t row, const float *per_channel, float *lane)
+{
+  int64_t first = row / codec->positions * LANES;
+  int lanes = valid_lanes(codec, row);
+  for (int i = 0; i < LANES; i++)
+    lane[i] = i < lanes ? per_channel[first + i] : 0;
+}
+
+/* ---- Levels ---------------------------------------------------------------------------------------- */
+
+typedef struct normal_lanes {
+  tile_groups below, above;
+  uint32_t below_levels[LANES], passes_below[LANES];
+} normal_lanes;
+
+typedef struct normal_header {
+  float minimum[LANES], maximum[LANES];
+} normal_header;
+
+static void
+lane_thresholds(const actnn_tile_work *work, int64_t row, const actnn_affine *affine, float *threshold, bool *passes_below)
+{
+  float scale[LANES], bias[LANES];
+  channel_lanes(work->codec, row, affine->scale, scale);
+  channel_lanes(work->codec, row, affine->bias, bias);
+  for (int lane = 0; lane < LANES; lane++) {
+    threshold[lane] = affine->rectified ? actnn_codec_threshold(scale[lane], bias[lane]) : -INFINITY;
+    passes_below[lane] = affine->rectified && scale[lane] < 0;
+  }
+}
+
+static void
+read_normal_header(const actnn_tile_work *work, const uint8_t *sample, normal_header *header)
+{
+  actnn_header stored[LANES];
+  int count = (int)actnn_codec_tile_headers(work->codec);
+  memcpy(stored, sample + header_place(work), (size_t)count * sizeof *stored);
+  for (int lane = 0; lane < LANES; lane++) {
+    header->minimum[lane] = actnn_float_of((uint32_t)stored[count == 1 ? 0 : lane].base << 16);
+    header->maximum[lane] = actnn_float_of((uint32_t)stored[count == 1 ? 0 : lane].step << 16);
+  }
+}
+
+/* The levels of the lanes of rows that belong to the same channels as `row`. */
+static void
+find_normal_levels(const actnn_tile_work *work, int64_t row, const normal_header *header, const actnn_affine *affine,
+                   const actnn_code *code, normal_lanes *levels)
+{
+  float threshold[LANES];
+  bool passes_below[LANES];
+  lane_thresholds(work, row, affine, threshold, passes_below);
+  for (int lane = 0; lane < LANES; lane++) {
+    actnn_normal_levels found = actnn_codec_normal(header->minimum[lane], header->maximum[lane], threshold[lane],
+                                                   passes_below[lane], code->levels, code->dither);
+    set_group(&levels->below, lane, found.below);
+    set_group(&levels->above, lane, found.above);
+    levels->below_levels[lane] = (uint32_t)found.below_levels;
+    levels->passes_below[lane] = found.passes_below;
+  }
+}
+
+/* ---- Normalizing and coding -------------------------------------------------------------------------- */
+
+/* What a tile's loops hand on. */
+typedef struct normal_rows {
+  float x[ACTNN_TILE_ROWS * LANES]; /* normalized */
+  float y[ACTNN_TILE_ROWS * LANES]; /* after scale, bias and rectifier */
+  float minimum[LANES], maximum[LANES];
+  uint32_t magnitude[LANES];
+} normal_rows;
+
+static void
+normalize_rows(const actnn_tile_work *work, int64_t row, int64_t done, int64_t rows, const float *mean, const float *rstd,
+               const actnn_affine *affine, normal_rows *tile)
+{
+  float center[LANES], spread[LANES], scale[LANES], factor[LANES], bias[LANES];
+  channel_lanes(work->codec, row, mean, center);
+  channel_lanes(work->codec, row, rstd, spread);
+  channel_lanes(work->codec, row, affine->scale, scale);
+  channel_lanes(work->codec, row, affine->bias, bias);
+  for (int lane = 0; lane < LANES; lane++)
+    factor[lane] = (float)((double)scale[lane] * spread[lane]); /* as normalization.c does */
+  for (int64_t i = done; i < done + rows; i++)
+    for (int lane = 0; lane < LANES; lane++) {
+      float apart = tile->x[i * LANES + lane] - center[lane], x = apart * spread[lane], y = apart * factor[lane] + bias[lane];
+      uint32_t bits = actnn_bits_of(x) & 0x7fffffffu;
+      tile->x[i * LANES + lane] = x;
+      tile->y[i * LANES + lane] = affine->rectified ? (y > 0 ? y : 0) : y;
+      tile->minimum[lane] = x < tile->minimum[lane] ? x : tile->minimum[lane];
+      tile->maximum[lane] = x > tile->maximum[lane] ? x : tile->maximum[lane];
+      tile->magnitude[lane] = bits > tile->magnitude[lane] ? bits : tile->magnitude[lane];
+    }
+}
+
+/* True where the value is above its lane's threshold: by what the rectifier really let pass, so that no rounding of the
+ * threshold can tell otherwise. */
+static inline uint32_t
+is_above(float y, uint32_t passes_below, bool rectified)
+{
+  return rectified ? (uint32_t)(y > 0) ^ passes_below : 1;
+}
+
+/* Widens the header where rounding left an element on the other side of a threshold than all of its range: there must be
+ * levels for it. */
+static void
+widen_for_thresholds(const actnn_tile_work *work, int64_t row, int64_t done, int64_t rows, const actnn_affine *affine,
+                     const normal_rows *tile, actnn_header *header)
+{
+  float threshold[LANES];
+  bool passes_below[LANES];
+  uint32_t above[LANES] = {0};
+  lane_thresholds(work, row, affine, threshold, passes_below);
+  for (int64_t i = done; i < done + rows; i++)
+    for (int lane = 0; lane < LANES; lane++)
+      above[lane] += is_above(tile->y[i * LANES + lane], passes_below[lane], true);
+  for (int lane = 0; lane < LANES; lane++) {
+    actnn_header *own = &header[work->codec->lane_groups ? lane : 0];
+    float minimum = actnn_float_of((uint32_t)own->base << 16), maximum = actnn_float_of((uint32_t)own->step << 16);
+    if (!actnn_is_finite(threshold[lane]))
+      continue;
+    if (above[lane] > 0 && threshold[lane] >= maximum)
+      own->step = (uint16_t)actnn_codec_up(threshold[lane] + fabsf(threshold[lane]) * 0x1p-8f);
+    if (above[lane] < (uint32_t)rows && threshold[lane] <= minimum)
+      own->base = (uint16_t)actnn_codec_down(threshold[lane] - fabsf(threshold[lane]) * 0x1p-8f);
+  }
+}
+
+static void
+write_normal_header(const actnn_tile_work *work, actnn_tile at, const actnn_affine *affine, normal_rows *tile, uint8_t *sample)
+{
+  actnn_header header[LANES];
+  int count = (int)actnn_codec_tile_headers(work->codec);
+  actnn_tile_range range;
+  memcpy(range.minimum, tile->minimum, sizeof range.minimum);
+  memcpy(range.maximum, tile->maximum, sizeof range.maximum);
+  memcpy(range.magnitude, tile->magnitude, sizeof range.magnitude);
+  if (count == 1)
+    share_range(&range);
+  for (int lane = 0; lane < count; lane++) {
+    uint32_t down = actnn_codec_down(range.minimum[lane]), up = actnn_codec_up(range.maximum[lane]);
+    bool finite = range.magnitude[lane] < 0x7f800000u && actnn_is_finite(actnn_float_of(down << 16))
+                  && actnn_is_finite(actnn_float_of(up << 16));
+    header[lane] = finite ? (actnn_header){(uint16_t)down, (uint16_t)up} : (actnn_header){ACTNN_CODEC_POISON, ACTNN_CODEC_POISON};
+  }
+  for (int64_t done = 0, rows; affine->rectified && done < at.rows; done += rows) {
+    rows = rows_of_channel(work->codec, at.first_row + done, at.rows - done);
+    widen_for_thresholds(work, at.first_row + done, done, rows, affine, tile, header);
+  }
+  memcpy(sample + header_place(work), header, (size_t)count * sizeof *header);
+}
+
+static void
+code_normal_row(const float *restrict x, const float *restrict y, const normal_lanes *restrict levels, int all, bool rectified,
+                const uint32_t *restrict draw, uint8_t *restrict codes, uint32_t *restrict count)
+{
+  uint32_t wide[LANES];
+  for (int lane = 0; lane < LANES; lane++) {
+    uint32_t above = is_above(y[lane], levels->passes_below[lane], rectified), below_levels = levels->below_levels[lane];
+    float base = above ? levels->above.base[lane] : levels->below.base[lane];
+    float scale = above ? levels->above.scale[lane] : levels->below.scale[lane];
+    int32_t top = (int32_t)(above ? (uint32_t)all - below_levels : below_levels) - 1;
+    uint32_t code = actnn_codec_code(x[lane], base, scale, (float)(top > 0 ? top : 0), draw[lane]);
+    wide[lane] = code + (above ? below_levels : 0);
+    count[lane] += above;
+  }
+  for (int lane = 0; lane < LANES; lane++)
+    codes[lane] = (uint8_t)wide[lane];
+}
+
+/* Draws of one row; eight rows share a block. */
+static inline void
+draw_row(const actnn_tile_work *work, int64_t row, actnn_philox_key key, uint32_t (*draw)[LANES], uint32_t *of_row)
+{
+  if (row % EIGHT == 0)
+    draw_eight(work, row / EIGHT, key, draw);
+  for (int lane = 0; lane < LANES; lane++)
+    of_row[lane] = DRAW_OF(draw, row % EIGHT, lane);
+}
+
+static double
+variance_of_step(double step, bool dither)
+{
+  return step * step / (dither ? 12 : 6);
+}
+
+/* above: elements of each lane above the threshold, of `rows`. */
+static void
+add_normal_noise(const actnn_tile_work *work, int64_t row, int64_t rows, const normal_lanes *levels, const uint32_t *above,
+                 const actnn_affine *affine, bool dither, actnn_tile_noise *noise)
+{
+  float scale[LANES];
+  channel_lanes(work->codec, row, affine->scale, scale);
+  for (int lane = 0; lane < valid_lanes(work->codec, row); lane++) {
+    double low = variance_of_step(levels->below.step[lane], dither) * (double)(rows - above[lane]);
+    double high = variance_of_step(levels->above.step[lane], dither) * above[lane];
+    double passing = levels->passes_below[lane] ? low : high;
+    noise->below += low + high - passing;
+    noise->above += passing;
+    noise->scaled += passing * scale[lane] * scale[lane];
+  }
+}
+
+static void
+normalize(const actnn_tile_work *work, const float *x, const float *mean, const float *rstd, const actnn_affine *affine,
+          const actnn_code *code, actnn_philox_key key, float *y, uint8_t *sample, actnn_tile_noise *noise)
+{
+  static const float zeros[LANES];
+  normal_rows tile;
+  uint8_t codes[ACTNN_TILE_ROWS * LANES];
+  uint32_t draw[4][LANES] = {{0}}, of_row[LANES];
+  normal_header header;
+  actnn_tile at = actnn_codec_tile(work->codec, work->tile);
+  int64_t rows;
+  gather(work, at, x, zeros, tile.x);
+  for (int lane = 0; lane < LANES; lane++) {
+    tile.minimum[lane] = INFINITY;
+    tile.maximum[lane] = -INFINITY;
+    tile.magnitude[lane] = 0;
+  }
+  for (int64_t done = 0; done < at.rows; done += rows) {
+    rows = rows_of_channel(work->codec, at.first_row + done, at.rows - done);
+    normalize_rows(work, at.first_row + done, done, rows, mean, rstd, affine, &tile);
+  }
+  write_normal_header(work, at, affine, &tile, sample);
+  read_normal_header(work, sample, &header);
+  *noise = (actnn_tile_noise){0};
+  for (int64_t done = 0; done < at.rows; done += rows) {
+    normal_lanes levels;
+    uint32_t above[LANES] = {0};
+    rows = rows_of_channel(work->codec, at.first_row + done, at.rows - done);
+    find_normal_levels(work, at.first_row + done, &header, affine, code, &levels);
+    for (int64_t row = done; row < done + rows; row++) {
+      draw_row(work, row, key, draw, of_row);
+      code_normal_row(tile.x + row * LANES, tile.y + row * LANES, &levels, code->levels, affine->rectified, of_row,
+                      codes + row * LANES, above);
+    }
+    add_normal_noise(work, at.first_row + done, rows, &levels, above, affine, code->dither, noise);
+  }
+  pack_levels(codes, at.rows, code->levels, sample + actnn_codec_code_offset(work->codec, at, code->levels));
+  scatter(work, at, tile.y, y);
+}
+
+/* ---- Decoding ---------------------------------------------------------------------------------------- */
+
+/* One row of normalized values; passed: all ones where a rectifier let the value pass, else zero. */
+static inline void
+decode_normal_row(const uint8_t *restrict codes, const normal_lanes *restrict levels, const uint32_t *restrict draw,
+                  float *restrict x, uint32_t *restrict passed)
+{
+  for (int lane = 0; lane < LANES; lane++) {
+    uint32_t code = codes[lane], below_levels = levels->below_levels[lane];
+    uint32_t above = code >= below_levels;
+    float base = above ? levels->above.base[lane] : levels->below.base[lane];
+    float step = above ? levels->above.step[lane] : levels->below.step[lane];
+    float dither = above ? levels->above.dither[lane] : levels->below.dither[lane];
+    x[lane] = actnn_codec_value(above ? code - below_levels : code, base, step, dither, draw[lane]);
+    passed[lane] = 0u - (above ^ levels->passes_below[lane]);
+  }
+}
+
+static void
+decode_normal_rows(const actnn_tile_work *work, int64_t done, int64_t rows, const uint8_t *codes, const normal_lanes *levels,
+                   actnn_philox_key key, bool dither, uint32_t (*draw)[LANES], float *x, uint32_t *passed)
+{
+  uint32_t of_row[LANES] = {0};
+  for (int64_t row = done; row < done + rows; row++) {
+    if (dither)
+      draw_row(work, row, key, draw, of_row);
+    decode_normal_row(codes + row * LANES, levels, of_row, x + (row - done) * LANES, passed + (row - done) * LANES);
+  }
+}
+
+/* A tile being decoded, segment after segment of rows of the same channels. */
+typedef struct normal_decoding {
+  const actnn_tile_work *work;
+  const actnn_code *code;
+  const actnn_affine *affine;
+  actnn_philox_key key;
+  actnn_tile at;
+  normal_header header;
+  normal_lanes levels;
+  uint32_t draw[4][LANES];
+  uint8_t codes[ACTNN_TILE_ROWS * LANES];
+  float x[ACTNN_TILE_ROWS * LANES];         /* of the segment */
+  uint32_t passed[ACTNN_TILE_ROWS * LANES];
+} normal_decoding;
+
+static void
+open_normal(normal_decoding *decoding, const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code,
+            actnn_philox_key key, const actnn_affine *affine)
+{
+  decoding->work = work;
+  decoding->code = code;
+  decoding->affine = affine;
+  decoding->key = key;
+  decoding->at = actnn_codec_tile(work->codec, work->tile);
+  read_normal_header(work, sample, &decoding->header);
+  read_codes(work, decoding->at, sample, code->levels, decoding->codes);
+}
+
+/* Decodes the segment that starts `done` rows into the tile; its rows. */
+static int64_t
+decode_segment(normal_decoding *decoding, int64_t done)
+{
+  const actnn_tile_work *work = decoding->work;
+  int64_t row = decoding->at.first_row + done, rows = rows_of_channel(work->codec, row, decoding->at.rows - done);
+  find_normal_levels(work, row, &decoding->header, decoding->affine, decoding->code, &decoding->levels);
+  decode_normal_rows(work, done, rows, decoding->codes, &decoding->levels, decoding->key, decoding->code->dither, decoding->draw,
+                     decoding->x, decoding->passed);
+  return rows;
+}
+
+/* Variance of the codes that the rectifier lets pass; stochastic rounding's is a mean. */
+static double
+passing_variance(const normal_decoding *decoding, int lane)
+{
+  const normal_lanes *levels = &decoding->levels;
+  return variance_of_step(levels->passes_below[lane] ? levels->below.step[lane] : levels->above.step[lane], decoding->code->dither);
+}
+
+static void
+dequantize_affine(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key,
+                  const actnn_affine *affine, float *y)
+{
+  normal_decoding decoding;
+  float buffer[ACTNN_TILE_ROWS * LANES], scale[LANES], bias[LANES];
+  open_normal(&decoding, work, sample, code, key, affine);
+  float *to = place_of_rows(work, decoding.at, y, buffer);
+  for (int64_t done = 0, rows; done < decoding.at.rows; done += rows) {
+    rows = decode_segment(&decoding, done);
+    channel_lanes(work->codec, decoding.at.first_row + done, affine->scale, scale);
+    channel_lanes(work->codec, decoding.at.first_row + done, affine->bias, bias);
+    for (int64_t row = 0; row < rows; row++)
+      for (int lane = 0; lane < LANES; lane++) {
+        float value = decoding.x[row * LANES + lane] * scale[lane] + bias[lane];
+        uint32_t passed = affine->rectified ? decoding.passed[row * LANES + lane] : UINT32_MAX;
+        to[(done + row) * LANES + lane] = actnn_float_of(actnn_bits_of(value) & passed);
+      }
+  }
+  if (to == buffer)
+    scatter(work, decoding.at, buffer, y);
+}
+
+static void
+normal_sums(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key,
+            const actnn_affine *affine, const float *dy, double *sums)
+{
+  normal_decoding decoding;
+  float buffer[ACTNN_TILE_ROWS * LANES];
+  open_normal(&decoding, work, sample, code, key, affine);
+  const float *from = rows_in_place(work, decoding.at, dy, buffer);
+  for (int64_t done = 0, rows; done < decoding.at.rows; done += rows) {
+    float sum[LANES] = {0}, projected[LANES] = {0}, squares[LANES] = {0}; /* of blocked values the gradient is zero */
+    int64_t channel = (decoding.at.first_row + done) / work->codec->positions * LANES;
+    rows = decode_segment(&decoding, done);
+    for (int64_t row = 0; row < rows; row++)
+      for (int lane = 0; lane < LANES; lane++) {
+        uint32_t passed = affine->rectified ? decoding.passed[row * LANES + lane] : UINT32_MAX;
+        float gradient = actnn_float_of(actnn_bits_of(from[(done + row) * LANES + lane]) & passed);
+        sum[lane] += gradient;
+        projected[lane] += gradient * decoding.x[row * LANES + lane];
+        squares[lane] += gradient * gradient;
+      }
+    for (int lane = 0; lane < valid_lanes(work->codec, decoding.at.first_row + done); lane++) {
+      sums[(channel + lane) * 3] += sum[lane];
+      sums[(channel + lane) * 3 + 1] += projected[lane];
+      sums[(channel + lane) * 3 + 2] += squares[lane] * passing_variance(&decoding, lane);
+    }
+  }
+}
+
+static void
+normal_pull(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key,
+            const actnn_affine *affine, const actnn_pull *pull, const float *dy, float *dx)
+{
+  normal_decoding decoding;
+  float buffer[ACTNN_TILE_ROWS * LANES], other[ACTNN_TILE_ROWS * LANES], factor[LANES], shift[LANES], slope[LANES], correction[LANES];
+  open_normal(&decoding, work, sample, code, key, affine);
+  const float *from = rows_in_place(work, decoding.at, dy, buffer);
+  float *to = place_of_rows(work, decoding.at, dx, other);
+  for (int64_t done = 0, rows; done < decoding.at.rows; done += rows) {
+    int64_t first = decoding.at.first_row + done;
+    rows = decode_segment(&decoding, done);
+    channel_lanes(work->codec, first, pull->factor, factor);
+    channel_lanes(work->codec, first, pull->shift, shift);
+    channel_lanes(work->codec, first, pull->slope, slope);
+    for (int lane = 0; lane < LANES; lane++)
+      correction[lane] = code->dither ? (float)(1 + passing_variance(&decoding, lane) / pull->count) : 1;
+    for (int64_t row = 0; row < rows; row++)
+      for (int lane = 0; lane < LANES; lane++) {
+        uint32_t passed = affine->rectified ? decoding.passed[row * LANES + lane] : UINT32_MAX;
+        float gradient = actnn_float_of(actnn_bits_of(from[(done + row) * LANES + lane]) & passed);
+        to[(done + row) * LANES + lane] =
+            factor[lane] * (gradient * correction[lane] - shift[lane] - decoding.x[row * LANES + lane] * slope[lane]);
+      }
+  }
+  if (to == other)
+    scatter(work, decoding.at, other, dx);
+}

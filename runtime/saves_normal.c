@@ -1,0 +1,178 @@
+/* saves_normal.c: normalization by channel over the batch whose normalized value is saved as a code: what applies it codes
+ * it, and its gradient decodes inside its own loops, as does whatever reads the value after scale, bias and rectifier.
+ * Statistics come from BatchNormStatistics (normalization.c).
+ */
+#include "saves_state.h"
+
+#include <math.h>
+
+enum { SUMS = 3 }; /* a channel: dy, dy * x, and the variance of the latter */
+
+static bool
+is_rectified(const actnn_call *call)
+{
+  return call->attribute_count > 1 && call->attribute[1].i != 0;
+}
+
+/* Attribute 0: the save; 1: whether a rectifier follows, as it was coded. */
+static int
+find_normal(const actnn_call *call, const actnn_view *value, uint32_t *index)
+{
+  actnn *trainer = call->trainer;
+  if (saves_find(call, actnn_is_preparing(call) ? NULL : value, index))
+    return 1;
+  if (trainer->model->save[*index].spacing != ACTNN_NORMAL_LEVELS)
+    return actnn_fail(trainer, "%s: it is not coded as a normalized value", trainer->model->save[*index].name);
+  if (!actnn_is_preparing(call) && trainer->saves->save[*index].rectified != is_rectified(call))
+    return actnn_fail(trainer, "%s: it is read with another rectifier than it was saved with", trainer->model->save[*index].name);
+  return 0;
+}
+
+static void
+normalize_tile(const tile_job *job, int64_t each, const actnn_tile_work *work)
+{
+  actnn_code code = saves_code_of(job, work->sample);
+  job->kernels->normalize(work, job->value, job->mean, job->rstd, &job->affine, &code, job->key, job->other,
+                          job->stash + job->offset[work->sample], &job->noise[each]);
+}
+
+static void
+decode_affine(const tile_job *job, int64_t each, const actnn_tile_work *work)
+{
+  actnn_code code = saves_code_of(job, work->sample);
+  (void)each;
+  job->kernels->dequantize_affine(work, job->stash + job->offset[work->sample], &code, job->key, &job->affine, job->value);
+}
+
+static void
+add_sums(const tile_job *job, int64_t each, const actnn_tile_work *work)
+{
+  actnn_code code = saves_code_of(job, work->sample);
+  (void)each;
+  job->kernels->normal_sums(work, job->stash + job->offset[work->sample], &code, job->key, &job->affine, job->value,
+                            job->sum + work->sample * job->codec->channels * SUMS);
+}
+
+static void
+pull_tile(const tile_job *job, int64_t each, const actnn_tile_work *work)
+{
+  actnn_code code = saves_code_of(job, work->sample);
+  (void)each;
+  job->kernels->normal_pull(work, job->stash + job->offset[work->sample], &code, job->key, &job->affine, &job->pull,
+                            job->other, job->value);
+}
+
+/* x mean rstd scale b -> y code */
+int
+actnn_NormalizeOnSave(const actnn_call *call)
+{
+  actnn *trainer = call->trainer;
+  uint32_t index = 0;
+  if (find_normal(call, &call->input[0], &index))
+    return 1;
+  if (actnn_is_preparing(call))
+    return saves_get_to_know(trainer, index, &call->input[0], is_rectified(call));
+  if (saves_decide(trainer, index, NULL))
+    return 1;
+  tile_job job = saves_job(trainer, index, call->input[0].data);
+  job.other = call->output[0].data;
+  job.mean = call->input[1].data;
+  job.rstd = call->input[2].data;
+  job.affine = (actnn_affine){call->input[3].data, call->input[4].data, is_rectified(call)};
+  saves_run_tiles(trainer, &job, normalize_tile);
+  saves_note_noise(trainer, index);
+  return 0;
+}
+
+/* code scale b -> y */
+int
+actnn_DequantizeNormal(const actnn_call *call)
+{
+  uint32_t index = 0;
+  if (find_normal(call, &call->output[0], &index))
+    return 1;
+  if (actnn_is_preparing(call))
+    return 0;
+  if (saves_open(call->trainer, index))
+    return 1;
+  tile_job job = saves_job(call->trainer, index, call->output[0].data);
+  job.affine = (actnn_affine){call->input[1].data, call->input[2].data, is_rectified(call)};
+  saves_run_tiles(call->trainer, &job, decode_affine);
+  return 0;
+}
+
+/* Adds up the channels' sums of all samples, in order. */
+static void
+finish_sums(actnn *trainer, uint32_t index, const tile_job *job, float *dscale, float *db)
+{
+  const actnn_codec *codec = job->codec;
+  double *variance = job->sum + codec->samples * codec->channels * SUMS;
+  for (int64_t channel = 0; channel < codec->channels; channel++) {
+    double sum = 0, projected = 0;
+    for (int64_t sample = 0; sample < codec->samples; sample++) {
+      const double *of = job->sum + (sample * codec->channels + channel) * SUMS;
+      sum += of[0];
+      projected += of[1];
+    }
+    db[channel] = (float)sum;
+    dscale[channel] = (float)projected;
+  }
+  for (int64_t sample = 0; sample < codec->samples; sample++) {
+    variance[sample] = 0;
+    for (int64_t channel = 0; channel < codec->channels; channel++)
+      variance[sample] += job->sum[(sample * codec->channels + channel) * SUMS + 2];
+  }
+  saves_note_variance(trainer, index, variance, true);
+}
+
+/* dy code scale b -> dscale db */
+int
+actnn_NormalGradScale(const actnn_call *call)
+{
+  actnn *trainer = call->trainer;
+  uint32_t index = 0;
+  if (find_normal(call, &call->input[0], &index))
+    return 1;
+  const actnn_view *dy = &call->input[0];
+  int64_t sums = dy->dim[0] * (dy->dim[1] * SUMS + 1) + 1;
+  if (actnn_is_preparing(call))
+    return saves_grow(trainer->saves, sums, 1) ? actnn_fail(trainer, "NormalGradScale: no memory for sums") : 0;
+  if (saves_open(trainer, index))
+    return 1;
+  tile_job job = saves_job(trainer, index, dy->data);
+  job.affine = (actnn_affine){call->input[2].data, call->input[3].data, is_rectified(call)};
+  memset(job.sum, 0, (size_t)sums * sizeof *job.sum);
+  saves_run_in_order(trainer, &job, add_sums);
+  finish_sums(trainer, index, &job, call->output[0].data, call->output[1].data);
+  return 0;
+}
+
+/* dy code scale b rstd dscale db -> dx; attribute 1 says whether a rectifier follows. Room for three numbers a channel is part
+ * of what NormalGradScale reserved. */
+int
+actnn_NormalGradInput(const actnn_call *call)
+{
+  actnn *trainer = call->trainer;
+  uint32_t index = 0;
+  if (find_normal(call, &call->output[0], &index))
+    return 1;
+  if (actnn_is_preparing(call))
+    return saves_grow(trainer->saves, call->output[0].dim[1] * SUMS + 1, 1) ? actnn_fail(trainer, "NormalGradInput: no memory") : 0;
+  if (saves_open(trainer, index))
+    return 1;
+  tile_job job = saves_job(trainer, index, call->output[0].data);
+  const float *scale = call->input[2].data, *rstd = call->input[4].data, *dscale = call->input[5].data, *db = call->input[6].data;
+  int64_t channels = job.codec->channels;
+  double count = (double)(job.codec->samples * job.codec->positions);
+  float *factor = (float *)job.sum, *shift = factor + channels, *slope = shift + channels;
+  for (int64_t channel = 0; channel < channels; channel++) {
+    factor[channel] = (float)((double)scale[channel] * rstd[channel]);
+    shift[channel] = (float)(db[channel] / count);
+    slope[channel] = (float)(dscale[channel] / count);
+  }
+  job.pull = (actnn_pull){factor, shift, slope, (float)count};
+  job.affine = (actnn_affine){scale, call->input[3].data, is_rectified(call)};
+  job.other = call->input[0].data;
+  saves_run_tiles(trainer, &job, pull_tile);
+  return 0;
+}
