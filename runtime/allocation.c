@@ -12,7 +12,7 @@
  * smaller budget: it is the optimum of the problem with fractions for the bytes it takes, and these are more. If the
  * base is the same, neither way saves less. The refill takes steps in falling order of gain per byte: where two runs
  * first differ, the larger one takes a step bigger than all that the smaller has left, at a gain per byte at least as
- * good. The core chooses from lists that depend on the base only.
+ * good as any that the smaller still takes. The core chooses from lists that depend on the base only.
  */
 #include "allocation_search.h"
 
@@ -183,8 +183,9 @@ take_hull_step(climb *climb, size_t index, int to)
   climb->passed[index]++;
 }
 
-/* Takes all steps better than `refused`, then those just as good, in order, up to the first that does not fit. True
- * when there is one: *first. */
+/* Takes all steps better than `refused`, then those just as good up to the first that does not fit: from the last item
+ * on, which leaves what ActNN's greedy, from the top down and from the first item on, would. True when there is one:
+ * *first. */
 static bool
 climb_to_base(climb *climb, double refused, step *first)
 {
@@ -195,7 +196,7 @@ climb_to_base(climb *climb, double refused, step *first)
     while ((to = hull_step(climb, i, climb->passed[i], climb->choice[i], &gain)) != NO_STEP && gain > refused)
       take_hull_step(climb, i, to);
   }
-  for (size_t i = 0; refused >= 0 && i < climb->count; i++) {
+  for (size_t i = climb->count; refused >= 0 && i-- > 0;) {
     int to;
     for (;;) {
       double gain = refused;

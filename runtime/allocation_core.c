@@ -5,8 +5,8 @@
  * penalties together stay below what that whole step saves, so that the items with the smallest penalties, the core,
  * decide; most others drop out.
  *
- * The core is cut in two halves, and each half's combinations are listed: in rising bytes and falling cost, without those
- * that another one dominates. The best pair within the bytes left is found in one walk through both lists.
+ * The core is cut in two halves, and each half's combinations are listed: in rising bytes and falling cost, without
+ * those that another one dominates. The best pair within the bytes left is found in one walk through both lists.
  *
  * Nothing here but that last walk looks at the bytes that are left: budgets with the same base choose from the same
  * lists, and so the larger one never ends worse.

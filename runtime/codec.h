@@ -477,10 +477,11 @@ typedef struct actnn_codec_kernels {
    * the latter, to three numbers a channel. */
   void (*normal_sums)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code,
                       actnn_philox_key key, const actnn_affine *affine, const float *dy, double *sums);
-  /* dx from dy; dx may be dy. */
+  /* dx from dy; dx may be dy. energy: NULL, or gets the variance that the codes give dx and the squares of dx, summed over
+   * the tile. */
   void (*normal_pull)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code,
                       actnn_philox_key key, const actnn_affine *affine, const actnn_pull *pull, const float *dy,
-                      float *dx);
+                      float *dx, double *energy);
   /* Packs the low `bits` bits of `count` bytes into planes, each ceil(count / (8 / width)) bytes; and back.
    */
   void (*pack)(const uint8_t *codes, size_t count, int bits, uint8_t *packed);

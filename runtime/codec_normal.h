@@ -32,7 +32,7 @@ actnn_codec_threshold(float scale, float bias)
 static inline ACTNN_DEVICE int
 actnn_codec_blocked_levels(int levels)
 {
-  return levels < 12 ? 2 : levels / 4;
+  return levels < 8 ? 2 : (levels + 1) / 3;
 }
 
 /* minimum, maximum: as decoded from the header. */

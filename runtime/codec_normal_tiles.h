@@ -376,9 +376,31 @@ normal_sums(const actnn_tile_work *work, const uint8_t *sample, const actnn_code
   }
 }
 
+/* Adds the variance that the codes of a segment give dx, through the product of each with the slope, and the squares of dx. */
+static void
+add_energy(const normal_decoding *decoding, int64_t rows, const float *factor, const float *slope, const float *dx, double *energy)
+{
+  const normal_lanes *levels = &decoding->levels;
+  uint32_t passed[LANES] = {0};
+  float squares[LANES] = {0};
+  for (int64_t row = 0; row < rows; row++)
+    for (int lane = 0; lane < LANES; lane++) {
+      passed[lane] += decoding->passed[row * LANES + lane] & 1;
+      squares[lane] += dx[row * LANES + lane] * dx[row * LANES + lane];
+    }
+  for (int lane = 0; lane < LANES; lane++) {
+    double gain = (double)factor[lane] * slope[lane], blocked = (double)rows - passed[lane];
+    const tile_groups *passing = levels->passes_below[lane] ? &levels->below : &levels->above;
+    const tile_groups *other = levels->passes_below[lane] ? &levels->above : &levels->below;
+    energy[0] += gain * gain * (passed[lane] * variance_of_step(passing->step[lane], decoding->code->dither)
+                                + blocked * variance_of_step(other->step[lane], decoding->code->dither));
+    energy[1] += squares[lane];
+  }
+}
+
 static void
 normal_pull(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key,
-            const actnn_affine *affine, const actnn_pull *pull, const float *dy, float *dx)
+            const actnn_affine *affine, const actnn_pull *pull, const float *dy, float *dx, double *energy)
 {
   normal_decoding decoding;
   float buffer[ACTNN_TILE_ROWS * LANES], other[ACTNN_TILE_ROWS * LANES], factor[LANES], shift[LANES], slope[LANES], correction[LANES];
@@ -400,6 +422,8 @@ normal_pull(const actnn_tile_work *work, const uint8_t *sample, const actnn_code
         to[(done + row) * LANES + lane] =
             factor[lane] * (gradient * correction[lane] - shift[lane] - decoding.x[row * LANES + lane] * slope[lane]);
       }
+    if (energy)
+      add_energy(&decoding, rows, factor, slope, to + done * LANES, energy);
   }
   if (to == other)
     scatter(work, decoding.at, other, dx);

@@ -38,6 +38,7 @@ saves_destroy(actnn *trainer)
     free(saves->save[i].choice);
     free(saves->save[i].range);
     free(saves->save[i].demand);
+    free(saves->save[i].flow);
     free(saves->save[i].noise);
   }
   free(saves->save);
@@ -96,7 +97,7 @@ list_samples(const actnn *trainer)
   for (uint32_t i = 0; i < trainer->model->save_count; i++) {
     const save_state *state = &saves->save[i];
     for (int64_t sample = 0; takes_part(trainer, i) && sample < state->codec.samples; sample++, count++) {
-      double demand = state->demand[sample];
+      double demand = saves_demand(trainer, state, sample);
       if (!isfinite(demand))
         return false;
       for (int choice = 0; choice < state->choices; choice++)
@@ -156,6 +157,7 @@ saves_begin_step(actnn *trainer)
   struct saves *saves = trainer->saves;
   if (saves->fresh && trainer->draw == 0)
     adapt(trainer);
+  saves->gradient_squares = 0;
   return saves->placed ? 0 : saves_place(trainer);
 }
 

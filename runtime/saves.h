@@ -54,4 +54,7 @@ double saves_weight(const actnn *trainer, uint32_t index);
 uint64_t saves_coded_bytes(const actnn *trainer, uint32_t index);
 double saves_levels(const actnn *trainer, uint32_t index);
 
+/* Called with each finished gradient, before its update: notes its squares at the steps that measure. */
+void saves_note_gradient(actnn *trainer, const actnn_call *call);
+
 #endif

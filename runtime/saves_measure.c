@@ -4,9 +4,15 @@
 #include <math.h>
 
 bool
+saves_measure_at(const actnn *trainer)
+{
+  return trainer->draw == 0 && trainer->step % SAVES_INTERVAL == 0;
+}
+
+bool
 saves_measure_now(const actnn *trainer, uint32_t index)
 {
-  return trainer->model->save[index].adaptive && trainer->draw == 0 && trainer->step % SAVES_INTERVAL == 0;
+  return trainer->model->save[index].adaptive && saves_measure_at(trainer);
 }
 
 /* What the variance of a sample's part would be at one step for the whole range. */
@@ -53,6 +59,33 @@ saves_note_variance(actnn *trainer, uint32_t index, const double *variance, bool
     state->weights += first;
   }
   add_demand(trainer, state, variance);
+}
+
+void
+saves_note_flow(actnn *trainer, uint32_t index, const double *variance, double squares)
+{
+  save_state *state = &trainer->saves->save[index];
+  for (int64_t sample = 0; sample < state->codec.samples; sample++)
+    state->flow[sample] = squares > 0 ? demand_of(state, sample, variance[sample]) / squares : 0;
+  state->flow_from = trainer->saves->gradient_squares;
+}
+
+double
+saves_demand(const actnn *trainer, const save_state *state, int64_t sample)
+{
+  return state->demand[sample] + state->flow[sample] * (trainer->saves->gradient_squares - state->flow_from);
+}
+
+void
+saves_note_gradient(actnn *trainer, const actnn_call *call)
+{
+  if (!saves_measure_at(trainer) || call->input_count < 2 || call->input[1].type != ACTNN_F32 || !call->input[1].data)
+    return;
+  const float *gradient = call->input[1].data;
+  double sum = 0;
+  for (uint64_t i = 0; i < call->input[1].bytes / sizeof *gradient; i++)
+    sum += (double)gradient[i] * gradient[i];
+  trainer->saves->gradient_squares += sum;
 }
 
 static void

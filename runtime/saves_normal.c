@@ -57,9 +57,11 @@ static void
 pull_tile(const tile_job *job, int64_t each, const actnn_tile_work *work)
 {
   actnn_code code = saves_code_of(job, work->sample);
-  (void)each;
+  double *energy = job->sum ? job->sum + 2 * each : NULL;
+  if (energy)
+    energy[0] = energy[1] = 0;
   job->kernels->normal_pull(work, job->stash + job->offset[work->sample], &code, job->key, &job->affine, &job->pull,
-                            job->other, job->value);
+                            job->other, job->value, energy);
 }
 
 /* x mean rstd scale b -> y code */
@@ -147,8 +149,31 @@ actnn_NormalGradScale(const actnn_call *call)
   return 0;
 }
 
-/* dy code scale b rstd dscale db -> dx; attribute 1 says whether a rectifier follows. Room for three numbers a channel is part
- * of what NormalGradScale reserved. */
+/* Scratch: two numbers a tile, one a sample, three a channel. */
+static int
+reserve_pull(actnn *trainer, uint32_t index)
+{
+  const actnn_codec *codec = &trainer->saves->save[index].codec;
+  int64_t numbers = codec->samples * (2 * actnn_codec_tiles(codec) + 1) + codec->channels * 3 + 1;
+  return saves_grow(trainer->saves, numbers, 1) ? actnn_fail(trainer, "NormalGradInput: no memory for sums") : 0;
+}
+
+static void
+note_flow(actnn *trainer, uint32_t index, const tile_job *job)
+{
+  int64_t tiles = actnn_codec_tiles(job->codec);
+  double *noise = job->sum + 2 * tiles * job->codec->samples, squares = 0;
+  for (int64_t sample = 0; sample < job->codec->samples; sample++) {
+    noise[sample] = 0;
+    for (int64_t tile = sample * tiles; tile < (sample + 1) * tiles; tile++) {
+      noise[sample] += job->sum[2 * tile];
+      squares += job->sum[2 * tile + 1];
+    }
+  }
+  saves_note_flow(trainer, index, noise, squares);
+}
+
+/* dy code scale b rstd dscale db -> dx; attribute 1 says whether a rectifier follows. */
 int
 actnn_NormalGradInput(const actnn_call *call)
 {
@@ -157,14 +182,15 @@ actnn_NormalGradInput(const actnn_call *call)
   if (find_normal(call, &call->output[0], &index))
     return 1;
   if (actnn_is_preparing(call))
-    return saves_grow(trainer->saves, call->output[0].dim[1] * SUMS + 1, 1) ? actnn_fail(trainer, "NormalGradInput: no memory") : 0;
+    return reserve_pull(trainer, index);
   if (saves_open(trainer, index))
     return 1;
   tile_job job = saves_job(trainer, index, call->output[0].data);
   const float *scale = call->input[2].data, *rstd = call->input[4].data, *dscale = call->input[5].data, *db = call->input[6].data;
   int64_t channels = job.codec->channels;
   double count = (double)(job.codec->samples * job.codec->positions);
-  float *factor = (float *)job.sum, *shift = factor + channels, *slope = shift + channels;
+  int64_t tiles = job.codec->samples * actnn_codec_tiles(job.codec);
+  float *factor = (float *)(job.sum + 2 * tiles + job.codec->samples), *shift = factor + channels, *slope = shift + channels;
   for (int64_t channel = 0; channel < channels; channel++) {
     factor[channel] = (float)((double)scale[channel] * rstd[channel]);
     shift[channel] = (float)(db[channel] / count);
@@ -173,6 +199,10 @@ actnn_NormalGradInput(const actnn_call *call)
   job.pull = (actnn_pull){factor, shift, slope, (float)count};
   job.affine = (actnn_affine){scale, call->input[3].data, is_rectified(call)};
   job.other = call->input[0].data;
+  if (!saves_measure_now(trainer, index))
+    job.sum = NULL;
   saves_run_tiles(trainer, &job, pull_tile);
+  if (job.sum)
+    note_flow(trainer, index, &job);
   return 0;
 }

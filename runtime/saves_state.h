@@ -24,6 +24,8 @@ typedef struct save_state {
   double *range;    /* of each sample: elements * (maximum - minimum)^2 summed over groups, where bytes follow from it */
   actnn_tile_noise *noise; /* of each sample, as coded last: variance summed over its elements */
   double *demand;   /* of each sample: variance of the gradients that read it, were there one step for the whole range */
+  double *flow;     /* of each sample: the variance of the gradient that flows on, at one step, beside that gradient's squares */
+  double flow_from; /* squares of the parameters' gradients that were finished before */
   double predicted; /* variance of the weight gradients that read it, from the last backward that measured */
   double predicted_normal; /* and of the gradient of its normalization's scale */
   uint64_t predicted_step, predicted_draw;
@@ -50,6 +52,7 @@ struct saves {
   bool record_weights; /* at the steps that measure, for a profile */
   bool placed; /* every save has its share and place */
   bool fresh;  /* measured since the last adaptation */
+  double gradient_squares; /* of the parameters' gradients finished so far in this backward */
   double cost, bound; /* of the last allocation: the variance predicted, and what no choice within the budget is below */
 };
 
@@ -111,5 +114,12 @@ bool saves_measure_now(const actnn *trainer, uint32_t index);
 /* Notes what the noise of save `index` does to gradients that read it: variance of each sample's part. is_normal: to
  * the gradient of a normalization's scale. */
 void saves_note_variance(actnn *trainer, uint32_t index, const double *variance, bool is_normal);
+/* Notes the variance that it gives the gradient that flows on, of each sample, and that gradient's squares: all gradients
+ * finished later get about as much noise beside their own squares, as white noise and gradient mostly do alike. */
+void saves_note_flow(actnn *trainer, uint32_t index, const double *variance, double squares);
+/* What one step for the whole range of a sample would give all gradients. */
+double saves_demand(const actnn *trainer, const save_state *state, int64_t sample);
+/* True at a step that measures anything. */
+bool saves_measure_at(const actnn *trainer);
 
 #endif

@@ -343,8 +343,11 @@ actnn_run(actnn *trainer, actnn_kernel *kernel, actnn_list out, actnn_list in, a
   if (resolve(trainer, out, output) || resolve(trainer, in, input))
     return 1;
   const actnn_call call = {trainer, out.count, in.count, with.count, output, input, with.attribute};
-  if (trainer->observer && !trainer->preparing && actnn_is_update(kernel))
-    return observe(trainer, &call);
+  if (!trainer->preparing && actnn_is_update(kernel)) {
+    saves_note_gradient(trainer, &call);
+    if (trainer->observer)
+      return observe(trainer, &call);
+  }
   if (!trainer->profile || trainer->preparing)
     return kernel(&call);
   double began = profile_now();

@@ -144,7 +144,7 @@ dump_gradients(actnn *trainer, batch_source *source, const char *path)
   gradient_study study;
   if (open_study(&study, trainer))
     return 1;
-  batch_fill(source, trainer, 0);
+  batch_fill(source, trainer, trainer->step);
   int failed = run_once(&study);
   safetensors_tensor *tensor = calloc((size_t)model->variable_count + 1, sizeof *tensor);
   char(*name)[32] = calloc((size_t)model->variable_count + 1, sizeof *name);
