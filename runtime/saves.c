@@ -39,6 +39,8 @@ saves_destroy(actnn *trainer)
     free(saves->save[i].range);
     free(saves->save[i].demand);
     free(saves->save[i].flow);
+    free(saves->save[i].sum);
+    free(saves->save[i].energy);
     free(saves->save[i].noise);
   }
   free(saves->save);
@@ -158,6 +160,7 @@ saves_begin_step(actnn *trainer)
   if (saves->fresh && trainer->draw == 0)
     adapt(trainer);
   saves->gradient_squares = 0;
+  saves->flow_tensor = NONE;
   return saves->placed ? 0 : saves_place(trainer);
 }
 

@@ -159,7 +159,7 @@ reserve_pull(actnn *trainer, uint32_t index)
 }
 
 static void
-note_flow(actnn *trainer, uint32_t index, const tile_job *job)
+note_flow(actnn *trainer, uint32_t index, uint32_t gradient, const tile_job *job)
 {
   int64_t tiles = actnn_codec_tiles(job->codec);
   double *noise = job->sum + 2 * tiles * job->codec->samples, squares = 0;
@@ -170,7 +170,7 @@ note_flow(actnn *trainer, uint32_t index, const tile_job *job)
       squares += job->sum[2 * tile + 1];
     }
   }
-  saves_note_flow(trainer, index, noise, squares);
+  saves_note_flow(trainer, index, gradient, noise, squares);
 }
 
 /* dy code scale b rstd dscale db -> dx; attribute 1 says whether a rectifier follows. */
@@ -203,6 +203,6 @@ actnn_NormalGradInput(const actnn_call *call)
     job.sum = NULL;
   saves_run_tiles(trainer, &job, pull_tile);
   if (job.sum)
-    note_flow(trainer, index, &job);
+    note_flow(trainer, index, call->output[0].id, &job);
   return 0;
 }
