@@ -317,6 +317,14 @@ passing_variance(const normal_decoding *decoding, int lane)
   return variance_of_step(levels->passes_below[lane] ? levels->below.step[lane] : levels->above.step[lane], decoding->code->dither);
 }
 
+/* And of those that it blocks. */
+static double
+blocked_variance(const normal_decoding *decoding, int lane)
+{
+  const normal_lanes *levels = &decoding->levels;
+  return variance_of_step(levels->passes_below[lane] ? levels->above.step[lane] : levels->below.step[lane], decoding->code->dither);
+}
+
 static void
 dequantize_affine(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key,
                   const actnn_affine *affine, float *y)
@@ -340,59 +348,58 @@ dequantize_affine(const actnn_tile_work *work, const uint8_t *sample, const actn
     scatter(work, decoding.at, buffer, y);
 }
 
+/* What lanes of a segment add up to. */
+typedef struct segment_sums {
+  float dy[LANES], projected[LANES], dy_squares[LANES], x_squares[LANES];
+  uint32_t passed[LANES];
+} segment_sums;
+
+static void
+add_segment(const normal_decoding *decoding, int64_t rows, const float *dy, segment_sums *sums)
+{
+  uint32_t always = decoding->affine->rectified ? 0 : UINT32_MAX;
+  for (int64_t row = 0; row < rows; row++)
+    for (int lane = 0; lane < LANES; lane++) {
+      uint32_t passed = decoding->passed[row * LANES + lane] | always;
+      float gradient = actnn_float_of(actnn_bits_of(dy[row * LANES + lane]) & passed);
+      float x = actnn_float_of(actnn_bits_of(decoding->x[row * LANES + lane]) & passed);
+      sums->dy[lane] += gradient;
+      sums->projected[lane] += gradient * x;
+      sums->dy_squares[lane] += gradient * gradient;
+      sums->x_squares[lane] += x * x;
+      sums->passed[lane] += passed & 1;
+    }
+}
+
 static void
 normal_sums(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key,
-            const actnn_affine *affine, const float *dy, double *sums)
+            const actnn_affine *affine, const float *dy, actnn_normal_sums *sums)
 {
   normal_decoding decoding;
   float buffer[ACTNN_TILE_ROWS * LANES];
   open_normal(&decoding, work, sample, code, key, affine);
   const float *from = rows_in_place(work, decoding.at, dy, buffer);
   for (int64_t done = 0, rows; done < decoding.at.rows; done += rows) {
-    float sum[LANES] = {0}, projected[LANES] = {0}, squares[LANES] = {0}; /* of blocked values the gradient is zero */
-    int64_t channel = (decoding.at.first_row + done) / work->codec->positions * LANES;
+    segment_sums segment;
+    actnn_normal_sums *channel = sums + (decoding.at.first_row + done) / work->codec->positions * LANES;
     rows = decode_segment(&decoding, done);
-    for (int64_t row = 0; row < rows; row++)
-      for (int lane = 0; lane < LANES; lane++) {
-        uint32_t passed = affine->rectified ? decoding.passed[row * LANES + lane] : UINT32_MAX;
-        float gradient = actnn_float_of(actnn_bits_of(from[(done + row) * LANES + lane]) & passed);
-        sum[lane] += gradient;
-        projected[lane] += gradient * decoding.x[row * LANES + lane];
-        squares[lane] += gradient * gradient;
-      }
+    memset(&segment, 0, sizeof segment);
+    add_segment(&decoding, rows, from + done * LANES, &segment);
     for (int lane = 0; lane < valid_lanes(work->codec, decoding.at.first_row + done); lane++) {
-      sums[(channel + lane) * 3] += sum[lane];
-      sums[(channel + lane) * 3 + 1] += projected[lane];
-      sums[(channel + lane) * 3 + 2] += squares[lane] * passing_variance(&decoding, lane);
+      double passing = passing_variance(&decoding, lane), count = segment.passed[lane];
+      channel[lane].dy += segment.dy[lane];
+      channel[lane].projected += segment.projected[lane];
+      channel[lane].variance += segment.dy_squares[lane] * passing;
+      channel[lane].noise += count * passing + ((double)rows - count) * blocked_variance(&decoding, lane);
+      channel[lane].passed += count;
+      channel[lane].squares += segment.x_squares[lane];
     }
-  }
-}
-
-/* Adds the variance that the codes of a segment give dx, through the product of each with the slope, and the squares of dx. */
-static void
-add_energy(const normal_decoding *decoding, int64_t rows, const float *factor, const float *slope, const float *dx, double *energy)
-{
-  const normal_lanes *levels = &decoding->levels;
-  uint32_t passed[LANES] = {0};
-  float squares[LANES] = {0};
-  for (int64_t row = 0; row < rows; row++)
-    for (int lane = 0; lane < LANES; lane++) {
-      passed[lane] += decoding->passed[row * LANES + lane] & 1;
-      squares[lane] += dx[row * LANES + lane] * dx[row * LANES + lane];
-    }
-  for (int lane = 0; lane < LANES; lane++) {
-    double gain = (double)factor[lane] * slope[lane], blocked = (double)rows - passed[lane];
-    const tile_groups *passing = levels->passes_below[lane] ? &levels->below : &levels->above;
-    const tile_groups *other = levels->passes_below[lane] ? &levels->above : &levels->below;
-    energy[0] += gain * gain * (passed[lane] * variance_of_step(passing->step[lane], decoding->code->dither)
-                                + blocked * variance_of_step(other->step[lane], decoding->code->dither));
-    energy[1] += squares[lane];
   }
 }
 
 static void
 normal_pull(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key,
-            const actnn_affine *affine, const actnn_pull *pull, const float *dy, float *dx, double *energy)
+            const actnn_affine *affine, const actnn_pull *pull, const float *dy, float *dx)
 {
   normal_decoding decoding;
   float buffer[ACTNN_TILE_ROWS * LANES], other[ACTNN_TILE_ROWS * LANES], factor[LANES], shift[LANES], slope[LANES], correction[LANES];
@@ -414,8 +421,6 @@ normal_pull(const actnn_tile_work *work, const uint8_t *sample, const actnn_code
         to[(done + row) * LANES + lane] =
             factor[lane] * (gradient * correction[lane] - shift[lane] - decoding.x[row * LANES + lane] * slope[lane]);
       }
-    if (energy)
-      add_energy(&decoding, rows, factor, slope, to + done * LANES, energy);
   }
   if (to == other)
     scatter(work, decoding.at, other, dx);

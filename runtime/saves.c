@@ -39,6 +39,7 @@ saves_destroy(actnn *trainer)
     free(saves->save[i].range);
     free(saves->save[i].demand);
     free(saves->save[i].flow);
+    free(saves->save[i].channel);
     free(saves->save[i].sum);
     free(saves->save[i].energy);
     free(saves->save[i].noise);

@@ -61,19 +61,6 @@ saves_note_variance(actnn *trainer, uint32_t index, const double *variance, bool
   add_demand(trainer, state, variance);
 }
 
-void
-saves_note_flow(actnn *trainer, uint32_t index, uint32_t gradient, const double *variance, double squares)
-{
-  save_state *state = &trainer->saves->save[index];
-  for (int64_t sample = 0; sample < state->codec.samples; sample++) {
-    state->energy[sample] = variance[sample];
-    state->flow[sample] = squares > 0 ? demand_of(state, sample, variance[sample]) / squares : 0;
-  }
-  trainer->saves->flow_tensor = gradient;
-  trainer->saves->flow_save = index;
-  state->flow_from = trainer->saves->gradient_squares;
-}
-
 double
 saves_demand(const actnn *trainer, const save_state *state, int64_t sample)
 {
@@ -96,6 +83,24 @@ static void
 sum_squares(const tile_job *job, int64_t each, const actnn_tile_work *work)
 {
   job->sum[each] = job->kernels->squares(work, job->value);
+}
+
+void
+saves_note_flow(actnn *trainer, uint32_t index, const actnn_view *gradient, const double *variance)
+{
+  save_state *state = &trainer->saves->save[index];
+  tile_job job = saves_plain_job(trainer, &state->codec, gradient->data);
+  double squares = 0;
+  saves_run_tiles(trainer, &job, sum_squares);
+  for (int64_t tile = 0; tile < state->codec.samples * actnn_codec_tiles(&state->codec); tile++)
+    squares += job.sum[tile];
+  for (int64_t sample = 0; sample < state->codec.samples; sample++) {
+    state->energy[sample] = variance[sample];
+    state->flow[sample] = squares > 0 ? demand_of(state, sample, variance[sample]) / squares : 0;
+  }
+  state->flow_from = trainer->saves->gradient_squares;
+  trainer->saves->flow_tensor = gradient->id;
+  trainer->saves->flow_save = index;
 }
 
 /* Room for a number a tile and a number a sample of a view's geometry, and for one a sample more. */

@@ -25,6 +25,7 @@ typedef struct save_state {
   actnn_tile_noise *noise; /* of each sample, as coded last: variance summed over its elements */
   double *demand;   /* of each sample: variance of the gradients that read it, were there one step for the whole range */
   double *sum;      /* of each sample: scratch */
+  actnn_normal_sums *channel; /* NORMAL levels: of each channel over the batch, from the last backward */
   double *flow;     /* of each sample: the variance of the gradient that flows on, at one step, beside that gradient's squares */
   double *energy;   /* of each sample: the variance of the gradient that flows on, as coded */
   double flow_from; /* squares of the parameters' gradients that were finished before */
@@ -78,6 +79,7 @@ typedef struct tile_job {
   actnn_tile_range *range; /* one a tile; NULL: not kept */
   bool exact_noise;
   double *sum;
+  actnn_normal_sums *normal; /* of each channel of each sample */
   actnn_tile_noise *noise; /* one a tile */
   const float *mean, *rstd;
   actnn_affine affine;
@@ -117,9 +119,9 @@ bool saves_measure_now(const actnn *trainer, uint32_t index);
 /* Notes what the noise of save `index` does to gradients that read it: variance of each sample's part. is_normal: to
  * the gradient of a normalization's scale. */
 void saves_note_variance(actnn *trainer, uint32_t index, const double *variance, bool is_normal);
-/* Notes the variance that it gives the gradient that flows on, of each sample, and that gradient's squares: all gradients
- * finished later get about as much noise beside their own squares, as white noise and gradient mostly do alike. */
-void saves_note_flow(actnn *trainer, uint32_t index, uint32_t gradient, const double *variance, double squares);
+/* Notes the variance that it gives the gradient that flows on, of each sample: all gradients finished
+ * later get about as much noise beside their own squares, as white noise and gradient mostly do alike. */
+void saves_note_flow(actnn *trainer, uint32_t index, const actnn_view *gradient, const double *variance);
 /* What one step for the whole range of a sample would give all gradients. */
 double saves_demand(const actnn *trainer, const save_state *state, int64_t sample);
 /* True at a step that measures anything. */
