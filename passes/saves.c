@@ -56,22 +56,25 @@ save_noise_at(const Save *save, int choice)
   return steps > 0 ? 1 / (steps * steps) : 1;
 }
 
-double
+PlannedLevels
 save_levels(const Program *program, const Save *save)
 {
-  double levels = 0;
+  PlannedLevels planned = {0};
   uint64_t low = 0;
   for (int choice = 0; choice < ACTNN_LEVEL_CHOICES; choice++) {
     uint64_t bytes = save_bytes_at(program, save, choice);
     if (bytes == UINT64_MAX) continue;
-    if (bytes > save->bytes) {
-      double part = low < bytes && save->bytes > low && low ? (double)(save->bytes - low) / (double)(bytes - low) : 0;
-      return levels + part * (actnn_choice_levels(choice) - levels);
+    PlannedLevels here = {actnn_choice_levels(choice), save->weight * save_noise_at(save, choice)};
+    if (low && bytes > save->bytes) { /* some samples have the one and some the other */
+      double part = save->bytes > low ? (double)(save->bytes - low) / (double)(bytes - low) : 0;
+      planned.levels += part * (here.levels - planned.levels);
+      planned.variance += part * (here.variance - planned.variance);
+      return planned;
     }
-    levels = actnn_choice_levels(choice);
+    planned = here;
     low = bytes;
   }
-  return levels;
+  return planned;
 }
 
 /* ---- readers -------------------------------------------------------------------------------------- */

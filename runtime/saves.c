@@ -239,3 +239,11 @@ saves_levels(const actnn *trainer, uint32_t index)
     sum += state->levels[state->choice[sample]];
   return state->codec.samples > 0 ? sum / (double)state->codec.samples : 0;
 }
+
+bool
+saves_certificate(const actnn *trainer, double *cost, double *bound)
+{
+  *cost = trainer->saves->cost;
+  *bound = trainer->saves->bound;
+  return trainer->saves->cost > 0;
+}
