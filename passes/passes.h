@@ -65,8 +65,11 @@ bool is_dithered(const Options *options);
 uint64_t save_bytes_at(const Program *program, const Save *save, int choice);
 /* Its noise at that choice, relative to one step for the whole range. */
 double save_noise_at(const Save *save, int choice);
-/* The mean number of levels that its bytes are for. */
-double save_levels(const Program *program, const Save *save);
+/* What its bytes are for: the mean number of levels, and by its weight the variance of the gradients that read it. */
+typedef struct PlannedLevels {
+  double levels, variance;
+} PlannedLevels;
+PlannedLevels save_levels(const Program *program, const Save *save);
 /* Puts before the backward or update node at `position` what restores a saved value for it, and, for a weight's gradient that an
  * adaptive save is read by, what measures it; the node then reads the restored value. */
 void restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t save, Insertions *insertions);

@@ -56,22 +56,25 @@ save_noise_at(const Save *save, int choice)
   return steps > 0 ? 1 / (steps * steps) : 1;
 }
 
-double
+PlannedLevels
 save_levels(const Program *program, const Save *save)
 {
-  double levels = 0;
+  PlannedLevels planned = {0};
   uint64_t low = 0;
   for (int choice = 0; choice < ACTNN_LEVEL_CHOICES; choice++) {
     uint64_t bytes = save_bytes_at(program, save, choice);
     if (bytes == UINT64_MAX) continue;
-    if (bytes > save->bytes) {
-      double part = low < bytes && save->bytes > low && low ? (double)(save->bytes - low) / (double)(bytes - low) : 0;
-      return levels + part * (actnn_choice_levels(choice) - levels);
+    PlannedLevels here = {actnn_choice_levels(choice), save->weight * save_noise_at(save, choice)};
+    if (low && bytes > save->bytes) { /* some samples have the one and some the other */
+      double part = save->bytes > low ? (double)(save->bytes - low) / (double)(bytes - low) : 0;
+      planned.levels += part * (here.levels - planned.levels);
+      planned.variance += part * (here.variance - planned.variance);
+      return planned;
     }
-    levels = actnn_choice_levels(choice);
+    planned = here;
     low = bytes;
   }
-  return levels;
+  return planned;
 }
 
 /* ---- readers -------------------------------------------------------------------------------------- */
@@ -199,21 +202,23 @@ restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t 
 {
   NodeId reader = program->order[position];
   const Save *entry = &program->saves->save[save];
+  ValueId restored;
+  NodeId restore = make_restore(program, reader, save, &restored);
+  infer_node(program, restore);
+  value_at(program, restored)->layout = value_at(program, value)->layout;
+  insert_before(program, insertions, position, restore);
   if (entry->is_adaptive && is_weight_gradient(node_at(program, reader))) {
-    ValueId first = operand_id(node_at(program, reader), 0), gradient = first, done;
+    ValueId first = operand_id(node_at(program, reader), 0), gradient = first, done, operands[2];
     if (first == value) gradient = operand_id(node_at(program, reader), 1); /* a transposed convolution has them the other way round */
-    NodeId measure = make_unplaced(program, PHASE_BACKWARD, "actnn", "MeasureSensitivity", reader, &gradient, 1, &done);
+    operands[0] = gradient;
+    operands[1] = restored;
+    NodeId measure = make_unplaced(program, PHASE_BACKWARD, "actnn", "MeasureSensitivity", reader, operands, 2, &done);
     set_result(program, measure, 0, NO_VALUE);
     set_int(program, measure, "save", save);
     set_float(program, measure, "factor",
               sensitivity_factor(program, node_at(program, reader), value_at(program, value)));
     insert_before(program, insertions, position, measure);
   }
-  ValueId restored;
-  NodeId restore = make_restore(program, reader, save, &restored);
-  infer_node(program, restore);
-  value_at(program, restored)->layout = value_at(program, value)->layout;
-  insert_before(program, insertions, position, restore);
   for (uint32_t k = 0; k < node_at(program, reader)->operand_count; k++)
     if (operand_id(node_at(program, reader), k) == value) set_operand(program, reader, k, restored);
 }
@@ -238,7 +243,7 @@ only_reader(const Program *program, ValueId value)
   NodeId found = NO_NODE;
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    if (node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) continue;
+    if ((node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) || !strcmp(node->operator_name, "MeasureSensitivity")) continue;
     for (uint32_t k = 0; k < node->operand_count; k++) {
       if (node->operands[k] != value) continue;
       if (found != NO_NODE) return NO_NODE;

@@ -100,14 +100,16 @@ open_tile(const actnn_tile_work *work, actnn_tile tile, const float *value, cons
     share_range(range);
 }
 
-/* Positive elements of a lane; those that only fill a tile up do not count. */
-static int64_t
-positives_of_lane(const actnn_tile_work *work, actnn_tile tile, const tile_rows *rows, int lane)
+/* Positive elements of each lane; those that only fill a tile up do not count. */
+static void
+count_positives(const actnn_tile_work *work, actnn_tile tile, const tile_rows *rows, int32_t *count)
 {
-  int64_t count = 0;
-  for (int64_t row = 0; row < tile.rows; row++)
-    count += lane < valid_lanes(work->codec, tile.first_row + row) && rows->row[row * LANES + lane] > 0;
-  return count;
+  memset(count, 0, LANES * sizeof *count);
+  for (int64_t row = 0; row < tile.rows; row++) {
+    int32_t valid = valid_lanes(work->codec, tile.first_row + row);
+    for (int lane = 0; lane < LANES; lane++)
+      count[lane] += (rows->row[row * LANES + lane] > 0) & (lane < valid);
+  }
 }
 
 static double
@@ -118,11 +120,14 @@ range_of_tile(const actnn_tile_work *work, const float *value, actnn_spacing spa
   actnn_tile_range range;
   actnn_tile tile = actnn_codec_tile(work->codec, work->tile);
   bool counts = spacing == ACTNN_MASKED_LEVELS;
+  int32_t positives[LANES];
   double sum = 0;
   open_tile(work, tile, value, NULL, !counts, buffer, &rows, &range);
+  if (counts)
+    count_positives(work, tile, &rows, positives);
   for (int lane = 0; lane < LANES; lane++) {
     double width = (double)range.maximum[lane] - (counts ? 0 : range.minimum[lane]);
-    int64_t count = counts ? positives_of_lane(work, tile, &rows, lane) : elements_of_lane(work, tile, lane);
+    int64_t count = counts ? positives[lane] : elements_of_lane(work, tile, lane);
     if (range.magnitude[lane] < 0x7f800000u)
       sum += width * width * (double)count;
   }

@@ -443,6 +443,15 @@ typedef struct actnn_affine {
   bool rectified;
 } actnn_affine;
 
+/* Sums over a channel's elements, x being the normalized value; dy counts where the rectifier passed x. */
+typedef struct actnn_normal_sums {
+  double dy, projected; /* of dy, and of dy * x */
+  double variance;      /* that the code gives the latter */
+  double noise;         /* of the codes' variances */
+  double passed;        /* elements that the rectifier passed */
+  double squares;       /* of their x */
+} actnn_normal_sums;
+
 /* What a normalization's gradient needs of its channels: dx = factor * (dy * (1 + noise / count) - shift - x *
  * slope), x being the normalized value and noise the variance of its code, which dy * x was multiplied by. */
 typedef struct actnn_pull {
@@ -473,15 +482,13 @@ typedef struct actnn_codec_kernels {
   /* y, and the rectifier's result if there is one, from the code of the normalized value. */
   void (*dequantize_affine)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code,
                             actnn_philox_key key, const actnn_affine *affine, float *y);
-  /* Adds the sums of dy (where the rectifier passed the value), of dy * x, and of the variance that the code gives
-   * the latter, to three numbers a channel. */
+  /* Adds a tile's sums to those of its channels, `sums` of the sample's first channel. */
   void (*normal_sums)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code,
-                      actnn_philox_key key, const actnn_affine *affine, const float *dy, double *sums);
-  /* dx from dy; dx may be dy. energy: NULL, or gets the variance that the codes give dx and the squares of dx, summed over
-   * the tile. */
+                      actnn_philox_key key, const actnn_affine *affine, const float *dy, actnn_normal_sums *sums);
+  /* dx from dy; dx may be dy. */
   void (*normal_pull)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code,
                       actnn_philox_key key, const actnn_affine *affine, const actnn_pull *pull, const float *dy,
-                      float *dx, double *energy);
+                      float *dx);
   /* Packs the low `bits` bits of `count` bytes into planes, each ceil(count / (8 / width)) bytes; and back.
    */
   void (*pack)(const uint8_t *codes, size_t count, int bits, uint8_t *packed);

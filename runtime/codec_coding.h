@@ -129,8 +129,9 @@ decode_row(const uint8_t *restrict code, actnn_spacing spacing, const tile_group
     wide[lane] = code[lane];
   if (spacing == ACTNN_MASKED_LEVELS) {
     for (int lane = 0; lane < LANES; lane++) {
-      float above = actnn_codec_value(wide[lane] - 1, groups->base[lane], groups->step[lane], groups->dither[lane], draw[lane]);
-      value[lane] = wide[lane] ? above : groups->base[lane];
+      float zero = groups->base[lane];
+      float above = actnn_codec_value(wide[lane] - 1, zero, groups->step[lane], groups->dither[lane], draw[lane]);
+      value[lane] = choose(wide[lane] > 0, above, zero);
     }
     return;
   }
@@ -164,12 +165,14 @@ static double
 noise_of_tile(const actnn_tile_work *work, actnn_tile tile, const tile_rows *rows, const actnn_code *code,
               const tile_groups *groups, bool exact)
 {
+  int32_t positives[LANES];
   double sum = 0;
   if (code->spacing != ACTNN_SQUARE_LEVELS && (code->dither || !exact)) {
+    if (code->spacing == ACTNN_MASKED_LEVELS)
+      count_positives(work, tile, rows, positives);
     for (int lane = 0; lane < LANES; lane++) {
       double step = groups->step[lane];
-      int64_t count = code->spacing == ACTNN_MASKED_LEVELS ? positives_of_lane(work, tile, rows, lane)
-                                                           : elements_of_lane(work, tile, lane);
+      int64_t count = code->spacing == ACTNN_MASKED_LEVELS ? positives[lane] : elements_of_lane(work, tile, lane);
       if (!code->dither || groups->dither[lane] != 0)
         sum += (double)count * step * step / (code->dither ? 12 : 6);
     }

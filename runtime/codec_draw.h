@@ -10,6 +10,14 @@
 
 #define FOR_EIGHT(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 
+/* high where above is 1, low where it is 0, without a branch: the compiler makes no vectors of loads that may not be done. */
+static inline float
+choose(uint32_t above, float high, float low)
+{
+  uint32_t mask = 0u - above;
+  return actnn_float_of((actnn_bits_of(high) & mask) | (actnn_bits_of(low) & ~mask));
+}
+
 /* What codes and values of each lane are made with (actnn_group). */
 typedef struct tile_groups {
   float base[LANES], step[LANES], scale[LANES], dither[LANES];

@@ -17,6 +17,7 @@ channel_lanes(const actnn_codec *codec, int64_t row, const float *per_channel, f
 
 typedef struct normal_lanes {
   tile_groups below, above;
+  float below_top[LANES], above_top[LANES]; /* steps on either side */
   uint32_t below_levels[LANES], passes_below[LANES];
 } normal_lanes;
 
@@ -62,6 +63,8 @@ find_normal_levels(const actnn_tile_work *work, int64_t row, const normal_header
     set_group(&levels->below, lane, found.below);
     set_group(&levels->above, lane, found.above);
     levels->below_levels[lane] = (uint32_t)found.below_levels;
+    levels->below_top[lane] = (float)(found.below_levels > 0 ? found.below_levels - 1 : 0);
+    levels->above_top[lane] = (float)(code->levels > found.below_levels ? code->levels - found.below_levels - 1 : 0);
     levels->passes_below[lane] = found.passes_below;
   }
 }
@@ -72,8 +75,7 @@ find_normal_levels(const actnn_tile_work *work, int64_t row, const normal_header
 typedef struct normal_rows {
   float x[ACTNN_TILE_ROWS * LANES]; /* normalized */
   float y[ACTNN_TILE_ROWS * LANES]; /* after scale, bias and rectifier */
-  float minimum[LANES], maximum[LANES];
-  uint32_t magnitude[LANES];
+  actnn_tile_range range;
 } normal_rows;
 
 static void
@@ -87,27 +89,18 @@ normalize_rows(const actnn_tile_work *work, int64_t row, int64_t done, int64_t r
   channel_lanes(work->codec, row, affine->bias, bias);
   for (int lane = 0; lane < LANES; lane++)
     factor[lane] = (float)((double)scale[lane] * spread[lane]); /* as normalization.c does */
-  for (int64_t i = done; i < done + rows; i++)
+  float *restrict xs = tile->x + done * LANES, *restrict ys = tile->y + done * LANES;
+  uint32_t always = !affine->rectified;
+  for (int64_t i = 0; i < rows; i++)
     for (int lane = 0; lane < LANES; lane++) {
-      float apart = tile->x[i * LANES + lane] - center[lane], x = apart * spread[lane], y = apart * factor[lane] + bias[lane];
-      uint32_t bits = actnn_bits_of(x) & 0x7fffffffu;
-      tile->x[i * LANES + lane] = x;
-      tile->y[i * LANES + lane] = affine->rectified ? (y > 0 ? y : 0) : y;
-      tile->minimum[lane] = x < tile->minimum[lane] ? x : tile->minimum[lane];
-      tile->maximum[lane] = x > tile->maximum[lane] ? x : tile->maximum[lane];
-      tile->magnitude[lane] = bits > tile->magnitude[lane] ? bits : tile->magnitude[lane];
+      float apart = xs[i * LANES + lane] - center[lane], y = apart * factor[lane] + bias[lane];
+      xs[i * LANES + lane] = apart * spread[lane];
+      ys[i * LANES + lane] = actnn_float_of(actnn_bits_of(y) & (0u - ((uint32_t)(y > 0) | always)));
     }
 }
 
-/* True where the value is above its lane's threshold: by what the rectifier really let pass, so that no rounding of the
- * threshold can tell otherwise. */
-static inline uint32_t
-is_above(float y, uint32_t passes_below, bool rectified)
-{
-  return rectified ? (uint32_t)(y > 0) ^ passes_below : 1;
-}
-
-/* Widens the header where rounding left an element on the other side of a threshold than all of its range: there must be
+/* Which side of its lane's threshold a value is on goes by what the rectifier really let pass, y > 0, so that no rounding of the
+ * threshold can tell otherwise. Widens the header where rounding left an element on the other side of a threshold than all of its range: there must be
  * levels for it. */
 static void
 widen_for_thresholds(const actnn_tile_work *work, int64_t row, int64_t done, int64_t rows, const actnn_affine *affine,
@@ -119,7 +112,9 @@ widen_for_thresholds(const actnn_tile_work *work, int64_t row, int64_t done, int
   lane_thresholds(work, row, affine, threshold, passes_below);
   for (int64_t i = done; i < done + rows; i++)
     for (int lane = 0; lane < LANES; lane++)
-      above[lane] += is_above(tile->y[i * LANES + lane], passes_below[lane], true);
+      above[lane] += (uint32_t)(tile->y[i * LANES + lane] > 0);
+  for (int lane = 0; lane < LANES; lane++)
+    above[lane] = passes_below[lane] ? (uint32_t)rows - above[lane] : above[lane];
   for (int lane = 0; lane < LANES; lane++) {
     actnn_header *own = &header[work->codec->lane_groups ? lane : 0];
     float minimum = actnn_float_of((uint32_t)own->base << 16), maximum = actnn_float_of((uint32_t)own->step << 16);
@@ -137,10 +132,7 @@ write_normal_header(const actnn_tile_work *work, actnn_tile at, const actnn_affi
 {
   actnn_header header[LANES];
   int count = (int)actnn_codec_tile_headers(work->codec);
-  actnn_tile_range range;
-  memcpy(range.minimum, tile->minimum, sizeof range.minimum);
-  memcpy(range.maximum, tile->maximum, sizeof range.maximum);
-  memcpy(range.magnitude, tile->magnitude, sizeof range.magnitude);
+  actnn_tile_range range = tile->range;
   if (count == 1)
     share_range(&range);
   for (int lane = 0; lane < count; lane++) {
@@ -157,17 +149,17 @@ write_normal_header(const actnn_tile_work *work, actnn_tile at, const actnn_affi
 }
 
 static void
-code_normal_row(const float *restrict x, const float *restrict y, const normal_lanes *restrict levels, int all, bool rectified,
+code_normal_row(const float *restrict x, const float *restrict y, const normal_lanes *restrict levels, bool rectified,
                 const uint32_t *restrict draw, uint8_t *restrict codes, uint32_t *restrict count)
 {
-  uint32_t wide[LANES];
+  uint32_t wide[LANES], always = !rectified;
   for (int lane = 0; lane < LANES; lane++) {
-    uint32_t above = is_above(y[lane], levels->passes_below[lane], rectified), below_levels = levels->below_levels[lane];
-    float base = above ? levels->above.base[lane] : levels->below.base[lane];
-    float scale = above ? levels->above.scale[lane] : levels->below.scale[lane];
-    int32_t top = (int32_t)(above ? (uint32_t)all - below_levels : below_levels) - 1;
-    uint32_t code = actnn_codec_code(x[lane], base, scale, (float)(top > 0 ? top : 0), draw[lane]);
-    wide[lane] = code + (above ? below_levels : 0);
+    uint32_t below_levels = levels->below_levels[lane], above = ((uint32_t)(y[lane] > 0) ^ levels->passes_below[lane]) | always;
+    float base = choose(above, levels->above.base[lane], levels->below.base[lane]);
+    float scale = choose(above, levels->above.scale[lane], levels->below.scale[lane]);
+    float top = choose(above, levels->above_top[lane], levels->below_top[lane]);
+    uint32_t code = actnn_codec_code(x[lane], base, scale, top, draw[lane]);
+    wide[lane] = code + (below_levels & (0u - above));
     count[lane] += above;
   }
   for (int lane = 0; lane < LANES; lane++)
@@ -213,21 +205,19 @@ normalize(const actnn_tile_work *work, const float *x, const float *mean, const 
 {
   static const float zeros[LANES];
   normal_rows tile;
+  tile_rows listed;
   uint8_t codes[ACTNN_TILE_ROWS * LANES];
   uint32_t draw[4][LANES] = {{0}}, of_row[LANES];
   normal_header header;
   actnn_tile at = actnn_codec_tile(work->codec, work->tile);
   int64_t rows;
   gather(work, at, x, zeros, tile.x);
-  for (int lane = 0; lane < LANES; lane++) {
-    tile.minimum[lane] = INFINITY;
-    tile.maximum[lane] = -INFINITY;
-    tile.magnitude[lane] = 0;
-  }
   for (int64_t done = 0; done < at.rows; done += rows) {
     rows = rows_of_channel(work->codec, at.first_row + done, at.rows - done);
     normalize_rows(work, at.first_row + done, done, rows, mean, rstd, affine, &tile);
   }
+  list_rows(tile.x, at.rows, &listed);
+  find_range(&listed, &tile.range);
   write_normal_header(work, at, affine, &tile, sample);
   read_normal_header(work, sample, &header);
   *noise = (actnn_tile_noise){0};
@@ -238,7 +228,7 @@ normalize(const actnn_tile_work *work, const float *x, const float *mean, const 
     find_normal_levels(work, at.first_row + done, &header, affine, code, &levels);
     for (int64_t row = done; row < done + rows; row++) {
       draw_row(work, row, key, draw, of_row);
-      code_normal_row(tile.x + row * LANES, tile.y + row * LANES, &levels, code->levels, affine->rectified, of_row,
+      code_normal_row(tile.x + row * LANES, tile.y + row * LANES, &levels, affine->rectified, of_row,
                       codes + row * LANES, above);
     }
     add_normal_noise(work, at.first_row + done, rows, &levels, above, affine, code->dither, noise);
@@ -254,13 +244,15 @@ static inline void
 decode_normal_row(const uint8_t *restrict codes, const normal_lanes *restrict levels, const uint32_t *restrict draw,
                   float *restrict x, uint32_t *restrict passed)
 {
+  uint32_t wide[LANES];
+  for (int lane = 0; lane < LANES; lane++)
+    wide[lane] = codes[lane];
   for (int lane = 0; lane < LANES; lane++) {
-    uint32_t code = codes[lane], below_levels = levels->below_levels[lane];
-    uint32_t above = code >= below_levels;
-    float base = above ? levels->above.base[lane] : levels->below.base[lane];
-    float step = above ? levels->above.step[lane] : levels->below.step[lane];
-    float dither = above ? levels->above.dither[lane] : levels->below.dither[lane];
-    x[lane] = actnn_codec_value(above ? code - below_levels : code, base, step, dither, draw[lane]);
+    uint32_t code = wide[lane], below_levels = levels->below_levels[lane], above = code >= below_levels;
+    float base = choose(above, levels->above.base[lane], levels->below.base[lane]);
+    float step = choose(above, levels->above.step[lane], levels->below.step[lane]);
+    float dither = choose(above, levels->above.dither[lane], levels->below.dither[lane]);
+    x[lane] = actnn_codec_value(code - (below_levels & (0u - above)), base, step, dither, draw[lane]);
     passed[lane] = 0u - (above ^ levels->passes_below[lane]);
   }
 }
@@ -325,6 +317,14 @@ passing_variance(const normal_decoding *decoding, int lane)
   return variance_of_step(levels->passes_below[lane] ? levels->below.step[lane] : levels->above.step[lane], decoding->code->dither);
 }
 
+/* And of those that it blocks. */
+static double
+blocked_variance(const normal_decoding *decoding, int lane)
+{
+  const normal_lanes *levels = &decoding->levels;
+  return variance_of_step(levels->passes_below[lane] ? levels->above.step[lane] : levels->below.step[lane], decoding->code->dither);
+}
+
 static void
 dequantize_affine(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key,
                   const actnn_affine *affine, float *y)
@@ -348,59 +348,58 @@ dequantize_affine(const actnn_tile_work *work, const uint8_t *sample, const actn
     scatter(work, decoding.at, buffer, y);
 }
 
+/* What lanes of a segment add up to. */
+typedef struct segment_sums {
+  float dy[LANES], projected[LANES], dy_squares[LANES], x_squares[LANES];
+  uint32_t passed[LANES];
+} segment_sums;
+
+static void
+add_segment(const normal_decoding *decoding, int64_t rows, const float *dy, segment_sums *sums)
+{
+  uint32_t always = decoding->affine->rectified ? 0 : UINT32_MAX;
+  for (int64_t row = 0; row < rows; row++)
+    for (int lane = 0; lane < LANES; lane++) {
+      uint32_t passed = decoding->passed[row * LANES + lane] | always;
+      float gradient = actnn_float_of(actnn_bits_of(dy[row * LANES + lane]) & passed);
+      float x = actnn_float_of(actnn_bits_of(decoding->x[row * LANES + lane]) & passed);
+      sums->dy[lane] += gradient;
+      sums->projected[lane] += gradient * x;
+      sums->dy_squares[lane] += gradient * gradient;
+      sums->x_squares[lane] += x * x;
+      sums->passed[lane] += passed & 1;
+    }
+}
+
 static void
 normal_sums(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key,
-            const actnn_affine *affine, const float *dy, double *sums)
+            const actnn_affine *affine, const float *dy, actnn_normal_sums *sums)
 {
   normal_decoding decoding;
   float buffer[ACTNN_TILE_ROWS * LANES];
   open_normal(&decoding, work, sample, code, key, affine);
   const float *from = rows_in_place(work, decoding.at, dy, buffer);
   for (int64_t done = 0, rows; done < decoding.at.rows; done += rows) {
-    float sum[LANES] = {0}, projected[LANES] = {0}, squares[LANES] = {0}; /* of blocked values the gradient is zero */
-    int64_t channel = (decoding.at.first_row + done) / work->codec->positions * LANES;
+    segment_sums segment;
+    actnn_normal_sums *channel = sums + (decoding.at.first_row + done) / work->codec->positions * LANES;
     rows = decode_segment(&decoding, done);
-    for (int64_t row = 0; row < rows; row++)
-      for (int lane = 0; lane < LANES; lane++) {
-        uint32_t passed = affine->rectified ? decoding.passed[row * LANES + lane] : UINT32_MAX;
-        float gradient = actnn_float_of(actnn_bits_of(from[(done + row) * LANES + lane]) & passed);
-        sum[lane] += gradient;
-        projected[lane] += gradient * decoding.x[row * LANES + lane];
-        squares[lane] += gradient * gradient;
-      }
+    memset(&segment, 0, sizeof segment);
+    add_segment(&decoding, rows, from + done * LANES, &segment);
     for (int lane = 0; lane < valid_lanes(work->codec, decoding.at.first_row + done); lane++) {
-      sums[(channel + lane) * 3] += sum[lane];
-      sums[(channel + lane) * 3 + 1] += projected[lane];
-      sums[(channel + lane) * 3 + 2] += squares[lane] * passing_variance(&decoding, lane);
+      double passing = passing_variance(&decoding, lane), count = segment.passed[lane];
+      channel[lane].dy += segment.dy[lane];
+      channel[lane].projected += segment.projected[lane];
+      channel[lane].variance += segment.dy_squares[lane] * passing;
+      channel[lane].noise += count * passing + ((double)rows - count) * blocked_variance(&decoding, lane);
+      channel[lane].passed += count;
+      channel[lane].squares += segment.x_squares[lane];
     }
-  }
-}
-
-/* Adds the variance that the codes of a segment give dx, through the product of each with the slope, and the squares of dx. */
-static void
-add_energy(const normal_decoding *decoding, int64_t rows, const float *factor, const float *slope, const float *dx, double *energy)
-{
-  const normal_lanes *levels = &decoding->levels;
-  uint32_t passed[LANES] = {0};
-  float squares[LANES] = {0};
-  for (int64_t row = 0; row < rows; row++)
-    for (int lane = 0; lane < LANES; lane++) {
-      passed[lane] += decoding->passed[row * LANES + lane] & 1;
-      squares[lane] += dx[row * LANES + lane] * dx[row * LANES + lane];
-    }
-  for (int lane = 0; lane < LANES; lane++) {
-    double gain = (double)factor[lane] * slope[lane], blocked = (double)rows - passed[lane];
-    const tile_groups *passing = levels->passes_below[lane] ? &levels->below : &levels->above;
-    const tile_groups *other = levels->passes_below[lane] ? &levels->above : &levels->below;
-    energy[0] += gain * gain * (passed[lane] * variance_of_step(passing->step[lane], decoding->code->dither)
-                                + blocked * variance_of_step(other->step[lane], decoding->code->dither));
-    energy[1] += squares[lane];
   }
 }
 
 static void
 normal_pull(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key,
-            const actnn_affine *affine, const actnn_pull *pull, const float *dy, float *dx, double *energy)
+            const actnn_affine *affine, const actnn_pull *pull, const float *dy, float *dx)
 {
   normal_decoding decoding;
   float buffer[ACTNN_TILE_ROWS * LANES], other[ACTNN_TILE_ROWS * LANES], factor[LANES], shift[LANES], slope[LANES], correction[LANES];
@@ -422,8 +421,6 @@ normal_pull(const actnn_tile_work *work, const uint8_t *sample, const actnn_code
         to[(done + row) * LANES + lane] =
             factor[lane] * (gradient * correction[lane] - shift[lane] - decoding.x[row * LANES + lane] * slope[lane]);
       }
-    if (energy)
-      add_energy(&decoding, rows, factor, slope, to + done * LANES, energy);
   }
   if (to == other)
     scatter(work, decoding.at, other, dx);

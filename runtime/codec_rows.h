@@ -171,6 +171,21 @@ choose_padding(const actnn_tile_work *work, actnn_tile tile, const float *value,
   }
 }
 
+/* Splits rows into eights and a tail, which is filled up. */
+static void
+list_tail(int64_t count, tile_rows *rows)
+{
+  rows->whole = count / EIGHT;
+  rows->rest = count % EIGHT;
+  for (int64_t row = 0; rows->rest && row < EIGHT; row++) {
+    int64_t from = rows->whole * EIGHT + (row < rows->rest ? row : rows->rest - 1);
+    for (int half = 0; half < 2; half++)
+      memcpy(rows->tail + row * LANES + half * (LANES / 2),
+             rows->row ? rows->row + from * LANES + half * (LANES / 2) : rows->half[half] + from * (LANES / 2),
+             LANES / 2 * sizeof(float));
+  }
+}
+
 /* Makes the tile's rows readable, in place if they are so already, in `buffer` (a whole tile) otherwise. in_eights:
  * `eight_rows` is the only reader, so that halves may stay where they are. */
 static void
@@ -187,15 +202,15 @@ read_rows(const actnn_tile_work *work, actnn_tile tile, const float *value, cons
     gather(work, tile, value, padding, buffer);
     rows->row = buffer;
   }
-  rows->whole = tile.rows / EIGHT;
-  rows->rest = tile.rows % EIGHT;
-  for (int64_t row = 0; rows->rest && row < EIGHT; row++) {
-    int64_t from = rows->whole * EIGHT + (row < rows->rest ? row : rows->rest - 1);
-    for (int half = 0; half < 2; half++)
-      memcpy(rows->tail + row * LANES + half * (LANES / 2),
-             rows->row ? rows->row + from * LANES + half * (LANES / 2) : rows->half[half] + from * (LANES / 2),
-             LANES / 2 * sizeof(float));
-  }
+  list_tail(tile.rows, rows);
+}
+
+/* The same for rows that lie one after the other anyway. */
+static void
+list_rows(const float *row, int64_t count, tile_rows *rows)
+{
+  rows->row = row;
+  list_tail(count, rows);
 }
 
 /* Eight rows one after the other: where they lie, or in `buffer`. */

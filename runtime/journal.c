@@ -1,5 +1,6 @@
 /* journal.c: the log of JSON lines and the progress line. */
 #include "journal.h"
+#include "saves.h"
 #include "profile.h"
 
 #include <errno.h>
@@ -154,6 +155,9 @@ journal_close(journal *journal, const actnn *trainer)
   fprintf(journal->log, "{\"steps\":%llu,\"samples\":%llu", (unsigned long long)journal->steps,
           (unsigned long long)journal->samples);
   put_number(journal->log, "seconds", seconds);
+  double cost, bound;
+  if (saves_certificate(trainer, &cost, &bound))
+    fprintf(journal->log, ",\"predicted_variance\":%.6g,\"variance_bound\":%.6g", cost, bound);
   fprintf(journal->log, ",\"peak_rss_bytes\":%llu,\"arena_bytes\":%llu,\"threads\":%d",
           (unsigned long long)peak_resident_bytes(), (unsigned long long)trainer->arena_bytes,
           trainer->threads);

@@ -1,5 +1,8 @@
 /* pooling.c: kernels of pools. A plane of lanes at a time: the channels of a block are one vector, row-major images
- * are planes of one lane. The loops over windows stand in pooling_planes.h. */
+ * are planes of one lane. The loops over windows stand in pooling_planes.h.
+ *
+ * These are not oneDNN's: what a maximum pool keeps for backward must be positions that fit in as few bits as the window
+ * needs, and oneDNN's workspace is its own affair; and ours take less time (bench/pooling, docs/results.md). */
 #include "../src/operators/window.h"
 #include "instruction_set.h"
 #include "layout.h"

@@ -39,6 +39,9 @@ saves_destroy(actnn *trainer)
     free(saves->save[i].range);
     free(saves->save[i].demand);
     free(saves->save[i].flow);
+    free(saves->save[i].channel);
+    free(saves->save[i].sum);
+    free(saves->save[i].energy);
     free(saves->save[i].noise);
   }
   free(saves->save);
@@ -158,6 +161,7 @@ saves_begin_step(actnn *trainer)
   if (saves->fresh && trainer->draw == 0)
     adapt(trainer);
   saves->gradient_squares = 0;
+  saves->flow_tensor = NONE;
   return saves->placed ? 0 : saves_place(trainer);
 }
 
@@ -234,4 +238,12 @@ saves_levels(const actnn *trainer, uint32_t index)
   for (int64_t sample = 0; sample < state->codec.samples; sample++)
     sum += state->levels[state->choice[sample]];
   return state->codec.samples > 0 ? sum / (double)state->codec.samples : 0;
+}
+
+bool
+saves_certificate(const actnn *trainer, double *cost, double *bound)
+{
+  *cost = trainer->saves->cost;
+  *bound = trainer->saves->bound;
+  return trainer->saves->cost > 0;
 }

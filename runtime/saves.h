@@ -57,4 +57,8 @@ double saves_levels(const actnn *trainer, uint32_t index);
 /* Called with each finished gradient, before its update: notes its squares at the steps that measure. */
 void saves_note_gradient(actnn *trainer, const actnn_call *call);
 
+/* How well bytes were shared out last: the variance of gradients predicted, and what no sharing of as many bytes is below. False
+ * before the first time. */
+bool saves_certificate(const actnn *trainer, double *cost, double *bound);
+
 #endif

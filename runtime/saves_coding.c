@@ -130,14 +130,20 @@ saves_get_to_know(actnn *trainer, uint32_t index, const actnn_view *value, bool 
   free(state->range);
   free(state->demand);
   free(state->flow);
+  free(state->channel);
+  free(state->sum);
+  free(state->energy);
   free(state->noise);
   state->choice = calloc(samples, 1);
   state->range = calloc(samples, sizeof(double));
   state->demand = calloc(samples, sizeof(double));
   state->flow = calloc(samples, sizeof(double));
+  state->channel = save->spacing == ACTNN_NORMAL_LEVELS ? calloc((size_t)state->codec.channels, sizeof *state->channel) : NULL;
+  state->sum = calloc(samples, sizeof(double));
+  state->energy = calloc(samples, sizeof(double));
   state->noise = calloc(samples, sizeof *state->noise);
   state->known = true;
-  if (!state->choice || !state->range || !state->demand || !state->flow || !state->noise ||
+  if (!state->choice || !state->range || !state->demand || !state->flow || (save->spacing == ACTNN_NORMAL_LEVELS && !state->channel) || !state->sum || !state->energy || !state->noise ||
       saves_grow(trainer->saves, tiles * 2, (int64_t)samples) ||
       enlarge((void **)&trainer->saves->tile_noise, &trainer->saves->most_noise, tiles, sizeof *state->noise) ||
       reserve_items(trainer) || reserve_ranges(trainer, index))

@@ -6,8 +6,6 @@
 
 #include <math.h>
 
-enum { SUMS = 3 }; /* a channel: dy, dy * x, and the variance of the latter */
-
 static bool
 is_rectified(const actnn_call *call)
 {
@@ -50,18 +48,16 @@ add_sums(const tile_job *job, int64_t each, const actnn_tile_work *work)
   actnn_code code = saves_code_of(job, work->sample);
   (void)each;
   job->kernels->normal_sums(work, job->stash + job->offset[work->sample], &code, job->key, &job->affine, job->value,
-                            job->sum + work->sample * job->codec->channels * SUMS);
+                            job->normal + work->sample * job->codec->channels);
 }
 
 static void
 pull_tile(const tile_job *job, int64_t each, const actnn_tile_work *work)
 {
   actnn_code code = saves_code_of(job, work->sample);
-  double *energy = job->sum ? job->sum + 2 * each : NULL;
-  if (energy)
-    energy[0] = energy[1] = 0;
+  (void)each;
   job->kernels->normal_pull(work, job->stash + job->offset[work->sample], &code, job->key, &job->affine, &job->pull,
-                            job->other, job->value, energy);
+                            job->other, job->value);
 }
 
 /* x mean rstd scale b -> y code */
@@ -108,23 +104,27 @@ static void
 finish_sums(actnn *trainer, uint32_t index, const tile_job *job, float *dscale, float *db)
 {
   const actnn_codec *codec = job->codec;
-  double *variance = job->sum + codec->samples * codec->channels * SUMS;
-  for (int64_t channel = 0; channel < codec->channels; channel++) {
-    double sum = 0, projected = 0;
-    for (int64_t sample = 0; sample < codec->samples; sample++) {
-      const double *of = job->sum + (sample * codec->channels + channel) * SUMS;
-      sum += of[0];
-      projected += of[1];
-    }
-    db[channel] = (float)sum;
-    dscale[channel] = (float)projected;
-  }
+  save_state *state = &trainer->saves->save[index];
+  memset(state->channel, 0, (size_t)codec->channels * sizeof *state->channel);
   for (int64_t sample = 0; sample < codec->samples; sample++) {
-    variance[sample] = 0;
-    for (int64_t channel = 0; channel < codec->channels; channel++)
-      variance[sample] += job->sum[(sample * codec->channels + channel) * SUMS + 2];
+    state->sum[sample] = 0;
+    for (int64_t channel = 0; channel < codec->channels; channel++) {
+      const actnn_normal_sums *of = &job->normal[sample * codec->channels + channel];
+      actnn_normal_sums *all = &state->channel[channel];
+      state->sum[sample] += of->variance;
+      all->dy += of->dy;
+      all->projected += of->projected;
+      all->variance += of->variance;
+      all->noise += of->noise;
+      all->passed += of->passed;
+      all->squares += of->squares;
+    }
   }
-  saves_note_variance(trainer, index, variance, true);
+  for (int64_t channel = 0; channel < codec->channels; channel++) {
+    dscale[channel] = (float)state->channel[channel].projected;
+    db[channel] = (float)state->channel[channel].dy;
+  }
+  saves_note_variance(trainer, index, state->sum, true);
 }
 
 /* dy code scale b -> dscale db */
@@ -136,41 +136,35 @@ actnn_NormalGradScale(const actnn_call *call)
   if (find_normal(call, &call->input[0], &index))
     return 1;
   const actnn_view *dy = &call->input[0];
-  int64_t sums = dy->dim[0] * (dy->dim[1] * SUMS + 1) + 1;
+  size_t bytes = (size_t)(dy->dim[0] * dy->dim[1]) * sizeof(actnn_normal_sums);
   if (actnn_is_preparing(call))
-    return saves_grow(trainer->saves, sums, 1) ? actnn_fail(trainer, "NormalGradScale: no memory for sums") : 0;
+    return saves_grow(trainer->saves, (int64_t)(bytes / sizeof(double)) + 1, 1) ? actnn_fail(trainer, "NormalGradScale: no memory for sums") : 0;
   if (saves_open(trainer, index))
     return 1;
   tile_job job = saves_job(trainer, index, dy->data);
   job.affine = (actnn_affine){call->input[2].data, call->input[3].data, is_rectified(call)};
-  memset(job.sum, 0, (size_t)sums * sizeof *job.sum);
+  job.normal = (actnn_normal_sums *)job.sum;
+  memset(job.normal, 0, bytes);
   saves_run_in_order(trainer, &job, add_sums);
   finish_sums(trainer, index, &job, call->output[0].data, call->output[1].data);
   return 0;
 }
 
-/* Scratch: two numbers a tile, one a sample, three a channel. */
-static int
-reserve_pull(actnn *trainer, uint32_t index)
-{
-  const actnn_codec *codec = &trainer->saves->save[index].codec;
-  int64_t numbers = codec->samples * (2 * actnn_codec_tiles(codec) + 1) + codec->channels * 3 + 1;
-  return saves_grow(trainer->saves, numbers, 1) ? actnn_fail(trainer, "NormalGradInput: no memory for sums") : 0;
-}
-
+/* What the codes do to dx: each is multiplied by the slope of its channel. A sample's part is by its codes' variances. */
 static void
-note_flow(actnn *trainer, uint32_t index, const tile_job *job)
+note_flow(actnn *trainer, uint32_t index, const actnn_view *dx, const actnn_pull *pull)
 {
-  int64_t tiles = actnn_codec_tiles(job->codec);
-  double *noise = job->sum + 2 * tiles * job->codec->samples, squares = 0;
-  for (int64_t sample = 0; sample < job->codec->samples; sample++) {
-    noise[sample] = 0;
-    for (int64_t tile = sample * tiles; tile < (sample + 1) * tiles; tile++) {
-      noise[sample] += job->sum[2 * tile];
-      squares += job->sum[2 * tile + 1];
-    }
+  save_state *state = &trainer->saves->save[index];
+  double energy = 0, noise = 0;
+  for (int64_t channel = 0; channel < state->codec.channels; channel++) {
+    double gain = (double)pull->factor[channel] * pull->slope[channel];
+    energy += gain * gain * state->channel[channel].noise;
   }
-  saves_note_flow(trainer, index, noise, squares);
+  for (int64_t sample = 0; sample < state->codec.samples; sample++)
+    noise += state->noise[sample].below + state->noise[sample].above;
+  for (int64_t sample = 0; sample < state->codec.samples; sample++)
+    state->sum[sample] = noise > 0 ? energy * (state->noise[sample].below + state->noise[sample].above) / noise : 0;
+  saves_note_flow(trainer, index, dx, state->sum);
 }
 
 /* dy code scale b rstd dscale db -> dx; attribute 1 says whether a rectifier follows. */
@@ -181,16 +175,17 @@ actnn_NormalGradInput(const actnn_call *call)
   uint32_t index = 0;
   if (find_normal(call, &call->output[0], &index))
     return 1;
-  if (actnn_is_preparing(call))
-    return reserve_pull(trainer, index);
+  const actnn_codec *codec = &trainer->saves->save[index].codec;
+  if (actnn_is_preparing(call)) /* three numbers a channel; a number a tile and a sample to note the flow */
+    return saves_grow(trainer->saves, codec->samples * (actnn_codec_tiles(codec) + 1) + codec->channels * 3 + 1, 1)
+               ? actnn_fail(trainer, "NormalGradInput: no memory for sums") : 0;
   if (saves_open(trainer, index))
     return 1;
   tile_job job = saves_job(trainer, index, call->output[0].data);
   const float *scale = call->input[2].data, *rstd = call->input[4].data, *dscale = call->input[5].data, *db = call->input[6].data;
-  int64_t channels = job.codec->channels;
-  double count = (double)(job.codec->samples * job.codec->positions);
-  int64_t tiles = job.codec->samples * actnn_codec_tiles(job.codec);
-  float *factor = (float *)(job.sum + 2 * tiles + job.codec->samples), *shift = factor + channels, *slope = shift + channels;
+  int64_t channels = codec->channels;
+  double count = (double)(codec->samples * codec->positions);
+  float *factor = (float *)(job.sum + codec->samples * (actnn_codec_tiles(codec) + 1)), *shift = factor + channels, *slope = shift + channels;
   for (int64_t channel = 0; channel < channels; channel++) {
     factor[channel] = (float)((double)scale[channel] * rstd[channel]);
     shift[channel] = (float)(db[channel] / count);
@@ -199,10 +194,8 @@ actnn_NormalGradInput(const actnn_call *call)
   job.pull = (actnn_pull){factor, shift, slope, (float)count};
   job.affine = (actnn_affine){scale, call->input[3].data, is_rectified(call)};
   job.other = call->input[0].data;
-  if (!saves_measure_now(trainer, index))
-    job.sum = NULL;
   saves_run_tiles(trainer, &job, pull_tile);
-  if (job.sum)
-    note_flow(trainer, index, &job);
+  if (saves_measure_now(trainer, index))
+    note_flow(trainer, index, &call->output[0], &job.pull);
   return 0;
 }

@@ -24,7 +24,10 @@ typedef struct save_state {
   double *range;    /* of each sample: elements * (maximum - minimum)^2 summed over groups, where bytes follow from it */
   actnn_tile_noise *noise; /* of each sample, as coded last: variance summed over its elements */
   double *demand;   /* of each sample: variance of the gradients that read it, were there one step for the whole range */
+  double *sum;      /* of each sample: scratch */
+  actnn_normal_sums *channel; /* NORMAL levels: of each channel over the batch, from the last backward */
   double *flow;     /* of each sample: the variance of the gradient that flows on, at one step, beside that gradient's squares */
+  double *energy;   /* of each sample: the variance of the gradient that flows on, as coded */
   double flow_from; /* squares of the parameters' gradients that were finished before */
   double predicted; /* variance of the weight gradients that read it, from the last backward that measured */
   double predicted_normal; /* and of the gradient of its normalization's scale */
@@ -52,6 +55,7 @@ struct saves {
   bool record_weights; /* at the steps that measure, for a profile */
   bool placed; /* every save has its share and place */
   bool fresh;  /* measured since the last adaptation */
+  uint32_t flow_tensor, flow_save; /* the gradient last noted by saves_note_flow, and whose noise it carries; NONE */
   double gradient_squares; /* of the parameters' gradients finished so far in this backward */
   double cost, bound; /* of the last allocation: the variance predicted, and what no choice within the budget is below */
 };
@@ -75,6 +79,7 @@ typedef struct tile_job {
   actnn_tile_range *range; /* one a tile; NULL: not kept */
   bool exact_noise;
   double *sum;
+  actnn_normal_sums *normal; /* of each channel of each sample */
   actnn_tile_noise *noise; /* one a tile */
   const float *mean, *rstd;
   actnn_affine affine;
@@ -114,9 +119,9 @@ bool saves_measure_now(const actnn *trainer, uint32_t index);
 /* Notes what the noise of save `index` does to gradients that read it: variance of each sample's part. is_normal: to
  * the gradient of a normalization's scale. */
 void saves_note_variance(actnn *trainer, uint32_t index, const double *variance, bool is_normal);
-/* Notes the variance that it gives the gradient that flows on, of each sample, and that gradient's squares: all gradients
- * finished later get about as much noise beside their own squares, as white noise and gradient mostly do alike. */
-void saves_note_flow(actnn *trainer, uint32_t index, const double *variance, double squares);
+/* Notes the variance that it gives the gradient that flows on, of each sample: all gradients finished
+ * later get about as much noise beside their own squares, as white noise and gradient mostly do alike. */
+void saves_note_flow(actnn *trainer, uint32_t index, const actnn_view *gradient, const double *variance);
 /* What one step for the whole range of a sample would give all gradients. */
 double saves_demand(const actnn *trainer, const save_state *state, int64_t sample);
 /* True at a step that measures anything. */

@@ -2,32 +2,13 @@
  *
  * It runs after every pass under --verify-each and in checking builds. An offence is a mistake of the pass that
  * just ran (or of a text file read in), so the first one is reported, with the rule's name. */
-#include "operators.h"
-
-#include "../passes/passes.h"
+#include "check_program.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-enum { SAMPLE_ELEMENTS = 128, STATISTIC_ELEMENTS = 4096, STATISTIC_SHARE = 8 };
-
-/* What the rules look things up in. */
-typedef struct Check {
-  Program *program;
-  Arena *scratch;
-  uint32_t *made_at;     /* by value: position in order of the node that makes it; UINT32_MAX */
-  ValueId *updated_by;   /* by value: what replaces it; NO_VALUE */
-  uint8_t *read_exactly; /* by value: a backward or update node without a proof of linearity reads it */
-  uint8_t *read_for_weights; /* by value: a weight's gradient reads it */
-  bool codes_for_weights_only; /* level 1: what else is read stays exact */
-  uint8_t *is_coded;     /* by value: stands in the table of saves */
-  bool is_trained;       /* differentiated: every shape and type is known by now */
-  Phase latest;          /* among forward and backward, of the nodes before */
-  const char *detail;
-} Check;
-
-static const char *
-value_word(const Check *check, ValueId id)
+const char *
+check_value_word(const Check *check, ValueId id)
 {
   const Value *value = value_at(check->program, id);
   return value->name ? arena_format(check->scratch, "'%s'", safe_name(check->scratch, value->name))
@@ -50,7 +31,7 @@ operands_are_defined(Check *check, const Node *node, uint32_t position)
   for (uint32_t i = 0; i < node->operand_count; i++) {
     ValueId id = node->operands[i];
     if (id == NO_VALUE || is_resident(value_at(check->program, id)) || check->made_at[id] < position) continue;
-    check->detail = value_word(check, id);
+    check->detail = check_value_word(check, id);
     return false;
   }
   return true;
@@ -63,7 +44,7 @@ results_are_defined_once(Check *check, const Node *node, uint32_t position)
   for (uint32_t i = 0; i < node->result_count; i++) {
     ValueId id = node->results[i];
     if (id == NO_VALUE) continue;
-    check->detail = value_word(check, id);
+    check->detail = check_value_word(check, id);
     const Value *value = value_at(check->program, id);
     if (check->made_at[id] != position || value->producer != self) return false;
     for (uint32_t k = 0; k < i; k++)
@@ -79,7 +60,7 @@ results_are_temporary(Check *check, const Node *node, uint32_t position)
   for (uint32_t i = 0; i < node->result_count; i++) {
     const Value *value = result_value(check->program, node, i);
     if (!value || value->kind == VALUE_TEMPORARY || value->kind == VALUE_STASH) continue;
-    check->detail = value_word(check, node->results[i]);
+    check->detail = check_value_word(check, node->results[i]);
     return false;
   }
   return true;
@@ -104,7 +85,7 @@ phases_are_readable(Check *check, const Node *node, uint32_t position)
     Phase made_in = node_at(check->program, value->producer)->phase;
     if (readable[node->phase] >> made_in & 1) continue;
     check->detail = arena_format(check->scratch, "a %s node reads %s, made in phase %s", phase_name(node->phase),
-                                 value_word(check, node->operands[i]), phase_name(made_in));
+                                 check_value_word(check, node->operands[i]), phase_name(made_in));
     return false;
   }
   return true;
@@ -163,7 +144,7 @@ stashes_are_matched(Check *check, const Node *node, uint32_t position)
   for (uint32_t i = 0; operator && i < node->operand_count; i++) {
     const Value *value = operand_value(check->program, node, i);
     if (!value || value->kind != VALUE_STASH || operator->flags & RESTORES) continue;
-    check->detail = arena_format(check->scratch, "%s is read without a restore", value_word(check, node->operands[i]));
+    check->detail = arena_format(check->scratch, "%s is read without a restore", check_value_word(check, node->operands[i]));
     return false;
   }
   for (uint32_t i = 0; operator && i < node->result_count; i++) {
@@ -171,7 +152,7 @@ stashes_are_matched(Check *check, const Node *node, uint32_t position)
     bool is_code = operator->flags & SAVES && i + 1 == node->result_count; /* the last result */
     if (!value || (value->kind == VALUE_STASH) == is_code) continue;
     const char *what = value->kind == VALUE_STASH ? "is made without a save" : "comes from a save but is no stash";
-    check->detail = arena_format(check->scratch, "%s %s", value_word(check, node->results[i]), what);
+    check->detail = arena_format(check->scratch, "%s %s", check_value_word(check, node->results[i]), what);
     return false;
   }
   return true;
@@ -184,99 +165,13 @@ results_are_known(Check *check, const Node *node, uint32_t position)
   for (uint32_t i = 0; check->is_trained && i < node->result_count; i++) {
     const Value *value = result_value(check->program, node, i);
     if (!value || (value->type != ACTNN_UNDEFINED && shape_is_static(&value->shape))) continue;
-    check->detail = value_word(check, node->results[i]);
+    check->detail = check_value_word(check, node->results[i]);
     return false;
   }
   return true;
 }
 
-/* ---- the central invariant ----------------------------------------------------------------------- */
-
-/* A mean, a log-sum-exp, a bias: a vector, few in themselves, or few beside what they sum up. */
-static bool
-is_statistic(const Check *check, ValueId id)
-{
-  const Value *value = value_at(check->program, id);
-  const Node *node = node_at(check->program, value->producer);
-  int64_t elements, most = 0, count;
-  if (!shape_elements(&value->shape, &elements)) return false;
-  for (uint32_t i = 0; i < node->operand_count; i++) {
-    const Value *operand = operand_value(check->program, node, i);
-    bool is_data = operand && (operand->kind == VALUE_TEMPORARY || operand->kind == VALUE_INPUT);
-    if (is_data && shape_elements(&operand->shape, &count) && count > most) most = count;
-  }
-  return value->shape.rank < 2 || elements <= STATISTIC_ELEMENTS || elements <= most / STATISTIC_SHARE;
-}
-
-/* Class probabilities and the like: a code's header would cost more than the code saves. */
-static bool
-is_small_in_a_sample(const Check *check, ValueId id)
-{
-  const Shape *shape = &value_at(check->program, id)->shape;
-  int64_t elements;
-  return shape->rank > 0 && shape->dim[0] > 0 && shape_elements(shape, &elements) && elements / shape->dim[0] < SAMPLE_ELEMENTS;
-}
-
-/* Ids, labels, positions and masks have no code but exact ones; half precision is kept. */
-static bool
-is_not_float(const Check *check, ValueId id)
-{
-  return value_at(check->program, id)->type != ACTNN_F32;
-}
-
-/* Some reader's gradient is not linear in it (or only with a bias): coding it would bias the gradient. */
-static bool
-has_no_proof(const Check *check, ValueId id)
-{
-  return check->read_exactly[id];
-}
-
-/* At level 1 only the operands of convolutions and matrix products are coded. */
-static bool
-is_beyond_level(const Check *check, ValueId id)
-{
-  return check->codes_for_weights_only && !check->read_for_weights[id];
-}
-
-/* Forward values that backward may read as they are. */
-static const struct {
-  const char *name;
-  bool (*allows)(const Check *check, ValueId id);
-} exact_values[] = {
-    {"statistic", is_statistic},
-    {"small in a sample", is_small_in_a_sample},
-    {"not a float", is_not_float},
-    {"no proof of unbiasedness", has_no_proof},
-    {"beyond the level", is_beyond_level},
-};
-
-static bool
-is_forward_temporary(const Check *check, ValueId id)
-{
-  const Value *value = value_at(check->program, id);
-  return value->kind == VALUE_TEMPORARY && value->producer != NO_NODE
-         && node_at(check->program, value->producer)->phase == PHASE_FORWARD;
-}
-
-static bool
-saves_are_coded(Check *check, const Node *node, uint32_t position)
-{
-  (void)position;
-  const SaveTable *saves = check->program->saves;
-  if (!saves || !saves->is_complete || !saves->count || node->phase != PHASE_BACKWARD) return true;
-  for (uint32_t i = 0; i < node->operand_count; i++) {
-    ValueId id = node->operands[i];
-    bool is_exact = false;
-    if (id == NO_VALUE || !is_forward_temporary(check, id)) continue;
-    for (size_t k = 0; !check->is_coded[id] && k < sizeof exact_values / sizeof *exact_values; k++)
-      is_exact |= exact_values[k].allows(check, id);
-    if (is_exact) continue;
-    check->detail = arena_format(check->scratch, "%s%s", value_word(check, id),
-                                 check->is_coded[id] ? ", which is coded as well" : "");
-    return false;
-  }
-  return true;
-}
+/* ---- the tables --------------------------------------------------------------------------------------- */
 
 typedef struct NodeRule {
   const char *name;
@@ -294,7 +189,7 @@ static const NodeRule node_rules[] = {
     {"results fit", results_fit_signature, "has results that its operator does not make"},
     {"stash", stashes_are_matched, "breaks the pairing of saves and restores"},
     {"shapes known", results_are_known, "has a result without a known type and fixed shape"},
-    {"saved through a code", saves_are_coded, "is a backward node that reads a forward activation directly"},
+    {"saved through a code", check_saves_are_coded, "is a backward node that reads a forward activation directly"},
 };
 
 /* ---- rules of values ------------------------------------------------------------------------------ */
@@ -415,45 +310,14 @@ order_is_sound(const Check *check, const char *after)
                          "after %s: rule 'order': a node in the order %s", after, what);
 }
 
-static bool
-is_restored(const Program *program, ValueId id)
-{
-  const Value *value = value_at(program, id);
-  const Operator *operator = value->producer == NO_NODE ? NULL : node_at(program, value->producer)->operator;
-  return operator && (!strcmp(operator->name, "DequantizeOnBackward") || !strcmp(operator->name, "DequantizeNormal"));
-}
-
-/* How a backward node reads its operands; one that reads a value twice is not linear in it. */
-static void
-note_readings(Check *check, const Node *node)
-{
-  bool is_for_weights = !strcmp(node->operator_name, "ConvGradWeight")
-                        || !strcmp(node->operator_name, "ProductGradWeight");
-  for (uint32_t i = 0; i < node->operand_count; i++) {
-    ValueId id = node->operands[i];
-    bool is_bounded;
-    if (id == NO_VALUE) continue;
-    bool is_linear = node->operator && is_linear_in(node->operator, i, &is_bounded);
-    for (uint32_t k = 0; k < i; k++) is_linear &= node->operands[k] != id;
-    check->read_exactly[id] |= !is_linear;
-    check->read_for_weights[id] |= is_for_weights;
-    if (is_restored(check->program, id)) check->codes_for_weights_only &= is_for_weights;
-  }
-}
-
 /* Fills in what the rules look up. */
 static void
 look_around(Check *check)
 {
   const Program *program = check->program;
-  const SaveTable *saves = program->saves;
   size_t count = (size_t)program->value_count + 1;
   check->made_at = arena_array(check->scratch, count, sizeof *check->made_at);
   check->updated_by = arena_array(check->scratch, count, sizeof *check->updated_by);
-  check->read_exactly = arena_array(check->scratch, count, sizeof *check->read_exactly);
-  check->read_for_weights = arena_array(check->scratch, count, sizeof *check->read_for_weights);
-  check->codes_for_weights_only = true;
-  check->is_coded = arena_array(check->scratch, count, sizeof *check->is_coded);
   memset(check->made_at, 0xFF, count * sizeof *check->made_at);
   memset(check->updated_by, 0xFF, count * sizeof *check->updated_by);
   for (uint32_t p = 0; p < program->order_count; p++) {
@@ -461,14 +325,12 @@ look_around(Check *check)
     check->is_trained |= node->phase == PHASE_BACKWARD || node->phase == PHASE_UPDATE;
     for (uint32_t i = 0; i < node->result_count; i++)
       if (node->results[i] < program->value_count) check->made_at[node->results[i]] = p;
-    if (node->phase == PHASE_BACKWARD || node->phase == PHASE_UPDATE) note_readings(check, node);
   }
   for (ValueId id = program->value_count; id-- > 0;) {
     ValueId updates = value_at(program, id)->updates;
     if (updates < program->value_count && check->made_at[id] != UINT32_MAX) check->updated_by[updates] = id;
   }
-  for (uint32_t i = 0; saves && i < saves->count; i++)
-    if (saves->save[i].value < program->value_count) check->is_coded[saves->save[i].value] = true;
+  check_look_at_saves(check);
 }
 
 static bool
@@ -496,7 +358,7 @@ values_keep_rules(const Check *check, const char *after, const char *help)
     for (size_t r = 0; r < sizeof value_rules / sizeof *value_rules; r++) {
       if (value_rules[r].is_kept(check, value)) continue;
       return report(program->diagnostics, program->source, help, "after %s: rule '%s': value %s %s", after,
-                    value_rules[r].name, value_word(check, id), value_rules[r].message);
+                    value_rules[r].name, check_value_word(check, id), value_rules[r].message);
     }
   }
   return true;

@@ -8,7 +8,8 @@
 
 typedef struct SavedValue {
   const char *name, *readers, *codec, *why;
-  double bits, levels; /* levels: 0 where there are none */
+  double bits;
+  PlannedLevels planned; /* zero where nothing is coded */
   uint64_t bytes, bytes_fp32;
 } SavedValue;
 
@@ -34,7 +35,9 @@ readers_of(const Program *program, ValueId id)
     for (uint32_t k = 0; k < node->operand_count; k++) {
       if (node->operands[k] != id) continue;
       const char *what = node->operator_name;
-      const char *more = (node->operator->flags & RESTORES) ? readers_of(program, node->results[0]) : what;
+      if (!strcmp(what, "MeasureSensitivity")) continue;
+      bool gives_value = !strncmp(what, "Dequantize", 10) || !strcmp(what, "UnpackBits");
+      const char *more = gives_value ? readers_of(program, node->results[0]) : what;
       text_append(&text, "%s%s", text.length ? ", " : "", more);
     }
   }
@@ -56,7 +59,7 @@ describe_saved(const Program *program, ValueId id, const bool *read, SavedValue 
     saved->name = name_of(program, save->value);
     static const char *const spacings[ACTNN_SPACINGS] = {"even", "fixed", "masked", "square", "normal"};
     saved->codec = arena_format(program->arena, "%s/%s", spacings[save->spacing], save->dither ? "dither" : "stochastic");
-    saved->levels = save_levels(program, save);
+    saved->planned = save_levels(program, save);
     saved->bits = elements ? 8.0 * (double)save->bytes / (double)elements : 0;
     saved->bytes = save->bytes;
     saved->bytes_fp32 = save->uncompressed;
@@ -82,11 +85,12 @@ explain_saves(const Program *program, FILE *stream)
 {
   const bool *read = values_read_by_backward(program);
   SavedValue saved;
-  fprintf(stream, "%-44s %-17s %6s %6s %12s  %s\n", "saved value", "stored", "levels", "bits", "bytes", "read by; why unbiased");
+  fprintf(stream, "%-44s %-17s %6s %6s %12s %9s  %s\n", "saved value", "stored", "levels", "bits", "bytes", "variance",
+          "read by; why unbiased");
   for (ValueId id = 0; id < program->value_count; id++)
     if (describe_saved(program, id, read, &saved))
-      fprintf(stream, "%-44s %-17s %6.3g %6.3g %12" PRIu64 "  %s; %s\n", saved.name, saved.codec, saved.levels, saved.bits,
-              saved.bytes, saved.readers, saved.why);
+      fprintf(stream, "%-44s %-17s %6.3g %6.3g %12" PRIu64 " %9.3g  %s; %s\n", saved.name, saved.codec, saved.planned.levels,
+              saved.bits, saved.bytes, saved.planned.variance, saved.readers, saved.why);
   const SaveTable *table = program->saves;
   if (table && table->allocated)
     fprintf(stream,
