@@ -1,38 +1,26 @@
-/* test_codec.c: the codec itself: random numbers, headers, codes, packing, and that all builds make the same
- * bytes. */
-#include "codec.h"
+/* test_codec.c: the codec itself: random numbers, headers, codes, packing, and that all builds make the same bytes. What codes
+ * do on average is test_codec_noise.c's, normalized values are test_codec_normal.c's. */
+#include "codec_cases.h"
 #include "tap.h"
 
-#include <float.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
+static const struct {
+  actnn_spacing spacing;
+  bool dither;
+} codings[] = {{ACTNN_EVEN_LEVELS, false},   {ACTNN_EVEN_LEVELS, true},   {ACTNN_FIXED_LEVELS, false},
+               {ACTNN_FIXED_LEVELS, true},   {ACTNN_MASKED_LEVELS, false}, {ACTNN_MASKED_LEVELS, true},
+               {ACTNN_SQUARE_LEVELS, false}, {ACTNN_SQUARE_LEVELS, true}};
+enum { CODINGS = sizeof codings / sizeof *codings };
 
-static const char *const builds[] = {"scalar", "avx2", "avx512"};
-static uint64_t random_state = 1;
-
-static uint32_t
-random_bits(void)
+static actnn_code
+code_of(int coding, int levels)
 {
-  random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-  return (uint32_t)(random_state >> 32);
+  return (actnn_code){codings[coding].spacing, codings[coding].dither, levels, -0.17f, 1.13f};
 }
 
-static float
-random_normal(void)
+static bool
+has_header(const actnn_code *code)
 {
-  double a = (random_bits() + 1.0) / 4294967297.0, b = random_bits() / 4294967296.0;
-  return (float)(sqrt(-2 * log(a)) * cos(6.283185307179586 * b));
-}
-
-static void *
-allocate(size_t bytes)
-{
-  void *memory = malloc(bytes + 1);
-  if (!memory)
-    exit(1);
-  memset(memory, 0x5a, bytes + 1); /* what is not written is noticed */
-  return memory;
+  return code->spacing != ACTNN_FIXED_LEVELS;
 }
 
 /* ---- Random numbers ------------------------------------------------------------------------------ */
@@ -90,8 +78,8 @@ test_headers(void)
                                                    : -a * (float)(random_bits() % 1000) * 0.01f;
     if (!actnn_is_finite(b))
       continue;
-    float low = a < b ? a : b, high = a < b ? b : a, top = (float)((1 << (1 + random_bits() % 8)) - 1);
-    actnn_group group = actnn_codec_group(actnn_codec_header(low, high, top, true));
+    float low = a < b ? a : b, high = a < b ? b : a, top = (float)(1 + random_bits() % 255);
+    actnn_group group = actnn_codec_group(actnn_codec_header(low, high, top, true), trial % 2);
     if (low == high)
       continue;
     if (isnan(group.base)) {
@@ -99,11 +87,11 @@ test_headers(void)
       holds &= high > 1e38f || low < -1e38f;
       continue;
     }
-    holds &= group.base <= low && actnn_codec_value((uint32_t)top, group.base, group.step) >= high &&
+    holds &= group.base <= low && actnn_codec_value((uint32_t)top, group.base, group.step, 0, 0) >= high &&
              (high - group.base) / group.step <= top && group.step > 0 && group.scale > 0;
-    group = actnn_codec_group(actnn_codec_header(low, low, top, true));
-    uint32_t code = actnn_codec_code(low, group.base, group.scale, top, random_bits() & 0xffff);
-    float back = actnn_codec_value(code, group.base, group.step);
+    group = actnn_codec_group(actnn_codec_header(low, low, top, true), trial % 2);
+    uint32_t draw = random_bits() & 0xffff, code = actnn_codec_code(low, group.base, group.scale, top, draw);
+    float back = actnn_codec_value(code, group.base, group.step, group.dither, draw);
     int exact = fabsf(low) < 0x1p-88f
                     ? fabsf(back - low) <= FLT_TRUE_MIN || fabsf(back - low) <= fabsf(low) * 0x1p-22f
                     : memcmp(&back, &low, sizeof back) == 0;
@@ -115,9 +103,9 @@ test_headers(void)
   float special[] = {0.0f, -0.0f, FLT_MAX, -FLT_MAX, FLT_MIN, 0x1p-88f, 1.0f / 3};
   constant = 1;
   for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
-    actnn_group group = actnn_codec_group(actnn_codec_header(special[i], special[i], 1, true));
-    float back = actnn_codec_value(actnn_codec_code(special[i], group.base, group.scale, 1, 0), group.base,
-                                   group.step);
+    actnn_group group = actnn_codec_group(actnn_codec_header(special[i], special[i], 1, true), true);
+    float back = actnn_codec_value(actnn_codec_code(special[i], group.base, group.scale, 1, 77), group.base,
+                                   group.step, group.dither, 77);
     constant &= back == special[i];
   }
   ok(constant, "so do zeros and the largest floats");
@@ -159,14 +147,7 @@ test_packing(const actnn_codec_kernels *kernels)
   free(reference);
 }
 
-/* ---- A value in its layouts ---------------------------------------------------------------------- */
-
-typedef struct shape {
-  const char *what;
-  actnn_layout layout;
-  int rank;
-  int64_t dim[5];
-} shape;
+/* ---- Layouts and builds ---------------------------------------------------------------------------- */
 
 static const shape shapes[] = {
     {"long channels, lane groups", ACTNN_BLOCKED, 4, {2, 32, 19, 17}},
@@ -187,388 +168,310 @@ static const shape shapes[] = {
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
-typedef struct coded {
-  actnn_codec codec;
-  uint64_t bytes;  /* of a sample */
-  size_t elements; /* in memory with this channel block */
-  uint8_t *stash;
-  float *value, *back;
-} coded;
-
-static size_t
-memory_elements(const actnn_codec *codec, int block)
-{
-  int64_t channels =
-      codec->rows_are == ACTNN_CHANNEL_ROWS ? (codec->channels + block - 1) / block * block : codec->channels;
-  return (size_t)(codec->samples * channels * codec->positions);
-}
-
-/* The logical element at a row and lane of a sample: the same for every layout. */
-static float
-element_value(int64_t sample, int64_t row, int lane)
-{
-  actnn_philox_block counter = {{(uint32_t)sample, (uint32_t)row, (uint32_t)lane, 0}};
-  actnn_philox_block bits = actnn_philox(counter, (actnn_philox_key){{1, 2}}, 7);
-  float value = (float)(int32_t)bits.word[0] * 0x1p-31f * (float)(1 + lane);
-  return bits.word[1] % 3 ? value : 0;
-}
-
-static coded
-make(const shape *shape, int bits, int block)
-{
-  coded coded = {0};
-  if (actnn_codec_geometry(&coded.codec, shape->dim, shape->rank, shape->layout))
-    exit(1);
-  coded.bytes = actnn_codec_sample_bytes(&coded.codec, bits);
-  coded.elements = memory_elements(&coded.codec, block);
-  coded.stash = allocate(coded.bytes * (uint64_t)coded.codec.samples);
-  coded.value = allocate(coded.elements * sizeof(float));
-  coded.back = allocate(coded.elements * sizeof(float));
-  memset(coded.value, 0, coded.elements * sizeof(float));
-  for (int64_t sample = 0; sample < coded.codec.samples; sample++)
-    for (int64_t row = 0; row < coded.codec.rows; row++)
-      for (int lane = 0; lane < ACTNN_LANES; lane++) {
-        int64_t place = actnn_codec_element(&coded.codec, block, sample, row, lane);
-        if (place >= 0)
-          coded.value[place] = element_value(sample, row, lane);
-      }
-  return coded;
-}
-
-static void
-discard(coded *coded)
-{
-  free(coded->stash);
-  free(coded->value);
-  free(coded->back);
-}
-
-static double
-code_all(const actnn_codec_kernels *kernels, coded *coded, int bits, int block, uint64_t draw)
-{
-  double noise = 0, range, part;
-  for (int64_t sample = 0; sample < coded->codec.samples; sample++)
-    for (int64_t tile = 0; tile < actnn_codec_tiles(&coded->codec); tile++) {
-      actnn_tile_work work = {&coded->codec, block, sample, tile};
-      actnn_tile_range known;
-      double found = kernels->range(&work, coded->value, &known);
-      bool knows = (sample + tile + (kernels->name[0] == 's')) % 2; /* what is known beforehand changes no byte */
-      kernels->quantize(&work, coded->value, bits, actnn_random_key(9, 8, 7, draw),
-                        coded->stash + (uint64_t)sample * coded->bytes, knows ? &known : NULL, &range, &part);
-      if (found != range)
-        exit(1);
-      noise += part;
-    }
-  return noise;
-}
-
-/* Whether a value is coded the same when nobody asks for its noise: rows may then be read where they lie. */
-static bool
-is_coded_without_noise(const actnn_codec_kernels *kernels, coded *coded, int bits, int block, uint64_t draw)
-{
-  size_t bytes = (size_t)coded->codec.samples * coded->bytes;
-  uint8_t *stash = malloc(bytes);
-  double range;
-  memcpy(stash, coded->stash, bytes);
-  for (int64_t sample = 0; sample < coded->codec.samples; sample++)
-    for (int64_t tile = 0; tile < actnn_codec_tiles(&coded->codec); tile++) {
-      actnn_tile_work work = {&coded->codec, block, sample, tile};
-      kernels->quantize(&work, coded->value, bits, actnn_random_key(9, 8, 7, draw),
-                        stash + (uint64_t)sample * coded->bytes, NULL, &range, NULL);
-    }
-  bool same = !memcmp(stash, coded->stash, bytes);
-  free(stash);
-  return same;
-}
-
-static void
-decode_all(const actnn_codec_kernels *kernels, coded *coded, int bits, int block)
-{
-  for (int64_t sample = 0; sample < coded->codec.samples; sample++)
-    for (int64_t tile = 0; tile < actnn_codec_tiles(&coded->codec); tile++) {
-      actnn_tile_work work = {&coded->codec, block, sample, tile};
-      kernels->dequantize(&work, coded->stash + (uint64_t)sample * coded->bytes, bits, coded->back);
-    }
-}
-
-/* One logical element, decoded by the definitions of codec.h alone; also its header. */
-static float
-decode_one(const coded *coded, int bits, int64_t sample, int64_t row, int lane, actnn_group *group)
-{
-  const actnn_codec *codec = &coded->codec;
-  const uint8_t *bytes = coded->stash + (uint64_t)sample * coded->bytes;
-  int64_t index = row / codec->run_rows * codec->run_tiles + row % codec->run_rows / codec->tile_rows;
-  actnn_tile tile = actnn_codec_tile(codec, index);
-  actnn_header header;
-  int64_t number = index * actnn_codec_tile_headers(codec) + (codec->lane_groups ? lane : 0);
-  memcpy(&header, bytes + (size_t)number * sizeof header, sizeof header);
-  *group = actnn_codec_group(header);
-  const uint8_t *plane = bytes + actnn_codec_code_offset(codec, tile, bits);
-  uint32_t code = 0;
-  for (int shift = 0, width; shift < bits; shift += width) {
-    width = actnn_codec_plane_width(bits - shift);
-    int64_t rows = actnn_codec_plane_rows(tile.rows, width), at = row - tile.first_row;
-    uint32_t byte = plane[at % rows * ACTNN_LANES + lane];
-    code |= (byte >> (at / rows * width) & ((1u << width) - 1)) << shift;
-    plane += rows * ACTNN_LANES;
-  }
-  return actnn_codec_value(code, group->base, group->step);
-}
-
-/* Decoded values are where they should be, within a step, and padding is zero. */
+/* Decoded values are what the bytes mean, near what was coded, and padding is zero. */
 static int
-is_right(const coded *coded, int bits, int block)
+is_right(const coded *coded, uint64_t draw)
 {
-  size_t seen = 0;
-  for (int64_t sample = 0; sample < coded->codec.samples; sample++)
-    for (int64_t row = 0; row < coded->codec.rows; row++)
-      for (int lane = 0; lane < ACTNN_LANES; lane++) {
-        int64_t place = actnn_codec_element(&coded->codec, block, sample, row, lane);
-        actnn_group group;
-        float expected = decode_one(coded, bits, sample, row, lane, &group);
-        if (place < 0)
-          continue;
-        seen++;
-        if (coded->back[place] != expected ||
-            !(fabsf(expected - coded->value[place]) <= fabsf(group.step) * 1.00001f))
-          return 0;
-      }
-  size_t zeros = 0;
+  size_t seen = 0, zeros = 0;
+  FOR_ELEMENTS(coded) {
+    element element = read_element(coded, sample, row, lane, draw);
+    double width, value = coded->value[place];
+    float expected = meaning(&element, &coded->code, &width);
+    seen++;
+    if (coded->back[place] != expected || !(fabs(expected - value) <= width * 1.0001 + fabs(value) * 0x1p-22))
+      return 0;
+    if (coded->code.spacing == ACTNN_MASKED_LEVELS && (value > 0) != (element.code > 0))
+      return 0;
+  }
   for (size_t i = 0; i < coded->elements; i++)
     zeros += coded->value[i] == 0 && coded->back[i] == 0;
   return zeros >= coded->elements - seen;
 }
 
+/* Elements of two layouts of one value. */
+static int
+is_same_value(const coded *a, const coded *b)
+{
+  FOR_ELEMENTS(a) {
+    int64_t other = actnn_codec_element(&b->codec, b->block, sample, row, lane);
+    if (memcmp(&a->back[place], &b->back[other], sizeof(float)))
+      return 0;
+  }
+  return 1;
+}
+
+/* Of masked levels: exactly what is positive passes, in place or not, and padding becomes zero. */
+static int
+selects(const actnn_codec_kernels *kernels, coded *coded, bool in_place)
+{
+  float *dy = allocate(coded->elements * sizeof *dy), *dx = in_place ? dy : allocate(coded->elements * sizeof *dx);
+  int right = 1;
+  for (size_t i = 0; i < coded->elements; i++)
+    dy[i] = i % 7 ? (float)i : -(float)i;
+  for (int64_t sample = 0; sample < coded->codec.samples; sample++)
+    for (int64_t tile = 0; tile < actnn_codec_tiles(&coded->codec); tile++) {
+      actnn_tile_work work = {&coded->codec, coded->block, sample, tile};
+      kernels->select(&work, coded->stash + (uint64_t)sample * coded->bytes, &coded->code, dy, dx);
+    }
+  for (size_t i = 0; i < coded->elements; i++)
+    right &= dx[i] == (coded->value[i] > 0 ? i % 7 ? (float)i : -(float)i : 0);
+  right &= is_margin_intact(dx, coded->elements * sizeof *dx);
+  free(dy);
+  if (!in_place)
+    free(dx);
+  return right;
+}
+
+typedef struct outcome {
+  int same, right, bounded, selected;
+} outcome;
+
+static void
+try_layout(const shape *shape, const actnn_code *code, outcome *outcome)
+{
+  coded first = make(shape, *code, 16);
+  double noise = code_all(actnn_codec_kernels_named("scalar"), &first, 3, true);
+  decode_all(actnn_codec_kernels_named("scalar"), &first, 3);
+  int right = is_right(&first, 3);
+  for (int b = 0; b < 3; b++)
+    for (int block = 1; block <= 16; block = block == 1 ? 8 : 2 * block) {
+      const actnn_codec_kernels *kernels = actnn_codec_kernels_named(builds[b]);
+      if (!kernels)
+        continue;
+      coded other = make(shape, *code, block);
+      double counted = code_all(kernels, &other, 3, true);
+      decode_all(kernels, &other, 3);
+      int same = memcmp(first.stash, other.stash, first.bytes * (uint64_t)first.codec.samples) == 0 &&
+                 is_same_value(&first, &other) && fabs(counted - noise) <= 1e-9 * noise;
+      code_all(kernels, &other, 3, false); /* rows may then be read where they lie */
+      same &= memcmp(first.stash, other.stash, first.bytes * (uint64_t)first.codec.samples) == 0;
+      if (code->spacing == ACTNN_MASKED_LEVELS)
+        outcome->selected &= selects(kernels, &other, false) && selects(kernels, &other, true);
+      if (!same || !right)
+        printf("# %s, %d %s levels, dither %d, %s, block %d: %s\n", shape->what, code->levels, spacing_names[code->spacing],
+               code->dither, builds[b], block, same ? "wrong" : "other bytes");
+      outcome->same &= same;
+      outcome->bounded &= is_within_bounds(&other);
+      discard(&other);
+    }
+  outcome->right &= right;
+  discard(&first);
+}
+
 static void
 test_layouts(void)
 {
-  int same = 1, right = 1;
-  for (int s = 0; s < SHAPES; s++)
-    for (int bits = 1; bits <= 8; bits++) {
-      coded first = make(&shapes[s], bits, 16);
-      code_all(actnn_codec_kernels_named("scalar"), &first, bits, 16, 0);
-      for (int b = 0; b < 3; b++)
-        for (int block = 1; block <= 16; block = block == 1 ? 8 : 2 * block) {
-          const actnn_codec_kernels *kernels = actnn_codec_kernels_named(builds[b]);
-          if (!kernels)
-            continue;
-          coded other = make(&shapes[s], bits, block);
-          code_all(kernels, &other, bits, block, 0);
-          decode_all(kernels, &other, bits, block);
-          int equal = memcmp(first.stash, other.stash, first.bytes * (uint64_t)first.codec.samples) == 0 &&
-                      is_coded_without_noise(kernels, &other, bits, block, 0);
-          int fine = is_right(&other, bits, block);
-          if (!equal || !fine)
-            printf("# %s, %d bits, %s, block %d: %s\n", shapes[s].what, bits, builds[b], block,
-                   equal ? "wrong" : "other bytes");
-          same &= equal;
-          right &= fine;
-          discard(&other);
+  for (int coding = 0; coding < CODINGS; coding++) {
+    outcome outcome = {1, 1, 1, 1};
+    int levels = 0;
+    for (int choice = 0; (levels = actnn_choice_levels(choice)) > 0; choice++) {
+      actnn_code code = code_of(coding, levels);
+      for (int s = 0; levels >= actnn_least_levels(code.spacing, false) && s < SHAPES; s++)
+        try_layout(&shapes[s], &code, &outcome);
+    }
+    const char *name = spacing_names[codings[coding].spacing], *how = codings[coding].dither ? "dithered" : "stochastic";
+    ok(outcome.same, "%s levels, %s: the same bytes, values and noise from every build and every channel block", name, how);
+    ok(outcome.right, "%s levels, %s: values are where they belong, within a step, and padding is zero", name, how);
+    ok(outcome.bounded, "%s levels, %s: nothing is written beyond a value or its codes", name, how);
+    if (codings[coding].spacing == ACTNN_MASKED_LEVELS)
+      ok(outcome.selected, "%s levels, %s: exactly what is positive is selected", name, how);
+  }
+}
+
+/* Values on the levels of a fixed range keep their codes: all numbers of levels there can be go through symbols and planes. */
+static void
+test_level_counts(const actnn_codec_kernels *kernels)
+{
+  static const shape lengths[] = {{"", ACTNN_PLAIN, 1, {1}}, {"", ACTNN_PLAIN, 1, {333}}, {"", ACTNN_PLAIN, 2, {2, 256}},
+                                  {"", ACTNN_BLOCKED, 3, {1, 16, 200}}, {"", ACTNN_BLOCKED, 3, {1, 16, 250}}};
+  int same = 1, dense = 1;
+  for (int levels = 2; levels <= 256; levels++) {
+    actnn_packing packing = actnn_codec_packing(levels);
+    double bits = (double)packing.bits / packing.together;
+    dense &= bits >= log2(levels) - 1e-9 && bits <= ceil(log2(levels)) && packing.bits <= 8;
+    for (size_t s = 0; s < sizeof lengths / sizeof *lengths; s++) {
+      coded coded = make(&lengths[s], (actnn_code){ACTNN_FIXED_LEVELS, false, levels, 0, (float)(levels - 1)}, 16);
+      for (size_t i = 0; i < coded.elements; i++)
+        coded.value[i] = (float)(random_bits() % (uint32_t)levels);
+      code_all(kernels, &coded, (uint64_t)levels, false);
+      decode_all(kernels, &coded, (uint64_t)levels);
+      same &= memcmp(coded.value, coded.back, coded.elements * sizeof(float)) == 0 && is_within_bounds(&coded);
+      discard(&coded);
+    }
+  }
+  ok(same, "codes of 2 to 256 levels come back");
+  ok(dense && actnn_codec_packing(3).together == 5 && actnn_codec_packing(5).bits == 7 && actnn_codec_packing(6).together == 3 &&
+         actnn_codec_packing(11).bits == 7 && actnn_codec_packing(64).together == 1,
+     "symbols take no more bits than codes one by one would, and no fewer than there are");
+}
+
+/* All of a sample's bytes depend on nothing but what is coded, but for what fills the headers up to a multiple of 4. */
+static void
+test_every_byte(const actnn_codec_kernels *kernels)
+{
+  int all = 1;
+  for (int coding = 0; coding < CODINGS; coding++)
+    for (int s = 0; s < SHAPES; s++) {
+      coded coded = make(&shapes[s], code_of(coding, 11), 16);
+      size_t bytes = coded.bytes * (uint64_t)coded.codec.samples;
+      code_all(kernels, &coded, 0, false);
+      uint8_t *before = allocate(bytes);
+      memcpy(before, coded.stash, bytes);
+      memset(coded.stash, 0xc3, bytes);
+      code_all(kernels, &coded, 0, false);
+      uint64_t used = (uint64_t)(actnn_codec_tiles(&coded.codec) * actnn_codec_tile_headers(&coded.codec)) *
+                      (uint64_t)coded.codec.header_words * sizeof(uint16_t);
+      for (size_t i = 0; i < bytes; i++)
+        all &= before[i] == coded.stash[i] ||
+               (i % coded.bytes >= used && i % coded.bytes < actnn_codec_header_bytes(&coded.codec));
+      free(before);
+      discard(&coded);
+    }
+  ok(all, "coding sets every byte of a sample");
+}
+
+/* What measures a tile: its squares, and the range that bytes are shared out by. */
+static void
+test_measures(const actnn_codec_kernels *kernels)
+{
+  int right = 1;
+  for (int coding = 0; coding < CODINGS; coding++)
+    for (int s = 0; s < SHAPES; s++)
+      for (int block = 1; block <= 16; block = block == 1 ? 8 : 2 * block) {
+        coded coded = make(&shapes[s], code_of(coding, 4), block);
+        bool counts = codings[coding].spacing == ACTNN_MASKED_LEVELS;
+        double squares = 0, range = 0, true_squares = 0, bound = 0;
+        for (int64_t sample = 0; sample < coded.codec.samples; sample++)
+          for (int64_t tile = 0; tile < actnn_codec_tiles(&coded.codec); tile++) {
+            actnn_tile_work work = {&coded.codec, block, sample, tile};
+            squares += kernels->squares(&work, coded.value);
+            range += kernels->range(&work, coded.value, codings[coding].spacing, NULL);
+          }
+        if (has_header(&coded.code))
+          code_all(kernels, &coded, 0, false);
+        FOR_ELEMENTS(&coded) {
+          element element = read_element(&coded, sample, row, lane, 0);
+          /* The header's step times the steps, rounded up by at most three parts in 256, and its minimum rounded down. */
+          double width = element.group.step * (counts ? 2.0 : codings[coding].spacing == ACTNN_SQUARE_LEVELS ? 9.0 : 3.0);
+          true_squares += pow((double)coded.value[place], 2);
+          bound += counts && !(coded.value[place] > 0) ? 0 : width * width;
         }
-      discard(&first);
-    }
-  ok(same, "the same bytes from every build and every channel block");
-  ok(right, "decoded values lie within a step, where they belong, and padding is zero");
-}
-
-/* ---- Statistics ---------------------------------------------------------------------------------- */
-
-enum { DRAWS = 4096 };
-typedef double code_function(coded *coded, int bits, uint64_t draw);
-
-static double
-code_stochastic(coded *coded, int bits, uint64_t draw)
-{
-  double noise = code_all(actnn_codec_best_kernels(), coded, bits, 16, draw);
-  decode_all(actnn_codec_best_kernels(), coded, bits, 16);
-  return noise;
-}
-
-/* The counterexample: round to nearest with the same headers, in place of every draw its middle. */
-static double
-code_nearest(coded *coded, int bits, uint64_t draw)
-{
-  (void)draw;
-  double noise = code_stochastic(coded, bits, 0);
-  for (int64_t row = 0; row < coded->codec.rows; row++)
-    for (int lane = 0; lane < ACTNN_LANES; lane++) {
-      int64_t place = actnn_codec_element(&coded->codec, 16, 0, row, lane);
-      actnn_group group;
-      decode_one(coded, bits, 0, row, lane, &group);
-      uint32_t code =
-          actnn_codec_code(coded->value[place], group.base, group.scale, (float)((1 << bits) - 1), 0x7fff);
-      coded->back[place] = actnn_codec_value(code, group.base, group.step);
-    }
-  return noise;
-}
-
-/* Draws many times; true when every element's mean is its value. *ratio: variance found against p (1 - p)
- * step^2. */
-static int
-is_unbiased(code_function *code, const shape *shape, int bits, double *ratio, double *counted)
-{
-  coded coded = make(shape, bits, 16);
-  double *sum = calloc(coded.elements, sizeof *sum), *squares = calloc(coded.elements, sizeof *squares);
-  double found = 0, predicted = 0;
-  int unbiased = 1;
-  coded.value[5 * ACTNN_LANES] = 31.0f; /* the range's ends, and a value on neither */
-  coded.value[9 * ACTNN_LANES] = -31.0f;
-  if (!sum || !squares)
-    exit(1);
-  for (int draw = 0; draw < DRAWS; draw++) {
-    *counted = code(&coded, bits, (uint64_t)draw);
-    for (size_t i = 0; i < coded.elements; i++) {
-      double error = (double)coded.back[i] - coded.value[i];
-      sum[i] += error;
-      squares[i] += error * error;
-    }
-  }
-  for (int64_t row = 0; row < coded.codec.rows; row++)
-    for (int lane = 0; lane < ACTNN_LANES; lane++) {
-      int64_t place = actnn_codec_element(&coded.codec, 16, 0, row, lane);
-      actnn_group group;
-      decode_one(&coded, bits, 0, row, lane, &group);
-      double at = ((double)coded.value[place] - group.base) / group.step, part = at - floor(at);
-      double variance = part * (1 - part) * group.step * group.step;
-      double mean = sum[place] / DRAWS;
-      /* Five standard errors; rare events are Poisson's; the draw's 16 bits; float arithmetic. */
-      double allowed = 5 * sqrt(variance / DRAWS) +
-                       group.step * (12.0 / DRAWS * (variance > 0) * fmin(1, part * 100) + 0x1p-16) +
-                       fabs(coded.value[place]) * 0x1p-22;
-      unbiased &= fabs(mean) <= allowed;
-      found += squares[place] / DRAWS;
-      predicted += variance;
-    }
-  *ratio = found / predicted;
-  *counted /= predicted;
-  free(sum);
-  free(squares);
-  discard(&coded);
-  return unbiased;
-}
-
-static void
-test_statistics(void)
-{
-  static const shape lanes = {"", ACTNN_BLOCKED, 3, {1, 16, 133}}, flat = {"", ACTNN_PLAIN, 2, {1, 1600}};
-  int unbiased = 1, variance = 1, counted_right = 1, nearest = 0;
-  for (int bits = 1; bits <= 8; bits++)
-    for (int which = 0; which < 2; which++) {
-      double ratio, counted;
-      const shape *shape = which ? &flat : &lanes;
-      int fair = is_unbiased(code_stochastic, shape, bits, &ratio, &counted);
-      if (!fair || fabs(ratio - 1) > 0.01)
-        printf("# %d bits, shape %d: unbiased %d, variance %.4f\n", bits, which, fair, ratio);
-      unbiased &= fair;
-      variance &= fabs(ratio - 1) < 0.01;
-      counted_right &= fabs(counted - 1) < 1e-3;
-      nearest += is_unbiased(code_nearest, shape, bits, &ratio, &counted);
-    }
-  ok(unbiased, "the mean of 4096 draws is the value, element by element, 1 to 8 bits");
-  ok(variance, "the variance of the draws is p (1 - p) step^2");
-  ok(counted_right, "and is what the kernel counts");
-  ok(nearest == 0, "rounding to nearest does not pass for unbiased");
-}
-
-/* Values halfway between two levels, so that every draw decides alike: if any two elements shared a draw, the
- * sum of all errors would vary more than the errors by themselves do. */
-static void
-test_independence(void)
-{
-  static const shape shape = {"", ACTNN_BLOCKED, 3, {2, 32, 290}};
-  enum { REPEATS = 3000 };
-  coded coded = make(&shape, 1, 16);
-  double squares = 0, halves = 0;
-  for (size_t i = 0; i < coded.elements; i++) {
-    size_t position = i / 16 % 290 % 152; /* tiles of 152 rows: each group has both ends of its range */
-    coded.value[i] = position == 0 ? 0 : position == 1 ? 1 : 0.5f;
-    halves += position > 1;
-  }
-  for (int draw = 0; draw < REPEATS; draw++) {
-    double sum = 0;
-    code_stochastic(&coded, 1, (uint64_t)draw);
-    for (size_t i = 0; i < coded.elements; i++)
-      sum += (double)coded.back[i] - coded.value[i];
-    squares += sum * sum;
-  }
-  double ratio = squares / REPEATS / (halves * 0.25);
-  printf("# variance of the sum of all errors / sum of their variances: %.3f\n", ratio);
-  ok(fabs(ratio - 1) < 5 * sqrt(2.0 / REPEATS),
-     "draws of different rows, lanes, tiles and samples are independent");
-  discard(&coded);
+        right &= fabs(squares - true_squares) <= 1e-9 * true_squares;
+        if (has_header(&coded.code) && range > 0)
+          right &= range <= bound * 1.0001 && range >= bound * 0.9;
+        discard(&coded);
+      }
+  ok(right, "squares are summed, and a range is that of the headers");
 }
 
 /* ---- Values that are not ordinary ---------------------------------------------------------------- */
 
 static void
-test_extremes(const actnn_codec_kernels *kernels)
+code_and_decode(const actnn_codec_kernels *kernels, coded *coded)
+{
+  code_all(kernels, coded, 5, false);
+  decode_all(kernels, coded, 5);
+}
+
+static void
+test_extremes(const actnn_codec_kernels *kernels, int coding)
 {
   static const shape few = {"", ACTNN_PLAIN, 2, {1, 256}}, lanes = {"", ACTNN_BLOCKED, 3, {1, 16, 128}};
-  float bad[] = {NAN, INFINITY, -INFINITY, -NAN};
-  int shown = 1, contained = 1, finite = 1;
-  for (int bits = 1; bits <= 8; bits++) {
+  static const float bad[] = {NAN, INFINITY, -INFINITY, -NAN}, scale[] = {FLT_TRUE_MIN, FLT_MIN, 1e38f};
+  int shown = 1, contained = 1, finite = 1, levels = 0;
+  bool is_signed = codings[coding].spacing == ACTNN_EVEN_LEVELS;
+  for (int choice = 0; (levels = actnn_choice_levels(choice)) > 0; choice++) {
+    actnn_code code = code_of(coding, levels);
+    if (levels < actnn_least_levels(code.spacing, false))
+      continue;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-      coded one = make(&few, bits, 16), many = make(&lanes, bits, 16);
+      coded one = make(&few, code, 16), many = make(&lanes, code, 16);
       one.value[100] = many.value[100] = bad[i]; /* lane 4 */
-      code_all(kernels, &one, bits, 16, 0);
-      decode_all(kernels, &one, bits, 16);
-      code_all(kernels, &many, bits, 16, 0);
-      decode_all(kernels, &many, bits, 16);
-      shown &= !isfinite(one.back[100]) && !isfinite(one.back[3]) && !isfinite(many.back[100]);
-      for (size_t k = 0; k < many.elements; k++)
+      code_and_decode(kernels, &one);
+      code_and_decode(kernels, &many);
+      for (size_t k = 0; k < one.elements; k++)
+        shown &= isnan(one.back[k]);
+      for (size_t k = 0; k < many.elements; k++) {
+        shown &= k % 16 != 4 || isnan(many.back[k]);
         contained &= k % 16 == 4 || isfinite(many.back[k]);
+      }
       discard(&one);
       discard(&many);
     }
-    float scale[] = {FLT_TRUE_MIN, FLT_MIN, 1e38f};
+    coded one = make(&few, code, 16);
     for (int i = 0; i < 3; i++) {
-      coded one = make(&few, bits, 16);
       for (size_t k = 0; k < one.elements; k++)
-        one.value[k] = (float)((k * 7) % 31) * 0.03f * scale[i] - (k % 2 ? 0.1f * scale[i] : 0);
-      code_all(kernels, &one, bits, 16, 0);
-      decode_all(kernels, &one, bits, 16);
+        one.value[k] = (float)((k * 7) % 31) * 0.03f * scale[i] - (k % 2 && is_signed ? 0.1f * scale[i] : 0);
+      code_and_decode(kernels, &one);
       for (size_t k = 0; k < one.elements; k++)
         finite &= isfinite(one.back[k]);
-      one.value[0] = FLT_MAX;
-      one.value[1] = -FLT_MAX;
-      code_all(kernels, &one, bits, 16, 0);
-      decode_all(kernels, &one, bits, 16);
-      finite &= !isfinite(one.back[0]);
-      discard(&one);
     }
+    one.value[0] = FLT_MAX;
+    one.value[1] = is_signed ? -FLT_MAX : 0;
+    code_and_decode(kernels, &one);
+    finite &= is_signed ? isnan(one.back[0]) : isnan(one.back[0]) || fabsf(one.back[0] / FLT_MAX - 1) < 0.51f;
+    discard(&one);
   }
-  ok(shown, "NaN and infinity come back as not finite");
-  ok(contained, "and only in their own group");
-  ok(finite, "denormal and huge values are coded; a range beyond float is not finite");
+  const char *name = spacing_names[codings[coding].spacing];
+  ok(shown, "%s levels: a group with NaN or infinity comes back as NaN", name);
+  ok(contained, "%s levels: and no other group", name);
+  ok(finite, "%s levels: denormal and huge values are coded; a range beyond float is not finite", name);
 }
 
+/* Of a fixed range nothing is stored, so that nothing can tell NaN: it becomes the low end, like all that lies below. */
+static void
+test_fixed_range(const actnn_codec_kernels *kernels)
+{
+  static const shape few = {"", ACTNN_PLAIN, 2, {1, 256}};
+  coded coded = make(&few, code_of(2, 4), 16);
+  static const float out[] = {NAN, -INFINITY, -5, INFINITY, 5};
+  memcpy(coded.value, out, sizeof out);
+  code_and_decode(kernels, &coded);
+  ok(coded.back[0] == -0.17f && coded.back[1] == -0.17f && coded.back[2] == -0.17f && fabsf(coded.back[3] - 1.13f) < 1e-6f &&
+         coded.back[4] == coded.back[3],
+     "what lies outside of a fixed range becomes its end");
+  discard(&coded);
+}
+
+/* Of even levels a constant group is stored as it is; of those that start at zero, zeros are. */
 static void
 test_constants(const actnn_codec_kernels *kernels)
 {
   static const shape few = {"", ACTNN_PLAIN, 2, {1, 250}}, lanes = {"", ACTNN_BLOCKED, 3, {1, 20, 128}};
-  int exact = 1;
-  for (int bits = 1; bits <= 8; bits++)
-    for (int trial = 0; trial < 50; trial++) {
-      coded one = make(&few, bits, 16), many = make(&lanes, bits, 16);
-      float value = trial == 0 ? 0 : trial == 1 ? FLT_MAX : trial < 10 ? random_float() : random_normal();
-      value = value != 0 && fabsf(value) < 0x1p-80f ? 1 : value;
-      for (size_t k = 0; k < one.elements; k++)
-        one.value[k] = value;
-      for (size_t k = 0; k < many.elements; k++)
-        many.value[k] = k / 128 / 16 == 1 && k % 16 >= 4 ? 0 : value * (float)(k % 16 == 3 ? 0.5 : 1);
-      code_all(kernels, &one, bits, 16, (uint64_t)trial);
-      decode_all(kernels, &one, bits, 16);
-      code_all(kernels, &many, bits, 16, (uint64_t)trial);
-      decode_all(kernels, &many, bits, 16);
-      exact &= memcmp(one.value, one.back, one.elements * sizeof(float)) == 0;
-      exact &= memcmp(many.value, many.back, many.elements * sizeof(float)) == 0;
-      discard(&one);
-      discard(&many);
-    }
+  int exact = 1, silent = 1, levels = 0;
+  for (int coding = 0; coding < CODINGS; coding++)
+    for (int choice = 1; (levels = actnn_choice_levels(choice)) > 0; choice++)
+      for (int trial = 0; trial < 20 && has_header(&(actnn_code){codings[coding].spacing, 0, 0, 0, 0}); trial++) {
+        coded one = make(&few, code_of(coding, levels), 16), many = make(&lanes, code_of(coding, levels), 16);
+        float value = trial == 0 || codings[coding].spacing != ACTNN_EVEN_LEVELS ? 0
+                      : trial == 1                                               ? FLT_MAX
+                      : trial < 10                                               ? random_float()
+                                                                                 : random_normal();
+        value = value != 0 && fabsf(value) < 0x1p-80f ? 1 : value;
+        for (size_t k = 0; k < one.elements; k++)
+          one.value[k] = value;
+        for (size_t k = 0; k < many.elements; k++)
+          many.value[k] = k / 128 / 16 == 1 && k % 16 >= 4 ? 0 : value * (float)(k % 16 == 3 ? 0.5 : 1);
+        double noise = code_all(kernels, &one, (uint64_t)trial, true) + code_all(kernels, &many, (uint64_t)trial, true);
+        decode_all(kernels, &one, (uint64_t)trial);
+        decode_all(kernels, &many, (uint64_t)trial);
+        silent &= noise <= 1e-9 * value * value;
+        exact &= memcmp(one.value, one.back, one.elements * sizeof(float)) == 0;
+        exact &= memcmp(many.value, many.back, many.elements * sizeof(float)) == 0;
+        discard(&one);
+        discard(&many);
+      }
   ok(exact, "constant groups come back exactly");
+  ok(silent, "and are said to have no noise");
 }
 
 /* ---- Sizes --------------------------------------------------------------------------------------- */
+
+static bool
+is_refused(const int64_t *dim, int rank, actnn_layout layout, actnn_spacing spacing, int levels)
+{
+  return actnn_stash_bytes(dim, rank, layout, spacing, levels) == UINT64_MAX;
+}
 
 static void
 test_sizes(void)
@@ -577,19 +480,31 @@ test_sizes(void)
           vast[3] = {INT64_C(1) << 40, INT64_C(1) << 40, 2};
   int64_t empty[2] = {0, 7}, hole[3] = {4, 0, 16};
   double exact = 16.0 * 64 * 56 * 56 / 8;
-  double two = (double)actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, 2) / exact;
-  printf("# 64 x 56 x 56 at 2 bits: %.4f bits with headers and padding\n", two);
-  ok(two > 2 && two < 2.15, "headers and padding cost about an eighth of a bit");
-  double mixed = (double)actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, 2.5) / exact;
-  ok(fabs(mixed - two - 0.5) < 1e-3, "fractions of bits lie between");
-  ok(actnn_stash_bytes(negative, 2, ACTNN_PLAIN, 2) == UINT64_MAX &&
-         actnn_stash_bytes(vast, 3, ACTNN_PLAIN, 2) == UINT64_MAX &&
-         actnn_stash_bytes(conv, 9, ACTNN_PLAIN, 2) == UINT64_MAX &&
-         actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, 0.5) == UINT64_MAX &&
-         actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, (double)NAN) == UINT64_MAX &&
-         actnn_stash_bytes(conv, 2, ACTNN_BLOCKED, 2) == UINT64_MAX,
-     "extents and bits without sense are refused");
-  ok(actnn_stash_bytes(empty, 2, ACTNN_PLAIN, 2) == 0 && actnn_stash_bytes(hole, 3, ACTNN_PLAIN, 2) == 0,
+  static const double headers[ACTNN_SPACINGS] = {0.125, 0, 0.0625, 0.0625, 0.125}; /* bits an element, of groups of 256 */
+  int light = 1, rising = 1, levels = 0;
+  for (int spacing = 0; spacing < ACTNN_SPACINGS; spacing++) {
+    double before = 0;
+    for (int choice = 0; (levels = actnn_choice_levels(choice)) > 0; choice++) {
+      actnn_packing packing = actnn_codec_packing(levels);
+      double bits = (double)actnn_stash_bytes(conv, 4, ACTNN_BLOCKED, (actnn_spacing)spacing, levels) / exact;
+      double ideal = (double)packing.bits / packing.together + headers[spacing];
+      light &= bits >= ideal * 0.999 && bits <= ideal * 1.05;
+      rising &= bits > before;
+      before = bits;
+    }
+  }
+  ok(light, "64 x 56 x 56: headers cost an eighth of a bit or what they have less, padding little");
+  ok(rising && actnn_choice_levels(-1) == 0 && actnn_choice_levels(ACTNN_LEVEL_CHOICES) == 0 && actnn_choice_levels(0) == 2 &&
+         actnn_choice_levels(ACTNN_LEVEL_CHOICES - 1) == 256,
+     "more levels take more bytes");
+  ok(is_refused(negative, 2, ACTNN_PLAIN, ACTNN_EVEN_LEVELS, 4) && is_refused(vast, 3, ACTNN_PLAIN, ACTNN_EVEN_LEVELS, 4) &&
+         is_refused(conv, 9, ACTNN_PLAIN, ACTNN_EVEN_LEVELS, 4) && is_refused(conv, 4, ACTNN_BLOCKED, ACTNN_EVEN_LEVELS, 1) &&
+         is_refused(conv, 4, ACTNN_BLOCKED, ACTNN_EVEN_LEVELS, 257) && is_refused(conv, 4, ACTNN_BLOCKED, ACTNN_SPACINGS, 4) &&
+         is_refused(conv, 4, ACTNN_STASH, ACTNN_EVEN_LEVELS, 4) && is_refused(conv, 2, ACTNN_BLOCKED, ACTNN_EVEN_LEVELS, 4) &&
+         is_refused(conv, 4, ACTNN_PLAIN, ACTNN_NORMAL_LEVELS, 4) && !is_refused(conv, 4, ACTNN_PLAIN, ACTNN_SQUARE_LEVELS, 4),
+     "extents, layouts and levels without sense are refused");
+  ok(actnn_stash_bytes(empty, 2, ACTNN_PLAIN, ACTNN_EVEN_LEVELS, 4) == 0 &&
+         actnn_stash_bytes(hole, 3, ACTNN_PLAIN, ACTNN_EVEN_LEVELS, 4) == 0,
      "empty values take nothing");
   int64_t odd[4] = {3, 5, 7, 9};
   ok(actnn_packed_bytes(odd, 4, ACTNN_BLOCKED, 1) == 3 * 16 * 63 / 8 &&
@@ -611,11 +526,15 @@ main(void)
     if (!kernels)
       continue;
     test_packing(kernels);
-    test_extremes(kernels);
+    test_level_counts(kernels);
+    test_every_byte(kernels);
+    test_measures(kernels);
+    for (int coding = 0; coding < CODINGS; coding++)
+      if (has_header(&(actnn_code){codings[coding].spacing, 0, 0, 0, 0}))
+        test_extremes(kernels, coding);
+    test_fixed_range(kernels);
     test_constants(kernels);
   }
   test_layouts();
-  test_statistics();
-  test_independence();
   return tap_done();
 }
