@@ -139,6 +139,9 @@ check_restore(Emitted *emitted, const EmittedCall *call, const struct Pair *pair
     if (call->attribute[k].kind != ACTNN_INT || call->attribute[k].i != writer->attribute[k].i)
       return refuse(emitted, call->position, "v%u is restored with another number or other bits than it was saved with",
                     stash);
+  const EmittedSave *save = is_coding(writer) ? save_of(emitted, writer) : NULL;
+  if (kernel_is(call, "SelectCoded") && (!save || save->spacing != ACTNN_MASKED_LEVELS))
+    return refuse(emitted, call->position, "the codes v%u do not tell what is positive", stash);
   for (uint32_t k = 0; kernel_is(writer, "NormalizeOnSave") && k < 2; k++)
     if (call_operand(call, pair->code + 1 + k) != call_operand(writer, 3 + k))
       return refuse(emitted, call->position, "v%u is restored with another scale or bias than it was saved with", stash);
