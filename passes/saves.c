@@ -197,6 +197,27 @@ make_restore(Program *program, NodeId reader, uint32_t save, ValueId *restored)
   return node;
 }
 
+/* Measures what a weight's gradient, the reader, makes of the noise of a value that is restored for it. */
+static NodeId
+make_measure(Program *program, NodeId reader, uint32_t save, ValueId value, ValueId restored)
+{
+  static const char *const geometry[] = {"kernel_shape", "strides", "dilations", "pads"};
+  const Node node = *node_at(program, reader);
+  bool is_swapped = operand_id(&node, 0) == value; /* a transposed convolution has them the other way round */
+  ValueId operands[] = {operand_id(&node, is_swapped ? 1 : 0), restored}, done;
+  NodeId measure = make_unplaced(program, PHASE_BACKWARD, "actnn", "MeasureSensitivity", reader, operands, 2, &done);
+  set_result(program, measure, 0, NO_VALUE);
+  set_int(program, measure, "save", save);
+  set_int(program, measure, "swapped", is_swapped);
+  for (size_t i = 0; i < sizeof geometry / sizeof *geometry; i++) {
+    const int64_t *ints;
+    size_t count = ints_attribute(&node, geometry[i], &ints);
+    set_ints(program, measure, geometry[i], ints, count);
+  }
+  set_int(program, measure, "group", int_attribute(&node, "group", 1));
+  return measure;
+}
+
 void
 restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t save, Insertions *insertions)
 {
@@ -208,16 +229,7 @@ restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t 
   value_at(program, restored)->layout = value_at(program, value)->layout;
   insert_before(program, insertions, position, restore);
   if (entry->is_adaptive && is_weight_gradient(node_at(program, reader))) {
-    ValueId first = operand_id(node_at(program, reader), 0), gradient = first, done, operands[2];
-    if (first == value) gradient = operand_id(node_at(program, reader), 1); /* a transposed convolution has them the other way round */
-    operands[0] = gradient;
-    operands[1] = restored;
-    NodeId measure = make_unplaced(program, PHASE_BACKWARD, "actnn", "MeasureSensitivity", reader, operands, 2, &done);
-    set_result(program, measure, 0, NO_VALUE);
-    set_int(program, measure, "save", save);
-    set_float(program, measure, "factor",
-              sensitivity_factor(program, node_at(program, reader), value_at(program, value)));
-    insert_before(program, insertions, position, measure);
+    insert_before(program, insertions, position, make_measure(program, reader, save, value, restored));
   }
   for (uint32_t k = 0; k < node_at(program, reader)->operand_count; k++)
     if (operand_id(node_at(program, reader), k) == value) set_operand(program, reader, k, restored);
