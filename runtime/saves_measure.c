@@ -1,7 +1,6 @@
 /* saves_measure.c: what the noise of codes does to the gradients that read them; see saves.h. */
 #include "saves_state.h"
 
-#include <math.h>
 #include <omp.h>
 
 bool
@@ -39,11 +38,9 @@ saves_note_variance(actnn *trainer, uint32_t index, const double *variance, bool
 {
   save_state *state = &trainer->saves->save[index];
   bool first = !state->has_prediction || state->predicted_step != trainer->step || state->predicted_draw != trainer->draw;
-  double all = 0, demand = 0;
-  for (int64_t sample = 0; sample < state->codec.samples; sample++) {
+  double all = 0;
+  for (int64_t sample = 0; sample < state->codec.samples; sample++)
     all += variance[sample];
-    demand += demand_of(state, sample, variance[sample]);
-  }
   if (first)
     state->predicted = state->predicted_normal = 0;
   if (is_normal)
@@ -55,10 +52,6 @@ saves_note_variance(actnn *trainer, uint32_t index, const double *variance, bool
   state->predicted_draw = trainer->draw;
   if (!saves_measure_now(trainer, index))
     return;
-  if (trainer->saves->record_weights && isfinite(demand)) {
-    state->weight_sum += demand;
-    state->weights += first;
-  }
   add_demand(trainer, state, variance);
 }
 
