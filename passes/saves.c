@@ -14,6 +14,12 @@ has_new_codes(const Options *options)
 }
 
 bool
+codes_derived_values(const Options *options)
+{
+  return has_new_codes(options) && requested_bits(options) < 32 && options->level != 1;
+}
+
+bool
 is_dithered(const Options *options)
 {
   return options->rounding ? !strcmp(options->rounding, "dither") : has_new_codes(options);
