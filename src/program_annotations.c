@@ -7,6 +7,7 @@
 #include "program_printer.h"
 
 #include "../passes/passes.h"
+#include "../runtime/codec.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -340,23 +341,36 @@ apply_loss_kind(Parser *parser, const Annotation *annotation, const char *word)
                       "this kind of loss is not known");
 }
 
-/* Reads one entry of the table of saves; `word` is its first word. An empty name stands for a value that is gone. */
-/* The numbers of a save, in the order of their words; false when one is no number. */
+/* The numbers of a save, in the order of their words; false when one is no number that a save can have. */
 static bool
 read_save_numbers(const char *const *word, Save *save)
 {
   char *end[6];
   save->low = strtod(word[5], &end[0]);
   save->high = strtod(word[6], &end[1]);
-  save->choices = (uint32_t)strtoul(word[7], &end[2], 10);
+  unsigned long long choices = strtoull(word[7], &end[2], 10);
+  save->choices = (uint32_t)choices;
   save->bytes = strtoull(word[8], &end[3], 10);
   save->uncompressed = strtoull(word[9], &end[4], 10);
   save->weight = strtod(word[10], &end[5]);
   for (int i = 0; i < 6; i++)
     if (*end[i]) return false;
-  return isfinite(save->low) && isfinite(save->high) && isfinite(save->weight) && save->weight >= 0;
+  return !(choices >> ACTNN_LEVEL_CHOICES) && isfinite(save->low) && isfinite(save->high) && isfinite(save->weight)
+      && save->weight >= 0;
 }
 
+/* Whether a word is one of two; which one it is. */
+static bool
+read_choice(const char *word, const char *yes, const char *no, bool *is_yes)
+{
+  *is_yes = !strcmp(word, yes);
+  return *is_yes || !strcmp(word, no);
+}
+
+static const char save_form[] =
+    "a save is: value stash spacing dither|stochastic rectified|plain low high choices bytes uncompressed weight adaptive|fixed 'why'";
+
+/* Reads one entry of the table of saves; `word` is its first word. An empty name stands for a value that is gone. */
 static bool
 apply_save(Parser *parser, const Annotation *annotation, const char *word, const char **cursor)
 {
@@ -369,9 +383,7 @@ apply_save(Parser *parser, const Annotation *annotation, const char *word, const
   for (int i = 1; i < SAVE_WORDS; i++) {
     words[i] = next_word(parser->scratch, cursor);
     if (!words[i])
-      return parser_error(parser, annotation->position, NULL,
-                          "a save is: value stash spacing dither|stochastic rectified|plain low high choices bytes uncompressed "
-                          "weight adaptive|fixed 'why'");
+      return parser_error(parser, annotation->position, NULL, save_form);
   }
   if (words[0][0] && (save.value = annotated_value(parser, annotation, words[0])) == NO_VALUE) return false;
   if (words[1][0] && (save.stash = annotated_value(parser, annotation, words[1])) == NO_VALUE) return false;
@@ -379,11 +391,11 @@ apply_save(Parser *parser, const Annotation *annotation, const char *word, const
     if (!strcmp(words[2], spacings[i])) save.spacing = (actnn_spacing)i;
   if (save.spacing == ACTNN_SPACINGS)
     return parser_error(parser, annotation->position, NULL, "the levels of a save are even, fixed, masked, square or normal");
-  save.dither = !strcmp(words[3], "dither");
-  save.is_rectified = !strcmp(words[4], "rectified");
+  if (!read_choice(words[3], "dither", "stochastic", &save.dither) || !read_choice(words[4], "rectified", "plain", &save.is_rectified)
+      || !read_choice(words[11], "adaptive", "fixed", &save.is_adaptive))
+    return parser_error(parser, annotation->position, NULL, save_form);
   if (!read_save_numbers(words, &save))
     return parser_error(parser, annotation->position, NULL, "range, choices, bytes and weight of a save are numbers");
-  save.is_adaptive = !strcmp(words[11], "adaptive");
   save.why = arena_text(program->arena, words[12], strlen(words[12]));
   add_save(program, save);
   return true;

@@ -46,7 +46,7 @@ take_down(Bench *bench)
   "b = actnn.DequantizeOnBackward<save = 0, phase = \"backward\">(code)\n" \
   "dw = actnn.ProductGradWeight<phase = \"backward\">(dy, b, shape)\n"
 #define UPDATING "w2 = actnn.Update<phase = \"update\">(w, dw)\n"
-#define SAVES "\"actnn.saves\" : \"r code 2 1 fixed why\", "
+#define SAVES "\"actnn.saves\" : \"complete r code even stochastic plain 0 0 4 8192 131072 1 fixed why\", "
 #define UPDATES "\"actnn.updates\" : \"w2=w\", "
 #define SHAPE ", int64[2] shape = {512, 512}"
 

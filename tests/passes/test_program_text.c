@@ -1,5 +1,5 @@
 /* test_program_text.c: programs read from text and printed again, mistakes in texts, and the rules of programs. */
-#include "../../src/program.h"
+#include "../../passes/passes.h"
 #include "../runtime/tap.h"
 
 #include <math.h>
@@ -59,7 +59,10 @@ static const char rich[] =
     " \"other\" : \"ignored\", \"actnn.loss\" : \"loss\", \"actnn.updates\" : \"w2=w 'b new'=b\", \"actnn.state\" : \"'the \\\\' state'\",\n"
     " \"actnn.blocked\" : \"'a b'\", \"actnn.frozen\" : \"w\", \"actnn.loss_kind\" : \"mse\", \"actnn.drawn_from\" : \"w=d\",\n"
     " \"actnn.constant\" : \"c\", \"actnn.label\" : \"label\", \"actnn.trainer_inputs\" : \"lr\", \"actnn.learning_rate\" : \"lr\",\n"
-    " \"actnn.saves\" : \"'a b' y 2.5 100 adaptive 'it is linear'\", \"actnn.stash\" : \"y\"]>\n"
+    " \"actnn.saves\" : \"complete 'a b' y normal dither rectified 0 0 4092 128 900 0.1 adaptive 'it is linear'\n"
+    "  '' y even stochastic plain -1e-300 2.5 5 18446744073709551552 18446744073709551615 1e300 fixed ''\n"
+    "  z '' fixed dither plain -0.17 1.13 1 0 0 0 fixed why\n  w z masked dither plain 0 0 2 64 256 3 adaptive why\n"
+    "  u loss square stochastic plain 0 0 4095 64 256 3 adaptive why\", \"actnn.stash\" : \"y\"]>\n"
     "\"na me\" (float[\"N x\",3,H,?] \"x.1\", float[] z, int64[64] label, untyped, float lr) => (float loss, u)\n"
     "<float[2] w = {1e-45, -0.0}, float[2,3,1] \"a b\", float16[2] h = {1,2}, double s = {3.141592653589793},\n"
     " float[3] i = {inf,-inf,nan}, int64[2] shape = {2, -3}, uint64 big = {18446744073709551615}, float c = {0.1},\n"
@@ -112,6 +115,30 @@ test_ordinary(void)
   forget(reading);
 }
 
+/* Every word of `rich` about saves. */
+static void
+check_saves(const Program *program)
+{
+  static const actnn_spacing spacings[] = {ACTNN_NORMAL_LEVELS, ACTNN_EVEN_LEVELS, ACTNN_FIXED_LEVELS, ACTNN_MASKED_LEVELS,
+                                           ACTNN_SQUARE_LEVELS};
+  const SaveTable *saves = program->saves;
+  if (!ok(saves && saves->count == 5 && saves->is_complete, "five saves, and there are no others")) return;
+  const Save *save = saves->save;
+  bool is_right = true;
+  for (int i = 0; i < 5; i++) is_right &= save[i].spacing == spacings[i];
+  ok(is_right, "all spacings");
+  ok(save[0].dither && save[0].is_rectified && save[0].is_adaptive && !save[1].dither && !save[1].is_rectified
+         && !save[1].is_adaptive,
+     "rounding, rectifiers, and what is adaptive");
+  ok(save[0].choices == 4092 && save[0].bytes == 128 && save[0].uncompressed == 900 && save[0].weight == 0.1
+         && !strcmp(save[0].why, "it is linear"),
+     "choices, bytes, weight and the reason of a save");
+  ok(save[1].value == NO_VALUE && save[1].low == -1e-300 && save[1].high == 2.5 && save[1].bytes == 18446744073709551552u
+         && save[1].uncompressed == UINT64_MAX && save[1].weight == 1e300 && !*save[1].why,
+     "numbers to the last bit, and a value that is gone");
+  ok(save[2].stash == NO_VALUE && save[2].low == -0.17 && save[2].high == 1.13, "a fixed range");
+}
+
 /* Facts that only the second reading can lose. */
 static void
 test_facts(void)
@@ -137,6 +164,7 @@ test_facts(void)
     ok(value_named(program, "y")->kind == VALUE_STASH && value_named(program, "y")->layout == ACTNN_STASH, "a stash");
     ok(program->loss_kind == ACTNN_LOSS_MSE && value_at(program, program->loss) == value_named(program, "loss"), "the loss");
     ok(program->input_count == 4 && program->learning_rate != NO_VALUE, "an input of the trainer is not the model's");
+    check_saves(program);
     const Node *foo = node_at(program, value_named(program, "a b")->producer);
     ok(float_attribute(foo, "h", 0) == 0.1 && float_attribute(foo, "f", 0) == 1.5, "real attributes");
     ok(foo->operand_count == 3 && foo->operands[1] == NO_VALUE, "an absent operand");
@@ -156,6 +184,9 @@ test_facts(void)
 }
 
 /* ---- mistakes ------------------------------------------------------------------------------------ */
+
+#define SAVE_OF(words) \
+  "<metadata_props: [\"actnn.saves\" : \"x y " words "\"]> g (float x) => (float y) { y = Relu(x) }"
 
 static const struct {
   const char *text, *message;
@@ -191,6 +222,17 @@ static const struct {
     {"<metadata_props: [\"actnn.lost\" : \"x\"]> g () => () {}", "is not a fact of programs"},
     {"<metadata_props: [\"actnn.text\" : \"7\"]> g () => () {}", "of another version"},
     {"<metadata_props: [\"actnn.saves\" : \"x y 2\"]> g () => () {}", "a save is"},
+    {SAVE_OF("uneven dither plain 0 0 4 64 256 1 fixed why"), "are even, fixed, masked, square or normal"},
+    {SAVE_OF("even ditther plain 0 0 4 64 256 1 fixed why"), "a save is: value stash spacing dither|stochastic"},
+    {SAVE_OF("even dither rectify 0 0 4 64 256 1 fixed why"), "a save is: value stash spacing dither|stochastic"},
+    {SAVE_OF("even dither plain 0 0 4 64 256 1 moving why"), "a save is: value stash spacing dither|stochastic"},
+    {SAVE_OF("even dither plain low 0 4 64 256 1 fixed why"), "of a save are numbers"},
+    {SAVE_OF("even dither plain 0 inf 4 64 256 1 fixed why"), "of a save are numbers"},
+    {SAVE_OF("even dither plain 0 0 4096 64 256 1 fixed why"), "of a save are numbers"},
+    {SAVE_OF("even dither plain 0 0 -1 64 256 1 fixed why"), "of a save are numbers"},
+    {SAVE_OF("even dither plain 0 0 4 64k 256 1 fixed why"), "of a save are numbers"},
+    {SAVE_OF("even dither plain 0 0 4 64 256 -1 fixed why"), "of a save are numbers"},
+    {SAVE_OF("even dither plain 0 0 4 64 256 nan fixed why"), "of a save are numbers"},
     {HEADER "g (float x) => (float y) { y = m.f(x) } <domain: \"m\"> f (X) => (Y) { Y = m.f(X) }", "too deeply"},
     {HEADER "g (float x) => (float y) { y = m.f(x, x) } <domain: \"m\"> f (X) => (Y) { Y = Relu(X) }", "more operands"},
     {HEADER "g (float x) => (float y) { y = m.f(x) } <domain: \"m\"> f (X) => (Y) { Z = Relu(X) }", "'Y' is not an input"},
