@@ -224,6 +224,8 @@ actnn_MeasureSensitivity(const actnn_call *call)
   actnn_codec of_dy, of_x;
   if (saves_find(call, NULL, &index))
     return 1;
+  if (call->input_count < 2 || call->attribute_count < 7)
+    return actnn_fail(trainer, "MeasureSensitivity: two operands and seven attributes are needed");
   save_state *state = &saves->save[index];
   if (dy->type != ACTNN_F32 || actnn_codec_geometry(&of_dy, dy->dim, dy->rank, dy->layout, ACTNN_EVEN_LEVELS) ||
       actnn_codec_geometry(&of_x, x->dim, x->rank, x->layout, ACTNN_EVEN_LEVELS))
