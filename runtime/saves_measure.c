@@ -106,6 +106,20 @@ reserve_sums(actnn *trainer, const actnn_view *gradient, int64_t samples, actnn_
   return 0;
 }
 
+/* What an affine map after decoding does to the noise: the mean square of its scale. */
+static double
+squared_scale(const actnn_call *call)
+{
+  if (call->input_count < 2 || !call->input[1].data)
+    return 1;
+  const float *scale = call->input[1].data;
+  uint64_t count = call->input[1].bytes / sizeof *scale;
+  double sum = 0;
+  for (uint64_t i = 0; i < count; i++)
+    sum += (double)scale[i] * scale[i];
+  return count ? sum / (double)count : 1;
+}
+
 /* Attribute 1: factor, by which |dy|^2 of a sample times the noise of its code is the variance of a weight's gradient. A gradient
  * cut into other samples than the value counts for each of the value's samples with the same part. */
 int
@@ -125,6 +139,7 @@ actnn_MeasureSensitivity(const actnn_call *call)
     return 0;
   tile_job job = saves_plain_job(trainer, &codec, call->input[0].data);
   double *norm = job.sum + codec.samples * actnn_codec_tiles(&codec), *variance = norm + codec.samples;
+  factor *= squared_scale(call);
   saves_run_tiles(trainer, &job, sum_squares);
   saves_sum_tiles(&codec, job.sum, norm);
   for (int64_t sample = 0; sample < codec.samples; sample++)
