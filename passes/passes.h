@@ -78,7 +78,8 @@ PlannedLevels save_levels(const Program *program, const Save *save);
 void restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t save, Insertions *insertions);
 /* Restores it for every backward reader from position `first` on. */
 void restore_for_readers(Program *program, uint32_t first, ValueId value, uint32_t save, Insertions *insertions);
-bool is_weight_gradient(const Node *node);
+/* A gradient that is a parameter's and goes to no other layer. */
+bool is_weight_gradient(const Program *program, const Node *node);
 /* Who reads a forward value in backward. */
 typedef struct Readers {
   bool are_linear, are_bounded;

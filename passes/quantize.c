@@ -97,17 +97,19 @@ choose_levels(const Program *program, Save *save)
   }
 }
 
-/* Variance of an element's code, were there one step for the whole range. A group of 256 is about 6 standard deviations wide, the
- * positive half of a rectified one 3. Among squares up to a maximum m the steps around p are 2 sqrt(p m) wide, and probabilities
- * of one position add up to 1: with half of that for the largest of a group, 4 p m / 6 is 1 / 3 of a class's share. */
+/* Variance of an element's code, were there one step for the whole range, beside the variance of what it holds. A group of 256 is
+ * about 6 standard deviations wide, the positive half of a rectified one 3. Among squares up to a maximum m the steps around p are
+ * 2 sqrt(p m) wide: 4 p m / 6 beside a mean square of about p m / 2. */
 static double
-unit_noise(const Program *program, const Save *save)
+unit_noise(const Save *save)
 {
-  const Shape *shape = &value_at(program, save->value)->shape;
   double rounding = save->dither ? 12 : 6, width = save->high - save->low;
-  if (save->spacing == ACTNN_FIXED_LEVELS) return width * width / rounding;
-  if (save->spacing == ACTNN_SQUARE_LEVELS) return 1 / (3 * (double)shape->dim[shape->rank - 1]);
-  return (save->spacing == ACTNN_MASKED_LEVELS ? 6 : 36) / rounding;
+  switch (save->spacing) {
+  case ACTNN_FIXED_LEVELS: return width * width / rounding;
+  case ACTNN_SQUARE_LEVELS: return 8 / rounding;
+  case ACTNN_MASKED_LEVELS: return 6 / rounding;
+  default: return 36 / rounding;
+  }
 }
 
 static Save
@@ -126,8 +128,8 @@ describe_save(const Program *program, const Options *options, ValueId value, con
   }
   choose_levels(program, &save);
   save.choices = (1u << ACTNN_LEVEL_CHOICES) - 1;
-  save.weight = (double)elements * readers->factor * unit_noise(program, &save);
-  save.is_adaptive = options->level >= 3 && readers->is_weight_gradient && !readers->is_normalization;
+  save.weight = (double)elements * readers->factor * unit_noise(&save);
+  save.is_adaptive = options->level >= 3 && readers->is_weight_gradient;
   return save;
 }
 

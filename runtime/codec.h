@@ -468,8 +468,8 @@ typedef struct actnn_codec_kernels {
   double (*squares)(const actnn_tile_work *work, const float *value);
   /* The same, added to the positions that the tile's rows belong to: `map` has codec->positions numbers. */
   void (*squares_map)(const actnn_tile_work *work, const float *value, double *map);
-  /* Likewise the variances of the tile's codes, of normal levels those of y. affine: NULL for other levels. Stochastic
-   * rounding's is a mean. */
+  /* Likewise the variances of the tile's codes, of normal levels those of y; of others those after a scale of each channel, if
+   * affine has one. Stochastic rounding's is a mean. */
   void (*noise_map)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, const actnn_affine *affine,
                     double *map);
   /* Codes the tile into its sample's bytes. known: NULL, or what `range` found. exact_noise: stochastic

@@ -73,9 +73,12 @@ noise_map(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *
   read_headers(work, sample, code, &groups);
   read_codes(work, tile, sample, code->levels, codes);
   for (int64_t row = 0; row < tile.rows; row++) {
+    int64_t at = tile.first_row + row, first = at / work->codec->positions * LANES;
     float sum = 0;
-    for (int lane = 0; lane < valid_lanes(work->codec, tile.first_row + row); lane++)
-      sum += variance_of_code(code, &groups, lane, codes[row * LANES + lane]);
-    map[(tile.first_row + row) % work->codec->positions] += sum;
+    for (int lane = 0; lane < valid_lanes(work->codec, at); lane++) {
+      float scale = affine->scale ? affine->scale[first + lane] : 1;
+      sum += variance_of_code(code, &groups, lane, codes[row * LANES + lane]) * scale * scale;
+    }
+    map[at % work->codec->positions] += sum;
   }
 }

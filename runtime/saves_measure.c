@@ -187,7 +187,7 @@ map_squares(const actnn *trainer, const actnn_view *view, const actnn_codec *cod
     map[i] /= (double)samples;
 }
 
-/* noise: the sum over positions, which may have been counted element by element. */
+/* noise: the sum over positions, which may have been counted element by element; negative where it was not. */
 static void
 map_noise(const tile_job *job, int64_t sample, double noise, double *map)
 {
@@ -199,7 +199,7 @@ map_noise(const tile_job *job, int64_t sample, double noise, double *map)
     job->kernels->noise_map(&work, job->stash + job->offset[sample], &code, &job->affine, map);
   }
   sum = total(map, job->codec->positions);
-  for (int64_t i = 0; sum > 0 && i < job->codec->positions; i++)
+  for (int64_t i = 0; sum > 0 && noise >= 0 && i < job->codec->positions; i++)
     map[i] *= noise / sum;
 }
 
@@ -210,7 +210,7 @@ spread(double energy, int64_t count, double *map)
     map[i] = energy / (double)count;
 }
 
-/* dy x: the gradient and the restored value whose product is a weight's gradient; attributes: the save, whether the places of the
+/* dy x scale?: the gradient and the restored value, multiplied by a scale of each feature if there is one, whose product is a weight's gradient; attributes: the save, whether the places of the
  * product belong to x (a transposed convolution), its geometry. Notes the variance that x's code gives the product; and, where dy
  * comes straight from a normalization whose code makes it noisy, what that noise does. */
 int
@@ -244,6 +244,10 @@ actnn_MeasureSensitivity(const actnn_call *call)
   bool is_normal = trainer->model->save[index].spacing == ACTNN_NORMAL_LEVELS;
   if (is_normal)
     job.affine = (actnn_affine){actnn_data(trainer, state->scale), actnn_data(trainer, state->bias), state->rectified};
+  /* Features are the last axis of a plain value; one that is flattened has no rows of them to scale. */
+  bool scaled = call->input_count > 2 && call->input[2].data && state->codec.rows_are == ACTNN_FEATURE_ROWS;
+  if (scaled)
+    job.affine = (actnn_affine){.scale = call->input[2].data};
   save_state *above = saves->flow_tensor == dy->id && of_dy.samples == state->codec.samples && saves_measure_now(trainer, saves->flow_save)
                           ? &saves->save[saves->flow_save] : NULL;
   int64_t samples = state->codec.samples;
@@ -251,7 +255,7 @@ actnn_MeasureSensitivity(const actnn_call *call)
   for (int64_t sample = 0; sample < samples; sample++) {
     double *gradient = saves->partial + each * omp_get_thread_num(), *value = gradient + of_dy.positions;
     map_squares(trainer, dy, &of_dy, sample, samples, gradient);
-    map_noise(&job, sample, is_normal ? state->noise[sample].scaled : state->noise[sample].above, value);
+    map_noise(&job, sample, scaled ? -1 : is_normal ? state->noise[sample].scaled : state->noise[sample].above, value);
     state->sum[sample] = swapped ? weigh(&product, value, gradient) : weigh(&product, gradient, value);
     if (!above)
       continue;

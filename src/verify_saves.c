@@ -103,6 +103,7 @@ static const struct Pair {
   uint32_t result, code;
   bool gives_image, takes_gradient;
 } pairs[] = {{"QuantizeOnSave", "DequantizeOnBackward", 0, 0, true, false},
+             {"QuantizeOnSave", "DequantizeAffine", 0, 0, true, false},
              {"QuantizeOnSave", "SelectCoded", 0, 1, true, true},
              {"NormalizeOnSave", "DequantizeNormal", 1, 0, true, false},
              {"NormalizeOnSave", "NormalGradScale", 1, 1, false, true},
@@ -216,13 +217,15 @@ check_readers(Emitted *emitted)
   int64_t *unmeasured = arena_array(emitted->arena, emitted->save_count + 1, sizeof *unmeasured);
   for (uint32_t i = emitted->first_call[BACKWARD]; i < emitted->first_call[BACKWARD + 1]; i++) {
     const EmittedCall *call = &emitted->call[i];
-    bool is_product = kernel_is(call, "ConvGradWeight") || kernel_is(call, "ProductGradWeight");
+    bool is_product = kernel_is(call, "ConvGradWeight")
+                   || (kernel_is(call, "ProductGradWeight") && emitted->tensor[call_result(call, 0)].at.rank <= 2);
     for (uint32_t k = 0; k < call->input_count; k++) {
       uint32_t tensor = call->input[k];
       if (tensor == NONE) continue;
       reads[tensor]++;
       if (!is_product || emitted->writer[tensor] == NONE
           || !(kernel_is(writer_of(emitted, tensor), "DequantizeOnBackward")
+               || kernel_is(writer_of(emitted, tensor), "DequantizeAffine")
                || kernel_is(writer_of(emitted, tensor), "DequantizeNormal")))
         continue;
       int64_t save = writer_of(emitted, tensor)->attribute[0].i;
