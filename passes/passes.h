@@ -59,6 +59,9 @@ typedef struct SaveTable {
 uint32_t add_save(Program *program, Save save);
 /* True for the schemes that go beyond ActNN's: see options.h. */
 bool has_new_codes(const Options *options);
+/* True when passes may save another value in place of one that a gradient names: not in FP32, not in ActNN's scheme, and not at L1,
+ * where only inputs of convolutions and products are coded. */
+bool codes_derived_values(const Options *options);
 /* How rounding goes: --rounding, or by the scheme. */
 bool is_dithered(const Options *options);
 /* Bytes of a save whose samples all have the levels of a choice; UINT64_MAX when it has no such choice. */
@@ -75,7 +78,8 @@ PlannedLevels save_levels(const Program *program, const Save *save);
 void restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t save, Insertions *insertions);
 /* Restores it for every backward reader from position `first` on. */
 void restore_for_readers(Program *program, uint32_t first, ValueId value, uint32_t save, Insertions *insertions);
-bool is_weight_gradient(const Node *node);
+/* A gradient that is a parameter's and goes to no other layer. */
+bool is_weight_gradient(const Program *program, const Node *node);
 /* Who reads a forward value in backward. */
 typedef struct Readers {
   bool are_linear, are_bounded;

@@ -47,6 +47,30 @@ is_rectified(const Program *program, ValueId id)
   return false;
 }
 
+/* Probabilities: never negative, most of them near zero. */
+static bool
+is_probability(const Program *program, ValueId id)
+{
+  const Node *node = node_at(program, value_at(program, id)->producer);
+  if (!strcmp(node->operator_name, "Softmax")) return true;
+  if (strcmp(node->operator_name, "Exp")) return false;
+  NodeId maker = operand_value(program, node, 0)->producer;
+  const char *name = maker == NO_NODE ? "" : node_at(program, maker)->operator_name;
+  return !strcmp(name, "LogSoftmax") || (!strcmp(name, "SoftmaxCrossEntropyLoss") && operand_id(node, 0) == result_id(node_at(program, maker), 1));
+}
+
+/* A normalized row from which other readers rebuild the normalization's result: in its place a framework keeps that result for them,
+ * and the operand for the normalization. */
+static bool
+stands_for_two(const Program *program, ValueId value, const Readers *readers)
+{
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (!strcmp(node->operator_name, "NormalizedRowsGrad") && operand_id(node, 1) == value) return readers->count > 1;
+  }
+  return false;
+}
+
 static const char *
 reason(const Readers *readers)
 {
@@ -55,11 +79,37 @@ reason(const Readers *readers)
                               : "every backward reader is linear in it, and its rounding is independent and unbiased";
 }
 
-/* Squared range of a group of 256 beside the variance of what it holds; of masked values, for the half that is positive. */
-static double
-squared_width(actnn_spacing spacing)
+/* How the levels of a value lie, and how it is rounded: evenly over a range known beforehand where there is one; of probabilities,
+ * which crowd zero, in squares and stochastically, because dither would give each the noise of the largest (compression.md,
+ * section 5). */
+static void
+choose_levels(const Program *program, Save *save)
 {
-  return spacing == ACTNN_MASKED_LEVELS ? 6 : 36;
+  const Operator *maker = node_at(program, value_at(program, save->value)->producer)->operator;
+  save->spacing = is_rectified(program, save->value) ? ACTNN_MASKED_LEVELS : ACTNN_EVEN_LEVELS;
+  if (maker->low < maker->high) {
+    save->spacing = ACTNN_FIXED_LEVELS;
+    save->low = maker->low;
+    save->high = maker->high;
+  } else if (is_probability(program, save->value)) {
+    save->spacing = ACTNN_SQUARE_LEVELS;
+    save->dither = false;
+  }
+}
+
+/* Variance of an element's code, were there one step for the whole range, beside the variance of what it holds. A group of 256 is
+ * about 6 standard deviations wide, the positive half of a rectified one 3. Among squares up to a maximum m the steps around p are
+ * 2 sqrt(p m) wide: 4 p m / 6 beside a mean square of about p m / 2. */
+static double
+unit_noise(const Save *save)
+{
+  double rounding = save->dither ? 12 : 6, width = save->high - save->low;
+  switch (save->spacing) {
+  case ACTNN_FIXED_LEVELS: return width * width / rounding;
+  case ACTNN_SQUARE_LEVELS: return 8 / rounding;
+  case ACTNN_MASKED_LEVELS: return 6 / rounding;
+  default: return 36 / rounding;
+  }
 }
 
 static Save
@@ -67,7 +117,8 @@ describe_save(const Program *program, const Options *options, ValueId value, con
 {
   int64_t elements = 0;
   shape_elements(&value_at(program, value)->shape, &elements);
-  Save save = {.value = value, .why = reason(readers), .dither = is_dithered(options), .uncompressed = (uint64_t)elements * 4};
+  Save save = {.value = value, .why = reason(readers), .dither = is_dithered(options)};
+  save.uncompressed = (uint64_t)elements * (stands_for_two(program, value, readers) ? 8 : 4);
   if (!has_new_codes(options)) {
     save.spacing = ACTNN_EVEN_LEVELS;
     save.choices = actnn_choices;
@@ -75,10 +126,10 @@ describe_save(const Program *program, const Options *options, ValueId value, con
     save.is_adaptive = options->level >= 3 && readers->is_weight_gradient && !readers->is_normalization;
     return save;
   }
-  save.spacing = is_rectified(program, value) ? ACTNN_MASKED_LEVELS : ACTNN_EVEN_LEVELS;
+  choose_levels(program, &save);
   save.choices = (1u << ACTNN_LEVEL_CHOICES) - 1;
-  save.weight = (double)elements * readers->factor * squared_width(save.spacing) / (save.dither ? 12 : 6);
-  save.is_adaptive = options->level >= 3 && readers->is_weight_gradient && !readers->is_normalization;
+  save.weight = (double)elements * readers->factor * unit_noise(&save);
+  save.is_adaptive = options->level >= 3 && readers->is_weight_gradient;
   return save;
 }
 

@@ -241,7 +241,7 @@ bool
 save_normalized(Program *program, const Options *options)
 {
   Insertions insertions = {0};
-  if (!has_new_codes(options) || requested_bits(options) >= 32 || options->level == 1) return true;
+  if (!codes_derived_values(options)) return true;
   uint32_t count = program->order_count;
   for (uint32_t i = 0; i < count; i++) {
     Normalization found;

@@ -14,6 +14,12 @@ has_new_codes(const Options *options)
 }
 
 bool
+codes_derived_values(const Options *options)
+{
+  return has_new_codes(options) && requested_bits(options) < 32 && options->level != 1;
+}
+
+bool
 is_dithered(const Options *options)
 {
   return options->rounding ? !strcmp(options->rounding, "dither") : has_new_codes(options);
@@ -79,10 +85,48 @@ save_levels(const Program *program, const Save *save)
 
 /* ---- readers -------------------------------------------------------------------------------------- */
 
+/* A product of batches of matrices, as attention's, has a gradient of that kind that goes on to other layers. */
 bool
-is_weight_gradient(const Node *node)
+is_weight_gradient(const Program *program, const Node *node)
 {
-  return !strcmp(node->operator_name, "ConvGradWeight") || !strcmp(node->operator_name, "ProductGradWeight");
+  if (!strcmp(node->operator_name, "ConvGradWeight")) return true;
+  return !strcmp(node->operator_name, "ProductGradWeight") && result_value(program, node, 0)->shape.rank <= 2;
+}
+
+/* The one node of backward or update that reads a value; NO_NODE when there are none or several. */
+static NodeId
+only_reader(const Program *program, ValueId value)
+{
+  NodeId found = NO_NODE;
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if ((node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) || !strcmp(node->operator_name, "MeasureSensitivity")) continue;
+    for (uint32_t k = 0; k < node->operand_count; k++) {
+      if (node->operands[k] != value) continue;
+      if (found != NO_NODE) return NO_NODE;
+      found = program->order[i];
+    }
+  }
+  return found;
+}
+
+/* The same, if it is a weight's gradient. */
+static NodeId
+only_weight_gradient(const Program *program, ValueId value)
+{
+  NodeId reader = only_reader(program, value);
+  return reader != NO_NODE && is_weight_gradient(program, node_at(program, reader)) ? reader : NO_NODE;
+}
+
+/* scale * x (+ b), x a saved value and scale and b a normalization's parameters, in front of a weight's gradient: what
+ * save-normalized-rows rebuilds a normalization's result by. */
+static bool
+is_rebuilding(const Program *program, const Node *node, ValueId x)
+{
+  bool is_affine = !strcmp(node->operator_name, "Affine"), is_scaled = !strcmp(node->operator_name, "Mul");
+  const Value *scale = operand_value(program, node, 1);
+  return (is_affine || is_scaled) && operand_id(node, 0) == x && operand_id(node, 1) != x && scale->kind == VALUE_PARAMETER
+         && (!is_affine || operand_value(program, node, 2)->kind == VALUE_PARAMETER);
 }
 
 bool
@@ -137,20 +181,45 @@ sensitivity_factor(const Program *program, const Node *reader, const Value *save
   return taps / (groups * positions);
 }
 
+/* How many weights' gradients come after a position. */
+static uint32_t
+weight_gradients_from(const Program *program, uint32_t position)
+{
+  uint32_t count = 0;
+  for (uint32_t i = position; i < program->order_count; i++) count += is_weight_gradient(program, node_at(program, program->order[i]));
+  return count;
+}
+
+/* Samples of a step, where a value's first axis holds positions of samples. */
+static double
+samples_of(const Program *program, const Value *value)
+{
+  const Value *input = program->input_count ? value_at(program, program->inputs[0]) : value;
+  bool holds_positions = input->shape.rank > 0 && input->shape.dim[0] > 0 && input->shape.dim[0] < value->shape.dim[0];
+  return (double)(holds_positions ? input->shape.dim[0] : value->shape.dim[0]);
+}
+
 /* What a reader does with a value's noise, in the terms of sensitivity_factor. A normalization's scale has the gradient sum of
  * dy * x, one product an element. What the other readers do goes on into every layer below, where white noise weighs about as much as
- * the features of a position: a guess, for want of a measurement. */
+ * the features of a position, in each weight's gradient that is still to come. Half of it is what was measured for a slope and
+ * for a loss's probabilities on a trained decoder, a tenth for operands of attention's products: softmax damps what passes scores. */
 static double
-reader_factor(const Program *program, const Node *reader, const Value *saved)
+reader_factor(const Program *program, uint32_t position, const Value *saved)
 {
+  const Node *reader = node_at(program, program->order[position]);
   bool is_bounded = false;
-  double features = 1, sample = 1;
-  for (int i = 1; i < saved->shape.rank; i++) sample *= (double)saved->shape.dim[i];
-  if (is_weight_gradient(reader)) return sensitivity_factor(program, reader, saved);
+  double elements = 1, samples = samples_of(program, saved);
+  for (int i = 0; i < saved->shape.rank; i++) elements *= (double)saved->shape.dim[i];
+  if (is_weight_gradient(program, reader)) return sensitivity_factor(program, reader, saved);
   for (uint32_t k = 0; k < reader->operand_count; k++)
     if (operand_value(program, reader, k) == saved) is_linear_in(reader->operator, k, &is_bounded);
-  if (!is_bounded) features = (double)saved->shape.dim[saved->layout == ACTNN_BLOCKED ? 1 : saved->shape.rank - 1];
-  return sample > 0 ? features / sample : 0;
+  if (elements <= 0) return 0;
+  if (is_bounded) return samples / elements;
+  int last = saved->shape.rank - 1, axis = saved->layout == ACTNN_BLOCKED ? 1 : last;
+  bool is_product = !strncmp(reader->operator_name, "Product", 7);
+  if (is_product && last > 0 && saved->shape.dim[last - 1] < saved->shape.dim[last]) axis = last - 1; /* keys may be transposed */
+  double features = (double)saved->shape.dim[axis], below = 1 + weight_gradients_from(program, position);
+  return features * samples / elements * below * (is_product ? 0.1 : 0.5);
 }
 
 Readers
@@ -170,8 +239,11 @@ find_readers(const Program *program, ValueId value)
     }
     if (!slots) continue;
     if (!readers.count++) readers.first = i;
-    readers.is_weight_gradient |= is_weight_gradient(node);
-    readers.factor += reader_factor(program, node, value_at(program, value));
+    readers.is_weight_gradient |= is_weight_gradient(program, node);
+    NodeId only_rebuilt = is_rebuilding(program, node, value) ? only_weight_gradient(program, node->results[0]) : NO_NODE;
+    readers.is_weight_gradient |= only_rebuilt != NO_NODE;
+    if (only_rebuilt != NO_NODE) readers.factor += sensitivity_factor(program, node_at(program, only_rebuilt), value_at(program, value));
+    else readers.factor += reader_factor(program, i, value_at(program, value));
   }
   return readers;
 }
@@ -197,28 +269,62 @@ make_restore(Program *program, NodeId reader, uint32_t save, ValueId *restored)
   return node;
 }
 
+/* Measures what a weight's gradient, the reader, makes of the noise of an adaptive save. read: the operand by which it reads the
+ * value, restored: what is restored for it. scale: of each feature, that the value was multiplied by after decoding; NO_VALUE: none. */
+static NodeId
+make_measure(Program *program, NodeId reader, uint32_t save, ValueId read, ValueId restored, ValueId scale)
+{
+  static const char *const geometry[] = {"kernel_shape", "strides", "dilations", "pads"};
+  const Node node = *node_at(program, reader);
+  bool is_swapped = operand_id(&node, 0) == read; /* a transposed convolution has them the other way round */
+  ValueId operands[] = {operand_id(&node, is_swapped ? 1 : 0), restored, scale}, done;
+  NodeId measure = make_unplaced(program, PHASE_BACKWARD, "actnn", "MeasureSensitivity", reader, operands, scale == NO_VALUE ? 2 : 3, &done);
+  set_result(program, measure, 0, NO_VALUE);
+  set_int(program, measure, "save", save);
+  set_int(program, measure, "swapped", is_swapped);
+  for (size_t i = 0; i < sizeof geometry / sizeof *geometry; i++) {
+    const int64_t *ints;
+    size_t count = ints_attribute(&node, geometry[i], &ints);
+    set_ints(program, measure, geometry[i], ints, count);
+  }
+  set_int(program, measure, "group", int_attribute(&node, "group", 1));
+  return measure;
+}
+
+/* The node that rebuilds a normalization's result decodes by itself. */
+static void
+restore_by_reader(Program *program, uint32_t position, uint32_t save, Insertions *insertions)
+{
+  NodeId id = program->order[position], reader = only_weight_gradient(program, node_at(program, id)->results[0]);
+  const Save *entry = &program->saves->save[save];
+  Node *node = node_at(program, id);
+  node->domain = "actnn";
+  node->operator_name = "DequantizeAffine";
+  node->operator = find_operator("actnn", node->operator_name);
+  node->operands[0] = entry->stash;
+  set_int(program, id, "save", save);
+  if (!entry->is_adaptive || reader == NO_NODE) return;
+  ValueId rebuilt = result_id(node_at(program, id), 0), scale = operand_id(node_at(program, id), 1);
+  insert_before(program, insertions, position + 1, make_measure(program, reader, save, rebuilt, rebuilt, scale));
+}
+
 void
 restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t save, Insertions *insertions)
 {
   NodeId reader = program->order[position];
   const Save *entry = &program->saves->save[save];
+  bool is_normal = entry->spacing == ACTNN_NORMAL_LEVELS;
+  if (!is_normal && is_rebuilding(program, node_at(program, reader), value)) {
+    restore_by_reader(program, position, save, insertions);
+    return;
+  }
   ValueId restored;
   NodeId restore = make_restore(program, reader, save, &restored);
   infer_node(program, restore);
   value_at(program, restored)->layout = value_at(program, value)->layout;
   insert_before(program, insertions, position, restore);
-  if (entry->is_adaptive && is_weight_gradient(node_at(program, reader))) {
-    ValueId first = operand_id(node_at(program, reader), 0), gradient = first, done, operands[2];
-    if (first == value) gradient = operand_id(node_at(program, reader), 1); /* a transposed convolution has them the other way round */
-    operands[0] = gradient;
-    operands[1] = restored;
-    NodeId measure = make_unplaced(program, PHASE_BACKWARD, "actnn", "MeasureSensitivity", reader, operands, 2, &done);
-    set_result(program, measure, 0, NO_VALUE);
-    set_int(program, measure, "save", save);
-    set_float(program, measure, "factor",
-              sensitivity_factor(program, node_at(program, reader), value_at(program, value)));
-    insert_before(program, insertions, position, measure);
-  }
+  if (entry->is_adaptive && is_weight_gradient(program, node_at(program, reader)))
+    insert_before(program, insertions, position, make_measure(program, reader, save, value, restored, NO_VALUE));
   for (uint32_t k = 0; k < node_at(program, reader)->operand_count; k++)
     if (operand_id(node_at(program, reader), k) == value) set_operand(program, reader, k, restored);
 }
@@ -234,23 +340,6 @@ restore_for_readers(Program *program, uint32_t first, ValueId value, uint32_t sa
     for (uint32_t k = 0; k < reader->operand_count; k++) reads |= reader->operands[k] == value;
     if (reads) restore_for_reader(program, i, value, save, insertions);
   }
-}
-
-/* The one node of backward or update that reads a value; NO_NODE when there are none or several. */
-static NodeId
-only_reader(const Program *program, ValueId value)
-{
-  NodeId found = NO_NODE;
-  for (uint32_t i = 0; i < program->order_count; i++) {
-    const Node *node = node_at(program, program->order[i]);
-    if ((node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) || !strcmp(node->operator_name, "MeasureSensitivity")) continue;
-    for (uint32_t k = 0; k < node->operand_count; k++) {
-      if (node->operands[k] != value) continue;
-      if (found != NO_NODE) return NO_NODE;
-      found = program->order[i];
-    }
-  }
-  return found;
 }
 
 /* The parameter that a weight gradient updates, through a sum over broadcast axes; NO_VALUE when it goes elsewhere too. */
@@ -270,7 +359,8 @@ updated_by(const Program *program, ValueId gradient)
 static bool
 is_restore_of_value(const Node *node)
 {
-  return !strcmp(node->operator_name, "DequantizeOnBackward") || !strcmp(node->operator_name, "DequantizeNormal");
+  return !strcmp(node->operator_name, "DequantizeOnBackward") || !strcmp(node->operator_name, "DequantizeNormal")
+         || !strcmp(node->operator_name, "DequantizeAffine");
 }
 
 ValueId
@@ -281,7 +371,7 @@ save_parameter(const Program *program, uint32_t save)
     const Node *node = node_at(program, program->order[i]);
     if (!is_restore_of_value(node) || int_attribute(node, "save", -1) != (int64_t)save) continue;
     NodeId reader = only_reader(program, node->results[0]);
-    if (reader == NO_NODE || !is_weight_gradient(node_at(program, reader))) continue;
+    if (reader == NO_NODE || !is_weight_gradient(program, node_at(program, reader))) continue;
     if (parameter != NO_VALUE) return NO_VALUE; /* several: their noise is not told apart */
     parameter = updated_by(program, node_at(program, reader)->results[0]);
     if (parameter == NO_VALUE) return NO_VALUE;

@@ -169,9 +169,22 @@ unpack(const uint8_t *packed, size_t count, int bits, uint8_t *codes)
 
 #include "codec_coding.h"
 #include "codec_normal_tiles.h"
+#include "codec_maps.h"
 
 extern const actnn_codec_kernels JOIN(actnn_codec_, ACTNN_ISA);
 const actnn_codec_kernels JOIN(actnn_codec_, ACTNN_ISA) = {
-    TEXT_OF(ACTNN_ISA), range_of_tile, squares_of_tile,   quantize,    dequantize,  select_tile,
-    normalize,          dequantize_affine, normal_sums, normal_pull, pack, unpack,
+    .name = TEXT_OF(ACTNN_ISA),
+    .range = range_of_tile,
+    .squares = squares_of_tile,
+    .squares_map = squares_map,
+    .noise_map = noise_map,
+    .quantize = quantize,
+    .dequantize = dequantize,
+    .select = select_tile,
+    .normalize = normalize,
+    .dequantize_affine = dequantize_affine,
+    .normal_sums = normal_sums,
+    .normal_pull = normal_pull,
+    .pack = pack,
+    .unpack = unpack,
 };

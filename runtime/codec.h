@@ -466,6 +466,12 @@ typedef struct actnn_codec_kernels {
   double (*range)(const actnn_tile_work *work, const float *value, actnn_spacing spacing, actnn_tile_range *found);
   /* Sum of the squares of the tile's elements. */
   double (*squares)(const actnn_tile_work *work, const float *value);
+  /* The same, added to the positions that the tile's rows belong to: `map` has codec->positions numbers. */
+  void (*squares_map)(const actnn_tile_work *work, const float *value, double *map);
+  /* Likewise the variances of the tile's codes, of normal levels those of y; of others those after a scale of each channel, if
+   * affine has one. Stochastic rounding's is a mean. */
+  void (*noise_map)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, const actnn_affine *affine,
+                    double *map);
   /* Codes the tile into its sample's bytes. known: NULL, or what `range` found. exact_noise: stochastic
    * rounding's variance is counted element by element, which takes longer; otherwise its mean is taken. */
   void (*quantize)(const actnn_tile_work *work, const float *value, const actnn_code *code, actnn_philox_key key,

@@ -143,8 +143,10 @@ ENTRY(RMSNormalization)(const actnn_call *call)
 /* ---- rows, backward --------------------------------------------------------------------------------- */
 
 typedef struct Backward {
-  const float *dy, *x, *scale, *mean, *rstd; /* mean NULL: zero, and not taken out of dx */
+  const float *dy, *x, *scale, *mean, *rstd; /* mean NULL: zero */
   float *dx, *dscale, *db;                   /* each may be NULL */
+  bool is_centered;                          /* forward took the mean out */
+  bool is_normalized;                        /* x is the normalized value already */
   int64_t rows, length;
 } Backward;
 
@@ -176,7 +178,8 @@ pull_row(const Backward *b, int64_t r)
   float *dx = b->dx + r * b->length, center = b->mean ? b->mean[r] : 0, rstd = b->rstd[r];
   double sum, projected, count = (double)b->length;
   row_sums(b, dy, x, center, &sum, &projected);
-  float shift = b->mean ? (float)(sum / count) : 0, slope = (float)(projected * rstd * rstd / count);
+  float scaled = b->is_normalized ? 1 : rstd;
+  float shift = b->is_centered ? (float)(sum / count) : 0, slope = (float)(projected * scaled * scaled / count);
 #pragma omp simd
   for (int64_t i = 0; i < b->length; i++) dx[i] = rstd * (dy[i] * scale[i] - shift - (x[i] - center) * slope);
 }
@@ -192,11 +195,11 @@ column_sums(const Backward *b, int64_t column)
     lanes along = {0}, total = {0}, gradient, value;
     float part[LANES];
     for (int64_t r = first; r < end; r++) {
-      float center = b->mean ? b->mean[r] : 0;
+      float center = b->mean ? b->mean[r] : 0, scaled = b->is_normalized ? 1 : b->rstd[r];
       load_some(&gradient, b->dy + r * b->length + column, used);
       load_some(&value, b->x + r * b->length + column, used);
       EACH_PART total.part[q] += gradient.part[q];
-      EACH_PART along.part[q] += gradient.part[q] * ((value.part[q] - center) * b->rstd[r]);
+      EACH_PART along.part[q] += gradient.part[q] * ((value.part[q] - center) * scaled);
     }
     STORE_LANES(part, along);
     for (int k = 0; k < LANES; k++) scale_sum[k] += part[k];
@@ -227,7 +230,7 @@ ENTRY(LayerNormalizationGrad)(const actnn_call *call)
 {
   if (actnn_is_preparing(call)) return 0;
   Backward b = {.dy = call->input[0].data, .x = call->input[1].data, .scale = call->input[2].data,
-                .mean = call->input[3].data, .rstd = call->input[4].data, .dx = output_or_null(call, 0),
+                .mean = call->input[3].data, .rstd = call->input[4].data, .is_centered = true, .dx = output_or_null(call, 0),
                 .dscale = output_or_null(call, 1), .db = output_or_null(call, 2)};
   rows_of(&call->input[1], call->attribute[0].i, &b.rows, &b.length);
   backward_rows(&b);
@@ -241,6 +244,20 @@ ENTRY(RMSNormalizationGrad)(const actnn_call *call)
   if (actnn_is_preparing(call)) return 0;
   Backward b = {.dy = call->input[0].data, .x = call->input[1].data, .scale = call->input[2].data,
                 .rstd = call->input[3].data, .dx = output_or_null(call, 0), .dscale = output_or_null(call, 1)};
+  rows_of(&call->input[1], call->attribute[0].i, &b.rows, &b.length);
+  backward_rows(&b);
+  return 0;
+}
+
+/* Attribute 1: whether the mean was taken out. */
+int ENTRY(NormalizedRowsGrad)(const actnn_call *call);
+int
+ENTRY(NormalizedRowsGrad)(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  Backward b = {.dy = call->input[0].data, .x = call->input[1].data, .scale = call->input[2].data,
+                .rstd = call->input[3].data, .is_centered = call->attribute[1].i != 0, .is_normalized = true,
+                .dx = output_or_null(call, 0), .dscale = output_or_null(call, 1), .db = output_or_null(call, 2)};
   rows_of(&call->input[1], call->attribute[0].i, &b.rows, &b.length);
   backward_rows(&b);
   return 0;

@@ -313,7 +313,7 @@ run_points(const actnn_call *call, ChunkLoop *loop, actnn_type result_type, actn
   }
 #define POINT(NAME, operands, attributes, result, expression, gradient, linear, flags, tries) \
   LOOP(NAME, result, attributes, operands, , expression)
-#define UNARY(NAME, attributes, expression, slope, tries) \
+#define UNARY(NAME, attributes, expression, slope, range, tries) \
   LOOP(NAME, SAME, attributes, X(x), , expression) \
   LOOP(NAME##Slope, SAME, attributes, X(x), T y = expression; (void)y, slope)
 #define OPERATOR(...)

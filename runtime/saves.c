@@ -89,6 +89,20 @@ takes_part(const actnn *trainer, uint32_t index)
   return trainer->model->save[index].adaptive && state->measured && state->codec.samples > 0;
 }
 
+/* Adds what the saves' noise does to the weights of a profile. */
+static void
+record_weights(actnn *trainer)
+{
+  for (uint32_t i = 0; i < trainer->model->save_count; i++) {
+    save_state *state = &trainer->saves->save[i];
+    if (!takes_part(trainer, i))
+      continue;
+    for (int64_t sample = 0; sample < state->codec.samples; sample++)
+      state->weight_sum += saves_demand(trainer, state, sample);
+    state->weights++;
+  }
+}
+
 /* Lists the samples of all saves that take part, with what their noise does; false when a number is unusable.
  */
 static bool
@@ -149,6 +163,8 @@ adapt(actnn *trainer)
   if (!list_samples(trainer) ||
       actnn_allocate(saves->scratch, saves->item, count, budget, saves->item_choice, NULL, &result))
     return;
+  if (saves->record_weights)
+    record_weights(trainer);
   saves->cost = result.cost;
   saves->bound = result.bound;
   share_out(trainer);

@@ -8,6 +8,7 @@
  *   actnn_SelectCoded          dy code -> dx: dy where x is positive, of masked levels
  * A value normalized by channel, channel-blocked; attribute 1 says whether a rectifier follows:
  *   actnn_NormalizeOnSave      x mean rstd scale b -> y code: y = scale * (x - mean) * rstd + b, rectified
+ *   actnn_DequantizeAffine     code scale b? -> y: what is decoded times scale, plus b
  *   actnn_DequantizeNormal     code scale b -> y
  *   actnn_NormalGradScale      dy code scale b -> dscale db
  *   actnn_NormalGradInput      dy code scale b rstd dscale db -> dx

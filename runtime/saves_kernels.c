@@ -58,6 +58,24 @@ actnn_DequantizeOnBackward(const actnn_call *call)
   return 0;
 }
 
+/* Decoded, then scale and b along the last axes by the elementwise kernels, in place. */
+int
+actnn_DequantizeAffine(const actnn_call *call)
+{
+  actnn_call decode = *call, apply = *call;
+  bool has_bias = call->input_count > 2 && call->input[2].data;
+  actnn_view operand[3] = {call->output[0], call->input[1]};
+  if (has_bias)
+    operand[2] = call->input[2];
+  decode.input_count = 1;
+  apply.input = operand;
+  apply.input_count = has_bias ? 3 : 2;
+  apply.attribute_count = 0;
+  if (actnn_DequantizeOnBackward(&decode))
+    return 1;
+  return has_bias ? actnn_Affine(&apply) : actnn_Mul(&apply);
+}
+
 int
 actnn_SelectCoded(const actnn_call *call)
 {

@@ -1,7 +1,7 @@
 /* saves_measure.c: what the noise of codes does to the gradients that read them; see saves.h. */
 #include "saves_state.h"
 
-#include <math.h>
+#include <omp.h>
 
 bool
 saves_measure_at(const actnn *trainer)
@@ -38,11 +38,9 @@ saves_note_variance(actnn *trainer, uint32_t index, const double *variance, bool
 {
   save_state *state = &trainer->saves->save[index];
   bool first = !state->has_prediction || state->predicted_step != trainer->step || state->predicted_draw != trainer->draw;
-  double all = 0, demand = 0;
-  for (int64_t sample = 0; sample < state->codec.samples; sample++) {
+  double all = 0;
+  for (int64_t sample = 0; sample < state->codec.samples; sample++)
     all += variance[sample];
-    demand += demand_of(state, sample, variance[sample]);
-  }
   if (first)
     state->predicted = state->predicted_normal = 0;
   if (is_normal)
@@ -54,10 +52,6 @@ saves_note_variance(actnn *trainer, uint32_t index, const double *variance, bool
   state->predicted_draw = trainer->draw;
   if (!saves_measure_now(trainer, index))
     return;
-  if (trainer->saves->record_weights && isfinite(demand)) {
-    state->weight_sum += demand;
-    state->weights += first;
-  }
   add_demand(trainer, state, variance);
 }
 
@@ -103,59 +97,174 @@ saves_note_flow(actnn *trainer, uint32_t index, const actnn_view *gradient, cons
   trainer->saves->flow_save = index;
 }
 
-/* Room for a number a tile and a number a sample of a view's geometry, and for one a sample more. */
-static int
-reserve_sums(actnn *trainer, const actnn_view *view, int64_t samples, actnn_codec *codec)
+/* ---- products ------------------------------------------------------------------------------------- */
+
+/* The product that makes a weight's gradient: each place of one operand meets the taps of the other, sample by sample. Of a linear
+ * layer they are the same positions. */
+typedef struct product {
+  const actnn_view *places, *tapped;
+  actnn_codec places_codec, tapped_codec;
+  const actnn_attribute *kernel, *strides, *dilations, *pads;
+  double groups;
+} product;
+
+/* sum over places p of at_places[p] * sum over taps k of at_taps[p + k], padding left out; tap by tap, then row by row. */
+static double
+meet(const product *product, const double *at_places, const double *at_taps)
 {
-  if (view->type != ACTNN_F32 || actnn_codec_geometry(codec, view->dim, view->rank, view->layout, ACTNN_EVEN_LEVELS))
-    return actnn_fail(trainer, "MeasureSensitivity: only gradients of type float can be measured");
-  if (saves_grow(trainer->saves, codec->samples * (actnn_codec_tiles(codec) + 1) + samples + 1, 1))
-    return actnn_fail(trainer, "MeasureSensitivity: no memory for sums");
-  return 0;
+  const actnn_view *places = product->places, *tapped = product->tapped;
+  int axes = (int)product->kernel->count;
+  int64_t taps = 1, count = 1;
+  double sum = 0;
+  for (int axis = 0; axis < axes; axis++) {
+    taps *= product->kernel->ints[axis];
+    count *= places->dim[axis + 2];
+  }
+  for (int64_t tap = 0; tap < taps; tap++)
+    for (int64_t place = 0; place < count; place++) {
+      int64_t rest = place, part = tap, at = 0, stride = 1;
+      bool inside = true;
+      for (int axis = axes - 1; axis >= 0; axis--) {
+        int64_t extent = tapped->dim[axis + 2];
+        int64_t here = rest % places->dim[axis + 2] * product->strides->ints[axis] +
+                       part % product->kernel->ints[axis] * product->dilations->ints[axis] - product->pads->ints[axis];
+        inside &= here >= 0 && here < extent;
+        at += here * stride;
+        stride *= extent;
+        rest /= places->dim[axis + 2];
+        part /= product->kernel->ints[axis];
+      }
+      if (inside)
+        sum += at_places[place] * at_taps[at];
+    }
+  return sum;
 }
 
-/* factor * |view|^2 of each sample, times `noise`. A view cut into other samples than the noise counts for each with the same part.
- * The result is in scratch. */
-static double *
-weigh(actnn *trainer, const actnn_view *view, const actnn_codec *codec, double factor, const double *noise, int64_t samples)
+static double
+total(const double *map, int64_t count)
 {
-  tile_job job = saves_plain_job(trainer, codec, view->data);
-  double *norm = job.sum + codec->samples * actnn_codec_tiles(codec), *variance = norm + codec->samples, all = 0;
-  saves_run_tiles(trainer, &job, sum_squares);
-  saves_sum_tiles(codec, job.sum, norm);
-  for (int64_t sample = 0; sample < codec->samples; sample++)
-    all += norm[sample];
-  for (int64_t sample = 0; sample < samples; sample++)
-    variance[sample] = factor * (codec->samples == samples ? norm[sample] : all / (double)samples) * noise[sample];
-  return variance;
+  double sum = 0;
+  for (int64_t i = 0; i < count; i++)
+    sum += map[i];
+  return sum;
 }
 
-/* dy x: the gradient and the restored value whose product is a weight's gradient. Attribute 1: factor, by which |dy|^2 of a sample
- * times the noise of its code is the variance of that gradient; by the same factor |x|^2 times the noise of dy is, where dy comes
- * straight from a normalization whose code makes it noisy. */
+/* Variance of the product per sample from a map of each operand. Maps that do not tell positions apart are taken as even. */
+static double
+weigh(const product *product, const double *at_places, const double *at_taps)
+{
+  int64_t places = product->places_codec.positions, taps = product->tapped_codec.positions, spatial = 1, met = 1;
+  for (size_t axis = 0; axis < product->kernel->count; axis++) {
+    spatial *= product->places->dim[axis + 2];
+    met *= product->tapped->dim[axis + 2];
+  }
+  if (product->kernel->count && spatial == places && met == taps)
+    return meet(product, at_places, at_taps) / product->groups;
+  if (!product->kernel->count && places == taps) {
+    double sum = 0;
+    for (int64_t i = 0; i < places; i++)
+      sum += at_places[i] * at_taps[i];
+    return sum;
+  }
+  double kernel = 1;
+  for (size_t axis = 0; axis < product->kernel->count; axis++)
+    kernel *= (double)product->kernel->ints[axis];
+  return total(at_places, places) * total(at_taps, taps) * kernel / ((double)(met > 1 ? met : taps) * product->groups);
+}
+
+/* One sample of a view, squared, by position. A view cut into other samples than those asked for gives each the same part. */
+static void
+map_squares(const actnn *trainer, const actnn_view *view, const actnn_codec *codec, int64_t sample, int64_t samples, double *map)
+{
+  memset(map, 0, (size_t)codec->positions * sizeof *map);
+  int64_t first = codec->samples == samples ? sample : 0, last = codec->samples == samples ? sample + 1 : codec->samples;
+  for (int64_t each = first; each < last; each++)
+    for (int64_t tile = 0; tile < actnn_codec_tiles(codec); tile++) {
+      actnn_tile_work work = {codec, trainer->channel_block, each, tile};
+      trainer->saves->kernels->squares_map(&work, view->data, map);
+    }
+  for (int64_t i = 0; last - first > 1 && i < codec->positions; i++)
+    map[i] /= (double)samples;
+}
+
+/* noise: the sum over positions, which may have been counted element by element; negative where it was not. */
+static void
+map_noise(const tile_job *job, int64_t sample, double noise, double *map)
+{
+  actnn_code code = saves_code_of(job, sample);
+  double sum = 0;
+  memset(map, 0, (size_t)job->codec->positions * sizeof *map);
+  for (int64_t tile = 0; tile < actnn_codec_tiles(job->codec); tile++) {
+    actnn_tile_work work = {job->codec, job->block, sample, tile};
+    job->kernels->noise_map(&work, job->stash + job->offset[sample], &code, &job->affine, map);
+  }
+  sum = total(map, job->codec->positions);
+  for (int64_t i = 0; sum > 0 && noise >= 0 && i < job->codec->positions; i++)
+    map[i] *= noise / sum;
+}
+
+static void
+spread(double energy, int64_t count, double *map)
+{
+  for (int64_t i = 0; i < count; i++)
+    map[i] = energy / (double)count;
+}
+
+/* dy x scale?: the gradient and the restored value, multiplied by a scale of each feature if there is one, whose product is a weight's gradient; attributes: the save, whether the places of the
+ * product belong to x (a transposed convolution), its geometry. Notes the variance that x's code gives the product; and, where dy
+ * comes straight from a normalization whose code makes it noisy, what that noise does. */
 int
 actnn_MeasureSensitivity(const actnn_call *call)
 {
   actnn *trainer = call->trainer;
   struct saves *saves = trainer->saves;
+  const actnn_view *dy = &call->input[0], *x = &call->input[1];
+  const actnn_attribute *with = call->attribute;
   uint32_t index = 0;
-  double factor = call->attribute_count > 1 ? call->attribute[1].f : 1;
-  actnn_codec dy, x;
+  actnn_codec of_dy, of_x;
   if (saves_find(call, NULL, &index))
     return 1;
+  if (call->input_count < 2 || call->attribute_count < 7)
+    return actnn_fail(trainer, "MeasureSensitivity: two operands and seven attributes are needed");
   save_state *state = &saves->save[index];
-  int64_t samples = state->known ? state->codec.samples : 0;
-  if (reserve_sums(trainer, &call->input[0], samples, &dy) || reserve_sums(trainer, &call->input[1], dy.samples, &x))
-    return 1;
-  if (actnn_is_preparing(call) || !(saves_measure_now(trainer, index) || saves->count_noise))
+  if (dy->type != ACTNN_F32 || actnn_codec_geometry(&of_dy, dy->dim, dy->rank, dy->layout, ACTNN_EVEN_LEVELS) ||
+      actnn_codec_geometry(&of_x, x->dim, x->rank, x->layout, ACTNN_EVEN_LEVELS))
+    return actnn_fail(trainer, "MeasureSensitivity: only gradients of type float can be measured");
+  int64_t each = of_dy.positions + of_x.positions;
+  if (actnn_is_preparing(call))
+    return saves_grow(saves, each * trainer->threads + 1, 1) ? actnn_fail(trainer, "MeasureSensitivity: no memory for sums") : 0;
+  if (!(saves_measure_now(trainer, index) || saves->count_noise))
     return 0;
+  if (saves_open(trainer, index))
+    return 1;
+  bool swapped = with[1].i != 0;
+  const product product = {swapped ? x : dy, swapped ? dy : x, swapped ? of_x : of_dy, swapped ? of_dy : of_x,
+                           &with[2], &with[3], &with[4], &with[5], (double)with[6].i};
+  tile_job job = saves_job(trainer, index, NULL);
   bool is_normal = trainer->model->save[index].spacing == ACTNN_NORMAL_LEVELS;
-  for (int64_t sample = 0; sample < samples; sample++)
-    state->sum[sample] = is_normal ? state->noise[sample].scaled : state->noise[sample].above;
-  saves_note_variance(trainer, index, weigh(trainer, &call->input[0], &dy, factor, state->sum, samples), false);
-  if (saves->flow_tensor == call->input[0].id && saves_measure_now(trainer, saves->flow_save)) {
-    save_state *above = &saves->save[saves->flow_save];
-    add_demand(trainer, above, weigh(trainer, &call->input[1], &x, factor, above->energy, above->codec.samples));
+  if (is_normal)
+    job.affine = (actnn_affine){actnn_data(trainer, state->scale), actnn_data(trainer, state->bias), state->rectified};
+  /* Features are the last axis of a plain value; one that is flattened has no rows of them to scale. */
+  bool scaled = call->input_count > 2 && call->input[2].data && state->codec.rows_are == ACTNN_FEATURE_ROWS;
+  if (scaled)
+    job.affine = (actnn_affine){.scale = call->input[2].data};
+  save_state *above = saves->flow_tensor == dy->id && of_dy.samples == state->codec.samples && saves_measure_now(trainer, saves->flow_save)
+                          ? &saves->save[saves->flow_save] : NULL;
+  int64_t samples = state->codec.samples;
+#pragma omp parallel for schedule(static) num_threads(trainer->threads) if (trainer->threads > 1)
+  for (int64_t sample = 0; sample < samples; sample++) {
+    double *gradient = saves->partial + each * omp_get_thread_num(), *value = gradient + of_dy.positions;
+    map_squares(trainer, dy, &of_dy, sample, samples, gradient);
+    map_noise(&job, sample, scaled ? -1 : is_normal ? state->noise[sample].scaled : state->noise[sample].above, value);
+    state->sum[sample] = swapped ? weigh(&product, value, gradient) : weigh(&product, gradient, value);
+    if (!above)
+      continue;
+    map_squares(trainer, x, &of_x, sample, samples, value);
+    spread(above->energy[sample], of_dy.positions, gradient);
+    above->sum[sample] = swapped ? weigh(&product, value, gradient) : weigh(&product, gradient, value);
   }
+  saves_note_variance(trainer, index, state->sum, false);
+  if (above)
+    add_demand(trainer, above, above->sum);
   return 0;
 }

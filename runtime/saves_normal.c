@@ -68,8 +68,11 @@ actnn_NormalizeOnSave(const actnn_call *call)
   uint32_t index = 0;
   if (find_normal(call, &call->input[0], &index))
     return 1;
-  if (actnn_is_preparing(call))
+  if (actnn_is_preparing(call)) {
+    trainer->saves->save[index].scale = call->input[3].id;
+    trainer->saves->save[index].bias = call->input[4].id;
     return saves_get_to_know(trainer, index, &call->input[0], is_rectified(call));
+  }
   if (saves_decide(trainer, index, NULL))
     return 1;
   tile_job job = saves_job(trainer, index, call->input[0].data);

@@ -12,7 +12,8 @@ typedef struct save_state {
   uint64_t measured_step;
   actnn_codec codec;
   actnn_layout layout;
-  bool rectified; /* NORMAL levels: a rectifier follows */
+  bool rectified; /* NORMAL levels: a rectifier follows, */
+  uint32_t scale, bias; /* after these tensors */
   /* What its samples may have, in order of size: */
   int choices;
   int levels[ACTNN_LEVEL_CHOICES];

@@ -13,7 +13,8 @@ is_restored(const Program *program, ValueId id)
 {
   const Value *value = value_at(program, id);
   const Operator *operator = value->producer == NO_NODE ? NULL : node_at(program, value->producer)->operator;
-  return operator && (!strcmp(operator->name, "DequantizeOnBackward") || !strcmp(operator->name, "DequantizeNormal"));
+  return operator && (!strcmp(operator->name, "DequantizeOnBackward") || !strcmp(operator->name, "DequantizeNormal")
+                      || !strcmp(operator->name, "DequantizeAffine"));
 }
 
 /* How a backward node reads its operands; one that reads a value twice is not linear in it. */

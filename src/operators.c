@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* What the table refers to: evaluations and shape rules are named in entries, declared here. */
-#define UNARY(NAME, attributes, expression, slope, tries) actnn_kernel evaluate_##NAME, evaluate_##NAME##Slope;
+#define UNARY(NAME, attributes, expression, slope, range, tries) actnn_kernel evaluate_##NAME, evaluate_##NAME##Slope;
 #define POINT(NAME, ...) actnn_kernel evaluate_##NAME;
 #define OPERATOR(domain, NAME, signature, shape, evaluation, ...) \
   actnn_kernel evaluate_##evaluation; \
@@ -29,12 +29,15 @@
 #define SAME infer_broadcast
 #define BOOLEAN infer_broadcast_bool
 
-#define UNARY(NAME, attributes, expression_, slope, tries_) \
+#define WITHIN(low_, high_) .low = low_, .high = high_
+#define UNBOUNDED .low = 0, .high = 0
+
+#define UNARY(NAME, attributes, expression_, slope, range, tries_) \
   {.domain = ONNX, .name = #NAME, .signature = "x -> y" attributes, .gradient = "x = dy * " #NAME "Slope(x)", \
    .tries = tries_, .infer = infer_broadcast, .evaluate = evaluate_##NAME, .expression = #expression_, \
    .flags = POINTWISE | BLOCKED | IN_PLACE}, \
   {.domain = ACTNN, .name = #NAME "Slope", .signature = "x -> d" attributes, .tries = tries_, \
-   .infer = infer_broadcast, .evaluate = evaluate_##NAME##Slope, .expression = #slope, .flags = POINTWISE | BLOCKED | IN_PLACE},
+   .infer = infer_broadcast, .evaluate = evaluate_##NAME##Slope, .expression = #slope, .flags = POINTWISE | BLOCKED | IN_PLACE, range},
 #define POINT(NAME, operands_, attributes_, result, expression_, gradient_, linear_, flags_, tries_) \
   {.domain = ONNX, .name = #NAME, .signature = operands_ " -> y" attributes_, .gradient = gradient_, .linear = linear_, \
    .tries = tries_, .infer = result, .evaluate = evaluate_##NAME, .expression = #expression_, \

@@ -47,6 +47,7 @@ struct Operator {
   actnn_kernel *evaluate;  /* plain loops in double precision */
   const char *expression;  /* text of a pointwise operator, or NULL */
   unsigned flags;
+  double low, high;        /* a slope: results lie in this range whatever the operand; both 0 where none is known */
   Slot *operands, *results;
   AttributeSlot *attributes;
   uint32_t operand_count, result_count, attribute_count;

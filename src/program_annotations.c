@@ -14,7 +14,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { WIDEST_LINE = 100, TEXT_VERSION = 1 };
+enum { WIDEST_LINE = 100, TEXT_VERSION = 2 };
 
 static const char *const loss_kinds[] = {"output", "softmax-cross-entropy", "mse", "l1", "bce-with-logits"};
 enum { LOSS_KINDS = sizeof loss_kinds / sizeof *loss_kinds };

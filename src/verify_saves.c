@@ -103,6 +103,7 @@ static const struct Pair {
   uint32_t result, code;
   bool gives_image, takes_gradient;
 } pairs[] = {{"QuantizeOnSave", "DequantizeOnBackward", 0, 0, true, false},
+             {"QuantizeOnSave", "DequantizeAffine", 0, 0, true, false},
              {"QuantizeOnSave", "SelectCoded", 0, 1, true, true},
              {"NormalizeOnSave", "DequantizeNormal", 1, 0, true, false},
              {"NormalizeOnSave", "NormalGradScale", 1, 1, false, true},
@@ -139,6 +140,9 @@ check_restore(Emitted *emitted, const EmittedCall *call, const struct Pair *pair
     if (call->attribute[k].kind != ACTNN_INT || call->attribute[k].i != writer->attribute[k].i)
       return refuse(emitted, call->position, "v%u is restored with another number or other bits than it was saved with",
                     stash);
+  const EmittedSave *save = is_coding(writer) ? save_of(emitted, writer) : NULL;
+  if (kernel_is(call, "SelectCoded") && (!save || save->spacing != ACTNN_MASKED_LEVELS))
+    return refuse(emitted, call->position, "the codes v%u do not tell what is positive", stash);
   for (uint32_t k = 0; kernel_is(writer, "NormalizeOnSave") && k < 2; k++)
     if (call_operand(call, pair->code + 1 + k) != call_operand(writer, 3 + k))
       return refuse(emitted, call->position, "v%u is restored with another scale or bias than it was saved with", stash);
@@ -213,13 +217,15 @@ check_readers(Emitted *emitted)
   int64_t *unmeasured = arena_array(emitted->arena, emitted->save_count + 1, sizeof *unmeasured);
   for (uint32_t i = emitted->first_call[BACKWARD]; i < emitted->first_call[BACKWARD + 1]; i++) {
     const EmittedCall *call = &emitted->call[i];
-    bool is_product = kernel_is(call, "ConvGradWeight") || kernel_is(call, "ProductGradWeight");
+    bool is_product = kernel_is(call, "ConvGradWeight")
+                   || (kernel_is(call, "ProductGradWeight") && emitted->tensor[call_result(call, 0)].at.rank <= 2);
     for (uint32_t k = 0; k < call->input_count; k++) {
       uint32_t tensor = call->input[k];
       if (tensor == NONE) continue;
       reads[tensor]++;
       if (!is_product || emitted->writer[tensor] == NONE
           || !(kernel_is(writer_of(emitted, tensor), "DequantizeOnBackward")
+               || kernel_is(writer_of(emitted, tensor), "DequantizeAffine")
                || kernel_is(writer_of(emitted, tensor), "DequantizeNormal")))
         continue;
       int64_t save = writer_of(emitted, tensor)->attribute[0].i;

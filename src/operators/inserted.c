@@ -4,6 +4,7 @@
 int EVALUATE(copy)(const actnn_call *call);
 int EVALUATE(nothing)(const actnn_call *call);
 int EVALUATE(positive)(const actnn_call *call);
+int EVALUATE(dequantize_affine)(const actnn_call *call);
 int EVALUATE(select_packed)(const actnn_call *call);
 int EVALUATE(fill)(const actnn_call *call);
 
@@ -12,6 +13,19 @@ EVALUATE(copy)(const actnn_call *call)
 {
   int64_t count = element_count(&call->input[0]);
   for (int64_t i = 0; i < count; i++) store_element(&call->output[0], i, load_element(&call->input[0], i));
+  return 0;
+}
+
+/* Scale and b lie along the last axes. */
+int
+EVALUATE(dequantize_affine)(const actnn_call *call)
+{
+  const actnn_view *scale = &call->input[1], *b = optional_input(call, 2);
+  int64_t count = element_count(&call->input[0]);
+  for (int64_t i = 0; i < count; i++) {
+    double y = load_element(&call->input[0], i) * load_element(scale, i % element_count(scale));
+    store_element(&call->output[0], i, b ? y + load_element(b, i % element_count(b)) : y);
+  }
   return 0;
 }
 

@@ -364,6 +364,36 @@ EVALUATE(RMSNormalizationGrad)(const actnn_call *call)
   return 0;
 }
 
+/* Attribute 1: whether the mean was taken out. */
+int EVALUATE(NormalizedRowsGrad)(const actnn_call *call);
+int
+EVALUATE(NormalizedRowsGrad)(const actnn_call *call)
+{
+  const REAL *dy = call->input[0].data, *normalized = call->input[1].data, *scale = call->input[2].data;
+  const REAL *rstd = call->input[3].data;
+  const actnn_view *dx = optional_output(call, 0), *dscale = optional_output(call, 1), *db = optional_output(call, 2);
+  bool is_centered = call->attribute[1].i != 0;
+  int64_t rows, length;
+  rows_of(&call->input[1], call->attribute[0].i, &rows, &length);
+  clear(dscale, length);
+  clear(db, length);
+  for (int64_t r = 0; r < rows; r++, normalized += length, dy += length) {
+    double sum = 0, projected = 0;
+    for (int64_t i = 0; i < length; i++) {
+      double g = (double)dy[i] * scale[i];
+      sum += g;
+      projected += g * normalized[i];
+      add_at(dscale, i, (double)dy[i] * normalized[i]);
+      add_at(db, i, dy[i]);
+    }
+    for (int64_t i = 0; i < length; i++) {
+      double shift = (is_centered ? sum : 0) + normalized[i] * projected;
+      store_at(dx, r * length + i, rstd[r] * ((double)dy[i] * scale[i] - shift / (double)length));
+    }
+  }
+  return 0;
+}
+
 /* ---- by group: statistics of a group are contiguous in a sample ------------------------------------- */
 
 static int

@@ -70,7 +70,7 @@ evaluate_points(const actnn_call *call, PointFunction *function)
   EVALUATION_OF(NAME)
 #define POINT(NAME, operands, attributes, result, expression, gradient, linear, flags, tries) \
   POINT_BODY(NAME, operands, attributes, expression)
-#define UNARY(NAME, attributes, expression, slope, tries) \
+#define UNARY(NAME, attributes, expression, slope, range, tries) \
   POINT_BODY(NAME, X(x), attributes, expression) \
   SLOPE_BODY(NAME##Slope, attributes, expression, slope)
 #define OPERATOR(...)

@@ -160,8 +160,9 @@ static int
 small_backward(actnn *trainer)
 {
 #if SMALL_MODEL_CODED
-  RUN(actnn_MeasureSensitivity, OUT(NONE), IN(v_dlogits), WITH(INT(0), REAL_NUMBER(1)));
   RUN(actnn_DequantizeOnBackward, OUT(v_decoded), IN(v_stash), WITH(INT(0)));
+  RUN(actnn_MeasureSensitivity, OUT(NONE), IN(v_dlogits, v_decoded),
+      WITH(INT(0), INT(0), NO_INTS, NO_INTS, NO_INTS, NO_INTS, INT(1)));
   RUN(small_dense_dw, OUT(v_dw2, v_db2), IN(v_decoded, v_dlogits), WITHOUT);
 #else
   RUN(small_dense_dw, OUT(v_dw2, v_db2), IN(v_hidden, v_dlogits), WITHOUT);
