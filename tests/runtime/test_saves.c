@@ -2,6 +2,7 @@
 #include "allocation.h"
 #include "codec.h"
 #include "saves.h"
+#include "saves_state.h"
 #include "tap.h"
 
 #include <math.h>
@@ -18,6 +19,7 @@ typedef struct rig {
   actnn trainer;
   actnn_model model;
   actnn_save save[SAVES];
+  actnn_tensor tensor[SAVES];
   float *value[SAVES], *back[SAVES], *gradient[SAVES];
   size_t elements[SAVES];
 } rig;
@@ -44,12 +46,39 @@ dequantize(rig *rig, int i)
   return actnn_DequantizeOnBackward(&(actnn_call){&rig->trainer, 1, 1, 1, &value, &stash, &index});
 }
 
+/* As the weight's gradient of a 1 x 1 convolution, or of a linear layer, does: `times` the gradient that the rig has. */
 static int
-measure(rig *rig, int i, double factor)
+measure(rig *rig, int i, float times)
 {
-  actnn_view gradient = view_of(rig, i, rig->gradient[i]);
-  actnn_attribute with[2] = {INT(i), REAL_NUMBER(factor)};
-  return actnn_MeasureSensitivity(&(actnn_call){&rig->trainer, 0, 1, 2, NULL, &gradient, with});
+  actnn_view input[2] = {view_of(rig, i, rig->gradient[i]), view_of(rig, i, rig->back[i])};
+  const actnn_attribute pointwise[7] = {INT(i), INT(0), INTS(1, 1), INTS(1, 1), INTS(1, 1), INTS(0, 0, 0, 0), INT(1)};
+  const actnn_attribute linear[7] = {INT(i), INT(0), NO_INTS, NO_INTS, NO_INTS, NO_INTS, INT(1)};
+  for (size_t k = 0; k < rig->elements[i]; k++)
+    rig->gradient[i][k] *= times;
+  int wrong = actnn_MeasureSensitivity(&(actnn_call){&rig->trainer, 0, 2, 7, NULL, input, ranks[i] == 4 ? pointwise : linear});
+  for (size_t k = 0; k < rig->elements[i]; k++)
+    rig->gradient[i][k] /= times;
+  return wrong;
+}
+
+/* Bytes of a save at so many bits on average: some samples have one more. */
+static uint64_t
+bytes_at(int i, double bits)
+{
+  int whole = (int)bits;
+  uint64_t low = actnn_stash_bytes(extents[i], ranks[i], layouts[i], ACTNN_EVEN_LEVELS, 1 << whole);
+  uint64_t high = actnn_stash_bytes(extents[i], ranks[i], layouts[i], ACTNN_EVEN_LEVELS, 2 << whole);
+  return (low + (uint64_t)((double)(high - low) * (bits - whole))) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+}
+
+static double
+noise_of(const rig *rig, int i)
+{
+  const save_state *state = &rig->trainer.saves->save[i];
+  double sum = 0;
+  for (int64_t sample = 0; sample < state->codec.samples; sample++)
+    sum += state->noise[sample].above;
+  return sum;
 }
 
 /* A trainer with three saves, the third not adaptive. */
@@ -60,9 +89,16 @@ make_rig(double bits, int threads, int block)
   if (!rig)
     exit(1);
   for (int i = 0; i < SAVES; i++) {
-    rig->save[i] = (actnn_save){
-        0, i == 0 ? "first" : i == 1 ? "second" : "third", 1, bits, (uint64_t)i + 1, i < 2, NONE};
-    rig->model.stash_bytes += actnn_stash_bytes(extents[i], ranks[i], layouts[i], bits);
+    rig->save[i] = (actnn_save){.tensor = (uint32_t)i,
+                                .name = i == 0 ? "first" : i == 1 ? "second" : "third",
+                                .spacing = ACTNN_EVEN_LEVELS,
+                                .choices = 0xfa5, /* 1 to 8 bits */
+                                .random_id = (uint64_t)i + 1,
+                                .adaptive = i < 2,
+                                .gradient = NONE,
+                                .scale = NONE};
+    rig->tensor[i].bytes = bytes_at(i, bits);
+    rig->model.stash_bytes += rig->tensor[i].bytes;
     rig->elements[i] = 1;
     for (int axis = 0; axis < ranks[i]; axis++)
       rig->elements[i] *= (size_t)extents[i][axis];
@@ -83,6 +119,8 @@ make_rig(double bits, int threads, int block)
     }
   }
   rig->model.save = rig->save;
+  rig->model.tensor = rig->tensor;
+  rig->model.tensor_count = SAVES;
   rig->model.save_count = SAVES;
   rig->trainer.model = &rig->model;
   rig->trainer.arena = calloc(rig->model.stash_bytes + 64, 1);
@@ -156,8 +194,8 @@ test_step(void)
   uint64_t bytes = rig->model.stash_bytes;
   unsigned char *before = malloc(bytes), *arena = rig->trainer.arena;
   ok(forward(rig) == 0 && pool_is_intact(rig), "codes and decodes within the pool at 2.3 bits");
-  ok(saves_bits(&rig->trainer, 0) > 2.1 && saves_bits(&rig->trainer, 0) <= 2.3,
-     "the bits of the plan are used");
+  ok(saves_levels(&rig->trainer, 0) > 4.4 && saves_levels(&rig->trainer, 0) <= 5.2,
+     "the bytes of the plan are used");
   memcpy(before, arena, bytes);
   ok(forward(rig) == 0 && memcmp(before, arena, bytes) == 0, "the same step makes the same bytes");
   rig->trainer.draw = 1;
@@ -170,7 +208,7 @@ test_step(void)
   for (rig->trainer.draw = 1; rig->trainer.draw <= 400; rig->trainer.draw++) {
     forward(rig);
     found += error_of(rig, 0);
-    counted += saves_noise(&rig->trainer, 0);
+    counted += noise_of(rig, 0);
   }
   printf("# noise found / counted: %.4f\n", found / counted);
   ok(fabs(found / counted - 1) < 0.01, "the noise counted is the noise found");
@@ -213,16 +251,16 @@ test_adaptation(void)
   for (rig->trainer.step = 0; rig->trainer.step < 3; rig->trainer.step++) {
     fine &= forward(rig) == 0 && pool_is_intact(rig);
     if (rig->trainer.step == 0)
-      fine &= fabs(saves_bits(&rig->trainer, 0) - 3) < 0.2; /* nothing is known yet */
+      fine &= fabs(saves_levels(&rig->trainer, 0) - 8) < 1; /* nothing is known yet */
     for (int i = 0; i < SAVES; i++)
-      fine &= measure(rig, i, i == 1 ? 1e4 : 1) == 0;
+      fine &= measure(rig, i, i == 1 ? 100 : 1) == 0;
   }
-  first = saves_bits(&rig->trainer, 0);
-  second = saves_bits(&rig->trainer, 1);
-  third = saves_bits(&rig->trainer, 2);
-  printf("# bits %.2f %.2f %.2f\n", first, second, third);
+  first = saves_levels(&rig->trainer, 0);
+  second = saves_levels(&rig->trainer, 1);
+  third = saves_levels(&rig->trainer, 2);
+  printf("# levels %.2f %.2f %.2f\n", first, second, third);
   ok(fine, "three steps with measurements stay within the pool");
-  ok(second > 5 && first < 3 && third == 3, "bits move to the save whose noise matters, fixed ones stay");
+  ok(second > 32 && first < 8 && third == 8, "bytes move to the save whose noise matters, fixed ones stay");
   uint64_t shares[SAVES];
   fine =
       saves_shares(&rig->trainer, shares) == 0 && shares[0] + shares[1] + shares[2] <= rig->model.stash_bytes;
@@ -235,20 +273,20 @@ test_adaptation(void)
   shares[1] += 1 << 20;
   ok(saves_set_shares(&resumed->trainer, shares) == 1, "shares beyond the pool are refused");
   shares[1] = 0;
-  ok(saves_set_shares(&resumed->trainer, shares) == 1, "shares below one bit are refused");
+  ok(saves_set_shares(&resumed->trainer, shares) == 1, "shares below the fewest levels are refused");
   discard(resumed);
   memset(rig->gradient[0], 0, rig->elements[0] * 4);
   memset(rig->gradient[1], 0, rig->elements[1] * 4);
   rig->trainer.step = SAVES_INTERVAL;
   fine = forward(rig) == 0 && measure(rig, 0, 1) == 0 && measure(rig, 1, 1) == 0;
   rig->trainer.step++;
-  fine &= forward(rig) == 0 && saves_bits(&rig->trainer, 1) == second;
+  fine &= forward(rig) == 0 && saves_levels(&rig->trainer, 1) == second;
   rig->gradient[0][3] = INFINITY;
   rig->trainer.step = 2 * SAVES_INTERVAL;
   fine &= forward(rig) == 0 && measure(rig, 0, 1) == 0 && measure(rig, 1, 1) == 0;
   rig->trainer.step++;
-  fine &= forward(rig) == 0 && saves_bits(&rig->trainer, 1) == second;
-  ok(fine, "zero or infinite gradients leave the bits as they are");
+  fine &= forward(rig) == 0 && saves_levels(&rig->trainer, 1) == second;
+  ok(fine, "zero or infinite gradients leave the shares as they are");
   discard(rig);
 }
 
