@@ -181,12 +181,11 @@ sensitivity_factor(const Program *program, const Node *reader, const Value *save
   return taps / (groups * positions);
 }
 
-/* How many weights' gradients come after a position. */
-static uint32_t
-weight_gradients_from(const Program *program, uint32_t position)
+static double
+weight_gradients(const Program *program)
 {
-  uint32_t count = 0;
-  for (uint32_t i = position; i < program->order_count; i++) count += is_weight_gradient(program, node_at(program, program->order[i]));
+  double count = 0;
+  for (uint32_t i = 0; i < program->order_count; i++) count += is_weight_gradient(program, node_at(program, program->order[i]));
   return count;
 }
 
@@ -201,12 +200,12 @@ samples_of(const Program *program, const Value *value)
 
 /* What a reader does with a value's noise, in the terms of sensitivity_factor. A normalization's scale has the gradient sum of
  * dy * x, one product an element. What the other readers do goes on into every layer below, where white noise weighs about as much as
- * the features of a position, in each weight's gradient that is still to come. Half of it is what was measured for a slope and
- * for a loss's probabilities on a trained decoder, a tenth for operands of attention's products: softmax damps what passes scores. */
+ * the features of a position, in each weight's gradient. There are fewer layers below a lower one, but gradients are larger there:
+ * half of all for each value came out best. Half of that again is what was measured for a slope and for a loss's probabilities on a
+ * trained decoder, a tenth for operands of attention's products: softmax damps what passes through scores. */
 static double
-reader_factor(const Program *program, uint32_t position, const Value *saved)
+reader_factor(const Program *program, const Node *reader, const Value *saved)
 {
-  const Node *reader = node_at(program, program->order[position]);
   bool is_bounded = false;
   double elements = 1, samples = samples_of(program, saved);
   for (int i = 0; i < saved->shape.rank; i++) elements *= (double)saved->shape.dim[i];
@@ -218,8 +217,8 @@ reader_factor(const Program *program, uint32_t position, const Value *saved)
   int last = saved->shape.rank - 1, axis = saved->layout == ACTNN_BLOCKED ? 1 : last;
   bool is_product = !strncmp(reader->operator_name, "Product", 7);
   if (is_product && last > 0 && saved->shape.dim[last - 1] < saved->shape.dim[last]) axis = last - 1; /* keys may be transposed */
-  double features = (double)saved->shape.dim[axis], below = 1 + weight_gradients_from(program, position);
-  return features * samples / elements * below * (is_product ? 0.1 : 0.5);
+  double features = (double)saved->shape.dim[axis], layers = (1 + weight_gradients(program)) / 2;
+  return features * samples / elements * layers * (is_product ? 0.1 : 0.5);
 }
 
 Readers
@@ -243,7 +242,7 @@ find_readers(const Program *program, ValueId value)
     NodeId only_rebuilt = is_rebuilding(program, node, value) ? only_weight_gradient(program, node->results[0]) : NO_NODE;
     readers.is_weight_gradient |= only_rebuilt != NO_NODE;
     if (only_rebuilt != NO_NODE) readers.factor += sensitivity_factor(program, node_at(program, only_rebuilt), value_at(program, value));
-    else readers.factor += reader_factor(program, i, value_at(program, value));
+    else readers.factor += reader_factor(program, node, value_at(program, value));
   }
   return readers;
 }
