@@ -35,11 +35,11 @@ actnn_codec_blocked_levels(int levels)
   return levels < 8 ? 2 : (levels + 1) / 3;
 }
 
-/* minimum, maximum: as decoded from the header. */
+/* minimum, maximum: as decoded from the header. Of a group that is not finite everything passes, so that NaN shows. */
 static inline ACTNN_DEVICE actnn_normal_levels
 actnn_codec_normal(float minimum, float maximum, float threshold, bool passes_below, int levels, bool dither)
 {
-  actnn_normal_levels result = {.below_levels = 0, .passes_below = passes_below};
+  actnn_normal_levels result = {.below_levels = 0, .passes_below = passes_below && actnn_is_finite(minimum)};
   int blocked = actnn_codec_blocked_levels(levels);
   float whole = ACTNN_OVER(ACTNN_MINUS(maximum, minimum), (float)(levels - 1));
   if (!(threshold > minimum)) {

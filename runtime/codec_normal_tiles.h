@@ -100,8 +100,8 @@ normalize_rows(const actnn_tile_work *work, int64_t row, int64_t done, int64_t r
 }
 
 /* Which side of its lane's threshold a value is on goes by what the rectifier really let pass, y > 0, so that no rounding of the
- * threshold can tell otherwise. Widens the header where rounding left an element on the other side of a threshold than all of its range: there must be
- * levels for it. */
+ * threshold can tell otherwise. Widens the header where an element is on the other side of a threshold than all of the range: by
+ * rounding, or because it lies on the threshold, as what is exactly zero does without a bias. There must be levels for it. */
 static void
 widen_for_thresholds(const actnn_tile_work *work, int64_t row, int64_t done, int64_t rows, const actnn_affine *affine,
                      const normal_rows *tile, actnn_header *header)
@@ -120,10 +120,11 @@ widen_for_thresholds(const actnn_tile_work *work, int64_t row, int64_t done, int
     float minimum = actnn_float_of((uint32_t)own->base << 16), maximum = actnn_float_of((uint32_t)own->step << 16);
     if (!actnn_is_finite(threshold[lane]))
       continue;
+    float apart = fabsf(threshold[lane]) * 0x1p-8f + 0x1p-100f; /* of a threshold of zero too */
     if (above[lane] > 0 && threshold[lane] >= maximum)
-      own->step = (uint16_t)actnn_codec_up(threshold[lane] + fabsf(threshold[lane]) * 0x1p-8f);
+      own->step = (uint16_t)actnn_codec_up(threshold[lane] + apart);
     if (above[lane] < (uint32_t)rows && threshold[lane] <= minimum)
-      own->base = (uint16_t)actnn_codec_down(threshold[lane] - fabsf(threshold[lane]) * 0x1p-8f);
+      own->base = (uint16_t)actnn_codec_down(threshold[lane] - apart);
   }
 }
 

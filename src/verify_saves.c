@@ -62,6 +62,9 @@ check_quantize(Emitted *emitted, const EmittedCall *call, uint32_t value, uint32
     return refuse(emitted, save->position, "%s does not make levels of the kind that the save says", call->name);
   if (save->spacing == ACTNN_FIXED_LEVELS && !(save->low < save->high))
     return refuse(emitted, save->position, "a range from %g to %g", save->low, save->high);
+  if (save->spacing != ACTNN_FIXED_LEVELS && (save->low != 0 || save->high != 0))
+    return refuse(emitted, save->position, "a range of levels that have none");
+  if (save->choices >> ACTNN_LEVEL_CHOICES) return refuse(emitted, save->position, "a number of levels that there is not");
   bool rectified = call->attribute_count > 1 && call->attribute[1].i != 0;
   if (!room_fits(save, rectified, x, code->bytes))
     return refuse(emitted, emitted->tensor[stash].position, "v%u has %llu bytes, which no choice of levels takes", stash,

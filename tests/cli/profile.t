@@ -10,7 +10,7 @@ plan() {
   result=$1
   shift
   # shellcheck disable=SC2086
-  "$actnnc" "$models/lenet5.onnx" --scheme=actnn $options --explain-saves --print-memory "$@" >"$result" 2>&1
+  "$actnnc" "$models/lenet5.onnx" $options --explain-saves --print-memory "$@" >"$result" 2>&1
 }
 
 pool() { awk '/coded saves/ { print $3 }' "$1"; }
@@ -27,9 +27,11 @@ check "it moves bits within the bytes there were" sh -c '
   grep "2 values shared .* by what a run has measured" used && ! cmp -s even used &&
   [ "$0" -gt 0 ] && [ "$1" -le "$0" ] && [ "$1" -ge $(($0 * 9 / 10)) ]' "$(pool even)" "$(pool used)"
 check "more bits are shared out by the same rule" plan more --profile-use=run.json --bits=3.3
-plan fixed --level=L2 --bits=3
-check "levels with fixed bits give everyone the same" sh -c \
-  '[ "$(awk "/stochastic/ && \$3 == 8" fixed | wc -l)" -ge 2 ] && ! grep shared fixed'
+for scheme in actnn actnnc; do
+  plan fixed --scheme=$scheme --level=L2 --bits=3
+  check "$scheme: levels with fixed bits give everyone the same 8 levels" sh -c \
+    '[ "$(awk "/(even|masked)\/(stochastic|dither)/ && \$3 == 8" fixed | wc -l)" -ge 2 ] && ! grep shared fixed'
+done
 plan mixed --bits=2.5
 check "without a profile a fraction is mixed from whole bits, by the prior" grep "shared .* by the prior" mixed
 

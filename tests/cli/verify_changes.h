@@ -7,7 +7,7 @@ typedef struct Change {
 } Change;
 
 static const Change changes[] = {
-    {"V1", "a constant that no double holds", "forward(actnn", "REAL_NUMBER(1.0)", "REAL_NUMBER(1e999)"},
+    {"V1", "a constant that no double holds", "backward(actnn", "REAL_NUMBER(0.9)", "REAL_NUMBER(1e999)"},
     {"V2", "a kernel that is none", "forward(actnn", "actnn_Relu", "actnn_Renu"},
     {"V2", "system for a kernel", "forward(actnn", "actnn_Relu", "system"},
     {"V2", "a function of the runtime for a kernel", "forward(actnn", "actnn_Relu", "actnn_destroy"},

@@ -57,10 +57,10 @@ program_of(Bench *bench, const char *model)
 }
 
 static bool
-emit_model(Bench *bench, const char *model, const char *optimizer)
+emit_model(Bench *bench, const char *model, const char *optimizer, const char *scheme)
 {
   Options options = {.level = 3,
-                     .scheme = "actnn",
+                     .scheme = scheme,
                      .batch = 4,
                      .loss = "softmax-cross-entropy",
                      .optimizer = optimizer,
@@ -91,15 +91,15 @@ look_at(Bench *bench)
 }
 
 static bool
-start(Bench *bench, const char *model, const char *optimizer)
+start(Bench *bench, const char *model, const char *optimizer, const char *scheme)
 {
   bench->arena = arena_create();
   bench->diagnostics = diagnostics_create(bench->arena);
   bench->diagnostics->stream = open_memstream(&bench->messages, &bench->message_bytes);
   bench->diagnostics->limit = 1000000;
-  bool is_good = emit_model(bench, model, optimizer);
+  bool is_good = emit_model(bench, model, optimizer, scheme);
   fflush(bench->diagnostics->stream);
-  return ok(is_good, "%s with %s is translated %s", model ? model : "a convolutional net", optimizer,
+  return ok(is_good, "%s with %s and %s's codes is translated %s", model ? model : "a convolutional net", optimizer, scheme,
             is_good ? "" : bench->messages);
 }
 
@@ -347,14 +347,78 @@ changed(const Bench *bench, size_t position, const char *from, const char *to)
   return replaced(bench, (size_t)(at - bench->source), (size_t)(at - bench->source) + strlen(from), to);
 }
 
+static bool
+is_coding_call(const EmittedCall *call)
+{
+  static const char *const names[] = {"QuantizeOnSave", "DequantizeOnBackward", "SelectCoded", "NormalizeOnSave",
+                                      "DequantizeNormal", "NormalGradScale", "NormalGradInput", "MeasureSensitivity"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (kernel_is(call, names[i])) return true;
+  return false;
+}
+
+/* Of a normalized value: what follows it, as its codes were made. Scale, bias and whether a rectifier follows decide what the codes
+ * mean. */
+static void
+change_affine(Bench *bench, const EmittedCall *call)
+{
+  bool is_writer = kernel_is(call, "NormalizeOnSave"), is_plain = kernel_is(call, "DequantizeNormal");
+  if (!is_writer && !is_plain && !kernel_is(call, "NormalGradScale") && !kernel_is(call, "NormalGradInput")) return;
+  uint32_t first = is_writer ? 3 : is_plain ? 1 : 2, scale = call->input[first], bias = call->input[first + 1];
+  expect_refusal(bench, with_operand(bench, call, first, arena_format(bench->arena, "v%u", bias)), "bias for scale");
+  expect_refusal(bench, with_operand(bench, call, first + 1, arena_format(bench->arena, "v%u", scale)), "scale for bias");
+  expect_refusal(bench, with_operand(bench, call, first, "NONE"), "no scale");
+  const char *save = arena_format(bench->arena, "INT(%lld), ", (long long)call->attribute[0].i);
+  const char *from = arena_format(bench->arena, "%sINT(%lld)", save, (long long)call->attribute[1].i);
+  expect_refusal(bench, changed(bench, call->position, from, arena_format(bench->arena, "%sINT(%d)", save, !call->attribute[1].i)),
+                 "another rectifier");
+  expect_refusal(bench, changed(bench, call->position, from, arena_format(bench->arena, "%sINT(2)", save)), "half a rectifier");
+}
+
+/* The save's line with `from` behind the spacing's name changed. */
+static void
+change_save(Bench *bench, uint32_t index, const char *from, const char *to, const char *what)
+{
+  const EmittedSave *save = &bench->emitted.save[index];
+  size_t spacing = (size_t)(strstr(bench->source + save->position, "ACTNN_") - bench->source);
+  const char *at = strstr(bench->source + spacing, from);
+  bool is_there = at && at < bench->source + line_end(bench, save->position);
+  expect_refusal(bench, is_there ? changed(bench, spacing, from, to) : NULL, what);
+}
+
+/* The words of the table. Not every spacing can be told from the calls: even, masked and square levels are coded by one kernel. */
+static void
+change_table(Bench *bench, uint32_t index)
+{
+  const EmittedSave *save = &bench->emitted.save[index];
+  Arena *arena = bench->arena;
+  const char *choices = arena_format(arena, ", %u, %u, ", save->choices, index);
+  bool is_normal = save->spacing == ACTNN_NORMAL_LEVELS;
+  const char *name = is_normal ? "ACTNN_NORMAL_LEVELS" : save->spacing == ACTNN_MASKED_LEVELS ? "ACTNN_MASKED_LEVELS" : "ACTNN_EVEN_LEVELS";
+  change_save(bench, index, name, is_normal ? "ACTNN_EVEN_LEVELS" : "ACTNN_NORMAL_LEVELS", "spacing of another kernel");
+  change_save(bench, index, name, "ACTNN_FIXED_LEVELS", "a fixed range that is empty");
+  change_save(bench, index, name, "ACTNN_SPACINGS", "no spacing");
+  change_save(bench, index, "0.0, 0.0", "0.5, 1.0", "a range where none is fixed");
+  change_save(bench, index, choices, arena_format(arena, ", 0, %u, ", index), "no choice");
+  change_save(bench, index, choices, arena_format(arena, ", 2048, %u, ", index), "256 levels alone");
+  change_save(bench, index, choices, arena_format(arena, ", %u, %u, ", save->choices | 4096, index), "a choice that is none");
+  change_save(bench, index, choices, arena_format(arena, ", %u, %u, ", save->choices, index + 1), "random stream");
+  uint32_t other = bench->emitted.save[index ? 0 : bench->emitted.save_count - 1].tensor;
+  expect_refusal(bench,
+                 changed(bench, save->position, arena_format(arena, "v%u", save->tensor),
+                         arena_format(arena, "v%u", other == save->tensor ? 0 : other)),
+                 "stash");
+  uint64_t offset = bench->emitted.tensor[save->tensor].at.offset;
+  expect_refusal(bench, with_place(bench, save->tensor, arena_format(arena, "%lluu", (unsigned long long)offset), "64u"), "too little room");
+}
+
 static void
 change_saves(Bench *bench)
 {
   const Emitted *emitted = &bench->emitted;
   for (uint32_t i = 0; i < emitted->call_count; i++) {
     const EmittedCall *call = &emitted->call[i];
-    bool is_code = kernel_is(call, "QuantizeOnSave") || kernel_is(call, "DequantizeOnBackward")
-        || kernel_is(call, "MeasureSensitivity");
+    bool is_code = is_coding_call(call);
     if (!is_code && !kernel_is(call, "PackBits") && !kernel_is(call, "UnpackBits")) continue;
     const char *from = arena_format(bench->arena, "INT(%lld)", (long long)call->attribute[0].i);
     const char *const to[] = {arena_format(bench->arena, "INT(%lld)", (long long)call->attribute[0].i + 1), "INT(-1)",
@@ -364,23 +428,12 @@ change_saves(Bench *bench)
     if (kernel_is(call, "MeasureSensitivity")) continue;
     expect_refusal(bench, changed(bench, call->position, call->name, is_code ? "UnpackBits" : "DequantizeOnBackward"),
                    line_of(bench, call));
+    change_affine(bench, call);
+    if (kernel_is(call, "SelectCoded"))
+      change_save(bench, (uint32_t)call->attribute[0].i, "ACTNN_MASKED_LEVELS", "ACTNN_EVEN_LEVELS", "no mask in the codes");
   }
-  for (uint32_t i = 0; i < emitted->save_count; i++) {
-    const char *bits = arena_format(bench->arena, " 2.0, %u, ", i);
-    expect_refusal(bench, changed(bench, emitted->save[i].position, bits, arena_format(bench->arena, " 3.0, %u, ", i)),
-                   "bits");
-    expect_refusal(bench, changed(bench, emitted->save[i].position, bits, arena_format(bench->arena, " 9.0, %u, ", i)),
-                   "bits");
-    expect_refusal(bench,
-                   changed(bench, emitted->save[i].position, bits, arena_format(bench->arena, " 2.0, %u, ", i + 1)),
-                   "random stream");
-    uint32_t other = emitted->save[i ? 0 : emitted->save_count - 1].tensor;
-    expect_refusal(bench,
-                   changed(bench, emitted->save[i].position, arena_format(bench->arena, "v%u", emitted->save[i].tensor),
-                           arena_format(bench->arena, "v%u", other == emitted->save[i].tensor ? 0 : other)),
-                   "stash");
-  }
-  conclude(bench, "a save has another number, other bits or another reader");
+  for (uint32_t i = 0; i < emitted->save_count; i++) change_table(bench, i);
+  conclude(bench, "a save has another number, other levels, another rectifier or another reader");
 }
 
 /* ---- each rule by name ----------------------------------------------------------------------------------------------- */
@@ -521,10 +574,10 @@ try_without_memory(Bench *bench)
 /* ---- all --------------------------------------------------------------------------------------------------------------- */
 
 static void
-test_model(const char *model, const char *optimizer, bool by_name)
+test_model(const char *model, const char *optimizer, const char *scheme, bool by_name)
 {
   Bench bench = {0};
-  if (start(&bench, model, optimizer)) {
+  if (start(&bench, model, optimizer, scheme)) {
     bool is_accepted = verify(&bench, bench.source, bench.header);
     ok(is_accepted, "what the emitter makes is accepted%s", is_accepted ? "" : bench.messages);
     if (is_accepted && ok(look_at(&bench), "and read here")) {
@@ -550,8 +603,10 @@ test_model(const char *model, const char *optimizer, bool by_name)
 int
 main(void)
 {
-  test_model(NULL, "sgd", true);
-  test_model(NULL, "adam", false);
-  test_model("lenet5.onnx", "adamw", false);
+  test_model(NULL, "sgd", "actnn", true);
+  test_model(NULL, "sgd", "actnnc", false);
+  test_model(NULL, "adam", "actnnc", false);
+  test_model("lenet5.onnx", "adamw", "actnn", false);
+  test_model("lenet5.onnx", "adamw", "actnnc", false);
   return tap_done();
 }
