@@ -71,14 +71,6 @@ stands_for_two(const Program *program, ValueId value, const Readers *readers)
   return false;
 }
 
-static const char *
-reason(const Readers *readers)
-{
-  return readers->are_bounded ? "its readers are linear in it but for a normalization's, whose bias is at most "
-                                "|gamma| rstd Var / n of the incoming gradient"
-                              : "every backward reader is linear in it, and its rounding is independent and unbiased";
-}
-
 /* How the levels of a value lie, and how it is rounded: evenly over a range known beforehand where there is one; of probabilities,
  * which crowd zero, in squares and stochastically, because dither would give each the noise of the largest (compression.md,
  * section 5). */
@@ -112,21 +104,37 @@ unit_noise(const Save *save)
   }
 }
 
+/* Needs its spacing. */
+static const char *
+reason(const Save *save, const Readers *readers)
+{
+  if (readers->are_bounded)
+    return "its readers are linear in it but for a normalization's, whose bias is at most |gamma| rstd Var / n of the incoming gradient";
+  switch (save->spacing) {
+  case ACTNN_FIXED_LEVELS: return "a slope is coded in place of what it is the slope at: the gradient is linear in it, and its range is known";
+  case ACTNN_SQUARE_LEVELS:
+    return "each product reads these probabilities once; a softmax's row sum comes from another value, whose errors are independent";
+  default: return "every backward reader is linear in it, and its rounding is independent and unbiased";
+  }
+}
+
 static Save
 describe_save(const Program *program, const Options *options, ValueId value, const Readers *readers)
 {
   int64_t elements = 0;
   shape_elements(&value_at(program, value)->shape, &elements);
-  Save save = {.value = value, .why = reason(readers), .dither = is_dithered(options)};
+  Save save = {.value = value, .dither = is_dithered(options)};
   save.uncompressed = (uint64_t)elements * (stands_for_two(program, value, readers) ? 8 : 4);
   if (!has_new_codes(options)) {
     save.spacing = ACTNN_EVEN_LEVELS;
+    save.why = reason(&save, readers);
     save.choices = actnn_choices;
     save.weight = (double)elements;
     save.is_adaptive = options->level >= 3 && readers->is_weight_gradient && !readers->is_normalization;
     return save;
   }
   choose_levels(program, &save);
+  save.why = reason(&save, readers);
   save.choices = (1u << ACTNN_LEVEL_CHOICES) - 1;
   save.weight = (double)elements * readers->factor * unit_noise(&save);
   save.is_adaptive = options->level >= 3 && readers->is_weight_gradient;

@@ -199,7 +199,8 @@ samples_of(const Program *program, const Value *value)
 }
 
 /* What a reader does with a value's noise, in the terms of sensitivity_factor. A normalization's scale has the gradient sum of
- * dy * x, one product an element. What the other readers do goes on into every layer below, where white noise weighs about as much as
+ * dy * x, one product an element; what goes on through it is in proportion to the squared correlation of dy and x (compression.md,
+ * section 5), taken for a sixteenth: near the loss it is more, elsewhere less. What the other readers do goes on into every layer below, where white noise weighs about as much as
  * the features of a position, in each weight's gradient. There are fewer layers below a lower one, but gradients are larger there:
  * half of all for each value came out best. Half of that again is what was measured for a slope and for a loss's probabilities on a
  * trained decoder, a tenth for operands of attention's products: softmax damps what passes through scores. */
@@ -213,12 +214,12 @@ reader_factor(const Program *program, const Node *reader, const Value *saved)
   for (uint32_t k = 0; k < reader->operand_count; k++)
     if (operand_value(program, reader, k) == saved) is_linear_in(reader->operator, k, &is_bounded);
   if (elements <= 0) return 0;
-  if (is_bounded) return samples / elements;
   int last = saved->shape.rank - 1, axis = saved->layout == ACTNN_BLOCKED ? 1 : last;
   bool is_product = !strncmp(reader->operator_name, "Product", 7);
   if (is_product && last > 0 && saved->shape.dim[last - 1] < saved->shape.dim[last]) axis = last - 1; /* keys may be transposed */
   double features = (double)saved->shape.dim[axis], layers = (1 + weight_gradients(program)) / 2;
-  return features * samples / elements * layers * (is_product ? 0.1 : 0.5);
+  if (is_bounded) return samples / elements * (1 + features * layers / 16);
+  return samples / elements * features * layers * (is_product ? 0.1 : 0.5);
 }
 
 Readers
