@@ -48,6 +48,7 @@ take_down(Bench *bench)
 #define UPDATING "w2 = actnn.Update<phase = \"update\">(w, dw)\n"
 #define SAVES "\"actnn.saves\" : \"complete r code even stochastic plain 0 0 4 8192 131072 1 fixed why\", "
 #define UPDATES "\"actnn.updates\" : \"w2=w\", "
+#define NORMAL SHAPE ", float[4,16,8,8] u = [\"location\" : \"none\"], float[16] s = [\"location\" : \"none\"], float[4,16,8,8] y, uint8[4,16,8,8] z"
 #define SHAPE ", int64[2] shape = {512, 512}"
 
 static const struct {
@@ -62,6 +63,15 @@ static const struct {
     {"order of phases", STEP("", ", float[64,512] d, float[64,512] e" SHAPE, "d = Exp<phase = \"backward\">(x)\n e = Exp(x)\n" FORWARD)},
     {"stash", STEP("", SHAPE, FORWARD BACKWARD "t = Exp<phase = \"backward\">(code)\n")},
     {"stash", STEP("\"actnn.stash\" : \"a\", ", SHAPE, FORWARD)},
+    /* Of what normalizes and saves only the last result is a code, and of what is selected by codes only they are. */
+    {NULL, STEP("\"actnn.blocked\" : \"u y\", \"actnn.stash\" : \"z\", ", NORMAL,
+                FORWARD "y, z = actnn.NormalizeOnSave<save = 0, rectified = 1>(u, s, s, s, s)\n")},
+    {"stash", STEP("\"actnn.blocked\" : \"u y\", ", NORMAL,
+                   FORWARD "y, z = actnn.NormalizeOnSave<save = 0, rectified = 1>(u, s, s, s, s)\n")},
+    {"stash", STEP("\"actnn.stash\" : \"y z\", ", NORMAL,
+                   FORWARD "y, z = actnn.NormalizeOnSave<save = 0, rectified = 1>(u, s, s, s, s)\n")},
+    {"operands fit", STEP("\"actnn.blocked\" : \"u y\", \"actnn.stash\" : \"z\", ", NORMAL,
+                          FORWARD "y, z = actnn.NormalizeOnSave<save = 0, rectified = 1>(u, s, s)\n")},
     {"shapes known", STEP("", SHAPE, FORWARD BACKWARD "t = Exp<phase = \"backward\">(dy)\n")},
     {"saved through a code",
      STEP(SAVES, ", float[512,512] dw2" SHAPE,

@@ -28,6 +28,13 @@ random_normal(void)
   return (float)(sqrt(-2 * log(a)) * cos(6.283185307179586 * b));
 }
 
+static inline float
+random_float(void)
+{
+  float value = actnn_float_of(random_bits());
+  return actnn_is_finite(value) ? value : 1;
+}
+
 /* Memory with a margin that nobody may write. */
 enum { MARGIN = 64, UNTOUCHED = 0x5a };
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# unbiased.t: the mean gradient over 500 draws of 2-bit codes is the exact one.
+# unbiased.t: the mean gradient over many draws of codes is the exact one: 500 draws of ActNN's at 2 bits; and of codes of any
+# number of levels, with dither, at three compressions.
 #
 # The exact gradients come from the same model compiled without compression, on the same weights and batch. With K draws of
 # variance V (all elements together), the mean's squared distance from the truth is V / K on average: its root is the
@@ -15,22 +16,22 @@
 # products; for convolutions the prediction takes noise and gradient to be spread evenly over the image; and codes of
 # normalization disturb gradients below them, which no weight's own prediction contains.
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
-draws=500
 
-# unbiased MODEL BATCH LIMIT WITHIN
+# unbiased MODEL BATCH LIMIT WITHIN DRAWS OPTION...: OPTION says how values are coded
 unbiased() {
-  model=$1 batch=$2 limit=$3 within=$4
+  model=$1 batch=$2 limit=$3 within=$4 draws=$5
+  shift 5
   options="--batch=$batch --loss=softmax-cross-entropy"
   rm -rf data && mkdir data && "$oracle" inputs "$models/$model.onnx" "$batch" 3 data || exit 1
   data="--data image=data/image.npy --data labels=data/labels.npy --seed 3 --quiet"
   # shellcheck disable=SC2086
   {
     build_trainer exact "$models/$model.onnx" $options --level=L0 &&
-      build_trainer coded "$models/$model.onnx" $options --bits=2 &&
+      build_trainer coded "$models/$model.onnx" $options "$@" &&
       ./exact $data --steps 3 --checkpoint weights.safetensors &&
       ./exact $data --weights weights.safetensors --dump-gradients exact.safetensors &&
       ./coded $data --weights weights.safetensors --variance $draws --gradient-reference exact.safetensors >table
-  } >log 2>&1 || { not_ok "$model: runs" log && return; }
+  } >log 2>&1 || { not_ok "$model $*: runs" log && return; }
   # columns: parameter |g| variance predicted ratio bias s.e. bias/s.e. z of the projection, between batches
   awk -v limit="$limit" -v within="$within" -v name="$model" '
     NR > 5 {
@@ -49,10 +50,12 @@ unbiased() {
         parameters, coded, worst, along, variance / norm
       exit bad > 0 || parameters < 6 || coded < 2 || predicted < 2
     }' table >verdict
-  if [ $? -eq 0 ]; then ok "$model: $(tail -n 1 verdict)"; else cat table >>verdict && not_ok "$model: unbiased" verdict; fi
+  if [ $? -eq 0 ]; then ok "$model $*: $(tail -n 1 verdict)"; else cat table >>verdict && not_ok "$model $*: unbiased" verdict; fi
 }
 
-unbiased mlp 16 4 0.1
-unbiased lenet5 8 4 0.25
-unbiased resnet20 4 1e9 1
+unbiased mlp 16 4 0.1 500 --scheme=actnn --bits=2
+unbiased lenet5 8 4 0.25 500 --scheme=actnn --bits=2
+unbiased resnet20 4 1e9 1 500 --scheme=actnn --bits=2
+unbiased lenet5 8 4 0.5 500 --scheme=actnnc --compression=9
+for compression in 6 12 20; do unbiased resnet20 4 4 1e9 120 --scheme=actnnc --compression=$compression; done
 finish
