@@ -40,7 +40,7 @@ typedef struct Save {
   uint64_t bytes;     /* planned for all samples, a multiple of ACTNN_ALIGNMENT */
   uint64_t uncompressed; /* what a framework without compression keeps in its place */
   double weight;      /* prior: variance of the gradients that read it, were there one step for the whole range */
-  bool is_adaptive;   /* bytes may move during the run */
+  actnn_adaptation adaptation; /* how its bytes may move during the run */
   const char *why;    /* why the gradient stays unbiased, for --explain-saves */
 } Save;
 
@@ -84,6 +84,7 @@ bool is_weight_gradient(const Program *program, const Node *node);
 typedef struct Readers {
   bool are_linear, are_bounded;
   bool is_normalization, is_weight_gradient;
+  bool flows_on; /* some reader makes a gradient that goes on to other layers */
   uint32_t count, first; /* first: position of the first reader */
   double factor; /* their variance per unit of (squared norm of a sample's incoming gradient) * (sum of its elements' variances) */
 } Readers;

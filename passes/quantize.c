@@ -118,18 +118,6 @@ reason(const Save *save, const Readers *readers)
   }
 }
 
-/* Choices that a value does not get whose noise goes on into the layers below, unless --compression asks for more than they allow:
- * nothing measures that noise during the run, and a trained attention makes more of it than the prior can know. */
-static uint32_t
-too_few_levels(actnn_spacing spacing)
-{
-  switch (spacing) {
-  case ACTNN_FIXED_LEVELS: return (1u << 2) - 1;  /* below 4 */
-  case ACTNN_SQUARE_LEVELS: return (1u << 6) - 1; /* below 11 */
-  default: return (1u << 7) - 1;                  /* below 16 */
-  }
-}
-
 static Save
 describe_save(const Program *program, const Options *options, ValueId value, const Readers *readers)
 {
@@ -142,16 +130,15 @@ describe_save(const Program *program, const Options *options, ValueId value, con
     save.why = reason(&save, readers);
     save.choices = actnn_choices;
     save.weight = (double)elements;
-    save.is_adaptive = options->level >= 3 && readers->is_weight_gradient && !readers->is_normalization;
+    bool adapts = options->level >= 3 && readers->is_weight_gradient && !readers->is_normalization;
+    save.adaptation = adapts ? ACTNN_ADAPTS_BY_READERS : ACTNN_KEEPS_ITS_SHARE;
     return save;
   }
   choose_levels(program, &save);
   save.why = reason(&save, readers);
   save.choices = (1u << ACTNN_LEVEL_CHOICES) - 1;
   save.weight = (double)elements * readers->factor * unit_noise(&save);
-  save.is_adaptive = options->level >= 3 && readers->is_weight_gradient && !readers->is_normalization;
-  bool flows_on = !readers->is_weight_gradient || readers->is_normalization;
-  if (flows_on && !options->compression) save.choices &= ~too_few_levels(save.spacing);
+  save.adaptation = options->level < 3 ? ACTNN_KEEPS_ITS_SHARE : readers->flows_on ? ACTNN_ADAPTS_BY_REDRAWS : ACTNN_ADAPTS_BY_READERS;
   return save;
 }
 

@@ -134,7 +134,7 @@ describe(const Program *program, const Options *options, const Normalization *fo
                 .choices = (1u << ACTNN_LEVEL_CHOICES) - 1,
                 .uncompressed = (uint64_t)elements * (is_kept ? 8 : 4),
                 .weight = (double)elements * factor * squared_width / (is_dithered(options) ? 12 : 6),
-                .is_adaptive = options->level >= 3,
+                .adaptation = options->level >= 3 ? ACTNN_ADAPTS_BY_READERS : ACTNN_KEEPS_ITS_SHARE,
                 .why = is_dithered(options)
                            ? "each product reads it once, and dither's known variance is taken off where the normalization reads it twice"
                            : "each product reads it once, but for a bias of at most |gamma| rstd Var / n where the normalization reads it twice"};

@@ -203,7 +203,7 @@ samples_of(const Program *program, const Value *value)
  * section 5), taken for a sixteenth: near the loss it is more, elsewhere less. What the other readers do goes on into every layer below, where white noise weighs about as much as
  * the features of a position, in each weight's gradient. There are fewer layers below a lower one, but gradients are larger there:
  * half of all for each value came out best. Half of that again is what was measured for a slope and for a loss's probabilities on a
- * trained decoder, a tenth for operands of attention's products: softmax damps what passes through scores. */
+ * trained decoder, by what its optimizer, Adam, makes of it; a little less for operands of attention's products. */
 static double
 reader_factor(const Program *program, const Node *reader, const Value *saved)
 {
@@ -219,7 +219,7 @@ reader_factor(const Program *program, const Node *reader, const Value *saved)
   if (is_product && last > 0 && saved->shape.dim[last - 1] < saved->shape.dim[last]) axis = last - 1; /* keys may be transposed */
   double features = (double)saved->shape.dim[axis], layers = (1 + weight_gradients(program)) / 2;
   if (is_bounded) return samples / elements * (1 + features * layers / 16);
-  return samples / elements * features * layers * (is_product ? 0.1 : 0.5);
+  return samples / elements * features * layers * (is_product ? 0.4 : 0.5);
 }
 
 Readers
@@ -242,6 +242,7 @@ find_readers(const Program *program, ValueId value)
     readers.is_weight_gradient |= is_weight_gradient(program, node);
     NodeId only_rebuilt = is_rebuilding(program, node, value) ? only_weight_gradient(program, node->results[0]) : NO_NODE;
     readers.is_weight_gradient |= only_rebuilt != NO_NODE;
+    readers.flows_on |= only_rebuilt == NO_NODE && !is_weight_gradient(program, node);
     if (only_rebuilt != NO_NODE) readers.factor += sensitivity_factor(program, node_at(program, only_rebuilt), value_at(program, value));
     else readers.factor += reader_factor(program, node, value_at(program, value));
   }
@@ -303,7 +304,7 @@ restore_by_reader(Program *program, uint32_t position, uint32_t save, Insertions
   node->operator = find_operator("actnn", node->operator_name);
   node->operands[0] = entry->stash;
   set_int(program, id, "save", save);
-  if (!entry->is_adaptive || reader == NO_NODE) return;
+  if (entry->adaptation != ACTNN_ADAPTS_BY_READERS || reader == NO_NODE) return;
   ValueId rebuilt = result_id(node_at(program, id), 0), scale = operand_id(node_at(program, id), 1);
   insert_before(program, insertions, position + 1, make_measure(program, reader, save, rebuilt, rebuilt, scale));
 }
@@ -323,7 +324,7 @@ restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t 
   infer_node(program, restore);
   value_at(program, restored)->layout = value_at(program, value)->layout;
   insert_before(program, insertions, position, restore);
-  if (entry->is_adaptive && is_weight_gradient(program, node_at(program, reader)))
+  if (entry->adaptation == ACTNN_ADAPTS_BY_READERS && is_weight_gradient(program, node_at(program, reader)))
     insert_before(program, insertions, position, make_measure(program, reader, save, value, restored, NO_VALUE));
   for (uint32_t k = 0; k < node_at(program, reader)->operand_count; k++)
     if (operand_id(node_at(program, reader), k) == value) set_operand(program, reader, k, restored);

@@ -186,6 +186,13 @@ typedef enum actnn_spacing {
   ACTNN_SPACINGS
 } actnn_spacing;
 
+/* How the bytes of a coded value follow its noise during a run. */
+typedef enum actnn_adaptation {
+  ACTNN_KEEPS_ITS_SHARE,
+  ACTNN_ADAPTS_BY_READERS, /* weight gradients read it: what its noise does to them is measured where they are made */
+  ACTNN_ADAPTS_BY_REDRAWS  /* its noise goes on to other layers: now and then a step is computed twice to see what it does */
+} actnn_adaptation;
+
 /* A value that is quantized on save. Codes of all saves share one pool, `stash_bytes` long; where in it a
  * save lies follows from the bytes of those before it, so that bytes can move between saves during a run. What
  * a save starts with is the size of its stash; how many levels each sample has follows from that. */
@@ -197,7 +204,8 @@ typedef struct actnn_save {
   double low, high;   /* FIXED: the range */
   uint32_t choices;   /* bit i: samples may have the i-th number of levels (actnn_choice_levels) */
   uint64_t random_id; /* keys the random stream */
-  bool adaptive;      /* bytes may move with the measured sensitivity */
+  actnn_adaptation adaptation;
+  double weight;      /* what its noise is expected to do beside that of the others, at one step for the whole range */
   uint32_t gradient;  /* the parameter whose weight gradient reads it, NONE if several or none */
   uint32_t scale;     /* the scale of the normalization whose normalized value it is, or NONE */
 } actnn_save;

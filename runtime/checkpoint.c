@@ -18,7 +18,7 @@ is_kept(const actnn_variable *variable)
   return variable->role != ACTNN_FIXED;
 }
 
-static const char FORMAT[] = "actnn-checkpoint", SHARES_NAME[] = "actnn.shares", SUM_NAME[] = "counters_crc32";
+static const char FORMAT[] = "actnn-checkpoint", SHARES_NAME[] = "actnn.shares", REDRAWS_NAME[] = "actnn.redraws", SUM_NAME[] = "counters_crc32";
 
 /* CRC-32 of the metadata that matters, as written. */
 static uint32_t
@@ -36,7 +36,7 @@ checkpoint_name(const actnn_model *model, uint32_t variable, char *buffer)
 {
   const char *name = model->variable[variable].name;
   bool usable = name && *name && safetensors_is_utf8(name) && strcmp(name, "__metadata__") &&
-                strcmp(name, SHARES_NAME) && strncmp(name, "variable.", 9);
+                strcmp(name, SHARES_NAME) && strcmp(name, REDRAWS_NAME) && strncmp(name, "variable.", 9);
   for (uint32_t earlier = 0; usable && earlier < variable; earlier++)
     usable = !model->variable[earlier].name || strcmp(name, model->variable[earlier].name);
   if (usable)
@@ -47,15 +47,35 @@ checkpoint_name(const actnn_model *model, uint32_t variable, char *buffer)
 
 /* ---- saving ------------------------------------------------------------------------------------- */
 
-/* shares: of the pool of codes, one a save; what adaptation has made of the run so far. */
+/* What adaptation has made of the run so far, one a save. */
+typedef struct adaptation {
+  uint64_t *shares; /* of the pool of codes */
+  double (*redraws)[SAVES_REDRAW_NUMBERS];
+} adaptation;
+
+static bool
+open_adaptation(const actnn_model *model, adaptation *found)
+{
+  found->shares = calloc((size_t)model->save_count + 1, sizeof *found->shares);
+  found->redraws = calloc((size_t)model->save_count + 1, sizeof *found->redraws);
+  return found->shares && found->redraws;
+}
+
+static void
+close_adaptation(adaptation *found)
+{
+  free(found->shares);
+  free(found->redraws);
+}
+
 static int
 write_checkpoint(actnn *trainer, const char *path, safetensors_tensor *tensor, char (*name)[32],
-                 uint64_t *shares)
+                 adaptation *adapted)
 {
   const actnn_model *model = trainer->model;
   char step[24], seed[24], hash[24], sum[12];
   uint32_t count = 0;
-  int64_t share_count = model->save_count;
+  int64_t redraws_dim[2] = {model->save_count, SAVES_REDRAW_NUMBERS};
   for (uint32_t index = 0; index < model->variable_count; index++) {
     uint32_t id = model->variable[index].tensor;
     const actnn_tensor *shape = &model->tensor[id];
@@ -67,17 +87,19 @@ write_checkpoint(actnn *trainer, const char *path, safetensors_tensor *tensor, c
                                              actnn_data(trainer, id),
                                              trainer_elements(shape) * trainer_type_bytes(shape->type)};
   }
-  if (share_count) {
-    if (saves_shares(trainer, shares))
+  if (model->save_count) {
+    uint64_t bytes = (uint64_t)model->save_count * sizeof(uint64_t);
+    if (saves_shares(trainer, adapted->shares))
       return 1;
-    tensor[count++] = (safetensors_tensor){SHARES_NAME,  ACTNN_U64, 1,
-                                           &share_count, shares,    (uint64_t)share_count * sizeof *shares};
+    saves_redraw_state(trainer, adapted->redraws);
+    tensor[count++] = (safetensors_tensor){SHARES_NAME, ACTNN_U64, 1, redraws_dim, adapted->shares, bytes};
+    tensor[count++] = (safetensors_tensor){REDRAWS_NAME, ACTNN_F64, 2, redraws_dim, adapted->redraws, bytes * SAVES_REDRAW_NUMBERS};
   }
   snprintf(step, sizeof step, "%llu", (unsigned long long)trainer->step);
   snprintf(seed, sizeof seed, "%llu", (unsigned long long)trainer->seed);
   snprintf(hash, sizeof hash, "%016llx", (unsigned long long)model->model_hash);
   snprintf(sum, sizeof sum, "%08x", counter_sum(hash, step, seed));
-  const safetensors_pair metadata[] = {{"format", FORMAT}, {"version", "1"}, {"model", hash},
+  const safetensors_pair metadata[] = {{"format", FORMAT}, {"version", "2"}, {"model", hash},
                                        {"step", step},     {"seed", seed},   {SUM_NAME, sum}};
   return !safetensors_write(path, tensor, count, metadata, sizeof metadata / sizeof *metadata, true,
                             trainer->error, sizeof trainer->error);
@@ -87,14 +109,15 @@ int
 actnn_save_checkpoint(actnn *trainer, const char *path)
 {
   uint32_t count = trainer->model->variable_count;
-  safetensors_tensor *tensor = calloc((size_t)count + 1, sizeof *tensor);
+  safetensors_tensor *tensor = calloc((size_t)count + 2, sizeof *tensor);
   char(*name)[32] = calloc((size_t)count + 1, sizeof *name);
-  uint64_t *shares = calloc((size_t)trainer->model->save_count + 1, sizeof *shares);
-  int failed = tensor && name && shares ? write_checkpoint(trainer, path, tensor, name, shares)
+  adaptation adapted;
+  bool is_open = open_adaptation(trainer->model, &adapted);
+  int failed = tensor && name && is_open ? write_checkpoint(trainer, path, tensor, name, &adapted)
                                         : actnn_fail(trainer, "%s: out of memory", path);
   free(tensor);
   free(name);
-  free(shares);
+  close_adaptation(&adapted);
   return failed;
 }
 
@@ -173,7 +196,7 @@ static int
 check_counters(actnn *trainer, const safetensors_file *file, uint64_t *step, uint64_t *seed)
 {
   uint64_t version, hash, sum;
-  if (!parse_metadata(file, "version", 10, &version) || version != 1)
+  if (!parse_metadata(file, "version", 10, &version) || version != 2)
     return actnn_fail(trainer, "%s: is a checkpoint of a version that this runtime does not read", file->path);
   if (!parse_metadata(file, "model", 16, &hash) || hash != trainer->model->model_hash)
     return actnn_fail(trainer,
@@ -184,9 +207,10 @@ check_counters(actnn *trainer, const safetensors_file *file, uint64_t *step, uin
       sum != counter_sum(safetensors_metadata(file, "model"), safetensors_metadata(file, "step"),
                          safetensors_metadata(file, "seed")))
     return actnn_fail(trainer, "%s: its counters are missing or damaged", file->path);
-  const safetensors_entry *shares = safetensors_find(file, SHARES_NAME);
-  uint64_t count = trainer->model->save_count;
-  if (count && (!shares || shares->type != ACTNN_U64 || shares->bytes != count * sizeof(uint64_t)))
+  const safetensors_entry *shares = safetensors_find(file, SHARES_NAME), *redraws = safetensors_find(file, REDRAWS_NAME);
+  uint64_t bytes = trainer->model->save_count * sizeof(uint64_t);
+  if (bytes && (!shares || shares->type != ACTNN_U64 || shares->bytes != bytes || !redraws || redraws->type != ACTNN_F64 ||
+                redraws->bytes != bytes * SAVES_REDRAW_NUMBERS))
     return actnn_fail(trainer, "%s: its shares of the pool of codes do not fit this model", file->path);
   return 0;
 }
@@ -208,17 +232,20 @@ take_variables(actnn *trainer, safetensors_file *file, bool only_weights)
 }
 
 static int
-take_shares(actnn *trainer, safetensors_file *file)
+take_adaptation(actnn *trainer, safetensors_file *file)
 {
-  const safetensors_entry *entry = safetensors_find(file, SHARES_NAME);
-  if (!entry || !trainer->model->save_count)
+  const safetensors_entry *shares = safetensors_find(file, SHARES_NAME), *redraws = safetensors_find(file, REDRAWS_NAME);
+  adaptation adapted;
+  int failed = 0;
+  if (!trainer->model->save_count || !shares || !redraws)
     return 0;
-  uint64_t *shares = malloc((size_t)entry->bytes);
-  if (!shares)
-    return actnn_fail(trainer, "%s: out of memory", file->path);
-  int failed = !safetensors_read(file, entry, shares) ? actnn_fail(trainer, "%s", file->error)
-                                                      : saves_set_shares(trainer, shares);
-  free(shares);
+  if (!open_adaptation(trainer->model, &adapted))
+    failed = actnn_fail(trainer, "%s: out of memory", file->path);
+  else if (!safetensors_read(file, shares, adapted.shares) || !safetensors_read(file, redraws, adapted.redraws))
+    failed = actnn_fail(trainer, "%s", file->error);
+  else
+    failed = saves_set_shares(trainer, adapted.shares) || saves_set_redraw_state(trainer, adapted.redraws);
+  close_adaptation(&adapted);
   return failed;
 }
 
@@ -234,7 +261,7 @@ load_open(actnn *trainer, safetensors_file *file, bool only_weights)
   }
   if ((is_whole && check_counters(trainer, file, &step, &seed)) || (is_checkpoint && check_sums(trainer, file)))
     return CHECKPOINT_NONE;
-  if (check_variables(trainer, file, is_whole, only_weights) || (is_whole && take_shares(trainer, file)) ||
+  if (check_variables(trainer, file, is_whole, only_weights) || (is_whole && take_adaptation(trainer, file)) ||
       take_variables(trainer, file, only_weights))
     return CHECKPOINT_NONE;
   trainer->step = step;

@@ -28,6 +28,7 @@ typedef enum option_key {
   OPTION_PROFILE,
   OPTION_PROFILE_GENERATE,
   OPTION_VARIANCE,
+  OPTION_VARIANCE_BY_SAVE,
   OPTION_DUMP_GRADIENTS,
   OPTION_GRADIENT_REFERENCE,
   OPTION_CHANNEL_BLOCK,
@@ -68,6 +69,8 @@ static const option_row option_table[] = {
      "write what is known of each saved value, for actnnc --profile-use"},
     {OPTION_VARIANCE, "--variance", "[DRAWS]",
      "print the variance and bias of gradients over draws (100) of one step's codes"},
+    {OPTION_VARIANCE_BY_SAVE, "--variance-by-save", "[DRAWS]",
+     "with --variance: print what each value's code does alone, over draws (8) of it"},
     {OPTION_DUMP_GRADIENTS, "--dump-gradients", "FILE",
      "write the first batch's gradients, .safetensors, and train no further"},
     {OPTION_GRADIENT_REFERENCE, "--gradient-reference", "FILE",
@@ -159,7 +162,7 @@ set_number(command_options *options, const option_row *row, const char *value)
 {
   uint64_t number = 0;
   uint64_t highest = row->key == OPTION_SEED ? UINT64_MAX : row->key == OPTION_THREADS ? 4096 : INT64_MAX / 2;
-  uint64_t lowest = row->key == OPTION_EVERY ? 1 : row->key == OPTION_VARIANCE ? 2 : 0;
+  uint64_t lowest = row->key == OPTION_EVERY ? 1 : row->key == OPTION_VARIANCE || row->key == OPTION_VARIANCE_BY_SAVE ? 2 : 0;
   if (!parse_count(value, lowest, highest, &number))
     return false;
   switch (row->key) {
@@ -177,7 +180,8 @@ set_number(command_options *options, const option_row *row, const char *value)
     return true;
   case OPTION_THREADS: options->threads = (int)number; return true;
   case OPTION_EVERY: options->every = number; return true;
-  case OPTION_VARIANCE: options->draws = number; return true;
+  case OPTION_VARIANCE: options->variance.draws = number; return true;
+  case OPTION_VARIANCE_BY_SAVE: options->variance.alone = number; return true;
   default: options->channel_block = (int)number; return number == 1 || number == 8 || number == 16;
   }
 }
@@ -209,10 +213,15 @@ set_option(command_options *options, const option_row *row, const char *value)
   case OPTION_PROFILE: options->profile = true; return true;
   case OPTION_PROFILE_GENERATE: options->profile_generate = value; return true;
   case OPTION_DUMP_GRADIENTS: options->dump_gradients = value; return true;
-  case OPTION_GRADIENT_REFERENCE: options->gradient_reference = value; return true;
+  case OPTION_GRADIENT_REFERENCE: options->variance.reference = value; return true;
   case OPTION_HELP: options->help = true; return true;
   case OPTION_VARIANCE:
-    options->variance = true;
+    options->variance.draws = 100;
+    if (!value)
+      return true;
+    break;
+  case OPTION_VARIANCE_BY_SAVE:
+    options->variance.alone = 8;
     if (!value)
       return true;
     break;
@@ -233,7 +242,7 @@ find_option(const char *text, size_t length)
 bool
 command_line_parse(command_options *options, int argc, char **argv)
 {
-  *options = (command_options){.draws = 100};
+  *options = (command_options){0};
   for (int index = 1; index < argc; index++) {
     const char *text = argv[index], *value = NULL;
     size_t length = strcspn(text, "=");

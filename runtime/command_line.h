@@ -4,6 +4,7 @@
 
 #include "batch.h"
 #include "schedule.h"
+#include "variance.h"
 
 typedef struct text_list {
   const char *text[DATA_MAX_ARRAYS];
@@ -12,13 +13,14 @@ typedef struct text_list {
 
 typedef struct command_options {
   text_list data, eval;
-  bool has_epochs, has_steps, has_rate, has_seed, no_shuffle, quiet, memory, profile, variance, help;
-  uint64_t epochs, steps, seed, every, draws;
+  bool has_epochs, has_steps, has_rate, has_seed, no_shuffle, quiet, memory, profile, help;
+  uint64_t epochs, steps, seed, every;
   double rate;
   schedule schedule;
   augmentation augmentation;
   int threads, channel_block;
-  const char *checkpoint, *resume, *export, *log, *weights, *profile_generate, *dump_gradients, *gradient_reference;
+  const char *checkpoint, *resume, *export, *log, *weights, *profile_generate, *dump_gradients;
+  variance_request variance; /* draws 0: not asked for */
 } command_options;
 
 /* False after a message on stderr. */

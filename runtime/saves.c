@@ -4,9 +4,9 @@
  * A step's plan: `saves_begin_step` gives each save a share of the pool, and a place. In forward, each save
  * spends its share on its samples. So a save never exceeds its share, and the shares never exceed the pool. A
  * step that measures (every SAVES_INTERVAL, from the first on) records for each sample the variance that its
- * code adds to the gradients that read it; the next step's shares come from one allocation over all samples of
- * all measured saves. Saves that are not adaptive, or that nothing was measured for, keep the share that the
- * translator planned.
+ * code adds to the gradients that read it (saves_measure.c); what goes on into other layers is found by computing
+ * a step twice (saves_redraw.c). The next step's shares come from one allocation over all samples of all measured
+ * saves. Saves that are not adaptive, or that nothing was measured for, keep the share that the translator planned.
  */
 #include "saves_state.h"
 
@@ -22,9 +22,16 @@ saves_create(actnn *trainer)
   trainer->saves = saves;
   if (saves)
     saves->save = calloc((size_t)trainer->model->save_count + 1, sizeof *saves->save);
-  if (!saves || !saves->save)
+  if (saves)
+    saves->gradient_weight = calloc((size_t)trainer->model->tensor_count + 1, sizeof *saves->gradient_weight);
+  if (!saves || !saves->save || !saves->gradient_weight)
     return actnn_fail(trainer, "no memory for the table of %u coded values", trainer->model->save_count);
+  for (uint32_t i = 0; i < trainer->model->tensor_count; i++)
+    saves->gradient_weight[i] = 1;
   saves->kernels = actnn_codec_best_kernels();
+  saves->redrawn = NONE;
+  if (saves_prepare_redraws(trainer))
+    return 1;
   return 0;
 }
 
@@ -37,7 +44,8 @@ saves_destroy(actnn *trainer)
   for (uint32_t i = 0; saves->save && i < trainer->model->save_count; i++) {
     free(saves->save[i].choice);
     free(saves->save[i].range);
-    free(saves->save[i].demand);
+    for (int kind = 0; kind < DEMAND_KINDS; kind++)
+      free(saves->save[i].demand[kind]);
     free(saves->save[i].flow);
     free(saves->save[i].channel);
     free(saves->save[i].sum);
@@ -45,6 +53,8 @@ saves_destroy(actnn *trainer)
     free(saves->save[i].noise);
   }
   free(saves->save);
+  saves_destroy_redraws(saves);
+  free(saves->gradient_weight);
   free(saves->partial);
   free(saves->offset);
   free(saves->tile);
@@ -86,7 +96,7 @@ static bool
 takes_part(const actnn *trainer, uint32_t index)
 {
   const save_state *state = &trainer->saves->save[index];
-  return trainer->model->save[index].adaptive && state->measured && state->codec.samples > 0;
+  return trainer->model->save[index].adaptation != ACTNN_KEEPS_ITS_SHARE && state->measured && state->codec.samples > 0;
 }
 
 /* Adds what the saves' noise does to the weights of a profile. */
@@ -98,7 +108,7 @@ record_weights(actnn *trainer)
     if (!takes_part(trainer, i))
       continue;
     for (int64_t sample = 0; sample < state->codec.samples; sample++)
-      state->weight_sum += saves_demand(trainer, state, sample);
+      state->weight_sum += saves_demand(trainer, i, sample);
     state->weights++;
   }
 }
@@ -114,7 +124,7 @@ list_samples(const actnn *trainer)
   for (uint32_t i = 0; i < trainer->model->save_count; i++) {
     const save_state *state = &saves->save[i];
     for (int64_t sample = 0; takes_part(trainer, i) && sample < state->codec.samples; sample++, count++) {
-      double demand = saves_demand(trainer, state, sample);
+      double demand = saves_demand(trainer, i, sample);
       if (!isfinite(demand))
         return false;
       for (int choice = 0; choice < state->choices; choice++)
@@ -154,6 +164,7 @@ adapt(actnn *trainer)
   size_t count = 0;
   actnn_allocation result;
   saves->fresh = false;
+  saves_settle_redraws(trainer);
   for (uint32_t i = 0; i < trainer->model->save_count; i++) {
     bool moves = takes_part(trainer, i);
     uint64_t taken = moves ? ACTNN_ALIGNMENT - 1 : saves->save[i].share; /* shares are rounded up below */
@@ -176,7 +187,9 @@ saves_begin_step(actnn *trainer)
   struct saves *saves = trainer->saves;
   if (saves->fresh && trainer->draw == 0)
     adapt(trainer);
-  saves->gradient_squares = 0;
+  saves->gradient_squares = saves->plain_squares = 0;
+  if (saves_measure_at(trainer))
+    saves_forget_demands(saves, trainer->model->save_count);
   saves->flow_tensor = NONE;
   return saves->placed ? 0 : saves_place(trainer);
 }
@@ -218,6 +231,12 @@ void
 saves_count_noise(actnn *trainer, bool count)
 {
   trainer->saves->count_noise = count;
+}
+
+void
+saves_redraw_only(actnn *trainer, uint32_t index)
+{
+  trainer->saves->redrawn = index;
 }
 
 double

@@ -42,6 +42,8 @@ int saves_set_shares(actnn *trainer, const uint64_t *bytes);
 /* From now on every backward predicts variances, and stochastic rounding's noise p (1 - p) step^2 is counted element by
  * element (it takes longer); or no more. */
 void saves_count_noise(actnn *trainer, bool count);
+/* From now on only the codes of save `index` follow `trainer->draw`, all others stay those of draw 0; NONE: all follow it again. */
+void saves_redraw_only(actnn *trainer, uint32_t index);
 /* The variance that the codes of save `index` add to the weight gradients that read them, predicted from the noise
  * of the codes and the incoming gradients of the last backward; with `normal`, to the gradient of the scale of the
  * normalization whose value it is. NAN when nothing was measured. */
@@ -55,8 +57,20 @@ double saves_weight(const actnn *trainer, uint32_t index);
 uint64_t saves_coded_bytes(const actnn *trainer, uint32_t index);
 double saves_levels(const actnn *trainer, uint32_t index);
 
-/* Called with each finished gradient, before its update: notes its squares at the steps that measure. */
-void saves_note_gradient(actnn *trainer, const actnn_call *call);
+/* Called with each finished gradient, before its update. Variance counts by how far it moves the parameter: where the update divides each
+ * element by its usual size, beside that one's square, which operand number `second_moment` holds; 0: as it is. */
+void saves_note_gradient(actnn *trainer, const actnn_call *call, size_t second_moment);
+
+/* A step that is computed twice to see what one value's code does (saves_redraw.c). When it is due, saves_redraw computes it on the
+ * batch at hand, which has to be put in place again for the step itself, and saves_end_redraw follows the step. 0, or 1 with a message. */
+bool saves_redraw_is_due(const actnn *trainer);
+int saves_redraw(actnn *trainer, double learning_rate);
+void saves_end_redraw(actnn *trainer);
+/* What is known of each save that way, as a run keeps it: noise at one step for the range, noise found, step, number
+ * of redraws. 1 with a message: no such numbers. */
+enum { SAVES_REDRAW_NUMBERS = 4 };
+void saves_redraw_state(const actnn *trainer, double (*state)[SAVES_REDRAW_NUMBERS]);
+int saves_set_redraw_state(actnn *trainer, double (*state)[SAVES_REDRAW_NUMBERS]);
 
 /* How well bytes were shared out last: the variance of gradients predicted, and what no sharing of as many bytes is below. False
  * before the first time. */

@@ -59,7 +59,7 @@ static bool
 goes_by_range(const actnn *trainer, uint32_t index)
 {
   actnn_spacing spacing = trainer->model->save[index].spacing;
-  return trainer->model->save[index].adaptive && (spacing == ACTNN_EVEN_LEVELS || spacing == ACTNN_MASKED_LEVELS);
+  return trainer->model->save[index].adaptation != ACTNN_KEEPS_ITS_SHARE && (spacing == ACTNN_EVEN_LEVELS || spacing == ACTNN_MASKED_LEVELS);
 }
 
 /* The extremes of tiles are kept from the choice of levels to the coding, but not of tiles with one group, which
@@ -128,7 +128,8 @@ saves_get_to_know(actnn *trainer, uint32_t index, const actnn_view *value, bool 
   int64_t tiles = state->codec.samples * actnn_codec_tiles(&state->codec) + 1;
   free(state->choice);
   free(state->range);
-  free(state->demand);
+  for (int kind = 0; kind < DEMAND_KINDS; kind++)
+    free(state->demand[kind]);
   free(state->flow);
   free(state->channel);
   free(state->sum);
@@ -136,14 +137,19 @@ saves_get_to_know(actnn *trainer, uint32_t index, const actnn_view *value, bool 
   free(state->noise);
   state->choice = calloc(samples, 1);
   state->range = calloc(samples, sizeof(double));
-  state->demand = calloc(samples, sizeof(double));
+  bool has_demands = true;
+  for (int kind = 0; kind < DEMAND_KINDS; kind++) {
+    state->demand[kind] = calloc(samples, sizeof(double));
+    has_demands &= state->demand[kind] != NULL;
+  }
   state->flow = calloc(samples, sizeof(double));
   state->channel = save->spacing == ACTNN_NORMAL_LEVELS ? calloc((size_t)state->codec.channels, sizeof *state->channel) : NULL;
   state->sum = calloc(samples, sizeof(double));
   state->energy = calloc(samples, sizeof(double));
   state->noise = calloc(samples, sizeof *state->noise);
   state->known = true;
-  if (!state->choice || !state->range || !state->demand || !state->flow || (save->spacing == ACTNN_NORMAL_LEVELS && !state->channel) || !state->sum || !state->energy || !state->noise ||
+  bool has_channels = state->channel || save->spacing != ACTNN_NORMAL_LEVELS;
+  if (!state->choice || !state->range || !has_demands || !state->flow || !has_channels || !state->sum || !state->energy || !state->noise ||
       saves_grow(trainer->saves, tiles * 2, (int64_t)samples) ||
       enlarge((void **)&trainer->saves->tile_noise, &trainer->saves->most_noise, tiles, sizeof *state->noise) ||
       reserve_items(trainer) || reserve_ranges(trainer, index))
@@ -260,6 +266,30 @@ saves_note_noise(actnn *trainer, uint32_t index)
   }
 }
 
+double
+saves_mean_noise(const save_state *state)
+{
+  double noise = 0, width = 0, even = 0;
+  for (int64_t sample = 0; sample < state->codec.samples; sample++) {
+    double range = isfinite(state->range[sample]) ? state->range[sample] : 0;
+    noise += range * state->noise_of[state->choice[sample]];
+    width += range;
+    even += state->noise_of[state->choice[sample]];
+  }
+  return width > 0 ? noise / width : state->codec.samples > 0 ? even / (double)state->codec.samples : 1;
+}
+
+double
+saves_part(const save_state *state, int64_t sample)
+{
+  double width = 0;
+  for (int64_t i = 0; i < state->codec.samples; i++)
+    width += isfinite(state->range[i]) ? state->range[i] : 0;
+  if (width > 0)
+    return isfinite(state->range[sample]) ? state->range[sample] / width : 0;
+  return 1 / (double)state->codec.samples;
+}
+
 int
 saves_open(actnn *trainer, uint32_t index)
 {
@@ -292,7 +322,7 @@ saves_job(const actnn *trainer, uint32_t index, void *value)
   job.state = state;
   job.stash = trainer->arena + trainer->model->stash_offset + state->place;
   job.code = (actnn_code){.spacing = save->spacing, .dither = save->dither, .low = (float)save->low, .high = (float)save->high};
-  job.key = actnn_random_key(trainer->seed, trainer->step, save->random_id, trainer->draw);
+  job.key = actnn_random_key(trainer->seed, trainer->step, save->random_id, trainer->saves->redrawn == NONE || trainer->saves->redrawn == index ? trainer->draw : 0);
   job.range = goes_by_range(trainer, index) && state->codec.lane_groups ? trainer->saves->tile : NULL;
   job.noise = trainer->saves->tile_noise;
   job.exact_noise = trainer->saves->count_noise || (trainer->saves->record_weights && saves_measure_now(trainer, index));

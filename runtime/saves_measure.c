@@ -12,7 +12,7 @@ saves_measure_at(const actnn *trainer)
 bool
 saves_measure_now(const actnn *trainer, uint32_t index)
 {
-  return trainer->model->save[index].adaptive && saves_measure_at(trainer);
+  return trainer->model->save[index].adaptation == ACTNN_ADAPTS_BY_READERS && saves_measure_at(trainer);
 }
 
 /* What the variance of a sample's part would be at one step for the whole range. */
@@ -23,14 +23,12 @@ demand_of(const save_state *state, int64_t sample, double variance)
 }
 
 static void
-add_demand(actnn *trainer, save_state *state, const double *variance)
+add_demand(struct saves *saves, save_state *state, demand_kind kind, const double *variance)
 {
-  bool first = !state->measured || state->measured_step != trainer->step;
   for (int64_t sample = 0; sample < state->codec.samples; sample++)
-    state->demand[sample] = (first ? 0 : state->demand[sample]) + demand_of(state, sample, variance[sample]);
+    state->demand[kind][sample] += demand_of(state, sample, variance[sample]);
   state->measured = true;
-  state->measured_step = trainer->step;
-  trainer->saves->fresh = true;
+  saves->fresh = true;
 }
 
 void
@@ -52,25 +50,68 @@ saves_note_variance(actnn *trainer, uint32_t index, const double *variance, bool
   state->predicted_draw = trainer->draw;
   if (!saves_measure_now(trainer, index))
     return;
-  add_demand(trainer, state, variance);
+  add_demand(trainer->saves, state, is_normal ? DEMAND_SCALE : DEMAND_READERS, variance);
+}
+
+/* What variance of a parameter's gradient counts; of several, the mean over all parameters. */
+static double
+weight_of(const struct saves *saves, uint32_t parameter)
+{
+  if (parameter != NONE)
+    return saves->gradient_weight[parameter];
+  return saves->plain_squares > 0 ? saves->gradient_squares / saves->plain_squares : 1;
 }
 
 double
-saves_demand(const actnn *trainer, const save_state *state, int64_t sample)
+saves_demand(const actnn *trainer, uint32_t index, int64_t sample)
 {
-  return state->demand[sample] + state->flow[sample] * (trainer->saves->gradient_squares - state->flow_from);
+  const struct saves *saves = trainer->saves;
+  const actnn_save *save = &trainer->model->save[index];
+  const save_state *state = &saves->save[index];
+  if (save->adaptation == ACTNN_ADAPTS_BY_REDRAWS)
+    return state->expected_noise * saves->gradient_squares * saves_part(state, sample);
+  return state->demand[DEMAND_READERS][sample] * weight_of(saves, save->gradient) +
+         state->demand[DEMAND_SCALE][sample] * weight_of(saves, save->scale) +
+         state->demand[DEMAND_BELOW][sample] * weight_of(saves, state->below) +
+         state->flow[sample] * (saves->gradient_squares - state->flow_from);
 }
 
 void
-saves_note_gradient(actnn *trainer, const actnn_call *call)
+saves_forget_demands(struct saves *saves, uint32_t count)
 {
-  if (!saves_measure_at(trainer) || call->input_count < 2 || call->input[1].type != ACTNN_F32 || !call->input[1].data)
+  for (uint32_t i = 0; i < count; i++)
+    for (int kind = 0; saves->save[i].known && kind < DEMAND_KINDS; kind++)
+      memset(saves->save[i].demand[kind], 0, (size_t)saves->save[i].codec.samples * sizeof(double));
+}
+
+/* Elements that hardly ever had a gradient do not count for more than this many times the mean. */
+static const double MOST_ELEMENT_WEIGHT = 100;
+
+void
+saves_note_gradient(actnn *trainer, const actnn_call *call, size_t second_moment)
+{
+  struct saves *saves = trainer->saves;
+  if (!(saves_measure_at(trainer) || saves_compares(trainer)) || call->input_count <= second_moment || call->input_count < 2 ||
+      call->input[1].type != ACTNN_F32 || !call->input[1].data || call->input[0].id == NONE)
     return;
-  const float *gradient = call->input[1].data;
-  double sum = 0;
-  for (uint64_t i = 0; i < call->input[1].bytes / sizeof *gradient; i++)
-    sum += (double)gradient[i] * gradient[i];
-  trainer->saves->gradient_squares += sum;
+  weighted_gradient gradient = {.variable = call->input[0].id, .element = call->input[1].data};
+  const float *squares = second_moment ? call->input[second_moment].data : NULL;
+  gradient.count = (size_t)(call->input[1].bytes / sizeof *gradient.element);
+  double mean = 0, plain = 0, weighted = 0;
+  for (size_t i = 0; squares && i < gradient.count; i++)
+    mean += squares[i] / (double)gradient.count;
+  gradient.usual = mean > 0 ? squares : NULL;
+  gradient.least = mean / MOST_ELEMENT_WEIGHT;
+  for (size_t i = 0; i < gradient.count; i++) {
+    double square = (double)gradient.element[i] * gradient.element[i];
+    plain += square;
+    weighted += square * element_weight(&gradient, i);
+  }
+  saves_compare_gradient(trainer, &gradient);
+  saves->gradient_weight[gradient.variable] = plain > 0 ? weighted / plain : 0;
+  saves->gradient_squares += weighted;
+  saves->plain_squares += plain;
+  saves->fresh |= saves_measure_at(trainer);
 }
 
 static void
@@ -265,6 +306,8 @@ actnn_MeasureSensitivity(const actnn_call *call)
   }
   saves_note_variance(trainer, index, state->sum, false);
   if (above)
-    add_demand(trainer, above, above->sum);
+    above->below = trainer->model->save[index].gradient;
+  if (above)
+    add_demand(saves, above, DEMAND_BELOW, above->sum);
   return 0;
 }

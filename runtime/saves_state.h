@@ -6,10 +6,22 @@
 #include "codec.h"
 #include "saves.h"
 
+/* Whose gradient a save's noise was measured in. */
+typedef enum demand_kind {
+  DEMAND_READERS, /* of the weights whose gradients read it */
+  DEMAND_SCALE,   /* of its normalization's scale */
+  DEMAND_BELOW,   /* of the weights right below the normalization */
+  DEMAND_KINDS
+} demand_kind;
+
 typedef struct save_state {
   bool known; /* its layout, and what follows from it */
   bool coded, measured;
-  uint64_t measured_step;
+  double redrawn_noise; /* variance of all gradients, weighted, beside their squares, were there one step for the whole range; */
+  double expected_noise; /* the same, as expected now; */
+  double found_noise;   /* at the levels it had when it was redrawn last */
+  int64_t redrawn_step;
+  uint64_t redraws;
   actnn_codec codec;
   actnn_layout layout;
   bool rectified; /* NORMAL levels: a rectifier follows, */
@@ -24,7 +36,8 @@ typedef struct save_state {
   uint8_t *choice;  /* of each sample, as coded last */
   double *range;    /* of each sample: elements * (maximum - minimum)^2 summed over groups, where bytes follow from it */
   actnn_tile_noise *noise; /* of each sample, as coded last: variance summed over its elements */
-  double *demand;   /* of each sample: variance of the gradients that read it, were there one step for the whole range */
+  double *demand[DEMAND_KINDS]; /* of each sample: variance of gradients, were there one step for the whole range */
+  uint32_t below;   /* the parameter of DEMAND_BELOW; NONE: of several */
   double *sum;      /* of each sample: scratch */
   actnn_normal_sums *channel; /* NORMAL levels: of each channel over the batch, from the last backward */
   double *flow;     /* of each sample: the variance of the gradient that flows on, at one step, beside that gradient's squares */
@@ -52,12 +65,16 @@ struct saves {
   void *scratch;               /* and what the allocation takes */
   int64_t most_partial, most_noise, most_samples, most_tiles;
   size_t most_items;
+  uint32_t redrawn;    /* the one save whose codes follow trainer->draw; NONE: all do */
   bool count_noise;    /* stochastic rounding's, element by element, at every step */
   bool record_weights; /* at the steps that measure, for a profile */
   bool placed; /* every save has its share and place */
   bool fresh;  /* measured since the last adaptation */
   uint32_t flow_tensor, flow_save; /* the gradient last noted by saves_note_flow, and whose noise it carries; NONE */
-  double gradient_squares; /* of the parameters' gradients finished so far in this backward */
+  double *gradient_weight; /* of each variable, by its tensor: what variance of its gradient counts (saves_note_gradient) */
+  double plain_squares;    /* of the parameters' gradients finished so far in this backward, */
+  double gradient_squares; /* of the parameters' gradients finished so far in this backward, weighted */
+  struct redraw *redraw;   /* saves_redraw.c; NULL where nothing adapts by redraws */
   double cost, bound; /* of the last allocation: the variance predicted, and what no choice within the budget is below */
 };
 
@@ -117,6 +134,36 @@ bool saves_measure_now(const actnn *trainer, uint32_t index);
 
 /* ---- saves_measure.c -------------------------------------------------------------------------------- */
 
+/* The noise of a save's codes as coded last, beside one step for the whole range: the mean over samples, each as wide as it is. */
+double saves_mean_noise(const save_state *state);
+
+/* ---- saves_redraw.c --------------------------------------------------------------------------------- */
+
+/* 0, or 1 with a message. */
+int saves_prepare_redraws(actnn *trainer);
+void saves_destroy_redraws(struct saves *saves);
+/* Before an allocation: what is expected of each redrawn value's noise, from what was found, the older the less, and its weight. */
+void saves_settle_redraws(actnn *trainer);
+/* A finished gradient, and what variance of each element counts. */
+typedef struct weighted_gradient {
+  uint32_t variable; /* its tensor */
+  const float *element;
+  size_t count;
+  const float *usual; /* what its squares are usually, and at least; NULL: all weigh 1 */
+  double least;
+} weighted_gradient;
+
+static inline double
+element_weight(const weighted_gradient *gradient, size_t i)
+{
+  return gradient->usual ? 1 / (gradient->usual[i] + gradient->least) : 1;
+}
+
+/* Takes a gradient into the comparison of a step's two passes. Nothing when none is under way. */
+void saves_compare_gradient(actnn *trainer, const weighted_gradient *gradient);
+
+/* ---- saves_measure.c, continued --------------------------------------------------------------------- */
+
 /* Notes what the noise of save `index` does to gradients that read it: variance of each sample's part. is_normal: to
  * the gradient of a normalization's scale. */
 void saves_note_variance(actnn *trainer, uint32_t index, const double *variance, bool is_normal);
@@ -124,8 +171,14 @@ void saves_note_variance(actnn *trainer, uint32_t index, const double *variance,
  * later get about as much noise beside their own squares, as white noise and gradient mostly do alike. */
 void saves_note_flow(actnn *trainer, uint32_t index, const actnn_view *gradient, const double *variance);
 /* What one step for the whole range of a sample would give all gradients. */
-double saves_demand(const actnn *trainer, const save_state *state, int64_t sample);
+double saves_demand(const actnn *trainer, uint32_t index, int64_t sample);
+/* Before a step that measures. */
+void saves_forget_demands(struct saves *saves, uint32_t count);
+/* The part of a save's noise that one sample has, were the steps alike for all. */
+double saves_part(const save_state *state, int64_t sample);
 /* True at a step that measures anything. */
 bool saves_measure_at(const actnn *trainer);
+/* True in a pass whose gradients are compared with another's. */
+bool saves_compares(const actnn *trainer);
 
 #endif

@@ -289,11 +289,19 @@ actnn_observe_gradients(actnn *trainer, actnn_gradient_observer *observer, void 
 
 /* ---- calls -------------------------------------------------------------------------------------- */
 
+/* Which operand of an update holds the squares by whose roots it divides a gradient's elements; 0: it does not. */
+static size_t
+second_moment(actnn_kernel *kernel)
+{
+  if (kernel == actnn_Adam || kernel == actnn_AdamW || kernel == actnn_OnnxAdam)
+    return 3;
+  return kernel == actnn_OnnxAdagrad ? 2 : 0;
+}
+
 bool
 actnn_is_update(actnn_kernel *kernel)
 {
-  return kernel == actnn_Sgd || kernel == actnn_Adam || kernel == actnn_AdamW || kernel == actnn_OnnxMomentum ||
-         kernel == actnn_OnnxAdam || kernel == actnn_OnnxAdagrad;
+  return kernel == actnn_Sgd || kernel == actnn_OnnxMomentum || second_moment(kernel);
 }
 
 static int
@@ -344,7 +352,7 @@ actnn_run(actnn *trainer, actnn_kernel *kernel, actnn_list out, actnn_list in, a
     return 1;
   const actnn_call call = {trainer, out.count, in.count, with.count, output, input, with.attribute};
   if (!trainer->preparing && actnn_is_update(kernel)) {
-    saves_note_gradient(trainer, &call);
+    saves_note_gradient(trainer, &call, second_moment(kernel));
     if (trainer->observer)
       return observe(trainer, &call);
   }

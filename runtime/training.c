@@ -243,6 +243,11 @@ train_step(run *run)
   double base = run->options.has_rate ? run->options.rate : model->default_learning_rate;
   entry.learning_rate =
       base * schedule_factor(&run->options.schedule, trainer->step, run->total_steps, run->steps_per_epoch);
+  if (saves_redraw_is_due(trainer)) {
+    batch_fill(&run->training, trainer, trainer->step);
+    if (saves_redraw(trainer, entry.learning_rate))
+      return tell(run);
+  }
   batch_fill(&run->training, trainer, trainer->step);
   scorer_keep_labels(&run->scorer, trainer);
   if (trainer_forward(trainer, entry.learning_rate, &entry.loss))
@@ -251,6 +256,7 @@ train_step(run *run)
     entry.accuracy = scorer_accuracy(&run->scorer, trainer, model->training_output);
   if (trainer_backward(trainer))
     return tell(run);
+  saves_end_redraw(trainer);
   entry.step = trainer->step;
   entry.epoch = (double)entry.step / (double)run->steps_per_epoch;
   return journal_add_step(&run->journal, &entry);
@@ -293,8 +299,7 @@ study_gradients(run *run)
   }
   if (options->dump_gradients && dump_gradients(run->trainer, &run->training, options->dump_gradients))
     return tell(run);
-  if (options->variance &&
-      print_variance(run->trainer, &run->training, options->draws, options->gradient_reference, stdout))
+  if (options->variance.draws && print_variance(run->trainer, &run->training, &options->variance, stdout))
     return tell(run);
   return true;
 }
@@ -306,7 +311,7 @@ work(run *run)
   if (options->memory)
     print_memory(run->trainer, stdout);
   bool has_work = options->data.count || options->eval.count || options->export || options->resume ||
-                  options->checkpoint || options->variance || options->dump_gradients;
+                  options->checkpoint || options->variance.draws || options->dump_gradients;
   if (!has_work && options->memory)
     return true;
   if (!has_work) {
@@ -315,7 +320,7 @@ work(run *run)
   }
   if (!load_weights(run) || !open_data(run) || !settle_length(run))
     return false;
-  if (options->variance || options->dump_gradients)
+  if (options->variance.draws || options->dump_gradients)
     return study_gradients(run);
   if (!journal_open(&run->journal, options->log, options->resume != NULL, options->quiet))
     return false;

@@ -1,151 +1,24 @@
 /* variance.c: measures what coding does to gradients. Draws differ only in the random bits of the codes (`draw`
- * is part of their key); step, batch, weights and dropout stay. Sums are of differences from the first draw, so
- * that a variance far below the squared norm is not lost in rounding. */
+ * is part of their key); step, batch, weights and dropout stay. */
 #include "variance.h"
 #include "checkpoint.h"
+#include "gradient_study.h"
 #include "safetensors.h"
-#include "saves.h"
 #include "text_buffer.h"
-#include "trainer.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct gradient_record {
-  bool seen;
-  size_t count;
-  float *first;                          /* the first gradient observed */
-  float *exact;                          /* of the reference; NULL */
-  double *sum;                           /* of differences from the first */
-  double squares;                        /* sum of squared norms of these differences */
-  double projection, projection_squares; /* of <g, exact> / |exact|^2 - 1 */
-  double exact_norm;                     /* squared */
-  double predicted; /* sum over draws of the variance that the codes it reads directly are said to add; NAN */
-} gradient_record;
-
-typedef struct gradient_study {
-  actnn *trainer;
-  gradient_record *record; /* one a variable */
-  uint32_t *variable_of;   /* of each tensor; NONE */
-  uint64_t observed;       /* draws or batches */
-  bool failed;
-} gradient_study;
-
-static void
-close_study(gradient_study *study)
-{
-  for (uint32_t index = 0; study->record && index < study->trainer->model->variable_count; index++) {
-    free(study->record[index].first);
-    free(study->record[index].exact);
-    free(study->record[index].sum);
-  }
-  free(study->record);
-  free(study->variable_of);
-  study->record = NULL;
-  study->variable_of = NULL;
-}
-
-static int
-open_study(gradient_study *study, actnn *trainer)
-{
-  const actnn_model *model = trainer->model;
-  *study = (gradient_study){.trainer = trainer};
-  study->record = calloc((size_t)model->variable_count + 1, sizeof *study->record);
-  study->variable_of = malloc(((size_t)model->tensor_count + 1) * sizeof *study->variable_of);
-  if (!study->record || !study->variable_of) {
-    close_study(study);
-    return actnn_fail(trainer, "out of memory");
-  }
-  memset(study->variable_of, 0xff, ((size_t)model->tensor_count + 1) * sizeof *study->variable_of);
-  for (uint32_t index = 0; index < model->variable_count; index++)
-    study->variable_of[model->variable[index].tensor] = index;
-  return 0;
-}
-
-static void
-take_first(gradient_study *study, gradient_record *record, const float *gradient, size_t count)
-{
-  record->count = count;
-  record->first = malloc(count * sizeof *record->first + 1);
-  record->sum = calloc(count + 1, sizeof *record->sum);
-  record->seen = record->first && record->sum;
-  study->failed |= !record->seen;
-  if (record->seen)
-    memcpy(record->first, gradient, count * sizeof *gradient);
-}
-
-static void
-observe(void *context, uint32_t variable_tensor, const float *gradient, size_t count)
-{
-  gradient_study *study = context;
-  uint32_t variable = study->variable_of[variable_tensor];
-  if (variable == NONE || study->failed)
-    return;
-  gradient_record *record = &study->record[variable];
-  if (!record->seen)
-    take_first(study, record, gradient, count);
-  if (study->failed || record->count != count)
-    return;
-  double squares = 0, product = 0;
-  for (size_t index = 0; index < count; index++) {
-    double difference = (double)gradient[index] - (double)record->first[index];
-    record->sum[index] += difference;
-    squares += difference * difference;
-    if (record->exact)
-      product += ((double)gradient[index] - (double)record->exact[index]) * (double)record->exact[index];
-  }
-  record->squares += squares;
-  if (record->exact && record->exact_norm > 0) {
-    record->projection += product / record->exact_norm;
-    record->projection_squares += product / record->exact_norm * (product / record->exact_norm);
-  }
-}
-
-/* Adds what each save's codes are predicted to do to the gradients that read them. */
-static void
-note_predictions(gradient_study *study)
-{
-  const actnn_model *model = study->trainer->model;
-  for (uint32_t index = 0; index < model->variable_count; index++) {
-    double variance = 0;
-    bool reads = false;
-    for (uint32_t save = 0; save < model->save_count; save++) {
-      bool is_scale = model->save[save].scale == model->variable[index].tensor;
-      if (!is_scale && model->save[save].gradient != model->variable[index].tensor)
-        continue;
-      variance += saves_predicted_variance(study->trainer, save, is_scale);
-      reads = true;
-    }
-    study->record[index].predicted += reads ? variance : NAN;
-  }
-}
-
-static int
-run_once(gradient_study *study)
-{
-  actnn *trainer = study->trainer;
-  double loss;
-  actnn_observe_gradients(trainer, observe, study);
-  int failed =
-      trainer_forward(trainer, trainer->model->default_learning_rate, &loss) || trainer_backward(trainer);
-  actnn_observe_gradients(trainer, NULL, NULL);
-  study->observed++;
-  note_predictions(study);
-  if (!failed && study->failed)
-    failed = actnn_fail(trainer, "out of memory for gradients");
-  return failed;
-}
 
 int
 dump_gradients(actnn *trainer, batch_source *source, const char *path)
 {
   const actnn_model *model = trainer->model;
   gradient_study study;
-  if (open_study(&study, trainer))
+  if (gradient_study_open(&study, trainer))
     return 1;
   batch_fill(source, trainer, trainer->step);
-  int failed = run_once(&study);
+  int failed = gradient_study_run(&study);
   safetensors_tensor *tensor = calloc((size_t)model->variable_count + 1, sizeof *tensor);
   char(*name)[32] = calloc((size_t)model->variable_count + 1, sizeof *name);
   size_t count = 0;
@@ -172,7 +45,7 @@ dump_gradients(actnn *trainer, batch_source *source, const char *path)
         !safetensors_write(path, tensor, count, &metadata, 1, false, trainer->error, sizeof trainer->error);
   free(tensor);
   free(name);
-  close_study(&study);
+  gradient_study_close(&study);
   return failed;
 }
 
@@ -199,82 +72,121 @@ read_reference(gradient_study *study, safetensors_file *file)
       return actnn_fail(trainer, "%s", file->error);
     for (size_t element = 0; element < count; element++)
       study->record[index].exact_norm += (double)exact[element] * (double)exact[element];
+    study->exact_norm += study->record[index].exact_norm;
   }
   return 0;
 }
 
-/* Running statistics move with every forward; each draw starts from the same. */
-static unsigned char *
-copy_state(actnn *trainer)
+/* Adds what each save's codes are predicted to do to the gradients that read them. */
+static void
+note_predictions(gradient_study *study)
 {
-  uint64_t bytes = 0;
-  for (uint32_t index = 0; index < trainer->model->variable_count; index++)
-    bytes += trainer->model->tensor[trainer->model->variable[index].tensor].bytes;
-  unsigned char *copy = malloc((size_t)bytes + 1), *place = copy;
-  for (uint32_t index = 0; copy && index < trainer->model->variable_count; index++) {
-    uint32_t id = trainer->model->variable[index].tensor;
-    memcpy(place, actnn_data(trainer, id), (size_t)trainer->model->tensor[id].bytes);
-    place += trainer->model->tensor[id].bytes;
+  const actnn_model *model = study->trainer->model;
+  for (uint32_t index = 0; index < model->variable_count; index++) {
+    double variance = 0;
+    bool reads = false;
+    for (uint32_t save = 0; save < model->save_count; save++) {
+      bool is_scale = model->save[save].scale == model->variable[index].tensor;
+      if (!is_scale && model->save[save].gradient != model->variable[index].tensor)
+        continue;
+      variance += saves_predicted_variance(study->trainer, save, is_scale);
+      reads = true;
+    }
+    study->record[index].predicted += reads ? variance : NAN;
   }
-  return copy;
 }
 
-static void
-restore_state(actnn *trainer, const unsigned char *copy)
-{
-  for (uint32_t index = 0; index < trainer->model->variable_count; index++) {
-    uint32_t id = trainer->model->variable[index].tensor;
-    memcpy(actnn_data(trainer, id), copy, (size_t)trainer->model->tensor[id].bytes);
-    copy += trainer->model->tensor[id].bytes;
-  }
-}
+/* What a table says of one parameter, or of all together. All but `worst_z` are squared. */
+typedef struct summary {
+  double norm, variance, predicted; /* predicted: NAN when nothing is said */
+  double off, between;              /* distance of the mean from the exact gradient; variance between batches: NAN likewise */
+  double z;                         /* projection on the exact gradient, in its standard errors; NAN likewise */
+} summary;
 
 static double
-variance_of(const gradient_record *record, uint64_t observed)
+projection_z(double projection, double squares, double count)
 {
-  double mean = 0;
-  for (size_t index = 0; index < record->count; index++)
-    mean += record->sum[index] * record->sum[index];
-  return observed > 1 ? fmax(0, record->squares - mean / (double)observed) / (double)(observed - 1) : 0;
+  double mean = projection / count, spread = fmax(0, squares - count * mean * mean) / (count - 1);
+  return spread > 0 ? mean / sqrt(spread / count) : 0;
 }
 
-static void
-print_record(const gradient_study *draws, const gradient_study *batches, uint32_t index, FILE *stream)
+static summary
+summarize(const gradient_study *draws, const gradient_study *batches, uint32_t index)
 {
   const gradient_record *record = &draws->record[index];
-  double count = (double)draws->observed, norm = 0, distance = 0,
-         variance = variance_of(record, draws->observed);
-  char buffer[32], name[41];
-  snprintf(name, sizeof name, "%.40s", checkpoint_name(draws->trainer->model, index, buffer));
+  double count = (double)draws->observed;
+  summary found = {.variance = gradient_study_variance(draws, index), .predicted = record->predicted, .between = NAN, .z = NAN};
   for (size_t element = 0; element < record->count; element++) {
     double mean = (double)record->first[element] + record->sum[element] / count;
     double off = record->exact ? mean - (double)record->exact[element] : 0;
-    norm += mean * mean;
-    distance += off * off;
+    found.norm += mean * mean;
+    found.off += off * off;
   }
-  norm = record->exact ? record->exact_norm : fmax(0, norm - variance / count);
-  double scale = norm > 0 ? norm : 1, error = sqrt(variance / count);
-  fprintf(stream, "%-40s %11.4e %10.3e", text_make_printable(name), sqrt(norm), variance / scale);
-  if (isnan(record->predicted))
-    fprintf(stream, " %10s %7s", "-", "-");
+  found.norm = record->exact ? record->exact_norm : fmax(0, found.norm - found.variance / count);
+  if (record->exact)
+    found.z = projection_z(record->projection, record->projection_squares, count);
   else
-    fprintf(stream, " %10.3e %7.3f", record->predicted / count / scale,
-            variance > 0 ? record->predicted / count / variance : 0);
-  if (record->exact) {
-    double mean = record->projection / count;
-    double spread = fmax(0, record->projection_squares - count * mean * mean) / (count - 1);
-    fprintf(stream, " %10.3e %10.3e %7.2f %7.2f", sqrt(distance / scale), error / sqrt(scale),
-            error > 0 ? sqrt(distance) / error : 0, spread > 0 ? mean / sqrt(spread / count) : 0);
-  } else {
-    fprintf(stream, " %10s %10.3e %7s %7s", "-", error / sqrt(scale), "-", "-");
+    found.off = NAN;
+  if (batches->observed > 1) /* they differ, and each carries one draw's noise */
+    found.between = fmax(0, gradient_study_variance(batches, index) - found.variance);
+  return found;
+}
+
+static void
+add_summary(summary *all, const summary *one)
+{
+  all->norm += one->norm;
+  all->variance += one->variance;
+  all->predicted += isnan(one->predicted) ? 0 : one->predicted;
+  all->off += one->off;
+  all->between += one->between;
+}
+
+static void
+print_number(FILE *stream, const char *format, int width, double number)
+{
+  if (isnan(number))
+    fprintf(stream, " %*s", width, "-");
+  else
+    fprintf(stream, format, number);
+}
+
+static void
+print_summary(const char *name, const summary *found, double count, FILE *stream)
+{
+  double scale = found->norm > 0 ? found->norm : 1, error = sqrt(found->variance / count);
+  fprintf(stream, "%-40.40s %11.4e %10.3e", name, sqrt(found->norm), found->variance / scale);
+  print_number(stream, " %10.3e", 10, found->predicted / scale);
+  print_number(stream, " %7.3f", 7, found->variance > 0 ? found->predicted / found->variance : 0 * found->predicted);
+  print_number(stream, " %10.3e", 10, sqrt(found->off / scale));
+  fprintf(stream, " %10.3e", error / sqrt(scale));
+  print_number(stream, " %7.2f", 7, error > 0 ? sqrt(found->off) / error : 0 * found->off);
+  print_number(stream, " %7.2f", 7, found->z);
+  print_number(stream, " %10.3e", 10, found->between / scale);
+  fputc('\n', stream);
+}
+
+/* One row a parameter, and one for all; the sum of the squared norms. */
+static double
+print_table(const gradient_study *draws, const gradient_study *batches, FILE *stream)
+{
+  summary all = {.z = NAN};
+  double count = (double)draws->observed;
+  fprintf(stream, "%-40s %11s %10s %10s %7s %10s %10s %7s %7s %10s\n", "parameter", "|g|", "variance", "predicted", "ratio", "bias",
+          "s.e.", "b/s.e.", "z", "batches");
+  for (uint32_t index = 0; index < draws->trainer->model->variable_count; index++) {
+    char buffer[32], name[41];
+    if (!draws->record[index].seen)
+      continue;
+    summary found = summarize(draws, batches, index);
+    snprintf(name, sizeof name, "%.40s", checkpoint_name(draws->trainer->model, index, buffer));
+    print_summary(text_make_printable(name), &found, count, stream);
+    add_summary(&all, &found);
   }
-  /* The batches differ, and each carries one draw's noise. */
-  double between =
-      batches->observed > 1 ? variance_of(&batches->record[index], batches->observed) - variance : NAN;
-  if (isnan(between))
-    fprintf(stream, " %10s\n", "-");
-  else
-    fprintf(stream, " %10.3e\n", fmax(0, between) / scale);
+  if (draws->exact_norm > 0)
+    all.z = projection_z(draws->projection, draws->projection_squares, count);
+  print_summary("(all)", &all, count, stream);
+  return all.norm;
 }
 
 static int
@@ -287,63 +199,76 @@ run_study(gradient_study *draws, gradient_study *batches, batch_source *source, 
   for (uint64_t draw = 1; draw <= count; draw++) { /* draw 0 is training's, and lets bits adapt */
     trainer->draw = draw;
     batch_fill(source, trainer, step);
-    if (run_once(draws))
+    if (gradient_study_run(draws))
       return 1;
-    restore_state(trainer, state);
+    note_predictions(draws);
+    gradient_study_restore_state(trainer, state);
   }
   for (uint64_t batch = 0; batch < several; batch++) {
     trainer->draw = count + 1 + batch;
     batch_fill(source, trainer, step + batch);
-    if (run_once(batches))
+    if (gradient_study_run(batches))
       return 1;
-    restore_state(trainer, state);
+    gradient_study_restore_state(trainer, state);
   }
   trainer->draw = 0;
   saves_count_noise(trainer, false);
   return 0;
 }
 
-int
-print_variance(actnn *trainer, batch_source *source, uint64_t count, const char *reference, FILE *stream)
+/* With `alone`, what is predicted is the sum over values of what each one's code does alone; otherwise what gradients' own products
+ * make of the codes that they read. */
+static int
+predict(gradient_study *draws, batch_source *source, const variance_request *request, FILE *stream)
 {
-  gradient_study draws, batches;
-  if (open_study(&draws, trainer))
-    return 1;
-  if (open_study(&batches, trainer)) {
-    close_study(&draws);
-    return 1;
-  }
+  const actnn_model *model = draws->trainer->model;
+  double *alone = calloc((size_t)model->variable_count + 1, sizeof *alone);
+  int failed = alone ? 0 : actnn_fail(draws->trainer, "out of memory");
+  failed = failed || (request->alone && print_variance_by_save(draws->trainer, source, request->alone, alone, stream));
+  for (uint32_t index = 0; !failed && index < model->variable_count; index++)
+    draws->record[index].predicted = request->alone ? alone[index] : draws->record[index].predicted / (double)draws->observed;
+  free(alone);
+  return failed;
+}
+
+static int
+study_and_print(gradient_study *draws, gradient_study *batches, batch_source *source, const variance_request *request, FILE *stream)
+{
+  actnn *trainer = draws->trainer;
+  safetensors_file file;
   int failed = 0;
-  if (reference) {
-    safetensors_file file;
-    failed = !safetensors_open(&file, reference);
-    if (failed) {
-      actnn_fail(trainer, "%s", file.error);
-    } else {
-      failed = read_reference(&draws, &file);
-      safetensors_close(&file);
-    }
+  if (request->reference) {
+    if (!safetensors_open(&file, request->reference))
+      return actnn_fail(trainer, "%s", file.error);
+    failed = read_reference(draws, &file);
+    safetensors_close(&file);
   }
-  unsigned char *state = copy_state(trainer);
+  unsigned char *state = gradient_study_copy_state(trainer);
   if (!failed && !state)
     failed = actnn_fail(trainer, "out of memory");
-  failed = failed || run_study(&draws, &batches, source, count, state);
+  failed = failed || run_study(draws, batches, source, request->draws, state) || predict(draws, source, request, stream);
   free(state);
-  if (!failed) {
-    fprintf(stream,
-            "%llu draws of one batch; variances relative to |g|^2, bias and standard error (s.e.) to |g|; "
-            "b/s.e.: about "
-            "1 without bias;\nz: bias along the gradient in its standard errors, beyond 4 only with bias; predicted: "
-            "by the codes that the\nweight's gradient reads itself (-: none, or several parameters read them); ratio: "
-            "predicted / measured, less than 1\nwhere codes of layers above disturb the incoming gradient too\n",
-            (unsigned long long)count);
-    fprintf(stream, "%-40s %11s %10s %10s %7s %10s %10s %7s %7s %10s\n", "parameter", "|g|", "variance", "predicted",
-            "ratio", "bias", "s.e.", "b/s.e.", "z", "batches");
-    for (uint32_t index = 0; index < trainer->model->variable_count; index++)
-      if (draws.record[index].seen)
-        print_record(&draws, &batches, index, stream);
-  }
-  close_study(&draws);
-  close_study(&batches);
+  if (failed)
+    return 1;
+  fprintf(stream,
+          "%llu draws of one batch; variances relative to |g|^2, bias and standard error (s.e.) to |g|; b/s.e.: about 1 without "
+          "bias;\nz: bias along the gradient in its standard errors, beyond 4 only with bias; predicted: %s; ratio: predicted / "
+          "measured\n",
+          (unsigned long long)request->draws,
+          request->alone ? "the sum of what\neach value's code does alone"
+                         : "by the codes that\nthe weight's gradient reads itself (-: none), without what reaches its incoming gradient");
+  print_table(draws, batches, stream);
+  return 0;
+}
+
+int
+print_variance(actnn *trainer, batch_source *source, const variance_request *request, FILE *stream)
+{
+  gradient_study draws, batches;
+  int failed = gradient_study_open(&draws, trainer);
+  failed = gradient_study_open(&batches, trainer) || failed;
+  failed = failed || study_and_print(&draws, &batches, source, request, stream);
+  gradient_study_close(&draws);
+  gradient_study_close(&batches);
   return failed;
 }

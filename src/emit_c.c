@@ -220,23 +220,24 @@ emit_saves(Emitter *emitter)
 {
   static const char *const spacings[ACTNN_SPACINGS] = {"ACTNN_EVEN_LEVELS", "ACTNN_FIXED_LEVELS", "ACTNN_MASKED_LEVELS",
                                                        "ACTNN_SQUARE_LEVELS", "ACTNN_NORMAL_LEVELS"};
+  static const char *const adaptations[] = {"ACTNN_KEEPS_ITS_SHARE", "ACTNN_ADAPTS_BY_READERS", "ACTNN_ADAPTS_BY_REDRAWS"};
   const Program *program = emitter->program;
   const SaveTable *table = program->saves;
-  text_append(&emitter->text, "/* stash, saved value, levels, dither, fixed range, choices of levels, random stream, adaptive, parameter whose gradient"
-                              " reads it,\n * scale of the normalization */\nstatic const actnn_save saves[] = {\n");
+  text_append(&emitter->text, "/* stash, saved value, levels, dither, fixed range, choices of levels, random stream, adaptation, weight,"
+                              " parameter whose gradient reads it,\n * scale of the normalization */\nstatic const actnn_save saves[] = {\n");
   for (uint32_t i = 0; i < table->count; i++) {
     const Save *save = &table->save[i];
     const Value *value = value_at(program, save->value);
-    text_append(&emitter->text, "  {v%u, %s, %s, %s, %s, %s, %u, %u, %s, ", emitter->number[save->stash],
+    text_append(&emitter->text, "  {v%u, %s, %s, %s, %s, %s, %u, %u, %s, %s, ", emitter->number[save->stash],
                 quoted(program->arena, value->name ? value->name : node_at(program, value->producer)->name), spacings[save->spacing],
                 save->dither ? "true" : "false", c_real(program->arena, save->low), c_real(program->arena, save->high), save->choices, i,
-                save->is_adaptive ? "true" : "false");
+                adaptations[save->adaptation], c_real(program->arena, save->weight));
     append_id(emitter, save_parameter(program, i));
     text_append(&emitter->text, ", ");
     append_id(emitter, save->spacing == ACTNN_NORMAL_LEVELS ? operand_id(node_at(program, value_at(program, save->stash)->producer), 3) : NO_VALUE);
     text_append(&emitter->text, "},\n");
   }
-  text_append(&emitter->text, "%s};\n\n", table->count ? "" : "  {NONE, \"\", ACTNN_EVEN_LEVELS, false, 0.0, 0.0, 0, 0, false, NONE, NONE},\n");
+  text_append(&emitter->text, "%s};\n\n", table->count ? "" : "  {NONE, \"\", ACTNN_EVEN_LEVELS, false, 0.0, 0.0, 0, 0, ACTNN_KEEPS_ITS_SHARE, 0.0, NONE, NONE},\n");
 }
 
 /* ---- calls -------------------------------------------------------------------------------------------- */

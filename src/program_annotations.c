@@ -208,9 +208,10 @@ fact_word(const Printer *printer, const Fact *fact, ValueId id)
   }
 }
 
-/* value stash spacing dither|stochastic rectified|plain low high choices bytes uncompressed weight adaptive|fixed 'why' */
+/* value stash spacing dither|stochastic rectified|plain low high choices bytes uncompressed weight fixed|adaptive|redrawn 'why' */
 enum { SAVE_WORDS = 13 };
 
+static const char *const adaptations[] = {"fixed", "adaptive", "redrawn"};
 static const char *const spacings[ACTNN_SPACINGS] = {"even", "fixed", "masked", "square", "normal"};
 
 static void
@@ -234,7 +235,7 @@ put_saves(Entry *entry)
     put_word(entry, arena_format(printer->arena, "%" PRIu64, save->bytes));
     put_word(entry, arena_format(printer->arena, "%" PRIu64, save->uncompressed));
     put_word(entry, arena_format(printer->arena, "%.17g", save->weight));
-    put_word(entry, save->is_adaptive ? "adaptive" : "fixed");
+    put_word(entry, adaptations[save->adaptation]);
     put_word(entry, quote_word(printer->arena, save->why ? save->why : ""));
   }
 }
@@ -367,8 +368,18 @@ read_choice(const char *word, const char *yes, const char *no, bool *is_yes)
   return *is_yes || !strcmp(word, no);
 }
 
+static bool
+read_adaptation(const char *word, actnn_adaptation *adaptation)
+{
+  for (size_t i = 0; i < sizeof adaptations / sizeof *adaptations; i++) {
+    *adaptation = (actnn_adaptation)i;
+    if (!strcmp(word, adaptations[i])) return true;
+  }
+  return false;
+}
+
 static const char save_form[] =
-    "a save is: value stash spacing dither|stochastic rectified|plain low high choices bytes uncompressed weight adaptive|fixed 'why'";
+    "a save is: value stash spacing dither|stochastic rectified|plain low high choices bytes uncompressed weight fixed|adaptive|redrawn 'why'";
 
 /* Reads one entry of the table of saves; `word` is its first word. An empty name stands for a value that is gone. */
 static bool
@@ -392,7 +403,7 @@ apply_save(Parser *parser, const Annotation *annotation, const char *word, const
   if (save.spacing == ACTNN_SPACINGS)
     return parser_error(parser, annotation->position, NULL, "the levels of a save are even, fixed, masked, square or normal");
   if (!read_choice(words[3], "dither", "stochastic", &save.dither) || !read_choice(words[4], "rectified", "plain", &save.is_rectified)
-      || !read_choice(words[11], "adaptive", "fixed", &save.is_adaptive))
+      || !read_adaptation(words[11], &save.adaptation))
     return parser_error(parser, annotation->position, NULL, save_form);
   if (!read_save_numbers(words, &save))
     return parser_error(parser, annotation->position, NULL, "range, choices, bytes and weight of a save are numbers");

@@ -48,7 +48,7 @@ typedef struct EmittedSave {
   actnn_spacing spacing;
   double low, high;
   uint32_t choices;
-  bool adaptive;
+  actnn_adaptation adaptation;
 } EmittedSave;
 
 typedef enum EmittedPhase { INITIALIZE, FORWARD, BACKWARD, EVALUATE, EMITTED_PHASES } EmittedPhase;

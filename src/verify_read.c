@@ -136,25 +136,29 @@ read_saves(Reader *reader)
 {
   static const char *const spacings[] = {"ACTNN_EVEN_LEVELS", "ACTNN_FIXED_LEVELS", "ACTNN_MASKED_LEVELS", "ACTNN_SQUARE_LEVELS",
                                          "ACTNN_NORMAL_LEVELS"};
+  static const char *const adaptations[] = {"ACTNN_KEEPS_ITS_SHARE", "ACTNN_ADAPTS_BY_READERS", "ACTNN_ADAPTS_BY_REDRAWS"};
   Emitted *emitted = reader->emitted;
   if (!expect_words(reader, "static const actnn_save saves [ ] = {")) return false;
   emitted->save = arena_array(emitted->arena, table_length(reader), sizeof *emitted->save);
   while (accept_word(reader, "{")) {
     EmittedSave *save = &emitted->save[emitted->save_count];
     uint32_t random_id, parameter, scale; /* the latter two are for --variance alone */
-    int spacing;
+    int spacing, adaptation;
     bool dithers;
+    double weight; /* any number does */
     save->position = emitted->word[reader->at].start;
     if (!take_tensor(reader, true, &save->tensor) || !expect_words(reader, ",") || !take_string(reader)
         || !expect_words(reader, ",") || !take_choice(reader, spacings, ACTNN_SPACINGS, "a spacing of levels", &spacing)
         || !expect_words(reader, ",") || !read_flag(reader, &dithers) || !expect_words(reader, ",")
         || !take_real(reader, &save->low) || !expect_words(reader, ",") || !take_real(reader, &save->high)
         || !expect_words(reader, ",") || !take_count(reader, &save->choices) || !expect_words(reader, ",")
-        || !take_count(reader, &random_id) || !expect_words(reader, ",") || !read_flag(reader, &save->adaptive)
+        || !take_count(reader, &random_id) || !expect_words(reader, ",") || !take_choice(reader, adaptations, 3, "an adaptation", &adaptation)
+        || !expect_words(reader, ",") || !take_real(reader, &weight)
         || !expect_words(reader, ",") || !take_tensor(reader, true, &parameter) || !expect_words(reader, ",")
         || !take_tensor(reader, true, &scale) || !expect_words(reader, "} ,"))
       return false;
     save->spacing = (actnn_spacing)spacing;
+    save->adaptation = (actnn_adaptation)adaptation;
     /* Two saves with one random stream would have the same rounding errors, which are then not independent. */
     if (random_id != emitted->save_count)
       return refuse(emitted, save->position, "the save's random stream is %u, not its own", random_id);

@@ -232,7 +232,7 @@ check_readers(Emitted *emitted)
                || kernel_is(writer_of(emitted, tensor), "DequantizeNormal")))
         continue;
       int64_t save = writer_of(emitted, tensor)->attribute[0].i;
-      if (emitted->save[save].adaptive) unmeasured[save]++;
+      if (emitted->save[save].adaptation == ACTNN_ADAPTS_BY_READERS) unmeasured[save]++;
     }
     if (!kernel_is(call, "MeasureSensitivity")) continue;
     if (!save_of(emitted, call)) return false;

@@ -62,7 +62,7 @@ static const char rich[] =
     " \"actnn.saves\" : \"complete 'a b' y normal dither rectified 0 0 4092 128 900 0.1 adaptive 'it is linear'\n"
     "  '' y even stochastic plain -1e-300 2.5 5 18446744073709551552 18446744073709551615 1e300 fixed ''\n"
     "  z '' fixed dither plain -0.17 1.13 1 0 0 0 fixed why\n  w z masked dither plain 0 0 2 64 256 3 adaptive why\n"
-    "  u loss square stochastic plain 0 0 4095 64 256 3 adaptive why\", \"actnn.stash\" : \"y\"]>\n"
+    "  u loss square stochastic plain 0 0 4095 64 256 3 redrawn why\", \"actnn.stash\" : \"y\"]>\n"
     "\"na me\" (float[\"N x\",3,H,?] \"x.1\", float[] z, int64[64] label, untyped, float lr) => (float loss, u)\n"
     "<float[2] w = {1e-45, -0.0}, float[2,3,1] \"a b\", float16[2] h = {1,2}, double s = {3.141592653589793},\n"
     " float[3] i = {inf,-inf,nan}, int64[2] shape = {2, -3}, uint64 big = {18446744073709551615}, float c = {0.1},\n"
@@ -127,8 +127,8 @@ check_saves(const Program *program)
   bool is_right = true;
   for (int i = 0; i < 5; i++) is_right &= save[i].spacing == spacings[i];
   ok(is_right, "all spacings");
-  ok(save[0].dither && save[0].is_rectified && save[0].is_adaptive && !save[1].dither && !save[1].is_rectified
-         && !save[1].is_adaptive,
+  ok(save[0].dither && save[0].is_rectified && save[0].adaptation == ACTNN_ADAPTS_BY_READERS && !save[1].dither && !save[1].is_rectified
+         && save[1].adaptation == ACTNN_KEEPS_ITS_SHARE && save[4].adaptation == ACTNN_ADAPTS_BY_REDRAWS,
      "rounding, rectifiers, and what is adaptive");
   ok(save[0].choices == 4092 && save[0].bytes == 128 && save[0].uncompressed == 900 && save[0].weight == 0.1
          && !strcmp(save[0].why, "it is linear"),

@@ -87,7 +87,7 @@ test_shared(void)
        "statistics, two parts of the gradient, and what the convolution's gradient reads");
     const SaveTable *saves = result.program->saves;
     ok(saves && saves->count == 1 && saves->save[0].spacing == ACTNN_NORMAL_LEVELS && saves->save[0].is_rectified
-           && saves->save[0].dither && saves->save[0].is_adaptive,
+           && saves->save[0].dither && saves->save[0].adaptation == ACTNN_ADAPTS_BY_READERS,
        "one save");
     ok(saves && saves->count && saves->save[0].uncompressed == 4 * 16 * 16 * 16 * 8, "which stands for two values of a framework");
     const Node *apply = node_of(result.program, "NormalizeOnSave"), *statistics = node_of(result.program, "BatchNormStatistics");

@@ -84,7 +84,7 @@ make_rig(double levels, int threads, int block)
                                 .dither = i == 1,
                                 .choices = (1 << ACTNN_LEVEL_CHOICES) - 1,
                                 .random_id = (uint64_t)i + 1,
-                                .adaptive = i < 2,
+                                .adaptation = i < 2 ? ACTNN_ADAPTS_BY_READERS : ACTNN_KEEPS_ITS_SHARE,
                                 .gradient = NONE,
                                 .scale = NONE};
     rig->tensor[i].bytes = bytes_for(i, levels);

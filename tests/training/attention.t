@@ -83,7 +83,13 @@ data="--data x=data/x.npy --data labels=data/labels.npy --seed 3 --quiet"
     build_trainer coded block.onnxtxt $options --bits=2 --verify-each --dump-passes=dumps --print-memory >memory &&
     ./exact $data --steps 3 --checkpoint weights.safetensors &&
     ./exact $data --weights weights.safetensors --dump-gradients exact.safetensors &&
-    ./coded $data --weights weights.safetensors --variance $draws --gradient-reference exact.safetensors >table
+    ./coded $data --weights weights.safetensors --variance $draws --gradient-reference exact.safetensors >table &&
+    ./coded $data --weights weights.safetensors --variance $draws --variance-by-save 60 >alone &&
+    build_trainer adaptive block.onnxtxt $options --compression=12 --optimizer=adamw &&
+    ./adaptive $data --steps 1 --checkpoint early.safetensors &&
+    ./adaptive $data --steps 21 --checkpoint part.safetensors &&
+    ./adaptive $data --resume part.safetensors --steps 48 --checkpoint part.safetensors &&
+    ./adaptive $data --steps 48 --checkpoint whole.safetensors
 } >log 2>&1 || { not_ok "runs" log; finish; exit 1; }
 
 dump=$(echo dumps/*-quantize.onnxtxt)
@@ -97,7 +103,8 @@ for what in "p .*square/stochastic" "g:GeluSlope .*fixed/dither" "n1:Standardize
 done
 
 # columns: parameter |g| variance predicted ratio bias s.e. bias/s.e. z of the projection, between batches
-awk 'NR > 5 {
+awk '$1 == "parameter" { in_table = 1; next }
+  in_table && $1 != "(all)" {
     parameters++
     if ($6 > 4 * $7 + 1e-5) { bad++; print $1 ": mean is off by " $8 " standard errors" }
     if (($9 > 4 || $9 < -4) && $6 > 1e-5) { bad++; print $1 ": projection is off by " $9 " standard errors" }
@@ -105,4 +112,15 @@ awk 'NR > 5 {
   }
   END { printf "%d parameters; variance %.3g of |g|^2\n", parameters, variance / norm; exit bad > 0 || parameters < 10 || !variance }' table >verdict
 if [ $? -eq 0 ]; then ok "unbiased: $(tail -n 1 verdict)"; else cat table >>verdict && not_ok "unbiased" verdict; fi
+
+# Codes are independent: what each does alone adds up to what all do together.
+check "the noise of the values adds up" awk '$1 == "(all)" && NF > 8 { found = 1; exit $5 < 0.85 || $5 > 1.18 } END { if (!found) exit 1 }' alone
+
+# Values whose noise goes on into other layers adapt by redraws, and an interrupted run adapts the same.
+levels() { ./adaptive $data --resume "$1" --variance 2 --variance-by-save 2 | awk '$3 == "even" || $3 == "square" { print $1, $2 }'; }
+check "attention's values adapt by redraws" test "$(grep -c ACTNN_ADAPTS_BY_REDRAWS adaptive.c)" -ge 6
+levels early.safetensors >before
+levels whole.safetensors >after
+check "and their levels move" test "$(diff before after | grep -c '^>.*\(q\|k\|v\|p\|o2\) ')" -ge 1
+check "the same way in a run that was interrupted" cmp part.safetensors whole.safetensors
 finish

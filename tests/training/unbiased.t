@@ -34,7 +34,8 @@ unbiased() {
   } >log 2>&1 || { not_ok "$model $*: runs" log && return; }
   # columns: parameter |g| variance predicted ratio bias s.e. bias/s.e. z of the projection, between batches
   awk -v limit="$limit" -v within="$within" -v name="$model" '
-    NR > 5 {
+    $1 == "parameter" { in_table = 1; next }
+    in_table && $1 != "(all)" {
       parameters++
       if ($3 > 0) coded++
       if ($6 > 4 * $7 + 1e-5) { bad++; print name ": " $1 ": mean is off by " $8 " standard errors" }
