@@ -52,6 +52,7 @@ static bool
 is_probability(const Program *program, ValueId id)
 {
   const Node *node = node_at(program, value_at(program, id)->producer);
+  if (!strcmp(node->operator_name, "PackTriangle")) return is_probability(program, operand_id(node, 0));
   if (!strcmp(node->operator_name, "Softmax")) return true;
   if (strcmp(node->operator_name, "Exp")) return false;
   NodeId maker = operand_value(program, node, 0)->producer;
@@ -121,10 +122,13 @@ reason(const Save *save, const Readers *readers)
 static Save
 describe_save(const Program *program, const Options *options, ValueId value, const Readers *readers)
 {
-  int64_t elements = 0;
+  int64_t elements = 0, kept = 0; /* kept: by a framework, in its place */
+  const Node *maker = node_at(program, value_at(program, value)->producer);
+  bool is_packed = !strcmp(maker->operator_name, "PackTriangle");
   shape_elements(&value_at(program, value)->shape, &elements);
+  shape_elements(is_packed ? &operand_value(program, maker, 0)->shape : &value_at(program, value)->shape, &kept);
   Save save = {.value = value, .dither = is_dithered(options)};
-  save.uncompressed = (uint64_t)elements * (stands_for_two(program, value, readers) ? 8 : 4);
+  save.uncompressed = (uint64_t)kept * (stands_for_two(program, value, readers) ? 8 : 4);
   if (!has_new_codes(options)) {
     save.spacing = ACTNN_EVEN_LEVELS;
     save.why = reason(&save, readers);

@@ -222,6 +222,16 @@ reader_factor(const Program *program, const Node *reader, const Value *saved)
   return samples / elements * features * layers * (is_product ? 0.4 : 0.5);
 }
 
+/* What really reads a value that is only unpacked for it. */
+static const Node *
+behind_unpacking(const Program *program, const Node *node, const Value **value)
+{
+  NodeId reader = strcmp(node->operator_name, "UnpackTriangle") ? NO_NODE : only_reader(program, node->results[0]);
+  if (reader == NO_NODE) return node;
+  *value = value_at(program, node->results[0]);
+  return node_at(program, reader);
+}
+
 Readers
 find_readers(const Program *program, ValueId value)
 {
@@ -244,7 +254,11 @@ find_readers(const Program *program, ValueId value)
     readers.is_weight_gradient |= only_rebuilt != NO_NODE;
     readers.flows_on |= only_rebuilt == NO_NODE && !is_weight_gradient(program, node);
     if (only_rebuilt != NO_NODE) readers.factor += sensitivity_factor(program, node_at(program, only_rebuilt), value_at(program, value));
-    else readers.factor += reader_factor(program, node, value_at(program, value));
+    else {
+      const Value *read = value_at(program, value);
+      const Node *reader = behind_unpacking(program, node, &read);
+      readers.factor += reader_factor(program, reader, read);
+    }
   }
   return readers;
 }

@@ -8,6 +8,7 @@
 #include "../src/operators/indices.h"
 #include "../src/operators/patterns.h"
 #include "../src/operators/resizing.h"
+#include "../src/operators/triangles.h"
 #include "runtime.h"
 
 actnn_kernel plain_Pad, plain_PadGrad;
@@ -308,6 +309,31 @@ actnn_ResizeGrad(const actnn_call *call)
   Resizing resizing = resizing_backward(call);
   clear_view(&call->output[0]);
   resize_planes(&resizing);
+  return 0;
+}
+
+/* ---- triangles ----------------------------------------------------------------------------------- */
+
+int
+actnn_PackTriangle(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  Triangles triangles = triangles_of(&call->input[0]);
+  int64_t odd = -1; /* a row that has something above the diagonal */
+#pragma omp parallel for schedule(static) reduction(max : odd) if (triangles.rows * triangles.extent > ELEMENTS_A_PIECE)
+  for (int64_t row = 0; row < triangles.rows; row++)
+    if (pack_triangle_row(&triangles, row, call->input[0].data, call->output[0].data)) odd = row;
+  return odd >= 0 && call->attribute[0].i ? not_triangular(call, odd) : 0;
+}
+
+int
+actnn_UnpackTriangle(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  Triangles triangles = triangles_of(&call->output[0]);
+#pragma omp parallel for schedule(static) if (triangles.rows * triangles.extent > ELEMENTS_A_PIECE)
+  for (int64_t row = 0; row < triangles.rows; row++)
+    unpack_triangle_row(&triangles, row, call->input[0].data, call->output[0].data);
   return 0;
 }
 

@@ -1,10 +1,12 @@
 /* movement.c: evaluation of movement.def, apart from Pad (padding.c) and Resize (resize.c). */
 #include "patterns.h"
+#include "triangles.h"
 
 actnn_kernel EVALUATE(Identity), EVALUATE(Transpose), EVALUATE(TransposeInverse), EVALUATE(DepthToSpace),
     EVALUATE(SpaceToDepth), EVALUATE(Concat), EVALUATE(ConcatPart), EVALUATE(SliceBack), EVALUATE(Split),
     EVALUATE(Slice), EVALUATE(SliceGrad), EVALUATE(Expand), EVALUATE(Tile), EVALUATE(TileGrad), EVALUATE(Trilu),
-    EVALUATE(Cast), EVALUATE(Constant), EVALUATE(ConstantOfShape), EVALUATE(Shape), EVALUATE(Size), EVALUATE(Range),
+    EVALUATE(PackTriangle), EVALUATE(UnpackTriangle), EVALUATE(Cast), EVALUATE(Constant), EVALUATE(ConstantOfShape),
+    EVALUATE(Shape), EVALUATE(Size), EVALUATE(Range),
     EVALUATE(EyeLike), EVALUATE(OneHot);
 
 static size_t
@@ -184,6 +186,26 @@ EVALUATE(TileGrad)(const actnn_call *call)
     to[at] += from[i];
     next_index(index, dy->dim, dy->rank);
   }
+  return 0;
+}
+
+/* Lower triangles of the last two axes, row after row, without what lies above the diagonal. */
+int
+EVALUATE(PackTriangle)(const actnn_call *call)
+{
+  Triangles triangles = triangles_of(&call->input[0]);
+  for (int64_t row = 0; row < triangles.rows; row++)
+    if (pack_triangle_row(&triangles, row, call->input[0].data, call->output[0].data) && call->attribute[0].i)
+      return not_triangular(call, row);
+  return 0;
+}
+
+int
+EVALUATE(UnpackTriangle)(const actnn_call *call)
+{
+  Triangles triangles = triangles_of(&call->output[0]);
+  for (int64_t row = 0; row < triangles.rows; row++)
+    unpack_triangle_row(&triangles, row, call->input[0].data, call->output[0].data);
   return 0;
 }
 

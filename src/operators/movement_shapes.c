@@ -6,7 +6,7 @@
 #include <string.h>
 
 ShapeRule infer_reshape, infer_flatten, infer_squeeze, infer_unsqueeze, infer_transpose, infer_transpose_inverse,
-    infer_concat, infer_concat_part, infer_shape_operand, infer_split, infer_expand, infer_cast, infer_constant,
+    infer_concat, infer_concat_part, infer_shape_operand, infer_pack_triangle, infer_unpack_triangle, infer_split, infer_expand, infer_cast, infer_constant,
     infer_constant_of_shape, infer_shape, infer_size, infer_range, infer_eye_like, infer_one_hot;
 
 /* A shape given by a constant operand, checked. */
@@ -87,6 +87,39 @@ infer_reshape(Program *program, NodeId id)
     return report_node(program, id, NULL, "%lld elements do not fit %s", (long long)elements,
                        shape_text(program->arena, x->type, &shape));
   return set_result_type(program, id, 0, x->type, &shape);
+}
+
+/* The shape of the packed triangles of a tensor; false when its last two axes are no squares. */
+static bool
+packed_shape(const Shape *full, Shape *packed)
+{
+  if (full->rank < 2 || full->dim[full->rank - 1] != full->dim[full->rank - 2]) return false;
+  int64_t extent = full->dim[full->rank - 1];
+  if (extent < 0 || extent > INT32_MAX) return false;
+  *packed = *full;
+  packed->rank--;
+  packed->dim[packed->rank - 1] = extent * (extent + 1) / 2;
+  return true;
+}
+
+bool
+infer_pack_triangle(Program *program, NodeId id)
+{
+  const Value *x = operand_value(program, node_at(program, id), 0);
+  Shape packed;
+  if (!packed_shape(&x->shape, &packed)) return report_node(program, id, NULL, "the last two axes are not known to be of equal extent");
+  return set_result_type(program, id, 0, x->type, &packed);
+}
+
+bool
+infer_unpack_triangle(Program *program, NodeId id)
+{
+  const Value *packed = operand_value(program, node_at(program, id), 0);
+  Shape full, expected;
+  if (!shape_from_constant(program, id, 1, &full)) return false;
+  if (!packed_shape(&full, &expected) || !shape_equal(&expected, &packed->shape))
+    return report_node(program, id, NULL, "the operand is not the packed triangles of the asked shape");
+  return set_result_type(program, id, 0, packed->type, &full);
 }
 
 bool
