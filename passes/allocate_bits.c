@@ -66,6 +66,20 @@ bits_asked(const Options *options, const Save *save)
   return flows_on && bits < 4 ? 2 * bits : bits;
 }
 
+/* Computing steps twice is not worth its time where few bytes could move. */
+static void
+leave_small_ones(SaveTable *table)
+{
+  double redrawn = 0, all = 0;
+  for (uint32_t i = 0; i < table->count; i++) {
+    const Save *save = &table->save[i];
+    all += (double)save->uncompressed;
+    if (save->adaptation == ACTNN_ADAPTS_BY_REDRAWS) redrawn += (double)save->uncompressed;
+  }
+  for (uint32_t i = 0; i < table->count && redrawn < all / 50; i++)
+    if (table->save[i].adaptation == ACTNN_ADAPTS_BY_REDRAWS) table->save[i].adaptation = ACTNN_KEEPS_ITS_SHARE;
+}
+
 /* ---- profiles -------------------------------------------------------------------------------------- */
 
 /* The entry for a save's name that no earlier save has taken: names may occur more than once, in the same order. */
@@ -201,6 +215,7 @@ allocate_bits(Program *program, const Options *options)
     table->save[i].bytes = bytes_at_bits(program, &table->save[i], bits_asked(options, &table->save[i]));
     takes_part[i] = true;
   }
+  leave_small_ones(table);
   if (options->level < 3 && options->profile_use)
     return report(program->diagnostics, options->profile_use, "--level=L3", "bits are fixed at level L%d", options->level);
   if (options->profile_use) {

@@ -18,7 +18,8 @@ is_kept(const actnn_variable *variable)
   return variable->role != ACTNN_FIXED;
 }
 
-static const char FORMAT[] = "actnn-checkpoint", SHARES_NAME[] = "actnn.shares", REDRAWS_NAME[] = "actnn.redraws", SUM_NAME[] = "counters_crc32";
+static const char FORMAT[] = "actnn-checkpoint", SUM_NAME[] = "counters_crc32";
+static const char SHARES_NAME[] = "actnn.shares", REDRAWS_NAME[] = "actnn.redraws";
 
 /* CRC-32 of the metadata that matters, as written. */
 static uint32_t

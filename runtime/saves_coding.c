@@ -59,7 +59,8 @@ static bool
 goes_by_range(const actnn *trainer, uint32_t index)
 {
   actnn_spacing spacing = trainer->model->save[index].spacing;
-  return trainer->model->save[index].adaptation != ACTNN_KEEPS_ITS_SHARE && (spacing == ACTNN_EVEN_LEVELS || spacing == ACTNN_MASKED_LEVELS);
+  return trainer->model->save[index].adaptation != ACTNN_KEEPS_ITS_SHARE &&
+         (spacing == ACTNN_EVEN_LEVELS || spacing == ACTNN_MASKED_LEVELS);
 }
 
 /* The extremes of tiles are kept from the choice of levels to the coding, but not of tiles with one group, which
@@ -149,7 +150,8 @@ saves_get_to_know(actnn *trainer, uint32_t index, const actnn_view *value, bool 
   state->noise = calloc(samples, sizeof *state->noise);
   state->known = true;
   bool has_channels = state->channel || save->spacing != ACTNN_NORMAL_LEVELS;
-  if (!state->choice || !state->range || !has_demands || !state->flow || !has_channels || !state->sum || !state->energy || !state->noise ||
+  if (!state->choice || !state->range || !has_demands || !state->flow || !has_channels || !state->sum || !state->energy ||
+      !state->noise ||
       saves_grow(trainer->saves, tiles * 2, (int64_t)samples) ||
       enlarge((void **)&trainer->saves->tile_noise, &trainer->saves->most_noise, tiles, sizeof *state->noise) ||
       reserve_items(trainer) || reserve_ranges(trainer, index))
@@ -322,7 +324,8 @@ saves_job(const actnn *trainer, uint32_t index, void *value)
   job.state = state;
   job.stash = trainer->arena + trainer->model->stash_offset + state->place;
   job.code = (actnn_code){.spacing = save->spacing, .dither = save->dither, .low = (float)save->low, .high = (float)save->high};
-  job.key = actnn_random_key(trainer->seed, trainer->step, save->random_id, trainer->saves->redrawn == NONE || trainer->saves->redrawn == index ? trainer->draw : 0);
+  bool follows = trainer->saves->redrawn == NONE || trainer->saves->redrawn == index;
+  job.key = actnn_random_key(trainer->seed, trainer->step, save->random_id, follows ? trainer->draw : 0);
   job.range = goes_by_range(trainer, index) && state->codec.lane_groups ? trainer->saves->tile : NULL;
   job.noise = trainer->saves->tile_noise;
   job.exact_noise = trainer->saves->count_noise || (trainer->saves->record_weights && saves_measure_now(trainer, index));

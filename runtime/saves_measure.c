@@ -251,9 +251,9 @@ spread(double energy, int64_t count, double *map)
     map[i] = energy / (double)count;
 }
 
-/* dy x scale?: the gradient and the restored value, multiplied by a scale of each feature if there is one, whose product is a weight's gradient; attributes: the save, whether the places of the
- * product belong to x (a transposed convolution), its geometry. Notes the variance that x's code gives the product; and, where dy
- * comes straight from a normalization whose code makes it noisy, what that noise does. */
+/* dy x scale?: the gradient and the restored value, multiplied by a scale of each feature if there is one, whose product is a
+ * weight's gradient; attributes: the save, whether the places of the product belong to x (a transposed convolution), its geometry.
+ * Notes the variance that x's code gives the product; and, where dy comes straight from a normalization whose code makes it noisy, what that noise does. */
 int
 actnn_MeasureSensitivity(const actnn_call *call)
 {

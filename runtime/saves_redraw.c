@@ -284,7 +284,8 @@ saves_set_redraw_state(actnn *trainer, double (*state)[SAVES_REDRAW_NUMBERS])
   for (uint32_t i = 0; i < trainer->model->save_count; i++)
     for (int k = 0; k < SAVES_REDRAW_NUMBERS; k++)
       if (!(state[i][k] >= 0 && state[i][k] < 1e300) || (k > 1 && state[i][k] > 0x1p53))
-        return actnn_fail(trainer, "the checkpoint's noise of redrawn codes is no number of this model, at %s", trainer->model->save[i].name);
+        return actnn_fail(trainer, "the checkpoint's noise of redrawn codes is no number of this model, at %s",
+                          trainer->model->save[i].name);
   for (uint32_t i = 0; i < trainer->model->save_count; i++) {
     save_state *save = &trainer->saves->save[i];
     save->redrawn_noise = state[i][0];
