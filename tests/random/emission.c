@@ -41,8 +41,8 @@ setting_text(const Setting *setting, Arena *arena)
   return setting->rounding ? arena_format(arena, "%s --rounding=%s", text, setting->rounding) : text;
 }
 
-bool
-emit_graph(const RandomGraph *graph, const char *text, const Setting *setting, const char *name, Arena *arena,
+static bool
+emit_with(const RandomGraph *graph, const char *text, const Setting *setting, const char *name, Arena *arena,
            Diagnostics *diagnostics, Emission *emission)
 {
   Options options = {.command_line = "actnnc", .loss = graph->loss, .optimizer = graph->optimizer, .level = setting->level, .bits = setting->bits,
@@ -61,6 +61,20 @@ emit_graph(const RandomGraph *graph, const char *text, const Setting *setting, c
   }
   if (program) program_destroy(program);
   return is_good;
+}
+
+bool
+emit_graph(const RandomGraph *graph, const char *text, Setting *setting, const char *name, Arena *arena, Diagnostics *diagnostics,
+           Emission *emission)
+{
+  bool was_quiet = diagnostics->quiet;
+  diagnostics->quiet |= setting->compression != 0;
+  bool is_good = emit_with(graph, text, setting, name, arena, diagnostics, emission);
+  diagnostics->quiet = was_quiet;
+  if (is_good || setting->compression == 0) return is_good;
+  diagnostics->errors = 0;
+  setting->compression = 0;
+  return emit_with(graph, text, setting, name, arena, diagnostics, emission);
 }
 
 bool
@@ -84,6 +98,7 @@ anonymous_text(const Emission *emission, Arena *arena)
   for (const char *at = text; *at;) {
     if (!strncmp(at, "/*", 2)) {
       at = strstr(at, "*/") + 2;
+      while (to > text && to[-1] == ' ') to--;
     } else if (*at == '"') {
       at = strchr(at + 1, '"') + 1; /* quoted strings hold no quote: it is an octal escape */
     } else if (!strncmp(at, "onnx_model[] = {", 16)) {

@@ -24,9 +24,10 @@ typedef struct Emission {
 Setting draw_setting(uint64_t number);
 const char *setting_text(const Setting *setting, Arena *arena);
 
-/* Runs all passes on the text, each result checked, and emits. `name`: the trainer's identifier. False after reporting. */
-bool emit_graph(const RandomGraph *graph, const char *text, const Setting *setting, const char *name, Arena *arena,
-                Diagnostics *diagnostics, Emission *emission);
+/* Runs all passes on the text, each result checked, and emits. `name`: the trainer's identifier. A graph that keeps too much exactly
+ * for the setting's compression loses that, in the setting too. False after reporting. */
+bool emit_graph(const RandomGraph *graph, const char *text, Setting *setting, const char *name, Arena *arena, Diagnostics *diagnostics,
+                Emission *emission);
 /* The verifier of emitted source; true as well where it was not built. */
 bool verify_emission(const Emission *emission, Diagnostics *diagnostics);
 

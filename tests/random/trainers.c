@@ -137,7 +137,7 @@ run_trainer(const RandomGraph *graph, void *trainers, const Emission *emission, 
   const actnn_model *model = dlsym(trainers, arena_format(arena, "%s_model", emission->name));
   if (!model) return run;
   Poison *poison = options->is_poisoned ? poison_create(model) : NULL;
-  trainer_options how = {.threads = options->threads ? options->threads : 1, .channel_block = options->channel_block, .seed = 0, .quiet = true};
+  trainer_options how = {.threads = options->threads ? options->threads : 1, .channel_block = options->channel_block, .seed = 0, .quiet = getenv("SHOW") == NULL};
   actnn *trainer = trainer_create(poison ? poison_model(poison) : model, &how, error, sizeof error);
   run.failure = NULL;
   if (!trainer) {
