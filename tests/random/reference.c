@@ -135,7 +135,7 @@ evaluate_reference(const RandomGraph *graph, const char *text, double perturbati
 }
 
 double
-reference_distance(const Reference *exact, const Reference *other)
+reference_distance(const Reference *exact, const Reference *other, const char **parameter)
 {
   double worst = 0;
   for (uint32_t i = 0; i < exact->count; i++) {
@@ -147,7 +147,9 @@ reference_distance(const Reference *exact, const Reference *other)
       norm += gradient->data[k] * gradient->data[k];
     }
     double distance = relative_distance(difference, norm, exact->scale);
-    if (!(distance <= worst)) worst = distance;
+    if (distance <= worst) continue;
+    worst = distance;
+    if (parameter) *parameter = gradient->parameter;
   }
   return worst;
 }

@@ -27,7 +27,8 @@ Tensor *draw_labels(uint64_t number, actnn_type type, Shape shape, const Shape *
 Reference *evaluate_reference(const RandomGraph *graph, const char *text, double perturbation, uint64_t key, Arena *arena,
                               Diagnostics *diagnostics);
 
-/* The largest distance (relative_distance.h) of a parameter's gradient to that of another evaluation of the same graph. */
-double reference_distance(const Reference *exact, const Reference *other);
+/* The largest distance (relative_distance.h) of a parameter's gradient to that of another evaluation of the same graph; which
+ * parameter's, in *parameter (may be NULL). */
+double reference_distance(const Reference *exact, const Reference *other, const char **parameter);
 
 #endif

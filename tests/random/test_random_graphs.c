@@ -89,7 +89,7 @@ is_well_conditioned(const Subject *subject, Diagnostics *diagnostics)
   for (uint64_t key = 1; key <= 2; key++) {
     Arena *arena = arena_create();
     Reference *perturbed = evaluate_reference(subject->graph, subject->text, perturbation, key, arena, diagnostics);
-    double distance = perturbed ? reference_distance(subject->reference, perturbed) : INFINITY;
+    double distance = perturbed ? reference_distance(subject->reference, perturbed, NULL) : INFINITY;
     if (!(distance <= worst)) worst = distance;
     if (perturbed) program_destroy(perturbed->program);
     arena_destroy(arena);
@@ -173,9 +173,10 @@ check_gradients(Totals *totals, const Subject *subject, const Reference *got)
       if (!strcmp(got->gradient[k].parameter, exact->gradient[i].parameter)) ordered.gradient[i] = got->gradient[k];
     if (!ordered.gradient[i].data || ordered.gradient[i].count != exact->gradient[i].count) missing = exact->gradient[i].parameter;
   }
-  double distance = missing ? INFINITY : reference_distance(exact, &ordered);
-  char text[64];
-  snprintf(text, sizeof text, "relative distance %.3g", distance);
+  const char *worst = "";
+  double distance = missing ? INFINITY : reference_distance(exact, &ordered, &worst);
+  char text[128];
+  snprintf(text, sizeof text, "relative distance %.3g of '%.60s'", distance, worst);
   note(totals, GRADIENTS, distance <= limit, number, "%s", missing ? missing : text);
   if (distance > totals->worst) {
     totals->worst = distance;
