@@ -67,8 +67,11 @@ saves_note_gradient(actnn *trainer, const actnn_call *call)
   if (!saves_measure_at(trainer) || call->input_count < 2 || call->input[1].type != ACTNN_F32 || !call->input[1].data)
     return;
   const float *gradient = call->input[1].data;
+  int64_t count = 1; /* what lies between the last element and the end of the buffer is not the gradient's */
   double sum = 0;
-  for (uint64_t i = 0; i < call->input[1].bytes / sizeof *gradient; i++)
+  for (int axis = 0; axis < call->input[1].rank; axis++)
+    count *= call->input[1].dim[axis];
+  for (int64_t i = 0; i < count; i++)
     sum += (double)gradient[i] * gradient[i];
   trainer->saves->gradient_squares += sum;
 }

@@ -388,7 +388,7 @@ grow_own_loss(RandomGraph *graph)
   if (scores == NO_VALUE) return;
   int kind = (int)draw(graph, 3);
   if (kind < 2) {
-    ValueId labels = new_input(graph, "target", shape_of(1, &graph->batch), classes);
+    ValueId labels = new_input(graph, arena_format(graph->program->arena, "target%u", graph->program->value_count), shape_of(1, &graph->batch), classes);
     if (kind == 0) loss = grow2(graph, "SoftmaxCrossEntropyLoss", scores, labels, draw_chance(graph, 0.3) ? "reduction=sum" : "");
     else loss = grow2(graph, "NegativeLogLikelihoodLoss", grow1(graph, "LogSoftmax", scores, ""), labels, "");
   } else {
@@ -403,6 +403,7 @@ grow_loss(RandomGraph *graph)
   static const char *const kinds[] = {"softmax-cross-entropy", "softmax-cross-entropy", "mse", "l1", "bce-with-logits"};
   static const char *const optimizers[] = {"sgd", "sgd,momentum=0", "sgd,nesterov=1,weight_decay=0.01", "adam", "adamw", "adagrad"};
   graph->optimizer = optimizers[draw(graph, 6)];
+  graph->loss = NULL;
   if (draw_chance(graph, 0.25)) {
     grow_own_loss(graph);
     return;
@@ -430,6 +431,6 @@ make_random_graph(uint64_t number, Arena *arena, Diagnostics *diagnostics)
   grow_inputs(graph);
   if (!graph->pool_count) return graph;
   grow_layers(graph);
-  grow_loss(graph);
+  for (int tries = 0; tries < 8 && !graph->is_whole; tries++) grow_loss(graph);
   return graph;
 }
