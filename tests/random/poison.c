@@ -131,6 +131,16 @@ take_down(Poison *poison, actnn_list list, uint32_t call)
   }
 }
 
+/* What measures a save's noise reads its codes, which it names by the save's number. */
+static void
+take_down_hidden(Poison *poison, actnn_kernel *kernel, actnn_attributes with, uint32_t call)
+{
+  if (kernel != actnn_MeasureSensitivity)
+    return;
+  uint32_t stash = poison->model.save[with.attribute[0].i].tensor;
+  take_down(poison, (actnn_list){1, &stash}, call);
+}
+
 static int
 compare_intervals(const void *left, const void *right)
 {
@@ -192,6 +202,7 @@ poisoned_run(actnn *trainer, actnn_kernel *kernel, actnn_list out, actnn_list in
   if (trainer->preparing) {
     take_down(poison, in, call);
     take_down(poison, out, call);
+    take_down_hidden(poison, kernel, with, call);
     return actnn_run(trainer, kernel, out, in, with);
   }
   int failed = actnn_run(trainer, kernel, out, in, with);
