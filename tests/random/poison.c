@@ -1,4 +1,5 @@
 /* poison.c: fills what is not alive with NaN, after every call. */
+#undef actnn_run /* where this file is compiled along with an emitted source */
 #include "poison.h"
 
 #include "../../runtime/saves_state.h"
@@ -35,9 +36,24 @@ static Poison *current; /* the emitted functions have no place for more than the
 
 /* ---- the functions of the copied model ---------------------------------------------------------------- */
 
+/* The first forward of a step: from here on memory is poisoned. */
+static void
+begin(Poison *poison, actnn *trainer)
+{
+  const actnn_model *model = &poison->model;
+  const uint32_t pinned[] = {model->loss, model->training_output, model->evaluation_loss, model->evaluation_output};
+  for (size_t i = 0; i < sizeof pinned / sizeof pinned[0]; i++)
+    for (int s = 0; s < SEQUENCES && pinned[i] != NONE; s++)
+      poison->life[s][pinned[i]].is_pinned = true;
+  poison->trainer = trainer;
+  memset(trainer->arena + model->variable_bytes, POISON, trainer->arena_bytes - model->variable_bytes);
+}
+
 static int
 forward(actnn *trainer)
 {
+  if (!trainer->preparing && !current->trainer)
+    begin(current, trainer);
   current->sequence = TRAINING;
   current->call[TRAINING] = 0;
   return current->real->forward(trainer);
@@ -95,19 +111,6 @@ poison_destroy(Poison *poison)
   if (current == poison)
     current = NULL;
   free(poison);
-}
-
-bool
-poison_begin(Poison *poison, actnn *trainer)
-{
-  const actnn_model *model = &poison->model;
-  const uint32_t pinned[] = {model->loss, model->training_output, model->evaluation_loss, model->evaluation_output};
-  for (size_t i = 0; i < sizeof pinned / sizeof pinned[0]; i++)
-    for (int s = 0; s < SEQUENCES && pinned[i] != NONE; s++)
-      poison->life[s][pinned[i]].is_pinned = true;
-  poison->trainer = trainer;
-  memset(trainer->arena + model->variable_bytes, POISON, trainer->arena_bytes - model->variable_bytes);
-  return poison->call[TRAINING] > 0;
 }
 
 uint64_t

@@ -11,12 +11,10 @@
 
 typedef struct Poison Poison;
 
-/* A copy of the model whose calls are taken down; to be given to trainer_create. The model and the copy must outlive the trainer. NULL
- * when out of memory. One at a time in a process. */
+/* A copy of the model whose calls are taken down while its trainer is made, and which poisons memory from the first step on. The
+ * model and the copy must outlive the trainer. NULL when out of memory. One at a time in a process, for one trainer. */
 Poison *poison_create(const actnn_model *model);
 const actnn_model *poison_model(const Poison *poison);
-/* From now on, memory is poisoned. False, with the trainer's error, when it cannot be. */
-bool poison_begin(Poison *poison, actnn *trainer);
 /* Bytes filled so far. */
 uint64_t poison_bytes(const Poison *poison);
 void poison_destroy(Poison *poison);

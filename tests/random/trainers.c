@@ -146,11 +146,11 @@ run_trainer(const RandomGraph *graph, void *trainers, const Emission *emission, 
     run.allocated_bytes = trainer->arena_bytes;
     if (emission->weights && actnn_load(trainer, arena_format(arena, "%s.safetensors", emission->name))) run.failure = actnn_error(trainer);
     else if (!fill_inputs(graph, trainer, make_labels(graph, model, arena))) run.failure = "an input has no data";
-    else if (poison && !poison_begin(poison, trainer)) run.failure = "nothing was taken down while it prepared";
     else run.failure = train(trainer, options, &run, arena);
     if (run.failure) run.failure = arena_text(arena, run.failure, strlen(run.failure));
   }
   if (poison) run.poisoned_bytes = poison_bytes(poison);
+  if (poison && !run.failure && !run.poisoned_bytes) run.failure = "nothing was poisoned";
   actnn_destroy(trainer);
   poison_destroy(poison);
   return run;
