@@ -328,6 +328,7 @@ grow_inputs(RandomGraph *graph)
     int rank = ranks[draw(graph, 9)];
     for (int k = 1; k < rank; k++) dim[k] = k == 1 ? draw_between(graph, 1, 5) : draw_between(graph, 2, rank == 5 ? 4 : 8);
     if (rank == 2) dim[1] = draw_between(graph, 2, 17);
+    if (rank > 2 && graph->batch == 1 && draw_chance(graph, 0.5)) dim[1] = draw_between(graph, 1, 3), dim[rank - 1] += 9, dim[rank - 2] += 8;
     if (rank == 4 && draw_chance(graph, 0.15)) dim[1] = 16 * draw_between(graph, 1, 2), dim[2] = draw_between(graph, 2, 4), dim[3] = draw_between(graph, 2, 4);
     offer(graph, new_input(graph, name, shape_of(rank, dim), 0));
   }
@@ -345,6 +346,7 @@ grow_layers(RandomGraph *graph)
       grow_table_entry, grow_table_entry, grow_table_entry, grow_table_entry, grow_table_entry};
   const int64_t kinds = sizeof layers / sizeof layers[0];
   int64_t wanted = draw_between(graph, 2, 12);
+  if (draw_chance(graph, 0.5)) grow_entry_in_turn(graph);
   for (int64_t i = 0, tries = 0; i < wanted && tries < 80; tries++) {
     uint32_t before = graph->pool_count;
     layers[draw(graph, kinds)](graph);

@@ -74,7 +74,7 @@ Layer grow_convolution, grow_transposed_convolution, grow_normalized_convolution
     grow_normalization, grow_row_normalization, grow_dense, grow_gemm, grow_attention, grow_unary, grow_broadcast, grow_joined,
     grow_reduction, grow_softmax, grow_transposed, grow_reshaped, grow_sliced, grow_split, grow_concatenated, grow_padded,
     grow_embedding, grow_dropout, grow_rows_of_layers, grow_selected;
-/* One of the tries of a random entry of the operator table. */
-Layer grow_table_entry;
+/* One of the tries of an entry of the operator table: a random one, or the one whose turn it is by the graph's number. */
+Layer grow_table_entry, grow_entry_in_turn;
 
 #endif

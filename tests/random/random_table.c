@@ -12,14 +12,19 @@ is_drawable(const Operator *operator)
   return !operator->domain[0] && operator->gradient && operator->tries && *operator->tries && !(operator->flags & FUNCTION);
 }
 
-static const Operator *
-draw_operator(RandomGraph *graph)
+static int64_t
+count_drawable(void)
 {
   int64_t count = 0;
   for (size_t i = 0; i < operator_count(); i++) count += is_drawable(operator_at(i));
-  int64_t chosen = draw(graph, count);
+  return count;
+}
+
+static const Operator *
+drawable_at(int64_t number)
+{
   for (size_t i = 0; i < operator_count(); i++)
-    if (is_drawable(operator_at(i)) && chosen-- == 0) return operator_at(i);
+    if (is_drawable(operator_at(i)) && number-- == 0) return operator_at(i);
   return NULL;
 }
 
@@ -121,10 +126,9 @@ offer_result(RandomGraph *graph, ValueId y)
   }
 }
 
-void
-grow_table_entry(RandomGraph *graph)
+static void
+grow_entry(RandomGraph *graph, const Operator *operator)
 {
-  const Operator *operator = draw_operator(graph);
   unsigned index = (unsigned)draw(graph, count_tries(operator));
   Arena *scratch = arena_create();
   Diagnostics *diagnostics = diagnostics_create(scratch);
@@ -142,4 +146,16 @@ grow_table_entry(RandomGraph *graph)
     program_destroy(made.program);
   }
   arena_destroy(scratch);
+}
+
+void
+grow_table_entry(RandomGraph *graph)
+{
+  grow_entry(graph, drawable_at(draw(graph, count_drawable())));
+}
+
+void
+grow_entry_in_turn(RandomGraph *graph)
+{
+  grow_entry(graph, drawable_at((int64_t)(graph->number % (uint64_t)count_drawable())));
 }
