@@ -1,7 +1,8 @@
 /* order.c: the order in which nodes run.
  *
- * Ordering by outputs is a walk from the outputs back, depth first. Sorting is Kahn's algorithm with a heap of ready nodes keyed by (phase, former position): an order that is
- * already right stays as it is, and nothing recurses, so that a chain of a million nodes costs no stack.
+ * Sorting is Kahn's algorithm with a heap of ready nodes keyed by (phase, former position): an order that is already right stays as
+ * it is. Ordering by outputs is a walk from the outputs back, depth first. Nothing recurses, so that a chain of a million nodes costs
+ * no stack.
  */
 #include "program.h"
 

@@ -8,7 +8,8 @@
 static const char of_parameter[] =
     "<ir_version: 8, opset_import: [\"\" : 17]>\n"
     "net (float[2,3,4,4] x) => (float[2,3] y)\n"
-    "<float[2,3,4,4] learned = [\"location\" : \"none\"], float[3] s = [\"location\" : \"none\"], float[3] b = [\"location\" : \"none\"],\n"
+    "<float[2,3,4,4] learned = [\"location\" : \"none\"],\n"
+    " float[3] s = [\"location\" : \"none\"], float[3] b = [\"location\" : \"none\"],\n"
     " float[3] m = [\"location\" : \"none\"], float[3] v = [\"location\" : \"none\"]>\n"
     "{\n"
     "  [norm] n, rm, rv = BatchNormalization <training_mode = 1> (learned, s, b, m, v)\n"

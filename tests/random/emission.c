@@ -22,7 +22,8 @@ draw_setting(uint64_t number)
   if (number == 0) setting.level = 0;
   if (number < 2) return setting;
   const actnn_philox_block block = {{(uint32_t)number, 0, 0, 0}};
-  const uint32_t *word = actnn_philox(block, actnn_random_key(0, 0, SETTINGS, 0), ACTNN_PHILOX_ROUNDS).word, drawn[4] = {word[0], word[1], word[2], word[3]};
+  const actnn_philox_block words = actnn_philox(block, actnn_random_key(0, 0, SETTINGS, 0), ACTNN_PHILOX_ROUNDS);
+  const uint32_t *drawn = words.word;
   setting.level = 1 + (int)(drawn[0] % 5) / 2;
   if (drawn[0] >> 8 & 1) setting.scheme = "actnn";
   if (drawn[1] % 3 == 0) setting.bits = bits[drawn[2] % 7];
@@ -45,8 +46,9 @@ static bool
 emit_with(const RandomGraph *graph, const char *text, const Setting *setting, const char *name, Arena *arena,
            Diagnostics *diagnostics, Emission *emission)
 {
-  Options options = {.command_line = "actnnc", .loss = graph->loss, .optimizer = graph->optimizer, .level = setting->level, .bits = setting->bits,
-                     .compression = setting->compression, .scheme = setting->scheme, .rounding = setting->rounding, .seed = graph->number};
+  Options options = {.command_line = "actnnc", .loss = graph->loss, .optimizer = graph->optimizer, .level = setting->level,
+                     .bits = setting->bits, .compression = setting->compression, .scheme = setting->scheme,
+                     .rounding = setting->rounding, .seed = graph->number};
   Program *program = parse_program(name, text, strlen(text), diagnostics);
   bool is_good = program != NULL;
   for (size_t i = 0; i < pass_count && is_good; i++)
@@ -128,8 +130,8 @@ bool
 write_emission(const Emission *emission, Diagnostics *diagnostics)
 {
   Arena *arena = diagnostics->arena;
-  if (emission->weights && !write_file(diagnostics, arena_format(arena, "%s.safetensors", emission->name), emission->weights, emission->weights_length))
-    return false;
+  const char *weights = arena_format(arena, "%s.safetensors", emission->name);
+  if (emission->weights && !write_file(diagnostics, weights, emission->weights, emission->weights_length)) return false;
   return write_file(diagnostics, arena_format(arena, "%s.h", emission->name), emission->header, emission->header_length)
          && write_file(diagnostics, arena_format(arena, "%s.c", emission->name), emission->source, emission->source_length);
 }

@@ -11,6 +11,8 @@ enum { RANDOM_GRAPHS = 0x4752 }; /* the stream of these draws */
 
 /* ---- draws ------------------------------------------------------------------------------------------- */
 
+/* No expression has two draws whose order is the compiler's choice. */
+
 static uint32_t
 next_word(RandomGraph *graph)
 {
@@ -227,7 +229,8 @@ grow(RandomGraph *graph, const char *name, const ValueId *operands, size_t count
     if (operands[i] == NO_VALUE && i == 0) return NO_VALUE;
   if (program->value_count + result_count >= MOST_VALUES || result_count > 8) return NO_VALUE;
   for (size_t i = 0; i < result_count; i++)
-    results[i] = add_value(program, arena_format(program->arena, "t%u", program->value_count), VALUE_TEMPORARY, ACTNN_F32, (Shape){.rank = -1});
+    results[i] = add_value(program, arena_format(program->arena, "t%u", program->value_count), VALUE_TEMPORARY, ACTNN_F32,
+                           (Shape){.rank = -1});
   NodeId id = add_node(program, PHASE_FORWARD, "", name, arena_format(program->arena, "n%u", program->node_count), operands, count,
                        results, result_count);
   if (!set_attributes(program, id, attributes)) {
@@ -279,7 +282,8 @@ project(RandomGraph *graph, ValueId x, Shape shape)
   if (from * to <= MOST_PARAMETER_ELEMENTS) {
     const int64_t row[2] = {1, from}, weight[2] = {from, to};
     flat = reshape_to(graph, x, shape_of(2, row));
-    if (flat != NO_VALUE) flat = grow2(graph, "MatMul", flat, new_parameter(graph, shape_of(2, weight), 0, scale / sqrt((double)from)), "");
+    if (flat == NO_VALUE) return NO_VALUE;
+    flat = grow2(graph, "MatMul", flat, new_parameter(graph, shape_of(2, weight), 0, scale / sqrt((double)from)), "");
   } else {
     flat = first_elements(graph, x, to);
     if (flat != NO_VALUE && to <= MOST_PARAMETER_ELEMENTS)
@@ -328,8 +332,16 @@ grow_inputs(RandomGraph *graph)
     int rank = ranks[draw(graph, 9)];
     for (int k = 1; k < rank; k++) dim[k] = k == 1 ? draw_between(graph, 1, 5) : draw_between(graph, 2, rank == 5 ? 4 : 8);
     if (rank == 2) dim[1] = draw_between(graph, 2, 17);
-    if (rank > 2 && graph->batch == 1 && draw_chance(graph, 0.5)) dim[1] = draw_between(graph, 1, 3), dim[rank - 1] += 9, dim[rank - 2] += 8;
-    if (rank == 4 && draw_chance(graph, 0.15)) dim[1] = 16 * draw_between(graph, 1, 2), dim[2] = draw_between(graph, 2, 4), dim[3] = draw_between(graph, 2, 4);
+    if (rank > 2 && graph->batch == 1 && draw_chance(graph, 0.5)) { /* more positions than a group of codes has rows */
+      dim[1] = draw_between(graph, 1, 3);
+      dim[rank - 1] += 9;
+      dim[rank - 2] += 8;
+    }
+    if (rank == 4 && draw_chance(graph, 0.15)) { /* whole blocks of channels */
+      dim[1] = 16 * draw_between(graph, 1, 2);
+      dim[2] = draw_between(graph, 2, 4);
+      dim[3] = draw_between(graph, 2, 4);
+    }
     offer(graph, new_input(graph, name, shape_of(rank, dim), 0));
   }
 }
@@ -346,7 +358,7 @@ grow_layers(RandomGraph *graph)
       grow_table_entry, grow_table_entry, grow_table_entry, grow_table_entry, grow_table_entry};
   const int64_t kinds = sizeof layers / sizeof layers[0];
   int64_t wanted = draw_between(graph, 2, 12);
-  if (draw_chance(graph, 0.5)) grow_entry_in_turn(graph);
+  grow_entry_in_turn(graph);
   for (int64_t i = 0, tries = 0; i < wanted && tries < 80; tries++) {
     uint32_t before = graph->pool_count;
     layers[draw(graph, kinds)](graph);
@@ -390,7 +402,8 @@ grow_own_loss(RandomGraph *graph)
   if (scores == NO_VALUE) return;
   int kind = (int)draw(graph, 3);
   if (kind < 2) {
-    ValueId labels = new_input(graph, arena_format(graph->program->arena, "target%u", graph->program->value_count), shape_of(1, &graph->batch), classes);
+    const char *name = arena_format(graph->program->arena, "target%u", graph->program->value_count);
+    ValueId labels = new_input(graph, name, shape_of(1, &graph->batch), classes);
     if (kind == 0) loss = grow2(graph, "SoftmaxCrossEntropyLoss", scores, labels, draw_chance(graph, 0.3) ? "reduction=sum" : "");
     else loss = grow2(graph, "NegativeLogLikelihoodLoss", grow1(graph, "LogSoftmax", scores, ""), labels, "");
   } else {
@@ -411,7 +424,9 @@ grow_loss(RandomGraph *graph)
     return;
   }
   graph->loss = kinds[draw(graph, 5)];
-  int64_t dim[4] = {graph->batch, draw_between(graph, 2, 6), draw_between(graph, 2, 3), 2};
+  int64_t dim[4] = {graph->batch, 0, 0, 2};
+  dim[1] = draw_between(graph, 2, 6);
+  dim[2] = draw_between(graph, 2, 3);
   ValueId scores = join_ends(graph, shape_of(draw_chance(graph, 0.7) ? 2 : (int)draw_between(graph, 3, 4), dim));
   if (scores != NO_VALUE) make_output(graph, scores);
 }

@@ -67,8 +67,9 @@ convolve(RandomGraph *graph, ValueId x, bool is_transposed, int64_t out_channels
                                               (is_transposed ? out_channels : shape.dim[1]) / groups}};
   for (int i = 0; i < window.axes; i++) taps *= weight.dim[i + 2] = window.kernel[i];
   double inputs = (double)(shape.dim[1] / groups * taps);
-  ValueId operands[3] = {x, new_parameter(graph, weight, 0, 1.3 / (sqrt(inputs) * fmax(root_mean_square(graph, x), 0.05))),
-                         has_bias ? new_parameter(graph, shape_of(1, &out_channels), 0, 0.2) : NO_VALUE};
+  ValueId operands[3] = {x, NO_VALUE, NO_VALUE};
+  operands[1] = new_parameter(graph, weight, 0, 1.3 / (sqrt(inputs) * fmax(root_mean_square(graph, x), 0.05)));
+  if (has_bias) operands[2] = new_parameter(graph, shape_of(1, &out_channels), 0, 0.2);
   if (operands[1] == NO_VALUE) return NO_VALUE;
   snprintf(window.text + strlen(window.text), MOST_TEXT - strlen(window.text), " group=%lld", (long long)groups);
   return grow(graph, is_transposed ? "ConvTranspose" : "Conv", operands, has_bias ? 3 : 2, 1, window.text);
@@ -78,14 +79,18 @@ void
 grow_convolution(RandomGraph *graph)
 {
   ValueId x = choose_value(graph, 3, 5);
-  if (x != NO_VALUE) offer(graph, convolve(graph, x, false, draw_between(graph, 1, 7), draw_chance(graph, 0.5)));
+  if (x == NO_VALUE) return;
+  bool has_bias = draw_chance(graph, 0.5);
+  offer(graph, convolve(graph, x, false, draw_between(graph, 1, 7), has_bias));
 }
 
 void
 grow_transposed_convolution(RandomGraph *graph)
 {
   ValueId x = choose_value(graph, 3, 5);
-  if (x != NO_VALUE) offer(graph, convolve(graph, x, true, draw_between(graph, 1, 4), draw_chance(graph, 0.5)));
+  if (x == NO_VALUE) return;
+  bool has_bias = draw_chance(graph, 0.5);
+  offer(graph, convolve(graph, x, true, draw_between(graph, 1, 4), has_bias));
 }
 
 void
@@ -104,7 +109,8 @@ void
 grow_global_pool(RandomGraph *graph)
 {
   ValueId x = choose_value(graph, 3, 5);
-  if (x != NO_VALUE && elements_of(graph, x) > 8) offer(graph, grow1(graph, draw_chance(graph, 0.5) ? "GlobalAveragePool" : "GlobalMaxPool", x, ""));
+  if (x == NO_VALUE || elements_of(graph, x) <= 8) return;
+  offer(graph, grow1(graph, draw_chance(graph, 0.5) ? "GlobalAveragePool" : "GlobalMaxPool", x, ""));
 }
 
 /* ---- normalizations ------------------------------------------------------------------------------------ */
@@ -117,7 +123,9 @@ normalize_channels(RandomGraph *graph, ValueId x, int kind)
   int64_t channels = shape.dim[1], groups = draw_divisor(graph, channels), each = elements_of(graph, x) / channels;
   char text[MOST_TEXT] = "";
   if (kind < 3 ? each < 4 : each / shape.dim[0] < 4) return NO_VALUE; /* what hardly differs is not to be normalized */
-  ValueId operands[5] = {x, new_parameter(graph, shape_of(1, &channels), 1, 0.2), new_parameter(graph, shape_of(1, &channels), 0, 0.3)};
+  ValueId operands[5] = {x};
+  operands[1] = new_parameter(graph, shape_of(1, &channels), 1, 0.2);
+  operands[2] = new_parameter(graph, shape_of(1, &channels), 0, 0.3);
   if (kind < 3) {
     bool trains = kind < 2;
     operands[3] = new_parameter(graph, shape_of(1, &channels), 0, 0.1);
@@ -238,14 +246,19 @@ grow_gemm(RandomGraph *graph)
   bool is_x_transposed = draw_chance(graph, 0.2), is_w_transposed = draw_chance(graph, 0.5);
   int64_t inner = shape_at(graph, x)->dim[is_x_transposed ? 0 : 1], width = draw_between(graph, 1, 9);
   int64_t rows = shape_at(graph, x)->dim[is_x_transposed ? 1 : 0];
-  int64_t weight[2] = {is_w_transposed ? width : inner, is_w_transposed ? inner : width}, bias[2] = {draw_chance(graph, 0.5) ? 1 : rows, width};
+  int64_t weight[2] = {is_w_transposed ? width : inner, is_w_transposed ? inner : width};
+  int64_t bias[2] = {draw_chance(graph, 0.5) ? 1 : rows, width};
   double alpha = draw_chance(graph, 0.3) ? 0.5 : 1;
   ValueId operands[3] = {x, new_parameter(graph, shape_of(2, weight), 0, 1 / (alpha * sqrt((double)inner)))};
   if (operands[1] == NO_VALUE) return;
   size_t count = draw_chance(graph, 0.7) ? 3 : 2;
-  if (count == 3) operands[2] = draw_chance(graph, 0.6) ? new_parameter(graph, shape_of(1, &width), 0, 0.3) : new_parameter(graph, shape_of(2, bias), 0, 0.3);
+  if (count == 3) {
+    bool is_row = draw_chance(graph, 0.6);
+    operands[2] = new_parameter(graph, is_row ? shape_of(1, &width) : shape_of(2, bias), 0, 0.3);
+  }
   char text[MOST_TEXT];
-  snprintf(text, sizeof text, "alpha=%g beta=%g transA=%d transB=%d", alpha, draw_chance(graph, 0.2) ? 0.5 : 1.0, is_x_transposed, is_w_transposed);
+  snprintf(text, sizeof text, "alpha=%g beta=%g transA=%d transB=%d", alpha, draw_chance(graph, 0.2) ? 0.5 : 1.0, is_x_transposed,
+           is_w_transposed);
   offer(graph, grow(graph, "Gemm", operands, operands[count - 1] == NO_VALUE ? 2 : count, 1, text));
 }
 

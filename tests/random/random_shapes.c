@@ -99,7 +99,8 @@ grow_dropout(RandomGraph *graph)
 void
 grow_reduction(RandomGraph *graph)
 {
-  static const char *const names[] = {"ReduceMean", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceLogSumExp", "ReduceL1", "ReduceSumSquare"};
+  static const char *const names[] = {"ReduceMean", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin",
+                                      "ReduceL2", "ReduceLogSumExp", "ReduceL1", "ReduceSumSquare"};
   ValueId x = choose_value(graph, 2, 5);
   if (x == NO_VALUE) return;
   int rank = shape_at(graph, x)->rank;
@@ -108,7 +109,8 @@ grow_reduction(RandomGraph *graph)
     if (draw_chance(graph, k ? 0.5 : 0.15)) axes[count++] = draw_chance(graph, 0.3) ? k - rank : k;
   if (!count) axes[count++] = rank - 1;
   ValueId operands[2] = {x, new_ints(graph, axes, (size_t)count)};
-  offer(graph, grow(graph, names[draw(graph, 9)], operands, 2, 1, draw_chance(graph, 0.5) ? "keepdims=0" : "keepdims=1"));
+  const char *attributes = draw_chance(graph, 0.5) ? "keepdims=0" : "keepdims=1";
+  offer(graph, grow(graph, names[draw(graph, 9)], operands, 2, 1, attributes));
 }
 
 void

@@ -68,7 +68,8 @@ computed_operand(RandomGraph *graph, const Tensor *wanted)
 static ValueId
 constant_operand(RandomGraph *graph, const Tensor *wanted)
 {
-  ValueId id = add_tensor_constant(graph->program, arena_format(graph->program->arena, "k%u", graph->program->value_count), wanted->type, wanted);
+  const char *name = arena_format(graph->program->arena, "k%u", graph->program->value_count);
+  ValueId id = add_tensor_constant(graph->program, name, wanted->type, wanted);
   graph->tensor[id] = arena_allocate(graph->program->arena, sizeof(Tensor));
   return constant_tensor(graph->program, id, graph->program->arena, graph->tensor[id]) ? id : NO_VALUE;
 }
@@ -142,7 +143,9 @@ grow_entry(RandomGraph *graph, const Operator *operator)
       operands[i] = operand_for(graph, &made, node->operands[i], &is_computed);
       is_good = operands[i] != NO_VALUE || node->operands[i] == NO_VALUE;
     }
-    if (is_good) offer_result(graph, grow(graph, operator->name, operands, node->operand_count, node->result_count, attributes_of(graph, made.text)));
+    if (is_good)
+      offer_result(graph, grow(graph, operator->name, operands, node->operand_count, node->result_count,
+                               attributes_of(graph, made.text)));
     program_destroy(made.program);
   }
   arena_destroy(scratch);
@@ -157,5 +160,7 @@ grow_table_entry(RandomGraph *graph)
 void
 grow_entry_in_turn(RandomGraph *graph)
 {
-  grow_entry(graph, drawable_at((int64_t)(graph->number % (uint64_t)count_drawable())));
+  const Operator *operator = drawable_at((int64_t)(graph->number % (uint64_t)count_drawable()));
+  uint32_t before = graph->pool_count;
+  for (int tries = 0; tries < 8 && graph->pool_count == before; tries++) grow_entry(graph, operator);
 }

@@ -122,7 +122,8 @@ emit_subject(Totals *totals, Subject *subject, int which, Arena *arena, Diagnost
   subject->setting[which] = draw_setting(which == 0 ? 0 : number % 3 == 0 ? 1 : number + 2);
   const char *setting = setting_text(&subject->setting[which], arena);
   snprintf(subject->name[which], sizeof subject->name[which], "g%llu_%s", (unsigned long long)number, which ? "coded" : "exact");
-  bool is_good = emit_graph(subject->graph, subject->text, &subject->setting[which], subject->name[which], arena, diagnostics, &subject->emission[which]);
+  bool is_good = emit_graph(subject->graph, subject->text, &subject->setting[which], subject->name[which], arena, diagnostics,
+                            &subject->emission[which]);
   if (!note(totals, EMITTED, is_good, number, "%s", setting)) return;
   is_good = verify_emission(&subject->emission[which], diagnostics);
   note(totals, VERIFIED, is_good, number, "%s", setting);
@@ -155,7 +156,8 @@ check_variant(Totals *totals, Subject *subject, int which, int variant, Diagnost
     else if (length != other_length || (length && memcmp(weights, others, length))) problem = "other weights";
   }
   if (problem && getenv("SHOW") && text) fputs(text, stdout);
-  note(totals, VARIANT_TEXTS, !problem, subject->graph->number, "%s", problem ? arena_format(arena, "%s: %s", variant_name(variant), problem) : "");
+  note(totals, VARIANT_TEXTS, !problem, subject->graph->number, "%s",
+       arena_format(arena, "%s: %s", variant_name(variant), problem ? problem : "as it should"));
   arena_destroy(arena);
 }
 
@@ -188,7 +190,8 @@ check_gradients(Totals *totals, const Subject *subject, const Reference *got)
 static bool
 same_run(const Run *a, const Run *b)
 {
-  if (memcmp(a->loss, b->loss, sizeof a->loss) || memcmp(&a->evaluation_loss, &b->evaluation_loss, sizeof a->evaluation_loss)) return false;
+  if (memcmp(a->loss, b->loss, sizeof a->loss)) return false;
+  if (memcmp(&a->evaluation_loss, &b->evaluation_loss, sizeof a->evaluation_loss)) return false;
   for (uint32_t i = 0; i < a->gradients->count; i++) {
     const ReferenceGradient *one = &a->gradients->gradient[i], *other = &b->gradients->gradient[i];
     if (one->count != other->count || memcmp(one->data, other->data, (size_t)one->count * sizeof *one->data)) return false;
@@ -269,10 +272,19 @@ run_batch(Totals *totals, uint64_t first, unsigned count)
 static const struct {
   const char *name, *why;
 } never_drawn[] = {
-    {"TransposeInverse", "only made by gradients"}, {"ConcatPart", "only made by gradients"}, {"SliceBack", "only made by differentiating twice"},
-    {"SliceGrad", "only made by gradients"}, {"GatherGrad", "only made by gradients"}, {"GatherElementsGrad", "only made by gradients"},
-    {"GatherNDGrad", "only made by gradients"}, {"Spread", "only made by gradients"}, {"SpreadMean", "only made by gradients"},
-    {"GroupNorm", "no pass makes it"}, {"ToBlocked", "only made by layout"}, {"ToPlain", "only made by layout"}};
+    {"TransposeInverse", "only made by gradients"},
+    {"ConcatPart", "only made by gradients"},
+    {"SliceBack", "only made by differentiating twice"},
+    {"SliceGrad", "only made by gradients"},
+    {"GatherGrad", "only made by gradients"},
+    {"GatherElementsGrad", "only made by gradients"},
+    {"GatherNDGrad", "only made by gradients"},
+    {"Spread", "only made by gradients"},
+    {"SpreadMean", "only made by gradients"},
+    {"GroupNorm", "no pass makes it"},
+    {"ToBlocked", "only made by layout"},
+    {"ToPlain", "only made by layout"},
+};
 
 static const char *
 reason_never_drawn(const char *name)
@@ -294,6 +306,20 @@ check_table(const Totals *totals)
     else missing++, printf("# %s has a gradient and was never drawn\n", operator->name);
   }
   ok(!missing, "every operator with a gradient was drawn: %u were, %u have a reason not to be", drawn, excused);
+}
+
+static void
+report_totals(const Totals *totals)
+{
+  printf("# %u graphs of %.1f nodes, %u of them ill-conditioned; worst gradient %.3g (graph %llu); %.1f MB poisoned\n", totals->graphs,
+         (double)totals->nodes / (totals->graphs ? totals->graphs : 1), totals->ill_conditioned, totals->worst,
+         (unsigned long long)totals->worst_graph, (double)totals->poisoned_bytes * 1e-6);
+  for (int i = 0; i < CHECKS; i++) {
+    unsigned done = totals->done[i], failed = totals->failed[i];
+    ok(done && !failed, "%s: %u of %u", check_names[i], done - failed, done);
+  }
+  ok(totals->ill_conditioned * 20 <= totals->graphs * 3 + 20, "at most 15 %% of the graphs are ill-conditioned: %u of %u",
+     totals->ill_conditioned, totals->graphs);
 }
 
 static uint64_t
@@ -329,11 +355,7 @@ main(void)
     run_batch(&totals, first + done, graphs - done < BATCH ? (unsigned)(graphs - done) : BATCH);
     if (done / 1000 != (done + BATCH) / 1000) printf("# %llu graphs\n", (unsigned long long)(done + BATCH)), fflush(stdout);
   }
-  printf("# %u graphs of %.1f nodes, %u of them ill-conditioned; worst gradient %.3g (graph %llu); %.1f MB poisoned\n", totals.graphs,
-         (double)totals.nodes / (totals.graphs ? totals.graphs : 1), totals.ill_conditioned, totals.worst, (unsigned long long)totals.worst_graph,
-         (double)totals.poisoned_bytes * 1e-6);
-  for (int i = 0; i < CHECKS; i++) ok(!totals.failed[i] && totals.done[i], "%s: %u of %u", check_names[i], totals.done[i] - totals.failed[i], totals.done[i]);
-  ok(totals.ill_conditioned * 20 <= totals.graphs * 3 + 20, "at most 15 %% of the graphs are ill-conditioned: %u of %u", totals.ill_conditioned, totals.graphs);
+  report_totals(&totals);
   if (graphs >= 400) check_table(&totals);
   if (!keep && (chdir("/") || rmdir(folder))) perror(folder);
   free(totals.drawn);

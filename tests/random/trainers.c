@@ -12,7 +12,8 @@ load_trainers(const char *const *names, size_t count, const char *object, Arena 
 {
   const char *compiler = getenv("CC"), *source = getenv("top_srcdir"), *build = getenv("top_builddir");
   const char *command = arena_format(arena,
-                                     "%s -std=c11 -O0 -Wall -Wextra -pedantic -Werror -fPIC -shared -DACTNN_NO_MAIN -Dactnn_run=poisoned_run"
+                                     "%s -std=c11 -O0 -Wall -Wextra -pedantic -Werror -fPIC -shared -DACTNN_NO_MAIN"
+                                     " -Dactnn_run=poisoned_run"
                                      " -I'%s/runtime' -I'%s/runtime' -o %s",
                                      compiler ? compiler : "cc", source ? source : "..", build ? build : ".", object);
   for (size_t i = 0; i < count; i++) command = arena_format(arena, "%s %s.c", command, names[i]);
@@ -137,14 +138,15 @@ run_trainer(const RandomGraph *graph, void *trainers, const Emission *emission, 
   const actnn_model *model = dlsym(trainers, arena_format(arena, "%s_model", emission->name));
   if (!model) return run;
   Poison *poison = options->is_poisoned ? poison_create(model) : NULL;
-  trainer_options how = {.threads = options->threads ? options->threads : 1, .channel_block = options->channel_block, .seed = 0, .quiet = getenv("SHOW") == NULL};
+  trainer_options how = {.threads = 1, .channel_block = options->channel_block, .quiet = getenv("SHOW") == NULL};
   actnn *trainer = trainer_create(poison ? poison_model(poison) : model, &how, error, sizeof error);
   run.failure = NULL;
   if (!trainer) {
     run.failure = arena_text(arena, error, strlen(error));
   } else {
     run.allocated_bytes = trainer->arena_bytes;
-    if (emission->weights && actnn_load(trainer, arena_format(arena, "%s.safetensors", emission->name))) run.failure = actnn_error(trainer);
+    const char *weights = arena_format(arena, "%s.safetensors", emission->name);
+    if (emission->weights && actnn_load(trainer, weights)) run.failure = actnn_error(trainer);
     else if (!fill_inputs(graph, trainer, make_labels(graph, model, arena))) run.failure = "an input has no data";
     else run.failure = train(trainer, options, &run, arena);
     if (run.failure) run.failure = arena_text(arena, run.failure, strlen(run.failure));

@@ -19,7 +19,7 @@ typedef struct Run {
 
 typedef struct RunOptions {
   bool is_poisoned, wants_gradients;
-  int steps, channel_block, threads;
+  int steps, channel_block;
 } RunOptions;
 
 /* Makes the trainer of that name, gives it its weights and the graph's inputs, and trains. */

@@ -56,9 +56,11 @@ add_dead_nodes(Change *change)
       operands[2] = add_constant(program, NULL, ACTNN_BOOL, (Shape){.rank = 0}, &yes, 1);
       count = 3;
     }
-    ValueId result = add_value(program, arena_format(program->arena, "dead%lld", (long long)i), VALUE_TEMPORARY, ACTNN_UNDEFINED, (Shape){.rank = -1});
+    const char *result_name = arena_format(program->arena, "dead%lld", (long long)i);
+    ValueId result = add_value(program, result_name, VALUE_TEMPORARY, ACTNN_UNDEFINED, (Shape){.rank = -1});
     add_node(program, PHASE_FORWARD, "", name, "", operands, count, &result, 1);
-    move_last_to(program, position_of(program, after) + 1 + (uint32_t)below(change, program->order_count - 1 - position_of(program, after)));
+    uint32_t first = position_of(program, after) + 1;
+    move_last_to(program, first + (uint32_t)below(change, program->order_count - first));
   }
 }
 
@@ -75,7 +77,8 @@ insert_identities(Change *change)
     /* compile-time operands, state and frozen parameters stay what they are */
     if (x == NO_VALUE || value_at(program, x)->type != ACTNN_F32 || value_at(program, x)->kind == VALUE_CONSTANT) continue;
     if (!strcmp(node->operator_name, "BatchNormalization") && index > 2) continue;
-    ValueId y = add_value(program, arena_format(program->arena, "same%lld", (long long)i), VALUE_TEMPORARY, ACTNN_F32, value_at(program, x)->shape);
+    const char *name = arena_format(program->arena, "same%lld", (long long)i);
+    ValueId y = add_value(program, name, VALUE_TEMPORARY, ACTNN_F32, value_at(program, x)->shape);
     add_node(program, PHASE_FORWARD, "", "Identity", "", &x, 1, &y, 1);
     move_last_to(program, position_of(program, reader));
     set_operand(program, reader, index, y);
@@ -165,7 +168,8 @@ variant_name(int variant)
 const char *
 variant_text(const RandomGraph *graph, const char *text, int variant, Arena *arena, Diagnostics *diagnostics)
 {
-  Change change = {.number = graph->number, .use = (uint64_t)variant, .program = parse_program("variant", text, strlen(text), diagnostics)};
+  Change change = {.number = graph->number, .use = (uint64_t)variant};
+  change.program = parse_program("variant", text, strlen(text), diagnostics);
   if (!change.program) return NULL;
   variants[variant].apply(&change);
   const char *changed = print_program(change.program, arena);
