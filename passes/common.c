@@ -79,3 +79,32 @@ apply_insertions(Program *program, const Insertions *insertions)
   program->order = order;
   program->order_count = program->order_capacity = count;
 }
+
+static void
+list_constant(const Program *program, ValueId id, bool *is_listed, ValueId *values, uint32_t *count)
+{
+  if (id == NO_VALUE || value_at(program, id)->kind != VALUE_CONSTANT || is_listed[id]) return;
+  is_listed[id] = true;
+  values[(*count)++] = id;
+}
+
+/* Constants come in the order in which variables start from them and nodes read them: that does not depend on whether the model has
+ * them as initializers or as nodes. */
+ValueId *
+persistent_values(const Program *program, uint32_t *count)
+{
+  ValueId *values = arena_array(program->arena, program->value_count + 1, sizeof *values);
+  bool *is_listed = arena_array(program->arena, program->value_count + 1, sizeof *is_listed);
+  *count = 0;
+  for (ValueId id = 0; id < program->value_count; id++) {
+    ValueKind kind = value_at(program, id)->kind;
+    if (kind == VALUE_PARAMETER || kind == VALUE_STATE || kind == VALUE_INPUT) values[(*count)++] = id;
+  }
+  for (ValueId id = 0; id < program->value_count; id++)
+    list_constant(program, value_at(program, id)->drawn_from, is_listed, values, count);
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    for (uint32_t k = 0; k < node->operand_count; k++) list_constant(program, node->operands[k], is_listed, values, count);
+  }
+  return values;
+}

@@ -30,10 +30,15 @@ is_image_slot(const Slot *slot)
 }
 
 static bool
+can_be_blocked(const Value *value)
+{
+  return value && value->shape.rank >= 3 && (value->type == ACTNN_F32 || value->type == ACTNN_BOOL || value->type == ACTNN_U8);
+}
+
+static bool
 is_image(const Value *value)
 {
-  return value && value->shape.rank >= 3 && value->kind != VALUE_PARAMETER && value->kind != VALUE_STATE
-         && value->kind != VALUE_CONSTANT && (value->type == ACTNN_F32 || value->type == ACTNN_BOOL || value->type == ACTNN_U8);
+  return can_be_blocked(value) && value->kind != VALUE_PARAMETER && value->kind != VALUE_STATE && value->kind != VALUE_CONSTANT;
 }
 
 static bool
@@ -192,6 +197,7 @@ reads_plain_image(const Program *program, const Node *node, uint32_t k)
   return is_convolution && x && x->layout == ACTNN_PLAIN && x->shape.dim[1] < CHANNEL_PADDING && x->kind == VALUE_INPUT;
 }
 
+/* A variable or a constant in the place of an image is held plain, and reordered for its readers. */
 static void
 block_image_node(Layout *layout, uint32_t position)
 {
@@ -200,7 +206,7 @@ block_image_node(Layout *layout, uint32_t position)
   for (uint32_t k = 0; k < node_at(program, id)->operand_count; k++) {
     const Node *node = node_at(program, id);
     ValueId x = operand_id(node, k);
-    if (x == NO_VALUE || !is_image_slot(operand_slot(node->operator, k)) || !is_image(value_at(program, x))) continue;
+    if (x == NO_VALUE || !is_image_slot(operand_slot(node->operator, k)) || !can_be_blocked(value_at(program, x))) continue;
     if (reads_plain_image(program, node, k)) continue;
     ValueId twin = in_layout(layout, x, ACTNN_BLOCKED, position, id);
     set_operand(program, id, k, twin);

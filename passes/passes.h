@@ -127,6 +127,8 @@ ValueId save_parameter(const Program *program, uint32_t save);
 bool is_saved_value(const Program *program, ValueId value, const bool *read_by_backward);
 /* Flags by value: read by a node of the backward or update phase. */
 bool *values_read_by_backward(const Program *program);
+/* Parameters, states and inputs, then the constants that they start from and that nodes read: in the order in which they lie in memory and in tables. */
+ValueId *persistent_values(const Program *program, uint32_t *count);
 /* Makes a node and a result of its shape rule's type; the node is taken out of the end of `order` and not placed. */
 NodeId make_unplaced(Program *program, Phase phase, const char *domain, const char *operator_name, NodeId like,
                      const ValueId *operands, size_t operand_count, ValueId *result);

@@ -65,14 +65,6 @@ typedef struct Planner {
   bool *is_pinned;    /* by value: read on the host after the step, or persistent */
 } Planner;
 
-/* Inputs persist too: the loader fills them for training and for evaluation alike. */
-static bool
-is_persistent(const Program *program, ValueId id)
-{
-  ValueKind kind = value_at(program, id)->kind;
-  return kind == VALUE_PARAMETER || kind == VALUE_STATE || kind == VALUE_CONSTANT || kind == VALUE_INPUT;
-}
-
 static uint32_t
 new_buffer(Planner *planner, uint64_t bytes)
 {
@@ -286,6 +278,7 @@ live_peak(const Program *program, const Plan *plan)
 
 /* ---- the parts of the arena ------------------------------------------------------------------------- */
 
+/* Inputs persist too: the loader fills them for training and for evaluation alike. */
 static void
 place_variables(Planner *planner)
 {
@@ -296,8 +289,11 @@ place_variables(Planner *planner)
     for (uint32_t k = 0; k < node->operand_count; k++)
       if (node->operands[k] != NO_VALUE && !operand_slot(node->operator, k)->is_constant) is_read[node->operands[k]] = true;
   }
-  for (ValueId id = 0; id < program->value_count; id++) {
-    if (!is_persistent(program, id) || !is_read[id]) continue;
+  uint32_t count;
+  const ValueId *values = persistent_values(program, &count);
+  for (uint32_t i = 0; i < count; i++) {
+    ValueId id = values[i];
+    if (!is_read[id]) continue;
     give_buffer(planner, id, 0);
     Buffer *buffer = &planner->plan->buffer[planner->plan->buffer_of[id]];
     buffer->is_persistent = true;

@@ -1,5 +1,6 @@
 /* specialize: fixes symbolic dimensions, spells operators one way, folds constants, infers every shape and type.
- * needs: a freshly imported program.  keeps: names.  makes: static shapes everywhere; nodes in the table's spelling. Shapes that
+ * needs: a freshly imported program.  keeps: names.  makes: static shapes everywhere; nodes in the table's spelling; an order that follows
+ * from the graph alone, so that sums of gradients, random streams and memory do not depend on how the file lists nodes. Shapes that
  * exporters compute with chains of nodes (Shape, Gather, Concat, Reshape) become constants here, because later shapes depend on them. */
 #include "passes.h"
 
@@ -294,6 +295,7 @@ specialize(Program *program, const Options *options)
     for (uint32_t i = 0; i < program->order_count; i++)
       if (!strcmp(node_at(program, program->order[i])->operator_name, "BatchNormalization"))
         set_int(program, program->order[i], "training_mode", 1);
+  order_by_outputs(program);
   if (!specialize_order(program) || !check_initialization(program)) return false;
   number_random_streams(program);
   return true;

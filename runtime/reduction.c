@@ -41,7 +41,7 @@ add_axis(FoldPlan *plan, int64_t dim, int64_t x_stride, int64_t y_stride, bool i
       && (is_folded || last->y_stride == y_stride * dim)) {
     last->dim *= dim;
     last->x_stride = x_stride;
-    last->y_stride = y_stride;
+    last->y_stride = is_folded ? 0 : y_stride;
     return;
   }
   plan->axis[plan->count++] = (FoldAxis){dim, x_stride, is_folded ? 0 : y_stride, is_folded, is_alone};

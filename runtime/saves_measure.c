@@ -96,7 +96,9 @@ saves_note_gradient(actnn *trainer, const actnn_call *call, size_t second_moment
     return;
   weighted_gradient gradient = {.variable = call->input[0].id, .element = call->input[1].data};
   const float *squares = second_moment ? call->input[second_moment].data : NULL;
-  gradient.count = (size_t)(call->input[1].bytes / sizeof *gradient.element);
+  gradient.count = 1; /* what lies between the last element and the end of the buffer is not the gradient's */
+  for (int axis = 0; axis < call->input[1].rank; axis++)
+    gradient.count *= (size_t)call->input[1].dim[axis];
   double mean = 0, plain = 0, weighted = 0;
   for (size_t i = 0; squares && i < gradient.count; i++)
     mean += squares[i] / (double)gradient.count;

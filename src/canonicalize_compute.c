@@ -193,7 +193,10 @@ become_state(Program *program, ValueId id)
 {
   if (id == NO_VALUE) return false;
   Value *value = value_at(program, id);
-  if (value->kind == VALUE_PARAMETER) value->kind = VALUE_STATE;
+  if (value->kind == VALUE_PARAMETER) {
+    value->kind = VALUE_STATE;
+    value->is_frozen = false; /* said of parameters: a state is not trained, and moves all the same */
+  }
   return value->kind == VALUE_STATE;
 }
 

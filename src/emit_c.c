@@ -95,8 +95,9 @@ number_values(Emitter *emitter)
   emitter->number = arena_array(program->arena, program->value_count + 1, sizeof *emitter->number);
   emitter->value = arena_array(program->arena, program->value_count + 1, sizeof *emitter->value);
   for (uint32_t i = 0; i <= program->value_count; i++) emitter->number[i] = NO_VALUE;
-  for (ValueId id = 0; id < program->value_count; id++)
-    if (value_at(program, id)->kind != VALUE_TEMPORARY && value_at(program, id)->kind != VALUE_STASH) number_value(emitter, id);
+  uint32_t count;
+  const ValueId *values = persistent_values(program, &count);
+  for (uint32_t i = 0; i < count; i++) number_value(emitter, values[i]);
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
     for (uint32_t k = 0; k < node->result_count; k++) number_value(emitter, node->results[k]);

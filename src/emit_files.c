@@ -78,7 +78,10 @@ emit_weights(Program *program, Arena *arena, size_t *length)
   Text header = {.arena = arena}, data = {.arena = arena}, whole = {.arena = arena};
   uint64_t offset = 0;
   text_append(&header, "{");
-  for (ValueId id = 0; id < program->value_count; id++) {
+  uint32_t value_count;
+  const ValueId *values = persistent_values(program, &value_count);
+  for (uint32_t i = 0; i < value_count; i++) {
+    ValueId id = values[i];
     const Value *value = value_at(program, id);
     int64_t count = 0;
     size_t width;

@@ -1,7 +1,8 @@
 /* order.c: the order in which nodes run.
  *
- * Sorting is Kahn's algorithm with a heap of ready nodes keyed by (phase, former position): an order that is
- * already right stays as it is, and nothing recurses, so that a chain of a million nodes costs no stack.
+ * Sorting is Kahn's algorithm with a heap of ready nodes keyed by (phase, former position): an order that is already right stays as
+ * it is. Ordering by outputs is a walk from the outputs back, depth first. Nothing recurses, so that a chain of a million nodes costs
+ * no stack.
  */
 #include "program.h"
 
@@ -160,6 +161,69 @@ sort_order(Program *program)
   if (is_acyclic && count) memcpy(program->order, sorted, count * sizeof *sorted);
   arena_destroy(arena);
   return is_acyclic;
+}
+
+/* ---- an order that does not depend on how the model's file lists its nodes ---------------------------- */
+
+typedef struct Visit {
+  NodeId node;
+  uint32_t next; /* operand to be looked at */
+} Visit;
+
+typedef struct Walk {
+  const Program *program;
+  bool *is_known; /* by node: on the stack or placed, or not to be moved */
+  Visit *stack;
+  NodeId *placed;
+  uint32_t depth, count;
+} Walk;
+
+static void
+push_maker(Walk *walk, ValueId value)
+{
+  if (value == NO_VALUE) return;
+  NodeId maker = value_at(walk->program, value)->producer;
+  if (maker == NO_NODE || walk->is_known[maker]) return;
+  walk->is_known[maker] = true;
+  walk->stack[walk->depth++] = (Visit){maker, 0};
+}
+
+/* Places what makes `value`: first the makers of its operands, in the operands' order. */
+static void
+place_maker(Walk *walk, ValueId value)
+{
+  push_maker(walk, value);
+  while (walk->depth) {
+    Visit *visit = &walk->stack[walk->depth - 1];
+    const Node *node = node_at(walk->program, visit->node);
+    if (visit->next < node->operand_count) {
+      push_maker(walk, node->operands[visit->next++]);
+    } else {
+      walk->placed[walk->count++] = visit->node;
+      walk->depth--;
+    }
+  }
+}
+
+void
+order_by_outputs(Program *program)
+{
+  Arena *arena = arena_create();
+  Walk walk = {.program = program};
+  walk.is_known = arena_array(arena, (size_t)program->node_count + 1, sizeof *walk.is_known);
+  walk.stack = arena_array(arena, (size_t)program->order_count + 1, sizeof *walk.stack);
+  walk.placed = arena_array(arena, (size_t)program->order_count + 1, sizeof *walk.placed);
+  memset(walk.is_known, 1, program->node_count);
+  for (uint32_t p = 0; p < program->order_count; p++)
+    walk.is_known[program->order[p]] = node_at(program, program->order[p])->phase != PHASE_FORWARD;
+  for (uint32_t i = 0; i < program->output_count; i++) place_maker(&walk, program->outputs[i]);
+  for (uint32_t p = 0; p < program->order_count; p++) {
+    const Node *node = node_at(program, program->order[p]);
+    for (uint32_t i = 0; i < node->result_count; i++) place_maker(&walk, node->results[i]);
+  }
+  for (uint32_t p = 0, next = 0; p < program->order_count; p++)
+    if (node_at(program, program->order[p])->phase == PHASE_FORWARD) program->order[p] = walk.placed[next++];
+  arena_destroy(arena);
 }
 
 void

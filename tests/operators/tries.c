@@ -111,26 +111,28 @@ read_input(Reading *reading, const char *word)
   return true;
 }
 
-static bool
-read_attribute(Reading *reading, NodeId node, char *word)
+bool
+set_try_attribute(Program *program, NodeId node, char *word)
 {
+  const Operator *operator = node_at(program, node)->operator;
   char *value = strchr(word, '=');
+  if (!value || !operator) return false;
   *value++ = 0;
-  for (uint32_t i = 0; i < reading->operator->attribute_count; i++) {
-    const AttributeSlot *slot = &reading->operator->attributes[i];
+  for (uint32_t i = 0; i < operator->attribute_count; i++) {
+    const AttributeSlot *slot = &operator->attributes[i];
     if (strcmp(slot->name, word)) continue;
     int64_t ints[16];
     size_t count = 0;
-    if (slot->kind == ATTRIBUTE_INT) set_int(reading->program, node, word, strtoll(value, NULL, 10));
-    else if (slot->kind == ATTRIBUTE_FLOAT) set_float(reading->program, node, word, strtod(value, NULL));
-    else if (slot->kind == ATTRIBUTE_STRING) set_string(reading->program, node, word, value);
+    if (slot->kind == ATTRIBUTE_INT) set_int(program, node, word, strtoll(value, NULL, 10));
+    else if (slot->kind == ATTRIBUTE_FLOAT) set_float(program, node, word, strtod(value, NULL));
+    else if (slot->kind == ATTRIBUTE_STRING) set_string(program, node, word, value);
     else if (slot->kind == ATTRIBUTE_INTS) {
       for (char *at = value; *at && count < 16; at += *at == 'x') ints[count++] = strtoll(at, &at, 10);
-      set_ints(reading->program, node, word, ints, count);
-    } else return bad_word(reading, word);
+      set_ints(program, node, word, ints, count);
+    } else return false;
     return true;
   }
-  return bad_word(reading, word);
+  return false;
 }
 
 /* Cuts a case into words; ranges are taken out. */
@@ -233,7 +235,7 @@ make_try(const Operator *operator, unsigned index, Diagnostics *diagnostics, Try
   made->node = add_node(program, PHASE_FORWARD, operator->domain, operator->name, NULL, reading.operand,
                         reading.operand_count, NULL, 0);
   for (uint32_t i = 0; is_good && i < count; i++)
-    if (strchr(words[i], '=')) is_good = read_attribute(&reading, made->node, words[i]);
+    if (strchr(words[i], '=')) is_good = set_try_attribute(program, made->node, words[i]) || bad_word(&reading, words[i]);
   uint32_t wanted = is_good ? results_wanted(&reading, made->node) : 0;
   for (uint32_t i = 0; i < wanted; i++)
     set_result(program, made->node, i, add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, (Shape){.rank = -1}));

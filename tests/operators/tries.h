@@ -20,6 +20,8 @@ typedef struct Try {
  * the text or the shapes are wrong, which was reported. Optional results are not asked for. The caller
  * destroys the program unless the answer is 0. */
 int make_try(const Operator *operator, unsigned index, Diagnostics *diagnostics, Try *made);
+/* Sets an attribute of a node from "name=value", which is cut in two; false when its operator has none of that name. */
+bool set_try_attribute(Program *program, NodeId node, char *word);
 /* A number in [0, 1) from a fixed sequence; *state starts at any number. */
 double next_draw(uint64_t *state);
 

@@ -8,6 +8,7 @@
  */
 #include "../../passes/passes.h"
 #include "../../runtime/safetensors.h"
+#include "relative_distance.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -168,17 +169,14 @@ load_variables(Program *program, Tensor **tensors, safetensors_file *weights)
 }
 
 static double
-relative_distance(const double *exact, const float *got, int64_t count, double scale)
+distance_of(const double *exact, const float *got, int64_t count, double scale)
 {
   double difference = 0, norm = 0;
   for (int64_t i = 0; i < count; i++) {
     difference += (got[i] - exact[i]) * (got[i] - exact[i]);
     norm += exact[i] * exact[i];
   }
-  /* A gradient that is zero in theory (a shift right before a normalization) has no relative distance, and one that nearly
-   * cancels carries the rounding of the terms it is made of: both are held against the largest gradient of the model. */
-  norm = sqrt(norm);
-  return sqrt(difference) / (norm < 1e-9 * scale ? 0.1 * scale : fmax(norm, 1e-3 * scale));
+  return relative_distance(difference, norm, scale);
 }
 
 static int
@@ -210,7 +208,7 @@ compare(Program *program, const char *directory, const char *weights_path, const
         continue;
       }
       float *got = read_floats(&gradients, parameter->name, count);
-      double distance = relative_distance(exact, got, count, scale);
+      double distance = distance_of(exact, got, count, scale);
       if (!(distance <= worst)) {
         worst = distance;
         worst_name = parameter->name;

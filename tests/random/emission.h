@@ -1,0 +1,42 @@
+/* emission.h: from a graph's text to emitted source, and from many of them to trainers in this process. */
+#ifndef ACTNN_EMISSION_H
+#define ACTNN_EMISSION_H
+
+#include "random_graph.h"
+
+/* How a graph is compiled. */
+typedef struct Setting {
+  int level;
+  double bits, compression;
+  const char *scheme, *rounding;
+} Setting;
+
+typedef struct Emission {
+  char *source, *header;
+  unsigned char *weights;
+  size_t source_length, header_length, weights_length;
+  const char *name;
+  uint64_t planned_bytes, saved_bytes;
+  uint32_t save_count;
+} Emission;
+
+/* Settings that differ from graph to graph; number 0 is FP32, 1 the default. */
+Setting draw_setting(uint64_t number);
+const char *setting_text(const Setting *setting, Arena *arena);
+
+/* Runs all passes on the text, each result checked, and emits. `name`: the trainer's identifier. A graph that keeps too much exactly
+ * for the setting's compression loses that, in the setting too. False after reporting. */
+bool emit_graph(const RandomGraph *graph, const char *text, Setting *setting, const char *name, Arena *arena, Diagnostics *diagnostics,
+                Emission *emission);
+/* The verifier of emitted source; true as well where it was not built. */
+bool verify_emission(const Emission *emission, Diagnostics *diagnostics);
+
+/* The tables and calls of an emission without names: what two emissions have in common that train alike. */
+const char *anonymous_text(const Emission *emission, Arena *arena);
+/* Numbers only: the data of the weights file, behind its header. */
+const unsigned char *weights_data(const Emission *emission, size_t *length);
+
+/* Writes source, header and weights into the current folder. */
+bool write_emission(const Emission *emission, Diagnostics *diagnostics);
+
+#endif
