@@ -25,6 +25,6 @@ poisoned lenet5 "$models/lenet5.onnx" 4 20 ""
 poisoned resnet20 "$models/resnet20.onnx" 2 18 "" --compression=20
 poisoned resnet20 "$models/resnet20.onnx" 2 18 "" --scheme=actnn --bits=2
 poisoned mobilenetv2 "$top_srcdir/tests/training/models/mobilenetv2.onnx" 4 2 ""
-poisoned decoder "$models/decoder.onnx" 2 3 T=16
+poisoned decoder "$models/decoder.onnx" 2 40 T=16
 poisoned unet "$top_srcdir/tests/training/models/unet.onnx" 2 2 ""
 finish

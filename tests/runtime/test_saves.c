@@ -340,9 +340,9 @@ test_gradient_norm(void)
   rig *rig = make_rig(4.6, 1, 16);
   float gradient[16] = {3, 4, NAN, 5};
   const int64_t two = 2;
-  actnn_view views[2] = {{.id = NONE}, {gradient, ACTNN_F32, ACTNN_PLAIN, 1, &two, sizeof gradient, 1}};
+  actnn_view views[2] = {{.id = 0}, {gradient, ACTNN_F32, ACTNN_PLAIN, 1, &two, sizeof gradient, 1}};
   int wrong = saves_begin_step(&rig->trainer);
-  saves_note_gradient(&rig->trainer, &(actnn_call){.trainer = &rig->trainer, .input_count = 2, .input = views});
+  saves_note_gradient(&rig->trainer, &(actnn_call){.trainer = &rig->trainer, .input_count = 2, .input = views}, 0);
   ok(!wrong && rig->trainer.saves->gradient_squares == 25, "a gradient's norm is that of its elements alone: %g",
      rig->trainer.saves->gradient_squares);
   discard(rig);
