@@ -241,6 +241,53 @@ test_dither(void)
   discard(&coded);
 }
 
+/* ---- Where in a sample squares and variances are ------------------------------------------------------------- */
+
+/* The largest distance of a map from what the elements of each position sum up to, beside the largest sum. */
+static double
+map_distance(const double *map, const double *expected, int64_t positions)
+{
+  double worst = 0, most = 1e-30;
+  for (int64_t i = 0; i < positions; i++) {
+    worst = fmax(worst, fabs(map[i] - expected[i]));
+    most = fmax(most, expected[i]);
+  }
+  return worst / most;
+}
+
+static void
+test_maps(const shape *shape, const actnn_codec_kernels *kernels)
+{
+  coded coded = make(shape, (actnn_code){ACTNN_EVEN_LEVELS, true, 5, 0, 0}, kernels->name[0] == 's' ? 8 : 16);
+  int64_t positions = coded.codec.positions, channels = coded.codec.channels + ACTNN_LANES;
+  float *scale = allocate((size_t)channels * sizeof *scale);
+  double *map = calloc((size_t)positions * 4, sizeof *map);
+  if (!map)
+    exit(1);
+  for (int64_t i = 0; i < channels; i++)
+    scale[i] = random_normal();
+  const actnn_affine affine = {.scale = scale};
+  code_all(kernels, &coded, 0, false);
+  for (int64_t tile = 0; tile < actnn_codec_tiles(&coded.codec); tile++) {
+    actnn_tile_work work = {&coded.codec, coded.block, 0, tile};
+    kernels->squares_map(&work, coded.value, map);
+    kernels->noise_map(&work, coded.stash, &coded.code, &affine, map + positions);
+  }
+  FOR_ELEMENTS(&coded) {
+    double step = read_element(&coded, sample, row, lane, 0).group.step, factor = scale[row / positions * ACTNN_LANES + lane];
+    if (sample > 0)
+      continue;
+    map[2 * positions + row % positions] += (double)coded.value[place] * coded.value[place];
+    map[3 * positions + row % positions] += step * step / 12 * factor * factor;
+  }
+  double squares = map_distance(map, map + 2 * positions, positions), noise = map_distance(map + positions, map + 3 * positions, positions);
+  ok(squares < 1e-5 && noise < 1e-5, "%s, %s: squares and variances position by position, within %.1g and %.1g", kernels->name, shape->what,
+     squares, noise);
+  free(map);
+  free(scale);
+  discard(&coded);
+}
+
 /* Values halfway between two levels, so that every draw decides alike: if any two elements shared a draw, the sum of all errors
  * would vary more than the errors by themselves do. */
 static void
@@ -278,5 +325,12 @@ main(void)
   test_dither();
   test_independence(false);
   test_independence(true);
+  for (size_t b = 0; b < sizeof builds / sizeof *builds; b++) {
+    const actnn_codec_kernels *kernels = actnn_codec_kernels_named(builds[b]);
+    if (kernels) {
+      test_maps(&lanes, kernels);
+      test_maps(&flat, kernels);
+    }
+  }
   return tap_done();
 }
