@@ -305,11 +305,17 @@ import_text(const char *path, unsigned char *bytes, size_t length, Diagnostics *
 }
 
 Program *
+import_bytes(const char *path, unsigned char *bytes, size_t length, Diagnostics *diagnostics)
+{
+  return is_program_text(bytes, length) ? import_text(path, bytes, length, diagnostics)
+                                        : import_binary(path, bytes, length, diagnostics);
+}
+
+Program *
 import_model(const char *path, Diagnostics *diagnostics)
 {
   unsigned char *bytes;
   size_t length;
   if (!read_file(path, MOST_FILE_BYTES, diagnostics, &bytes, &length)) return NULL;
-  return is_program_text(bytes, length) ? import_text(path, bytes, length, diagnostics)
-                                        : import_binary(path, bytes, length, diagnostics);
+  return import_bytes(path, bytes, length, diagnostics);
 }

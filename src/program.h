@@ -224,6 +224,9 @@ bool check_program(Program *program, const char *after);
 
 /* Reads .onnx or .onnxtxt (told by content). NULL after reporting. */
 Program *import_model(const char *path, Diagnostics *diagnostics);
+/* The same of a file in memory, which was malloc'd and is freed here. `path`: for messages, and its folder is where
+ * external data lie. */
+Program *import_bytes(const char *path, unsigned char *bytes, size_t length, Diagnostics *diagnostics);
 Program *parse_program(const char *source, const char *text, size_t length, Diagnostics *diagnostics);
 char *print_program(const Program *program, Arena *arena);
 
