@@ -29,6 +29,60 @@ is_saved_value(const Program *program, ValueId id, const bool *read_by_backward)
          && node_at(program, value->producer)->phase == PHASE_FORWARD;
 }
 
+/* A training algorithm of the model's own has backward and update nodes from the start. */
+static bool
+is_made_by_pass(const Program *program, const Node *node)
+{
+  if (node->operator && node->operator->flags & (SAVES | RESTORES)) return true;
+  bool is_training = is_backward(node) || (node->operator && node->operator->flags & UPDATE);
+  return node->phase == PHASE_EVALUATE || (is_training && !program->has_training_algorithm);
+}
+
+bool
+is_untouched(const Program *program)
+{
+  const ValueId made[] = {program->loss, program->evaluation_loss, program->prediction, program->evaluation_output,
+                          program->label, program->learning_rate, program->step_number};
+  for (size_t i = 0; i < sizeof made / sizeof *made; i++)
+    if (made[i] != NO_VALUE) return false;
+  for (ValueId id = 0; id < program->value_count; id++) {
+    const Value *value = value_at(program, id);
+    if (value->layout != ACTNN_PLAIN || value->kind == VALUE_STASH) return false;
+  }
+  for (uint32_t i = 0; i < program->order_count; i++)
+    if (is_made_by_pass(program, node_at(program, program->order[i]))) return false;
+  return !program->plan && !program->saves;
+}
+
+static bool
+is_specialized(const Program *program, const Node *node)
+{
+  if (!node->operator) return false;
+  for (uint32_t k = 0; k < node->result_count; k++) {
+    const Value *value = result_value(program, node, k);
+    if (value && (value->type == ACTNN_UNDEFINED || !shape_is_static(&value->shape))) return false;
+  }
+  return true;
+}
+
+bool
+is_ready_for(Program *program, const Pass *pass)
+{
+  bool is_algorithm_known = !program->has_training_algorithm;
+  for (const Pass *earlier = passes; earlier < pass; earlier++) is_algorithm_known |= !strcmp(earlier->name, "optimizer");
+  for (uint32_t i = 0; pass > passes && i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (is_specialized(program, node) || (!is_algorithm_known && is_backward(node))) continue;
+    return report_node(program, program->order[i], "run the earlier passes first", "%s needs its operator and shapes to be known",
+                       pass->name);
+  }
+  for (uint32_t i = 0; pass > passes && i < program->input_count; i++)
+    if (!shape_is_static(&value_at(program, program->inputs[i])->shape))
+      return report(program->diagnostics, program->source, "run the earlier passes first", "%s needs the shapes of inputs to be fixed",
+                    pass->name);
+  return true;
+}
+
 NodeId
 make_unplaced(Program *program, Phase phase, const char *domain, const char *operator_name, NodeId like,
               const ValueId *operands, size_t operand_count, ValueId *result)

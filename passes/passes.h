@@ -126,6 +126,11 @@ ValueId save_parameter(const Program *program, uint32_t save);
 bool is_saved_value(const Program *program, ValueId value, const bool *read_by_backward);
 /* Flags by value: read by a node of the backward or update phase. */
 bool *values_read_by_backward(const Program *program);
+/* As imported, before any pass; false for a dump, which has what passes make. */
+bool is_untouched(const Program *program);
+/* Every pass but the first needs operators that are known and fixed shapes, as `specialize` leaves them; only a model's own training
+ * algorithm is known as late as by `optimizer`. Reports and returns false otherwise. */
+bool is_ready_for(Program *program, const Pass *pass);
 /* Makes a node and a result of its shape rule's type; the node is taken out of the end of `order` and not placed. */
 NodeId make_unplaced(Program *program, Phase phase, const char *domain, const char *operator_name, NodeId like,
                      const ValueId *operands, size_t operand_count, ValueId *result);

@@ -289,6 +289,9 @@ number_random_streams(Program *program)
 bool
 specialize(Program *program, const Options *options)
 {
+  if (!is_untouched(program))
+    return report(program->diagnostics, program->source, "--run-pass runs those that are still to come",
+                  "it is a program that passes have changed already, not a model");
   if (!fix_inputs(program, options) || !report_unknown(program) || !narrow_values(program)) return false;
   if (options->flip_batch_normalization)
     for (uint32_t i = 0; i < program->order_count; i++)
@@ -296,5 +299,5 @@ specialize(Program *program, const Options *options)
         set_int(program, program->order[i], "training_mode", 1);
   if (!specialize_order(program) || !check_initialization(program)) return false;
   number_random_streams(program);
-  return true;
+  return check_program(program, "specialize"); /* a text can say anything; from here on passes keep it legal */
 }

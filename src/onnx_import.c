@@ -216,10 +216,19 @@ import_opsets(Import *import)
     program->opsets[program->opset_count++] =
         (OpsetImport){arena_text(program->arena, domain, strlen(domain)), version};
   }
+  if (program->opset_count) return true;
+  return reject(import, NULL, "the model imports no operator set");
+}
+
+/* Operators of ONNX itself mean what the model's version of them says. */
+static bool
+check_version(const Program *program)
+{
   int64_t version = opset_version(program, "");
-  if (version >= OLDEST_OPSET) return true;
-  if (!version && program->opset_count) return true; /* all operators may come from elsewhere: `specialize` sees */
-  return reject(import, "convert it with onnx.version_converter",
+  bool is_needed = false;
+  for (uint32_t i = 0; i < program->order_count && !is_needed; i++) is_needed = !node_at(program, program->order[i])->domain[0];
+  if (!is_needed || version >= OLDEST_OPSET) return true;
+  return report(program->diagnostics, program->source, "convert it with onnx.version_converter",
                 version ? "the model uses operator set %lld, the oldest supported one is %d"
                         : "the model imports no operator set (%lld; at least %d is needed)",
                 (long long)version, OLDEST_OPSET);
@@ -246,7 +255,7 @@ import_proto(Import *import)
   list_bindings(import);
   import_graph(import, model->graph, GRAPH_MAIN, import->values);
   import_training(import);
-  return import->diagnostics->errors == 0 && sort_order(program) && assign_phases(import) &&
+  return import->diagnostics->errors == 0 && check_version(program) && sort_order(program) && assign_phases(import) &&
          make_inference_model(program, import->model, import->scratch);
 }
 
@@ -296,7 +305,7 @@ import_text(const char *path, unsigned char *bytes, size_t length, Diagnostics *
   free(bytes);
   if (!program) return NULL;
   Arena *scratch = arena_create();
-  Onnx__ModelProto *model = program_to_model(program, scratch);
+  Onnx__ModelProto *model = check_version(program) ? program_to_model(program, scratch) : NULL;
   bool is_made = model && make_inference_model(program, model, scratch);
   arena_destroy(scratch);
   if (is_made) return program;
