@@ -21,6 +21,28 @@ values_read_by_backward(const Program *program)
   return read;
 }
 
+ReaderList
+list_readers(const Program *program)
+{
+  uint32_t *first = arena_array(program->arena, (size_t)program->value_count + 2, sizeof *first), total = 0;
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    for (uint32_t k = 0; k < node->operand_count; k++)
+      if (node->operands[k] != NO_VALUE) first[node->operands[k] + 1]++, total++;
+  }
+  for (uint32_t id = 0; id < program->value_count; id++) first[id + 1] += first[id];
+  uint32_t *reader = arena_array(program->arena, (size_t)total + 1, sizeof *reader);
+  for (uint32_t i = program->order_count; i-- > 0;) { /* backwards: each list is filled from its end, which first[v + 1] still is */
+    const Node *node = node_at(program, program->order[i]);
+    for (uint32_t k = node->operand_count; k-- > 0;)
+      if (node->operands[k] != NO_VALUE) reader[--first[node->operands[k] + 1]] = i;
+  }
+  /* Now first[v + 1] is where v's list begins. */
+  memmove(first, first + 1, ((size_t)program->value_count + 1) * sizeof *first);
+  first[program->value_count] = total;
+  return (ReaderList){first, reader};
+}
+
 bool
 is_saved_value(const Program *program, ValueId id, const bool *read_by_backward)
 {

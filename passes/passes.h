@@ -126,6 +126,12 @@ ValueId save_parameter(const Program *program, uint32_t save);
 bool is_saved_value(const Program *program, ValueId value, const bool *read_by_backward);
 /* Flags by value: read by a node of the backward or update phase. */
 bool *values_read_by_backward(const Program *program);
+/* Who reads what: the operand slots in `order` that hold value v are those of the nodes at reader[first[v]] up to
+ * reader[first[v + 1]], positions in rising order, one entry a slot. True until operands or the order change. */
+typedef struct ReaderList {
+  const uint32_t *first, *reader;
+} ReaderList;
+ReaderList list_readers(const Program *program);
 /* As imported, before any pass; false for a dump, which has what passes make. */
 bool is_untouched(const Program *program);
 /* Every pass but the first needs operators that are known and fixed shapes, as `specialize` leaves them; only a model's own training

@@ -15,7 +15,7 @@ enum { MOST_OPSETS = 64, OLDEST_OPSET = 7 };
 static const uint64_t MOST_FILE_BYTES = (uint64_t)1 << 31;
 static const uint64_t MOST_DENSE_BYTES = (uint64_t)64 << 20;
 static const uint64_t MOST_EXTERNAL_BYTES = (uint64_t)16 << 30;
-static const uint64_t MOST_EXPANSION = 300000;
+static const uint64_t MOST_EXPANSION = MOST_NODES;
 
 /* ---- values --------------------------------------------------------------------------------------- */
 
@@ -242,6 +242,32 @@ open_folder(const char *path, Arena *arena)
   return open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
+static void
+count_graph(const Onnx__GraphProto *graph, size_t *nodes, size_t *values)
+{
+  if (!graph) return;
+  *nodes += graph->n_node;
+  *values += graph->n_initializer + graph->n_sparse_initializer + graph->n_input + graph->n_output;
+  for (size_t i = 0; i < graph->n_node; i++) *values += graph->node[i]->n_output + graph->node[i]->n_input;
+}
+
+/* Before anything is made of them. Operands are no values of their own, but take as much in a node that has many. */
+static bool
+check_counts(Import *import)
+{
+  size_t nodes = 0, values = 0;
+  count_graph(import->model->graph, &nodes, &values);
+  for (size_t i = 0; i < import->model->n_training_info; i++) {
+    count_graph(import->model->training_info[i]->initialization, &nodes, &values);
+    count_graph(import->model->training_info[i]->algorithm, &nodes, &values);
+  }
+  if (nodes > MOST_NODES)
+    return reject(import, NULL, "the model has %zu nodes, more than the %d that are supported", nodes, (int)MOST_NODES);
+  return values <= 2 * (size_t)MOST_VALUES
+         || reject(import, NULL, "the model has %zu inputs, initializers, operands and results, more than the %d that are supported",
+                   values, 2 * (int)MOST_VALUES);
+}
+
 static bool
 import_proto(Import *import)
 {
@@ -251,7 +277,7 @@ import_proto(Import *import)
   program->ir_version = model->ir_version;
   const char *name = model->graph->name;
   program->name = name ? arena_text(program->arena, name, strlen(name)) : "";
-  if (!import_opsets(import) || !list_functions(import)) return false;
+  if (!check_counts(import) || !import_opsets(import) || !list_functions(import)) return false;
   list_bindings(import);
   import_graph(import, model->graph, GRAPH_MAIN, import->values);
   import_training(import);
