@@ -21,12 +21,88 @@ values_read_by_backward(const Program *program)
   return read;
 }
 
+ReaderList
+list_readers(const Program *program)
+{
+  uint32_t *first = arena_array(program->arena, (size_t)program->value_count + 2, sizeof *first), total = 0;
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    for (uint32_t k = 0; k < node->operand_count; k++)
+      if (node->operands[k] != NO_VALUE) first[node->operands[k] + 1]++, total++;
+  }
+  for (uint32_t id = 0; id < program->value_count; id++) first[id + 1] += first[id];
+  uint32_t *reader = arena_array(program->arena, (size_t)total + 1, sizeof *reader);
+  for (uint32_t i = program->order_count; i-- > 0;) { /* backwards: each list is filled from its end, which first[v + 1] still is */
+    const Node *node = node_at(program, program->order[i]);
+    for (uint32_t k = node->operand_count; k-- > 0;)
+      if (node->operands[k] != NO_VALUE) reader[--first[node->operands[k] + 1]] = i;
+  }
+  /* Now first[v + 1] is where v's list begins. */
+  memmove(first, first + 1, ((size_t)program->value_count + 1) * sizeof *first);
+  first[program->value_count] = total;
+  return (ReaderList){first, reader};
+}
+
 bool
 is_saved_value(const Program *program, ValueId id, const bool *read_by_backward)
 {
   const Value *value = value_at(program, id);
   return read_by_backward[id] && value->kind == VALUE_TEMPORARY && value->producer != NO_NODE
          && node_at(program, value->producer)->phase == PHASE_FORWARD;
+}
+
+/* A training algorithm of the model's own has backward and update nodes from the start. */
+static bool
+is_made_by_pass(const Program *program, const Node *node)
+{
+  if (node->operator && node->operator->flags & (SAVES | RESTORES)) return true;
+  bool is_training = is_backward(node) || (node->operator && node->operator->flags & UPDATE);
+  return node->phase == PHASE_EVALUATE || (is_training && !program->has_training_algorithm);
+}
+
+bool
+is_untouched(const Program *program)
+{
+  const ValueId made[] = {program->loss, program->evaluation_loss, program->prediction, program->evaluation_output,
+                          program->label, program->learning_rate, program->step_number};
+  for (size_t i = 0; i < sizeof made / sizeof *made; i++)
+    if (made[i] != NO_VALUE) return false;
+  for (ValueId id = 0; id < program->value_count; id++) {
+    const Value *value = value_at(program, id);
+    if (value->layout != ACTNN_PLAIN || value->kind == VALUE_STASH) return false;
+  }
+  for (uint32_t i = 0; i < program->order_count; i++)
+    if (is_made_by_pass(program, node_at(program, program->order[i]))) return false;
+  return !program->plan && !program->saves;
+}
+
+static bool
+is_specialized(const Program *program, const Node *node)
+{
+  if (!node->operator) return false;
+  for (uint32_t k = 0; k < node->result_count; k++) {
+    const Value *value = result_value(program, node, k);
+    if (value && (value->type == ACTNN_UNDEFINED || !shape_is_static(&value->shape))) return false;
+  }
+  return true;
+}
+
+bool
+is_ready_for(Program *program, const Pass *pass)
+{
+  bool is_algorithm_known = !program->has_training_algorithm;
+  for (const Pass *earlier = passes; earlier < pass; earlier++) is_algorithm_known |= !strcmp(earlier->name, "optimizer");
+  for (uint32_t i = 0; pass > passes && i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (is_specialized(program, node) || (!is_algorithm_known && is_backward(node))) continue;
+    return report_node(program, program->order[i], "run the earlier passes first", "%s needs its operator and shapes to be known",
+                       pass->name);
+  }
+  for (uint32_t i = 0; pass > passes && i < program->input_count; i++)
+    if (!shape_is_static(&value_at(program, program->inputs[i])->shape))
+      return report(program->diagnostics, program->source, "run the earlier passes first", "%s needs the shapes of inputs to be fixed",
+                    pass->name);
+  return true;
 }
 
 NodeId

@@ -26,9 +26,10 @@ bits_needed(const Program *program, const Value *value)
 
 /* One unpacking for each reader: between readers only the packed bits live. */
 static void
-unpack_for_readers(Program *program, ValueId value, ValueId code, int64_t bits, Insertions *insertions)
+unpack_for_readers(Program *program, ValueId value, ValueId code, int64_t bits, const ReaderList *list, Insertions *insertions)
 {
-  for (uint32_t i = 0; i < program->order_count; i++) {
+  for (uint32_t r = list->first[value]; r < list->first[value + 1]; r++) {
+    uint32_t i = list->reader[r];
     NodeId reader = program->order[i];
     if (node_at(program, reader)->phase != PHASE_BACKWARD) continue;
     ValueId restored = NO_VALUE;
@@ -53,6 +54,7 @@ encode_exact(Program *program, const Options *options)
   (void)options;
   Insertions insertions = {0};
   const bool *read = values_read_by_backward(program);
+  const ReaderList list = list_readers(program);
   uint32_t count = program->order_count;
   for (uint32_t i = 0; i < count; i++) {
     NodeId id = program->order[i];
@@ -66,7 +68,7 @@ encode_exact(Program *program, const Options *options)
       set_int(program, pack, "bits", bits);
       infer_node(program, pack);
       insert_before(program, &insertions, i + 1, pack);
-      unpack_for_readers(program, value, code, bits, &insertions);
+      unpack_for_readers(program, value, code, bits, &list, &insertions);
     }
   }
   apply_insertions(program, &insertions);

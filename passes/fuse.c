@@ -16,26 +16,29 @@ maker(const Program *program, ValueId value, const char *operator_name)
 
 /* One operand slot in the whole order reads `value`. */
 static bool
-has_one_reader(const uint32_t *uses, ValueId value)
+has_one_reader(const ReaderList *list, ValueId value)
 {
-  return uses[value] == 1;
+  return list->first[value + 1] - list->first[value] == 1;
+}
+
+static NodeId
+reader_at(const Program *program, const ReaderList *list, uint32_t index)
+{
+  return program->order[list->reader[index]];
 }
 
 /* A code whose every reader is an UnpackBits that feeds one Select of a gradient laid out alike. */
 static bool
-readers_select(const Program *program, ValueId code, const uint32_t *uses)
+readers_select(const Program *program, ValueId code, const ReaderList *list)
 {
-  for (uint32_t i = 0; i < program->order_count; i++) {
-    const Node *node = node_at(program, program->order[i]);
-    for (uint32_t k = 0; k < node->operand_count; k++) {
-      if (node->operands[k] == code && (strcmp(node->operator_name, "UnpackBits") || !has_one_reader(uses, node->results[0]))) return false;
-      if (maker(program, node->operands[k], "UnpackBits") == NO_NODE) continue;
-      if (operand_id(node_at(program, value_at(program, node->operands[k])->producer), 0) != code) continue;
-      const Value *mask = value_at(program, node->operands[k]), *gradient = operand_value(program, node, 1);
-      bool is_select = !strcmp(node->operator_name, "Select") && k == 0 && gradient->layout == mask->layout
-                       && shape_equal(&gradient->shape, &mask->shape);
-      if (!is_select) return false;
-    }
+  for (uint32_t r = list->first[code]; r < list->first[code + 1]; r++) {
+    const Node *unpack = node_at(program, reader_at(program, list, r));
+    if (strcmp(unpack->operator_name, "UnpackBits") || !has_one_reader(list, unpack->results[0])) return false;
+    ValueId mask = unpack->results[0];
+    const Node *select = node_at(program, reader_at(program, list, list->first[mask]));
+    if (strcmp(select->operator_name, "Select") || select->operands[0] != mask) return false;
+    const Value *gradient = operand_value(program, select, 1);
+    if (gradient->layout != value_at(program, mask)->layout || !shape_equal(&gradient->shape, &value_at(program, mask)->shape)) return false;
   }
   return true;
 }
@@ -53,21 +56,18 @@ rewrite(Program *program, NodeId id, const char *operator_name, ValueId first, V
 
 /* Fuses one mask: the node at `position` packs it. */
 static void
-fuse_mask(Program *program, uint32_t position, const uint32_t *uses)
+fuse_mask(Program *program, uint32_t position, const ReaderList *list)
 {
   NodeId pack = program->order[position];
   ValueId mask = operand_id(node_at(program, pack), 0), code = result_id(node_at(program, pack), 0);
   NodeId positive = maker(program, mask, "Positive");
-  if (positive == NO_NODE || !has_one_reader(uses, mask) || !readers_select(program, code, uses)) return;
+  if (positive == NO_NODE || !has_one_reader(list, mask) || !readers_select(program, code, list)) return;
   ValueId x = operand_id(node_at(program, positive), 0);
   if (value_at(program, x)->layout != value_at(program, mask)->layout || value_at(program, x)->type != ACTNN_F32) return;
   rewrite(program, pack, "PackPositive", x, NO_VALUE);
   remove_attribute(program, pack, "bits");
-  for (uint32_t i = 0; i < program->order_count; i++) {
-    NodeId select = program->order[i];
-    if (strcmp(node_at(program, select)->operator_name, "Select")) continue;
-    NodeId unpack = maker(program, operand_id(node_at(program, select), 0), "UnpackBits");
-    if (unpack == NO_NODE || operand_id(node_at(program, unpack), 0) != code) continue;
+  for (uint32_t r = list->first[code]; r < list->first[code + 1]; r++) {
+    NodeId select = reader_at(program, list, list->first[result_id(node_at(program, reader_at(program, list, r)), 0)]);
     rewrite(program, select, "SelectPacked", operand_id(node_at(program, select), 1), code);
   }
 }
@@ -75,8 +75,8 @@ fuse_mask(Program *program, uint32_t position, const uint32_t *uses)
 bool
 fuse(Program *program, const Options *options)
 {
-  const uint32_t *uses = count_uses(program);
+  const ReaderList list = list_readers(program);
   for (uint32_t i = 0; i < program->order_count; i++)
-    if (!strcmp(node_at(program, program->order[i])->operator_name, "PackBits")) fuse_mask(program, i, uses);
+    if (!strcmp(node_at(program, program->order[i])->operator_name, "PackBits")) fuse_mask(program, i, &list);
   return simplify(program, options); /* Positive and UnpackBits are read no more */
 }

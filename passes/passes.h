@@ -129,6 +129,17 @@ bool is_saved_value(const Program *program, ValueId value, const bool *read_by_b
 bool *values_read_by_backward(const Program *program);
 /* Parameters, states and inputs, then the constants that they start from and that nodes read: in the order in which they lie in memory and in tables. */
 ValueId *persistent_values(const Program *program, uint32_t *count);
+/* Who reads what: the operand slots in `order` that hold value v are those of the nodes at reader[first[v]] up to
+ * reader[first[v + 1]], positions in rising order, one entry a slot. True until operands or the order change. */
+typedef struct ReaderList {
+  const uint32_t *first, *reader;
+} ReaderList;
+ReaderList list_readers(const Program *program);
+/* As imported, before any pass; false for a dump, which has what passes make. */
+bool is_untouched(const Program *program);
+/* Every pass but the first needs operators that are known and fixed shapes, as `specialize` leaves them; only a model's own training
+ * algorithm is known as late as by `optimizer`. Reports and returns false otherwise. */
+bool is_ready_for(Program *program, const Pass *pass);
 /* Makes a node and a result of its shape rule's type; the node is taken out of the end of `order` and not placed. */
 NodeId make_unplaced(Program *program, Phase phase, const char *domain, const char *operator_name, NodeId like,
                      const ValueId *operands, size_t operand_count, ValueId *result);

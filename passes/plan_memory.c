@@ -167,12 +167,6 @@ overlap_in_time(const Buffer *a, const Buffer *b)
   return a->is_evaluation == b->is_evaluation && a->first <= b->last && b->first <= a->last;
 }
 
-typedef struct Placement {
-  const Buffer *buffer;
-  uint32_t *order, count;
-  int rule;
-} Placement;
-
 static uint64_t
 priority(const Buffer *buffer, int rule)
 {
@@ -196,35 +190,35 @@ compare_ranked(const void *left, const void *right)
   return a->buffer < b->buffer ? -1 : 1;
 }
 
-static int
-compare_offsets(const void *left, const void *right)
-{
-  const Buffer *a = *(const Buffer *const *)left, *b = *(const Buffer *const *)right;
-  return a->offset < b->offset ? -1 : a->offset > b->offset;
-}
-
-/* The lowest place where `buffer` meets no placed buffer that lives at the same time. `near` is scratch. */
+/* The lowest place where `buffer` meets no placed buffer that lives at the same time. `placed`: sorted by offset. */
 static uint64_t
-lowest_gap(const Buffer *buffers, const Ranked *placed, uint32_t count, const Buffer *buffer, const Buffer **near)
+lowest_gap(const Buffer *const *placed, uint32_t count, const Buffer *buffer)
 {
-  uint32_t found = 0;
   uint64_t offset = 0;
-  for (uint32_t i = 0; i < count; i++)
-    if (overlap_in_time(&buffers[placed[i].buffer], buffer)) near[found++] = &buffers[placed[i].buffer];
-  qsort(near, found, sizeof *near, compare_offsets);
-  for (uint32_t i = 0; i < found; i++) {
-    if (near[i]->offset >= offset + buffer->bytes) break;
-    if (near[i]->offset + near[i]->bytes > offset) offset = near[i]->offset + near[i]->bytes;
+  for (uint32_t i = 0; i < count && placed[i]->offset < offset + buffer->bytes; i++) {
+    uint64_t end = placed[i]->offset + placed[i]->bytes;
+    if (end > offset && overlap_in_time(placed[i], buffer)) offset = end;
   }
   return offset;
 }
 
+static void
+insert_by_offset(const Buffer **placed, uint32_t count, const Buffer *buffer)
+{
+  uint32_t low = 0, high = count;
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    if (placed[middle]->offset <= buffer->offset) low = middle + 1;
+    else high = middle;
+  }
+  memmove(placed + low + 1, placed + low, (count - low) * sizeof *placed);
+  placed[low] = buffer;
+}
+
 /* Places all transient buffers by one greedy rule; the height reached. */
 static uint64_t
-place_greedily(const Program *program, Plan *plan, int rule)
+place_greedily(Plan *plan, int rule, Ranked *ranked, const Buffer **placed)
 {
-  Ranked *ranked = arena_array(program->arena, plan->buffer_count + 1, sizeof *ranked);
-  const Buffer **near = arena_array(program->arena, plan->buffer_count + 1, sizeof *near);
   uint32_t count = 0;
   uint64_t height = 0;
   for (uint32_t i = 0; i < plan->buffer_count; i++)
@@ -233,25 +227,28 @@ place_greedily(const Program *program, Plan *plan, int rule)
   qsort(ranked, count, sizeof *ranked, compare_ranked);
   for (uint32_t i = 0; i < count; i++) {
     Buffer *buffer = &plan->buffer[ranked[i].buffer];
-    buffer->offset = lowest_gap(plan->buffer, ranked, i, buffer, near);
+    buffer->offset = lowest_gap(placed, i, buffer);
+    insert_by_offset(placed, i, buffer);
     if (buffer->offset + buffer->bytes > height) height = buffer->offset + buffer->bytes;
   }
   return height;
 }
 
 static uint64_t
-place_best(const Program *program, Plan *plan)
+place_best(Plan *plan)
 {
-  int best = 0;
-  uint64_t height = UINT64_MAX;
+  Arena *scratch = arena_create();
+  Ranked *ranked = arena_array(scratch, plan->buffer_count + 1, sizeof *ranked);
+  const Buffer **placed = arena_array(scratch, plan->buffer_count + 1, sizeof *placed);
+  uint64_t *best = arena_array(scratch, plan->buffer_count + 1, sizeof *best), height = UINT64_MAX;
   for (int rule = 0; rule < 3; rule++) {
-    uint64_t reached = place_greedily(program, plan, rule);
-    if (reached < height) {
-      height = reached;
-      best = rule;
-    }
+    uint64_t reached = place_greedily(plan, rule, ranked, placed);
+    for (uint32_t i = 0; reached < height && i < plan->buffer_count; i++) best[i] = plan->buffer[i].offset;
+    if (reached < height) height = reached;
   }
-  return place_greedily(program, plan, best);
+  for (uint32_t i = 0; i < plan->buffer_count; i++) plan->buffer[i].offset = best[i];
+  arena_destroy(scratch);
+  return height;
 }
 
 /* The most bytes that live at one time: no placement can be lower. */
@@ -411,7 +408,7 @@ plan_memory(Program *program, const Options *options)
   count_saved_bytes(program, &plan->saved_bytes, &plan->saved_bytes_fp32);
   for (uint32_t i = 0; program->saves && i < program->saves->count; i++) plan->stash_bytes += program->saves->save[i].bytes;
   plan->lower_bound = live_peak(program, plan);
-  uint64_t height = place_best(program, plan);
+  uint64_t height = place_best(plan);
   for (uint32_t i = 0; i < plan->buffer_count; i++)
     if (!plan->buffer[i].is_persistent) plan->buffer[i].offset += plan->variable_bytes;
   plan->stash_offset = plan->variable_bytes + align(height);

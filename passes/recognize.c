@@ -15,12 +15,12 @@
 
 PassFunction recognize, simplify;
 
-enum { MOST_NODES = 16, PROBES = 135 };
+enum { MOST_CONE_NODES = 16, PROBES = 135 };
 
 typedef struct Cone {
   Program *program;
   ValueId x;
-  NodeId node[MOST_NODES]; /* operands first */
+  NodeId node[MOST_CONE_NODES]; /* operands first */
   double (*value)[PROBES]; /* by node: its result at each point */
   uint32_t count;
 } Cone;
@@ -55,13 +55,13 @@ collect(Cone *cone, ValueId value)
 {
   if (value == cone->x || is_scalar_constant(cone->program, value)) return true;
   NodeId id = value_at(cone->program, value)->producer;
-  if (id == NO_NODE || cone->count == MOST_NODES || !is_analytic(node_at(cone->program, id))) return false;
+  if (id == NO_NODE || cone->count == MOST_CONE_NODES || !is_analytic(node_at(cone->program, id))) return false;
   for (uint32_t i = 0; i < cone->count; i++)
     if (cone->node[i] == id) return true;
   const Node *node = node_at(cone->program, id);
   for (uint32_t k = 0; k < node->operand_count; k++)
     if (node->operands[k] == NO_VALUE || !collect(cone, node->operands[k])) return false;
-  if (cone->count == MOST_NODES) return false;
+  if (cone->count == MOST_CONE_NODES) return false;
   cone->node[cone->count++] = id;
   return shape_equal(&value_at(cone->program, value)->shape, &value_at(cone->program, cone->x)->shape);
 }
@@ -172,7 +172,7 @@ spell(Cone *cone)
 static void
 find_activation(Program *program, NodeId root, const uint32_t *uses)
 {
-  ValueId seen[MOST_NODES * 2];
+  ValueId seen[MOST_CONE_NODES * 2];
   uint32_t count = 0;
   seen[count++] = result_id(node_at(program, root), 0);
   for (uint32_t i = 0; i < count; i++) {
@@ -184,7 +184,7 @@ find_activation(Program *program, NodeId root, const uint32_t *uses)
     if (id == NO_NODE || !is_analytic(node_at(program, id))) continue;
     const Node *node = node_at(program, id);
     for (uint32_t k = 0; k < node->operand_count; k++) {
-      bool is_new = node->operands[k] != NO_VALUE && count < MOST_NODES * 2 && !is_scalar_constant(program, node->operands[k]);
+      bool is_new = node->operands[k] != NO_VALUE && count < MOST_CONE_NODES * 2 && !is_scalar_constant(program, node->operands[k]);
       for (uint32_t j = 0; is_new && j < count; j++) is_new = seen[j] != node->operands[k];
       if (is_new) seen[count++] = node->operands[k];
     }

@@ -89,6 +89,7 @@ save_levels(const Program *program, const Save *save)
 bool
 is_weight_gradient(const Program *program, const Node *node)
 {
+  if (node->phase != PHASE_BACKWARD) return false;
   if (!strcmp(node->operator_name, "ConvGradWeight")) return true;
   return !strcmp(node->operator_name, "ProductGradWeight") && result_value(program, node, 0)->shape.rank <= 2;
 }
@@ -100,9 +101,9 @@ only_reader(const Program *program, ValueId value)
   NodeId found = NO_NODE;
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    if ((node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) || !strcmp(node->operator_name, "MeasureSensitivity")) continue;
+    if (node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) continue;
     for (uint32_t k = 0; k < node->operand_count; k++) {
-      if (node->operands[k] != value) continue;
+      if (node->operands[k] != value || !strcmp(node->operator_name, "MeasureSensitivity")) continue;
       if (found != NO_NODE) return NO_NODE;
       found = program->order[i];
     }
@@ -374,6 +375,7 @@ updated_by(const Program *program, ValueId gradient)
 static bool
 is_restore_of_value(const Node *node)
 {
+  if (!(node->operator->flags & RESTORES)) return false;
   return !strcmp(node->operator_name, "DequantizeOnBackward") || !strcmp(node->operator_name, "DequantizeNormal")
          || !strcmp(node->operator_name, "DequantizeAffine");
 }

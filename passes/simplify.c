@@ -52,21 +52,24 @@ bool
 simplify(Program *program, const Options *options)
 {
   (void)options;
+  ValueId *by = arena_array(program->arena, program->value_count + 1, sizeof *by);
+  memset(by, 0xFF, program->value_count * sizeof *by);
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    if (is_identity(program, node) && !result_value(program, node, 0)->is_output)
-      replace_uses(program, result_id(node, 0), operand_id(node, 0));
+    if (!is_identity(program, node) || result_value(program, node, 0)->is_output) continue;
+    ValueId x = operand_id(node, 0);
+    by[result_id(node, 0)] = by[x] == NO_VALUE ? x : by[x];
   }
+  replace_all_uses(program, by);
   bool *is_live = arena_array(program->arena, program->value_count + 1, sizeof *is_live);
   mark_roots(program, is_live);
+  bool *is_kept = arena_array(program->arena, program->order_count + 1, sizeof *is_kept);
   for (uint32_t i = program->order_count; i-- > 0;) {
     const Node *node = node_at(program, program->order[i]);
-    if (!is_node_live(node, is_live)) {
-      remove_from_order(program, i);
-      continue;
-    }
-    for (uint32_t k = 0; k < node->operand_count; k++)
+    is_kept[i] = is_node_live(node, is_live);
+    for (uint32_t k = 0; is_kept[i] && k < node->operand_count; k++)
       if (node->operands[k] != NO_VALUE) is_live[node->operands[k]] = true;
   }
+  keep_in_order(program, is_kept);
   return true;
 }

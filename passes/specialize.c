@@ -13,7 +13,10 @@
 PassFunction specialize;
 
 enum { FIRST_RANDOM_STREAM = 1 << 20 };
+enum { MOST_MODEL_NODES = 1 << 15 }; /* about 8 KiB and a millisecond each, for all that becomes of them */
 enum { FOLD_ELEMENTS = 1 << 16 }; /* larger constants are computed by the trainer each step rather than stored */
+/* Together no more than this: 64 MiB of results as the evaluator holds them, and multiplications for a second or so. */
+static const int64_t FOLD_TOTAL = 1 << 23, FOLD_WORK = 1 << 28;
 
 static bool
 fix_dimension(Program *program, const Options *options, Value *value, int axis)
@@ -103,6 +106,42 @@ report_unknown(Program *program)
                 count == 1 ? " is" : "s are", list);
 }
 
+/* What may still be folded. */
+typedef struct Folding {
+  int64_t elements, work;
+} Folding;
+
+/* Multiplications, or more: a result element of a product or a pool may need all of the smallest operand. */
+static int64_t
+work_of(const Program *program, const Node *node, int64_t results)
+{
+  static const char *const heavy[] = {"Product", "MatMul", "Conv", "MaxPool", "AveragePool", "LpPool", "LRN", "TopK"};
+  int64_t smallest = INT64_MAX, elements;
+  bool is_heavy = false;
+  for (size_t i = 0; i < sizeof heavy / sizeof *heavy; i++) is_heavy |= !strncmp(node->operator_name, heavy[i], strlen(heavy[i]));
+  for (uint32_t k = 0; is_heavy && k < node->operand_count; k++) {
+    const Value *x = operand_value(program, node, k);
+    if (x && shape_elements(&x->shape, &elements) && elements < smallest) smallest = elements;
+  }
+  return is_heavy && smallest < INT64_MAX ? results * (smallest < FOLD_WORK ? smallest : FOLD_WORK) : results;
+}
+
+/* Takes what a node needs from what is left; false when that is too little. */
+static bool
+afford(const Program *program, const Node *node, Folding *left)
+{
+  int64_t results = 1, elements;
+  for (uint32_t k = 0; k < node->result_count; k++) {
+    const Value *y = result_value(program, node, k);
+    if (y && shape_elements(&y->shape, &elements)) results += elements;
+  }
+  int64_t work = work_of(program, node, results);
+  if (results > left->elements || work > left->work) return false;
+  left->elements -= results;
+  left->work -= work;
+  return true;
+}
+
 static bool
 is_foldable(const Program *program, const Node *node)
 {
@@ -156,7 +195,7 @@ become_constant(Program *program, ValueId id, const Tensor *tensor)
 }
 
 static bool
-fold(Program *program, uint32_t position, bool *is_folded)
+fold(Program *program, uint32_t position, Folding *left, bool *is_folded)
 {
   NodeId id = program->order[position];
   const Node *node = node_at(program, id);
@@ -164,21 +203,22 @@ fold(Program *program, uint32_t position, bool *is_folded)
   const Tensor *operand[ACTNN_MAX_OPERANDS] = {NULL};
   *is_folded = false;
   if (node->result_count > 8 || node->operand_count > ACTNN_MAX_OPERANDS) return true;
-  if (!reads_only_shape(node) && !is_foldable(program, node)) return true;
+  if (!reads_only_shape(node) && (!is_foldable(program, node) || !afford(program, node, left))) return true;
   Tensor shape_only = {.type = ACTNN_F32};
   if (reads_only_shape(node)) {
     shape_only.shape = operand_value(program, node, 0)->shape;
     operand[0] = &shape_only;
   }
-  if (!evaluate_node(program, id, program->arena, operand, result)) return false;
-  for (uint32_t k = 0; k < node->result_count; k++)
+  Arena *scratch = arena_create();
+  *is_folded = evaluate_node(program, id, scratch, operand, result);
+  for (uint32_t k = 0; *is_folded && k < node->result_count; k++)
     if (node->results[k] != NO_VALUE) {
       actnn_type type = value_at(program, node->results[k])->type;
       if (type == ACTNN_F16 || type == ACTNN_BF16) value_at(program, node->results[k])->type = ACTNN_F32;
       become_constant(program, node->results[k], &result[k]);
     }
-  *is_folded = true;
-  return true;
+  arena_destroy(scratch);
+  return *is_folded;
 }
 
 /* Half and double parameters and constants are computed with in FP32, as everything is. */
@@ -228,10 +268,26 @@ type_gradients(Program *program, NodeId id)
     }
 }
 
+/* An attribute of another kind than the operator's would be taken for absent. */
+static bool
+attributes_fit(Program *program, NodeId id)
+{
+  const Node *node = node_at(program, id);
+  for (uint32_t i = 0; node->operator && i < node->operator->attribute_count; i++) {
+    const AttributeSlot *slot = &node->operator->attributes[i];
+    const Attribute *attribute = find_attribute(node, slot->name);
+    bool is_number = attribute && attribute->kind == ATTRIBUTE_INT && slot->kind == ATTRIBUTE_FLOAT;
+    if (!attribute || attribute->kind == slot->kind || is_number) continue;
+    return report_node(program, id, NULL, "attribute '%s' is of another kind than the operator's", slot->name);
+  }
+  return true;
+}
+
 static bool
 specialize_order(Program *program)
 {
   bool is_good = true;
+  Folding left = {FOLD_TOTAL, FOLD_WORK};
   for (uint32_t i = 0; i < program->order_count && program->diagnostics->errors < program->diagnostics->limit;) {
     NodeId id = program->order[i];
     bool is_folded;
@@ -240,12 +296,12 @@ specialize_order(Program *program)
       i++;
       continue;
     }
-    if (!canonicalize_node(program, id)) return false;
+    if (!attributes_fit(program, id) || !canonicalize_node(program, id)) return false;
     if (i >= program->order_count) break;
     if (program->order[i] != id) continue; /* replaced by other nodes: look at those */
     narrow_cast(program, id);
     if (!infer_node(program, id)) return false;
-    if (!fold(program, i, &is_folded)) return false;
+    if (!fold(program, i, &left, &is_folded)) return false;
     if (is_folded) remove_from_order(program, i);
     else i++;
   }
@@ -290,6 +346,12 @@ number_random_streams(Program *program)
 bool
 specialize(Program *program, const Options *options)
 {
+  if (!is_untouched(program))
+    return report(program->diagnostics, program->source, "--run-pass runs those that are still to come",
+                  "it is a program that passes have changed already, not a model");
+  if (program->order_count > MOST_MODEL_NODES)
+    return report(program->diagnostics, program->source, NULL, "the model has %u nodes, more than the %d that are supported",
+                  program->order_count, (int)MOST_MODEL_NODES);
   if (!fix_inputs(program, options) || !report_unknown(program) || !narrow_values(program)) return false;
   if (options->flip_batch_normalization)
     for (uint32_t i = 0; i < program->order_count; i++)
@@ -298,5 +360,5 @@ specialize(Program *program, const Options *options)
   order_by_outputs(program);
   if (!specialize_order(program) || !check_initialization(program)) return false;
   number_random_streams(program);
-  return true;
+  return check_program(program, "specialize"); /* a text can say anything; from here on passes keep it legal */
 }

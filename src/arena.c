@@ -7,6 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Under the address sanitizer what is not given out is poisoned, with a gap behind each piece, so that reading or writing beyond a
+ * piece is noticed though it stays within the block. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define IS_SANITIZED 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define IS_SANITIZED 1
+#endif
+#ifdef IS_SANITIZED
+#include <sanitizer/asan_interface.h>
+enum { GAP = 16 };
+#else
+#define ASAN_POISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
+enum { GAP = 0 };
+#endif
+
 typedef struct Block {
   struct Block *next;
   size_t size, used;
@@ -47,7 +65,8 @@ void *
 arena_allocate(Arena *arena, size_t bytes)
 {
   if (bytes > SIZE_MAX / 4) out_of_memory(bytes);
-  bytes = (bytes + 15) & ~(size_t)15;
+  size_t asked = bytes;
+  bytes = ((bytes + 15) & ~(size_t)15) + GAP;
   Block *block = arena->block;
   if (!block || block->size - block->used < bytes) {
     size_t size = block ? block->size * 2 : 65536;
@@ -58,9 +77,11 @@ arena_allocate(Arena *arena, size_t bytes)
     block->size = size;
     block->next = arena->block;
     arena->block = block;
+    ASAN_POISON_MEMORY_REGION(block->bytes, size);
   }
   void *memory = block->bytes + block->used;
   block->used += bytes;
+  ASAN_UNPOISON_MEMORY_REGION(memory, asked);
   return memory;
 }
 

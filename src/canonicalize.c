@@ -119,7 +119,12 @@ rewrite_constant(Program *program, NodeId id)
   if (constant && !constant->data && !constant->data_bytes) constant->data = "";
   if (!constant || result == NO_VALUE || !constant->data)
     return report_node(program, id, NULL, "it holds no number or list of numbers");
-  replace_uses(program, result, value);
+  Value *made = value_at(program, result);
+  made->kind = VALUE_CONSTANT;
+  made->type = constant->type;
+  made->shape = constant->shape;
+  made->data = constant->data;
+  made->data_bytes = constant->data_bytes;
   for (uint32_t position = 0; position < program->order_count; position++)
     if (program->order[position] == id) {
       remove_from_order(program, position);

@@ -252,17 +252,25 @@ pass_named(const char *name, size_t length, size_t *index)
   return NULL;
 }
 
+/* Which passes a dump has seen is not written in it: what they make of one at the wrong time is checked. */
+static bool
+run_pass_checked(Program *program, const CommandLine *line, size_t index)
+{
+  return is_ready_for(program, &passes[index]) && run_pass(program, line, index) && check_program(program, passes[index].name);
+}
+
 /* --run-pass=A,B: those passes only, then the program as text on standard output (or to -o; as a binary model for a viewer when
  * that ends in .onnx). "none" runs nothing. */
 static bool
 run_named_passes(Program *program, const CommandLine *line)
 {
+  if (!is_untouched(program) && !check_program(program, "reading")) return false; /* written by hand, perhaps */
   for (const char *at = line->run_passes; *at;) {
     size_t length = strcspn(at, ","), index;
     if (length != 4 || memcmp(at, "none", 4)) {
       if (!pass_named(at, length, &index))
         return report(program->diagnostics, program->source, "actnnc --list-passes", "no pass is called '%.*s'", (int)length, at);
-      if (!run_pass(program, line, index)) return false;
+      if (!run_pass_checked(program, line, index)) return false;
     }
     at += length + (at[length] == ',');
   }

@@ -15,7 +15,7 @@ enum { MOST_OPSETS = 64, OLDEST_OPSET = 7 };
 static const uint64_t MOST_FILE_BYTES = (uint64_t)1 << 31;
 static const uint64_t MOST_DENSE_BYTES = (uint64_t)64 << 20;
 static const uint64_t MOST_EXTERNAL_BYTES = (uint64_t)16 << 30;
-static const uint64_t MOST_EXPANSION = 300000;
+static const uint64_t MOST_EXPANSION = MOST_NODES;
 
 /* ---- values --------------------------------------------------------------------------------------- */
 
@@ -216,10 +216,19 @@ import_opsets(Import *import)
     program->opsets[program->opset_count++] =
         (OpsetImport){arena_text(program->arena, domain, strlen(domain)), version};
   }
+  if (program->opset_count) return true;
+  return reject(import, NULL, "the model imports no operator set");
+}
+
+/* Operators of ONNX itself mean what the model's version of them says. */
+static bool
+check_version(const Program *program)
+{
   int64_t version = opset_version(program, "");
-  if (version >= OLDEST_OPSET) return true;
-  if (!version && program->opset_count) return true; /* all operators may come from elsewhere: `specialize` sees */
-  return reject(import, "convert it with onnx.version_converter",
+  bool is_needed = false;
+  for (uint32_t i = 0; i < program->order_count && !is_needed; i++) is_needed = !node_at(program, program->order[i])->domain[0];
+  if (!is_needed || version >= OLDEST_OPSET) return true;
+  return report(program->diagnostics, program->source, "convert it with onnx.version_converter",
                 version ? "the model uses operator set %lld, the oldest supported one is %d"
                         : "the model imports no operator set (%lld; at least %d is needed)",
                 (long long)version, OLDEST_OPSET);
@@ -233,6 +242,32 @@ open_folder(const char *path, Arena *arena)
   return open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
+static void
+count_graph(const Onnx__GraphProto *graph, size_t *nodes, size_t *values)
+{
+  if (!graph) return;
+  *nodes += graph->n_node;
+  *values += graph->n_initializer + graph->n_sparse_initializer + graph->n_input + graph->n_output;
+  for (size_t i = 0; i < graph->n_node; i++) *values += graph->node[i]->n_output + graph->node[i]->n_input;
+}
+
+/* Before anything is made of them. Operands are no values of their own, but take as much in a node that has many. */
+static bool
+check_counts(Import *import)
+{
+  size_t nodes = 0, values = 0;
+  count_graph(import->model->graph, &nodes, &values);
+  for (size_t i = 0; i < import->model->n_training_info; i++) {
+    count_graph(import->model->training_info[i]->initialization, &nodes, &values);
+    count_graph(import->model->training_info[i]->algorithm, &nodes, &values);
+  }
+  if (nodes > MOST_NODES)
+    return reject(import, NULL, "the model has %zu nodes, more than the %d that are supported", nodes, (int)MOST_NODES);
+  return values <= 2 * (size_t)MOST_VALUES
+         || reject(import, NULL, "the model has %zu inputs, initializers, operands and results, more than the %d that are supported",
+                   values, 2 * (int)MOST_VALUES);
+}
+
 static bool
 import_proto(Import *import)
 {
@@ -242,11 +277,11 @@ import_proto(Import *import)
   program->ir_version = model->ir_version;
   const char *name = model->graph->name;
   program->name = name ? arena_text(program->arena, name, strlen(name)) : "";
-  if (!import_opsets(import) || !list_functions(import)) return false;
+  if (!check_counts(import) || !import_opsets(import) || !list_functions(import)) return false;
   list_bindings(import);
   import_graph(import, model->graph, GRAPH_MAIN, import->values);
   import_training(import);
-  return import->diagnostics->errors == 0 && sort_order(program) && assign_phases(import) &&
+  return import->diagnostics->errors == 0 && check_version(program) && sort_order(program) && assign_phases(import) &&
          make_inference_model(program, import->model, import->scratch);
 }
 
@@ -296,7 +331,7 @@ import_text(const char *path, unsigned char *bytes, size_t length, Diagnostics *
   free(bytes);
   if (!program) return NULL;
   Arena *scratch = arena_create();
-  Onnx__ModelProto *model = program_to_model(program, scratch);
+  Onnx__ModelProto *model = check_version(program) ? program_to_model(program, scratch) : NULL;
   bool is_made = model && make_inference_model(program, model, scratch);
   arena_destroy(scratch);
   if (is_made) return program;
@@ -305,11 +340,17 @@ import_text(const char *path, unsigned char *bytes, size_t length, Diagnostics *
 }
 
 Program *
+import_bytes(const char *path, unsigned char *bytes, size_t length, Diagnostics *diagnostics)
+{
+  return is_program_text(bytes, length) ? import_text(path, bytes, length, diagnostics)
+                                        : import_binary(path, bytes, length, diagnostics);
+}
+
+Program *
 import_model(const char *path, Diagnostics *diagnostics)
 {
   unsigned char *bytes;
   size_t length;
   if (!read_file(path, MOST_FILE_BYTES, diagnostics, &bytes, &length)) return NULL;
-  return is_program_text(bytes, length) ? import_text(path, bytes, length, diagnostics)
-                                        : import_binary(path, bytes, length, diagnostics);
+  return import_bytes(path, bytes, length, diagnostics);
 }

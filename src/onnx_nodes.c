@@ -309,7 +309,8 @@ bind_attributes(Import *import, Frame *frame, const Onnx__NodeProto *call)
 static bool
 pay(Import *import, uint64_t cost)
 {
-  if (cost <= import->expansion_left) {
+  bool has_room = import->program->node_count < MOST_NODES && import->program->value_count < MOST_VALUES;
+  if (cost <= import->expansion_left && has_room) {
     import->expansion_left -= cost;
     return true;
   }
@@ -392,7 +393,8 @@ import_nodes(Import *import, NameTable *names, Onnx__NodeProto **nodes, size_t c
   Frame bottom = {.names = names, .nodes = nodes, .count = count, .prefix = "", .phase = phase};
   declare_results(import, &bottom);
   for (Frame *frame = &bottom; frame;) {
-    if (frame->next == frame->count || import->is_exhausted) {
+    bool is_hopeless = import->diagnostics->errors > import->diagnostics->limit; /* more is not shown anyway */
+    if (frame->next == frame->count || import->is_exhausted || is_hopeless) {
       frame = close_frame(frame);
       continue;
     }

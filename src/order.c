@@ -226,15 +226,31 @@ order_by_outputs(Program *program)
   arena_destroy(arena);
 }
 
-void
-remove_from_order(Program *program, uint32_t position)
+static void
+forget_results(Program *program, NodeId id)
 {
-  NodeId id = program->order[position];
   const Node *node = node_at(program, id);
   for (uint32_t i = 0; i < node->result_count; i++) {
     Value *result = result_value(program, node, i);
     if (result && result->producer == id) result->producer = NO_NODE;
   }
+}
+
+void
+keep_in_order(Program *program, const bool *is_kept)
+{
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    if (is_kept[i]) program->order[kept++] = program->order[i];
+    else forget_results(program, program->order[i]);
+  }
+  program->order_count = kept;
+}
+
+void
+remove_from_order(Program *program, uint32_t position)
+{
+  forget_results(program, program->order[position]);
   program->order_count--;
   memmove(&program->order[position], &program->order[position + 1],
           (program->order_count - position) * sizeof *program->order);

@@ -318,6 +318,42 @@ replace_id(ValueId *id, ValueId from, ValueId to)
   if (*id == from) *id = to;
 }
 
+/* What else is said of a value is said of what replaces it. */
+static void
+hand_over(Program *program, ValueId from, ValueId to)
+{
+  Value *old = value_at(program, from), *new = value_at(program, to);
+  new->is_output |= old->is_output;
+  old->is_output = false;
+  if (old->updates == NO_VALUE) return;
+  new->updates = old->updates;
+  old->updates = NO_VALUE;
+}
+
+static void
+replace_id_by(ValueId *id, const ValueId *by)
+{
+  if (*id != NO_VALUE && by[*id] != NO_VALUE) *id = by[*id];
+}
+
+void
+replace_all_uses(Program *program, const ValueId *by)
+{
+  for (uint32_t position = 0; position < program->order_count; position++) {
+    Node *node = node_at(program, program->order[position]);
+    for (uint32_t i = 0; i < node->operand_count; i++) replace_id_by(&node->operands[i], by);
+    for (uint32_t i = 0; i < node->attribute_count; i++)
+      if (node->attributes[i].kind == ATTRIBUTE_TENSOR) replace_id_by(&node->attributes[i].tensor, by);
+  }
+  for (uint32_t i = 0; i < program->output_count; i++) replace_id_by(&program->outputs[i], by);
+  for (ValueId id = 0; id < program->value_count; id++) {
+    if (by[id] != NO_VALUE) hand_over(program, id, by[id]);
+    replace_id_by(&program->values[id].drawn_from, by);
+  }
+  ValueId *named[] = {&program->loss, &program->evaluation_loss, &program->prediction, &program->evaluation_output};
+  for (size_t i = 0; i < sizeof named / sizeof *named; i++) replace_id_by(named[i], by);
+}
+
 void
 replace_uses(Program *program, ValueId from, ValueId to)
 {
@@ -330,13 +366,7 @@ replace_uses(Program *program, ValueId from, ValueId to)
     }
   }
   for (uint32_t i = 0; i < program->output_count; i++) replace_id(&program->outputs[i], from, to);
-  Value *old = value_at(program, from), *new = value_at(program, to);
-  new->is_output |= old->is_output;
-  old->is_output = false;
-  if (old->updates != NO_VALUE) {
-    new->updates = old->updates;
-    old->updates = NO_VALUE;
-  }
+  hand_over(program, from, to);
   for (ValueId id = 0; id < program->value_count; id++) replace_id(&program->values[id].drawn_from, from, to);
   ValueId *named[] = {&program->loss, &program->evaluation_loss, &program->prediction, &program->evaluation_output};
   for (size_t i = 0; i < sizeof named / sizeof *named; i++) replace_id(named[i], from, to);

@@ -139,6 +139,9 @@ typedef struct Program {
   struct SaveTable *saves;              /* made by quantize */
 } Program;
 
+/* No file may hold more, so that what is read stays within 64 MiB beyond what the file itself accounts for. */
+enum { MOST_NODES = 1 << 16, MOST_VALUES = 1 << 17 };
+
 /* ---- making ------------------------------------------------------------------------------------ */
 
 Program *program_create(const char *source, Diagnostics *diagnostics);
@@ -209,7 +212,11 @@ const char *shape_text(Arena *arena, actnn_type type, const Shape *shape); /* f3
 
 /* Every use of `from`, as an operand, output or update, becomes `to`. */
 void replace_uses(Program *program, ValueId from, ValueId to);
+/* The same for many at once: by[v] in place of v; NO_VALUE: v stays. What replaces a value is not replaced itself. */
+void replace_all_uses(Program *program, const ValueId *by);
 void remove_from_order(Program *program, uint32_t position); /* the node is dead afterwards */
+/* The same of all positions where is_kept is false. */
+void keep_in_order(Program *program, const bool *is_kept);
 /* Sorts `order` topologically and stably, phases apart; reports a cycle and returns false. */
 bool sort_order(Program *program);
 /* Puts forward nodes in the order in which the outputs need them, operands from left to right, and what no output needs last: the same
@@ -227,6 +234,9 @@ bool check_program(Program *program, const char *after);
 
 /* Reads .onnx or .onnxtxt (told by content). NULL after reporting. */
 Program *import_model(const char *path, Diagnostics *diagnostics);
+/* The same of a file in memory, which was malloc'd and is freed here. `path`: for messages, and its folder is where
+ * external data lie. */
+Program *import_bytes(const char *path, unsigned char *bytes, size_t length, Diagnostics *diagnostics);
 Program *parse_program(const char *source, const char *text, size_t length, Diagnostics *diagnostics);
 char *print_program(const Program *program, Arena *arena);
 

@@ -225,6 +225,12 @@ finish_node(Parser *parser, const Scope *scope, ReadNode *read)
   const Lexer *lexer = &parser->lexer;
   Program *program = parser->program;
   const char *label = read->label.word;
+  if (program->node_count >= MOST_NODES || program->value_count >= MOST_VALUES)
+    return lexer_fail(&parser->lexer, NULL, "the program has more nodes or values than are supported");
+  if (lexer->diagnostics->errors > lexer->diagnostics->limit) { /* more is not shown */
+    parser->lexer.token.kind = TOKEN_WRONG;
+    return false;
+  }
   if (scope->prefix && scope->prefix[0] && strlen(scope->prefix) < LONGEST_PREFIX)
     label = arena_format(parser->scratch, "%s/%s", scope->prefix, label);
   if (!resolve_attributes(parser, scope, &read->attributes)) return lexer->token.kind != TOKEN_WRONG;

@@ -245,6 +245,7 @@ read_declaration(Parser *parser, bool is_input, NameList *inputs)
   Lexer *lexer = &parser->lexer;
   ReadType type;
   Name name;
+  if (parser->program->value_count >= MOST_VALUES) return lexer_fail(lexer, NULL, "the program has more values than are supported");
   if (!read_optional_type(parser, &type) || !read_quotable_name(parser, "the name of a value", &name)) return false;
   NameEntry *entry = declare(parser, name, &type);
   Value *value = value_at(parser->program, entry->number);

@@ -19,6 +19,7 @@ static const struct {
     {"int2", ACTNN_UNDEFINED}, {"uint2", ACTNN_UNDEFINED}, {"seq", ACTNN_UNDEFINED},
     {"map", ACTNN_UNDEFINED},  {"optional", ACTNN_UNDEFINED}, {"sparse_tensor", ACTNN_UNDEFINED},
     {"opaque", ACTNN_UNDEFINED}};
+enum { LONGEST_LIST = 1 << 20 };
 enum { TYPE_NAMES = sizeof type_names / sizeof *type_names };
 
 void *
@@ -320,29 +321,35 @@ read_single(Parser *parser, ReadAttribute *read)
   return true;
 }
 
+/* An element of a list, while it is not known of what. */
+typedef struct Element {
+  AttributeKind kind;
+  int64_t i;
+  double f;
+  const char *s;
+} Element;
+typedef LIST(Element) ElementList;
+
 /* Turns the elements of a list into an attribute; a list with one real is a list of reals. */
 static bool
-join_list(Parser *parser, const AttributeList *list, Attribute *attribute)
+join_list(Parser *parser, const ElementList *list, Attribute *attribute)
 {
   Arena *arena = parser->scratch;
   size_t kinds[ATTRIBUTE_TENSOR + 1] = {0};
-  for (size_t i = 0; i < list->count; i++) {
-    if (list->at[i].reference) return lexer_fail(&parser->lexer, NULL, "a list cannot hold @ references");
-    kinds[list->at[i].attribute.kind]++;
-  }
+  for (size_t i = 0; i < list->count; i++) kinds[list->at[i].kind]++;
   attribute->count = list->count;
   if (kinds[ATTRIBUTE_STRING] == list->count) {
     attribute->kind = ATTRIBUTE_STRINGS;
     attribute->strings = arena_array(arena, list->count, sizeof *attribute->strings);
-    for (size_t i = 0; i < list->count; i++) attribute->strings[i] = list->at[i].attribute.s;
+    for (size_t i = 0; i < list->count; i++) attribute->strings[i] = list->at[i].s;
   } else if (kinds[ATTRIBUTE_INT] == list->count) {
     int64_t *ints = arena_array(arena, list->count, sizeof *ints);
-    for (size_t i = 0; i < list->count; i++) ints[i] = list->at[i].attribute.i;
+    for (size_t i = 0; i < list->count; i++) ints[i] = list->at[i].i;
     attribute->kind = ATTRIBUTE_INTS;
     attribute->ints = ints;
   } else if (kinds[ATTRIBUTE_INT] + kinds[ATTRIBUTE_FLOAT] == list->count) {
     double *floats = arena_array(arena, list->count, sizeof *floats);
-    for (size_t i = 0; i < list->count; i++) floats[i] = list->at[i].attribute.f;
+    for (size_t i = 0; i < list->count; i++) floats[i] = list->at[i].f;
     attribute->kind = ATTRIBUTE_FLOATS;
     attribute->floats = floats;
   } else {
@@ -352,10 +359,24 @@ join_list(Parser *parser, const AttributeList *list, Attribute *attribute)
 }
 
 static bool
+read_list_elements(Parser *parser, Arena *arena, ElementList *list)
+{
+  Lexer *lexer = &parser->lexer;
+  do {
+    ReadAttribute read = {0};
+    if (!read_single(parser, &read)) return false;
+    if (read.reference) return lexer_fail(lexer, NULL, "a list cannot hold @ references");
+    if (list->count == LONGEST_LIST) return lexer_fail(lexer, "make it an initializer", "this list is too long");
+    Element element = {read.attribute.kind, read.attribute.i, read.attribute.f, read.attribute.s};
+    APPEND(arena, *list, element);
+  } while (lexer_match(lexer, ','));
+  return lexer_expect(lexer, ']', "after the elements of a list");
+}
+
+static bool
 read_list(Parser *parser, const char *kind_name, Attribute *attribute)
 {
   Lexer *lexer = &parser->lexer;
-  AttributeList list = {0};
   lexer_advance(lexer);
   if (lexer_match(lexer, ']')) {
     if (!kind_name)
@@ -365,12 +386,11 @@ read_list(Parser *parser, const char *kind_name, Attribute *attribute)
                                                      : ATTRIBUTE_STRINGS;
     return true;
   }
-  do {
-    ReadAttribute element = {0};
-    if (!read_single(parser, &element)) return false;
-    APPEND(parser->scratch, list, element);
-  } while (lexer_match(lexer, ','));
-  return lexer_expect(lexer, ']', "after the elements of a list") && join_list(parser, &list, attribute);
+  Arena *arena = arena_create(); /* the list takes several times the room of what it becomes */
+  ElementList list = {0};
+  bool is_read = read_list_elements(parser, arena, &list) && join_list(parser, &list, attribute);
+  arena_destroy(arena);
+  return is_read;
 }
 
 /* Makes the value fit the kind written before it; only integers become reals by themselves. */

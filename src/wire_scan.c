@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* While it unpacks a message, protobuf-c lists the fields, in lists that double: the first 16 on the stack. */
+enum { FIELDS_ON_STACK = 16, FIELD_BYTES = 64, OBJECT_ROUNDING = 16 };
+
 typedef enum WireType { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_LENGTH = 2, WIRE_32 = 5 } WireType;
 
 typedef struct Frame {
@@ -15,6 +18,7 @@ typedef struct Frame {
   uint64_t seen;   /* bit i: singular message field i has occurred */
   unsigned graphs; /* nested graphs up to here */
   unsigned merged; /* repetitions of singular message fields */
+  size_t fields;
 } Frame;
 
 typedef struct Scan {
@@ -68,6 +72,13 @@ charge(Scan *scan, uint64_t bytes)
   if (scan->decoded <= scan->budget) return true;
   return fail(scan, scan->at, "it would take more than %llu MiB of memory when decoded",
               (unsigned long long)(scan->budget >> 20));
+}
+
+/* What an object of its own takes. */
+static uint64_t
+object_bytes(uint64_t bytes)
+{
+  return (bytes + OBJECT_ROUNDING - 1) / OBJECT_ROUNDING * OBJECT_ROUNDING;
 }
 
 /* Bytes of one element of a scalar field once unpacked. */
@@ -142,7 +153,7 @@ enter(Scan *scan, const ProtobufCFieldDescriptor *field, size_t length)
   if (scan->depth + scan->base_depth >= DEEPEST_WIRE_LEVEL)
     return fail(scan, scan->at, "messages are nested more than %d deep", DEEPEST_WIRE_LEVEL);
   scan->frame[scan->depth++] = (Frame){.type = type, .end = scan->at + length, .graphs = graphs};
-  return charge(scan, type->sizeof_message);
+  return charge(scan, object_bytes(type->sizeof_message));
 }
 
 static bool
@@ -166,10 +177,10 @@ scan_length_field(Scan *scan, const ProtobufCFieldDescriptor *field)
     if (length && memchr(scan->bytes + scan->at, 0, length))
       return fail(scan, scan->at, "the text %s of %s contains a NUL byte", field->name, top(scan)->type->name);
     scan->at += length;
-    return charge(scan, length + 1 + pointer);
+    return charge(scan, object_bytes(length + 1) + pointer);
   case PROTOBUF_C_TYPE_BYTES:
     scan->at += length;
-    return charge(scan, length + (pointer ? sizeof(ProtobufCBinaryData) : 0));
+    return charge(scan, object_bytes(length) + (pointer ? sizeof(ProtobufCBinaryData) : 0));
   default: break;
   }
   if (field->label != PROTOBUF_C_LABEL_REPEATED)
@@ -192,7 +203,9 @@ scan_field(Scan *scan)
 {
   size_t start = scan->at;
   uint64_t tag, number;
-  if (!read_varint(scan, top(scan)->end, &tag)) return false;
+  Frame *frame = &scan->frame[scan->depth - 1];
+  if (++frame->fields > FIELDS_ON_STACK && !charge(scan, FIELD_BYTES)) return false;
+  if (!read_varint(scan, frame->end, &tag)) return false;
   unsigned wire = tag & 7;
   if (tag >> 3 == 0 || tag > UINT32_MAX) return fail(scan, start, "a field has no valid number");
   const ProtobufCFieldDescriptor *field =
@@ -218,6 +231,7 @@ scan_wire(const ProtobufCMessageDescriptor *root, const ProtobufCMessageDescript
           size_t length, uint64_t budget, unsigned depth, uint64_t *decoded, WireProblem *problem)
 {
   Scan scan = {.graph = graph, .bytes = bytes, .budget = budget, .base_depth = depth, .problem = problem};
+  scan.decoded = length; /* the file itself is in memory, too */
   scan.frame[0] = (Frame){.type = root, .end = length, .graphs = root == graph};
   scan.depth = 1;
   while (scan.depth) {

@@ -52,6 +52,20 @@ gathered_shape(Program *program, NodeId id, const Shape *data, const Shape *indi
   return true;
 }
 
+/* Indices that are known now need not wait for the trainer to be refused. */
+static bool
+known_indices_fit(Program *program, NodeId id, const Shape *data)
+{
+  const int64_t *ints;
+  size_t count;
+  int64_t extent = data->dim[int_attribute(node_at(program, id), "axis", 0)];
+  if (!constant_ints(program, operand_id(node_at(program, id), 1), &ints, &count)) return true;
+  for (size_t i = 0; i < count; i++)
+    if (ints[i] < -extent || ints[i] >= extent)
+      return report_node(program, id, NULL, "index %lld is outside [-%lld, %lld)", (long long)ints[i], (long long)extent, (long long)extent);
+  return true;
+}
+
 bool
 infer_gather(Program *program, NodeId id)
 {
@@ -59,7 +73,7 @@ infer_gather(Program *program, NodeId id)
   const Value *data = operand_value(program, node, 0), *indices = operand_value(program, node, 1);
   Shape shape;
   return check_indices(program, id, indices) &&
-         gathered_shape(program, id, &data->shape, &indices->shape, &shape) &&
+         gathered_shape(program, id, &data->shape, &indices->shape, &shape) && known_indices_fit(program, id, &data->shape) &&
          set_result_type(program, id, 0, data->type, &shape);
 }
 

@@ -14,7 +14,7 @@
 static Arena *arena; /* this test's; all is freed with it */
 
 static Program *
-import_bytes(Bytes model)
+import_written(Bytes model)
 {
   write_model("model.onnx", model);
   return import_model("model.onnx", diagnostics_create(arena));
@@ -143,7 +143,7 @@ check_inference_model(Program *program)
 static void
 test_training(void)
 {
-  Program *program = import_bytes(sample_training_model());
+  Program *program = import_written(sample_training_model());
   if (!ok(program != NULL, "a model with training information is imported")) return;
   check_training(program, "imported");
   check_scopes(program);
@@ -167,7 +167,7 @@ test_appended_weights(void)
   put_message(&more, GRAPH_INITIALIZER, tensor_of("w", 1, "4", two, sizeof two));
   Bytes model = model_of(graph);
   put_message(&model, MODEL_GRAPH, more);
-  Program *program = import_bytes(model);
+  Program *program = import_written(model);
   ok(program && value_named(program, "w")->data && *(const float *)value_named(program, "w")->data == 2.0f,
      "a model with appended weights");
   program_destroy(program);
@@ -176,7 +176,7 @@ test_appended_weights(void)
 static void
 test_functions(void)
 {
-  Program *program = import_bytes(sample_function_model());
+  Program *program = import_written(sample_function_model());
   if (!ok(program != NULL, "a model with functions is imported")) return;
   ok(!strcmp(operators_of(program, PHASE_FORWARD), "Identity Softmax Elu"), "functions are inlined and sorted: %s",
      operators_of(program, PHASE_FORWARD));
@@ -232,7 +232,7 @@ test_element_types(void)
   put_number(&sparse, 3, 2);
   put_number(&sparse, 3, 3);
   put_message(&graph, GRAPH_SPARSE, sparse);
-  Program *program = import_bytes(model_of(graph));
+  Program *program = import_written(model_of(graph));
   if (!ok(program != NULL, "a model with many element types is imported")) return;
   ok(has_data(program, "i8", ACTNN_I8, "\x05\xff", 2), "int8 from int32_data");
   ok(has_data(program, "b", ACTNN_BOOL, "\x00\x01\x01", 3), "bool becomes 0 or 1");
@@ -254,7 +254,7 @@ test_order(void)
   put_message(&graph, GRAPH_NODE, node_of("Tanh", "x", "a"));
   put_message(&graph, GRAPH_INPUT, value_info_of("x", 1, "-1,4"));
   put_message(&graph, GRAPH_OUTPUT, value_info_of("y", 1, "4"));
-  Program *program = import_bytes(model_of(graph));
+  Program *program = import_written(model_of(graph));
   if (!ok(program != NULL, "nodes in any order are imported")) return;
   ok(!strcmp(operators_of(program, PHASE_FORWARD), "Sigmoid Tanh Relu Add"), "and sorted, stably: %s",
      operators_of(program, PHASE_FORWARD));

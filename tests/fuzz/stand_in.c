@@ -1,0 +1,62 @@
+/* stand_in.c: what harnesses call of the runtime without needing it: the library, saves, kernels, threads. The files that read
+ * what comes from outside are the real ones. */
+#include "profile.h"
+#include "saves.h"
+#include "library.h"
+
+#include <omp.h>
+
+/* Any plan is fine with a library that wants no scratch. */
+uint64_t
+actnn_measure_workspace(const actnn_tensor *tensor, uint32_t tensor_count, uint64_t arena_bytes, const actnn_recorded_call *call,
+                        size_t call_count)
+{
+  (void)tensor, (void)tensor_count, (void)arena_bytes, (void)call, (void)call_count;
+  return 0;
+}
+
+int saves_create(actnn *trainer) { return (void)trainer, 0; }
+void saves_destroy(actnn *trainer) { (void)trainer; }
+int saves_begin_step(actnn *trainer) { return (void)trainer, 0; }
+void saves_note_gradient(actnn *trainer, const actnn_call *call) { (void)trainer, (void)call; }
+
+int
+saves_shares(actnn *trainer, uint64_t *bytes)
+{
+  for (uint32_t i = 0; i < trainer->model->save_count; i++) bytes[i] = 64;
+  return 0;
+}
+
+int
+saves_set_shares(actnn *trainer, const uint64_t *bytes)
+{
+  for (uint32_t i = 0; i < trainer->model->save_count; i++)
+    if (bytes[i] % ACTNN_ALIGNMENT) return actnn_fail(trainer, "shares do not fit");
+  return 0;
+}
+
+void library_destroy(actnn *trainer) { (void)trainer; }
+
+struct profile *profile_create(void) { return NULL; }
+void profile_destroy(struct profile *profile) { (void)profile; }
+double profile_now(void) { return 0; }
+
+void
+profile_add(struct profile *profile, actnn_kernel *kernel, const actnn_call *call, double seconds)
+{
+  (void)profile, (void)kernel, (void)call, (void)seconds;
+}
+
+#define NO_KERNEL(NAME) \
+  int actnn_##NAME(const actnn_call *call) { return (void)call, 1; }
+NO_KERNEL(Sgd)
+NO_KERNEL(Adam)
+NO_KERNEL(AdamW)
+NO_KERNEL(OnnxMomentum)
+NO_KERNEL(OnnxAdam)
+NO_KERNEL(OnnxAdagrad)
+
+int omp_get_max_threads(void) { return 1; }
+int omp_get_num_threads(void) { return 1; }
+int omp_get_thread_num(void) { return 0; }
+void omp_set_num_threads(int threads) { (void)threads; }
