@@ -64,11 +64,32 @@ give_inputs(const RandomGraph *graph, Program *program, Tensor **tensors)
   }
 }
 
+/* What moves or selects elements, or clears some, rounds nothing: a maximum is still the element that it was taken from. Seen from
+ * the first elements that are not zero; they are enough, since hardly any two numbers are alike. */
+static bool
+only_moves(const Tensor *result, const Tensor *const *operands, uint32_t operand_count)
+{
+  int64_t count = 0, all = 0;
+  int looked = 0;
+  shape_elements(&result->shape, &all);
+  for (int64_t i = 0; i < all && looked < 8; i++) {
+    double wanted = ((const double *)result->data)[i];
+    bool is_there = false;
+    if (wanted == 0) continue;
+    looked++;
+    for (uint32_t k = 0; k < operand_count && !is_there; k++) {
+      if (!operands[k] || operands[k]->type != ACTNN_F32 || !shape_elements(&operands[k]->shape, &count)) continue;
+      for (int64_t j = 0; j < count && !is_there; j++) is_there = ((const double *)operands[k]->data)[j] == wanted;
+    }
+    if (!is_there) return false;
+  }
+  return true;
+}
+
 static void
 perturb(Tensor *tensor, double perturbation, uint64_t key, uint64_t *index)
 {
   int64_t count = 0;
-  if (tensor->type != ACTNN_F32) return;
   shape_elements(&tensor->shape, &count);
   for (int64_t i = 0; i < count; i++)
     ((double *)tensor->data)[i] *= 1 + perturbation * (2 * uniform_at(key, PERTURBATIONS, (*index)++) - 1);
@@ -89,7 +110,8 @@ evaluate_all(Program *program, Tensor **tensors, double perturbation, uint64_t k
     if (!evaluate_node(program, id, arena, operands, results)) return false;
     for (uint32_t i = 0; i < node->result_count; i++) {
       if (node->results[i] == NO_VALUE) continue;
-      if (perturbation > 0) perturb(&results[i], perturbation, key, &index);
+      bool rounds = perturbation > 0 && results[i].type == ACTNN_F32 && !only_moves(&results[i], operands, node->operand_count);
+      if (rounds) perturb(&results[i], perturbation, key, &index);
       tensors[node->results[i]] = &results[i];
     }
   }

@@ -21,8 +21,8 @@ typedef struct Reference {
  * for the same number. */
 Tensor *draw_labels(uint64_t number, actnn_type type, Shape shape, const Shape *scores, Arena *arena);
 
-/* Reads the text, differentiates and evaluates it. With `perturbation`, every floating result of every node is multiplied by
- * 1 + perturbation * u, u uniform in [-1, 1] under `key`: what an evaluation in floats of that precision may give. NULL after
+/* Reads the text, differentiates and evaluates it. With `perturbation`, every floating result of every node that rounds is multiplied
+ * by 1 + perturbation * u, u uniform in [-1, 1] under `key`: what an evaluation in floats of that precision may give. NULL after
  * reporting. Everything lies in `arena`. */
 Reference *evaluate_reference(const RandomGraph *graph, const char *text, double perturbation, uint64_t key, Arena *arena,
                               Diagnostics *diagnostics);

@@ -357,6 +357,7 @@ main(void)
   }
   report_totals(&totals);
   if (graphs >= 400) check_table(&totals);
+  remove_compiled_header();
   if (!keep && (chdir("/") || rmdir(folder))) perror(folder);
   free(totals.drawn);
   return tap_done();

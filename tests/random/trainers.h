@@ -8,6 +8,8 @@
 /* Compiles NAME.c of the current folder, for each name, into one shared object and loads it. NULL after saying why on stdout. */
 void *load_trainers(const char *const *names, size_t count, const char *object, Arena *arena);
 void unload_trainers(void *trainers);
+/* What compiling leaves in the current folder beside the objects. */
+void remove_compiled_header(void);
 
 typedef struct Run {
   const char *failure; /* NULL: it ran */
