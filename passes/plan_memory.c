@@ -416,7 +416,7 @@ plan_memory(Program *program, const Options *options)
   plan->arena_bytes = plan->workspace_offset;
   plan->workspace_bytes = measure_workspace(program, plan);
   if (plan->workspace_bytes == UINT64_MAX)
-    return report(program->diagnostics, program->source, NULL, "the library on this machine cannot run the model's convolutions or products");
+    return report(program->diagnostics, program->source, NULL, "the library on this machine cannot run the model's convolutions or products, or has no memory for them");
   plan->arena_bytes += plan->workspace_bytes;
   return true;
 }

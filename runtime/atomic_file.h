@@ -8,7 +8,7 @@
 /* Bytes go to PATH.tmp in the same directory; `atomic_file_commit` syncs it, renames it to PATH and syncs the
  * directory. After any failure the old file is untouched and PATH.tmp is gone. */
 typedef struct atomic_file {
-  char *path, *temporary;
+  char *path, *temporary, *directory, *previous, *second; /* all made when opened: committing allocates nothing */
   int descriptor;
   char error[400];
 } atomic_file;

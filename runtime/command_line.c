@@ -23,6 +23,7 @@ typedef enum option_key {
   OPTION_RESUME,
   OPTION_EXPORT,
   OPTION_LOG,
+  OPTION_NONFINITE,
   OPTION_QUIET,
   OPTION_MEMORY,
   OPTION_PROFILE,
@@ -62,6 +63,8 @@ static const option_row option_table[] = {
     {OPTION_RESUME, "--resume", "FILE", "continue from a checkpoint"},
     {OPTION_EXPORT, "--export", "FILE", "write the trained model, .onnx"},
     {OPTION_LOG, "--log", "FILE", "one JSON object a line: steps, evaluations, totals"},
+    {OPTION_NONFINITE, "--on-nonfinite", "stop|skip",
+     "at a step that is not finite: stop, or undo it and go on, for a second copy of all variables (stop)"},
     {OPTION_QUIET, "--quiet", NULL, "no progress line and no summary"},
     {OPTION_MEMORY, "--memory", NULL, "print what is allocated, as JSON"},
     {OPTION_PROFILE, "--profile", NULL, "print the time of each kind of call and of the slowest calls"},
@@ -208,6 +211,9 @@ set_option(command_options *options, const option_row *row, const char *value)
   case OPTION_RESUME: options->resume = value; return true;
   case OPTION_EXPORT: options->export = value; return true;
   case OPTION_LOG: options->log = value; return true;
+  case OPTION_NONFINITE:
+    options->skips = !strcmp(value, "skip");
+    return options->skips || !strcmp(value, "stop") || bad_value(row, value);
   case OPTION_QUIET: options->quiet = true; return true;
   case OPTION_MEMORY: options->memory = true; return true;
   case OPTION_PROFILE: options->profile = true; return true;

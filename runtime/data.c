@@ -91,30 +91,17 @@ data_is_big_endian_machine(void)
 
 /* ---- reading ------------------------------------------------------------------------------------ */
 
-gzFile
-data_open_stream(data_set *set, const char *path)
+ssize_t
+data_read_head(data_set *set, const char *path, void *head, size_t wanted)
 {
-  struct stat status;
-  int descriptor =
-      open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* so that a pipe without a writer cannot hang it */
-  if (descriptor < 0 || fstat(descriptor, &status)) {
-    data_fail(set, "%s: %s", path, strerror(errno));
-    if (descriptor >= 0)
-      close(descriptor);
-    return NULL;
-  }
-  gzFile stream = S_ISREG(status.st_mode) ? gzdopen(descriptor, "rb") : NULL;
-  if (stream) {
-    gzbuffer(stream, 1 << 17);
-    return stream;
-  }
-  close(descriptor);
-  data_fail(set, "%s: %s", path, S_ISREG(status.st_mode) ? "out of memory" : "is not a regular file");
-  return NULL;
+  data_stream *stream = data_open_stream(set, path);
+  ssize_t count = stream ? data_read(set, stream, head, wanted) : -1;
+  data_close_stream(stream);
+  return count;
 }
 
 unsigned char *
-data_read_bytes(data_set *set, gzFile stream, const char *path, size_t wanted, size_t *got)
+data_read_bytes(data_set *set, data_stream *stream, const char *path, size_t wanted, size_t *got)
 {
   size_t capacity = wanted < (1 << 20) ? wanted + 1 : (1 << 20), done = 0;
   unsigned char *bytes = malloc(capacity);
@@ -130,11 +117,8 @@ data_read_bytes(data_set *set, gzFile stream, const char *path, size_t wanted, s
       bytes = larger;
     }
     size_t room = capacity < wanted ? capacity - done : wanted - done;
-    int count = gzread(stream, bytes + done, room < (1u << 30) ? (unsigned)room : (1u << 30));
+    ssize_t count = data_read(set, stream, bytes + done, room);
     if (count < 0) {
-      int code;
-      const char *reason = gzerror(stream, &code);
-      data_fail(set, "%s: cannot be read: %s", path, code == Z_ERRNO ? strerror(errno) : reason);
       free(bytes);
       return NULL;
     }
@@ -142,17 +126,8 @@ data_read_bytes(data_set *set, gzFile stream, const char *path, size_t wanted, s
       break;
     done += (size_t)count;
   }
-  if (!bytes) {
+  if (!bytes)
     data_fail(set, "%s: out of memory", path);
-    return NULL;
-  }
-  int code;
-  gzerror(stream, &code);
-  if (code == Z_BUF_ERROR) { /* how zlib says that a compressed file ends too early */
-    data_fail(set, "%s: is truncated", path);
-    free(bytes);
-    return NULL;
-  }
   *got = done;
   return bytes;
 }
@@ -270,11 +245,9 @@ static bool
 read_file(data_set *set, const char *path, const actnn_model *model)
 {
   unsigned char head[6] = {0};
-  gzFile stream = data_open_stream(set, path);
-  if (!stream)
+  ssize_t count = data_read_head(set, path, head, sizeof head);
+  if (count < 0)
     return false;
-  int count = gzread(stream, head, sizeof head);
-  gzclose(stream);
   if (count == 6 && !memcmp(head, "\x93NUMPY", 6))
     return data_read_npy(set, path, "samples");
   if (count >= 4 && !memcmp(head, "PK\3\4", 4))
@@ -310,11 +283,9 @@ read_one(data_set *set, const char *text, data_part part, const actnn_model *mod
   if (input) {
     const char *path = text + strlen(input) + 1;
     unsigned char head[4] = {0};
-    gzFile stream = data_open_stream(set, path);
-    if (!stream)
+    ssize_t count = data_read_head(set, path, head, sizeof head);
+    if (count < 0)
       return false;
-    int count = gzread(stream, head, 4);
-    gzclose(stream);
     return count == 4 && !head[0] && !head[1] ? data_read_idx(set, path, input)
                                               : data_read_npy(set, path, input);
   }

@@ -4,6 +4,7 @@
 
 #include "actnn.h"
 
+#include <sys/types.h>
 #include <zlib.h>
 
 enum { DATA_MAX_ARRAYS = 64, DATA_ERROR_BYTES = 400 };
@@ -54,11 +55,17 @@ bool data_fail(data_set *set, const char *format, ...) __attribute__((format(pri
 data_array *data_add(data_set *set, const char *name, const char *file);
 /* Bytes of one sample from type and dim[1..]; false on overflow or an unknown type. dim[0] * that is checked too. */
 bool data_sample_bytes(const data_array *array, size_t *bytes);
-/* Opens a file, gzip-compressed or not. */
-gzFile data_open_stream(data_set *set, const char *path);
+/* A file, gzip-compressed or not (data_stream.c); NULL after data_fail. `path` must outlive it. */
+typedef struct data_stream data_stream;
+data_stream *data_open_stream(data_set *set, const char *path);
+void data_close_stream(data_stream *stream);
+/* Bytes read, fewer than wanted only at the end; -1 after data_fail. */
+ssize_t data_read(data_set *set, data_stream *stream, void *data, size_t wanted);
 /* Reads up to `wanted` bytes (all, for SIZE_MAX) into memory that grows with what is really there, so that a short
  * file that claims much cannot make the reader reserve much. NULL after data_fail. The caller frees it. */
-unsigned char *data_read_bytes(data_set *set, gzFile stream, const char *path, size_t wanted, size_t *got);
+unsigned char *data_read_bytes(data_set *set, data_stream *stream, const char *path, size_t wanted, size_t *got);
+/* The first bytes of a file, at most `wanted`, unpacked; how many there are, -1 after data_fail. */
+ssize_t data_read_head(data_set *set, const char *path, void *head, size_t wanted);
 /* Reverses the bytes of `count` elements of `size` bytes. */
 void data_swap_bytes(unsigned char *data, size_t count, size_t size);
 bool data_is_big_endian_machine(void);

@@ -39,10 +39,9 @@ data_read_cifar(data_set *set, const char *const *path, size_t count)
   size_t total = 0;
   for (size_t index = 0; index < count; index++) {
     size_t got;
-    gzFile stream = data_open_stream(set, path[index]);
+    data_stream *stream = data_open_stream(set, path[index]);
     unsigned char *part = stream ? data_read_bytes(set, stream, path[index], SIZE_MAX, &got) : NULL;
-    if (stream)
-      gzclose(stream);
+    data_close_stream(stream);
     bool done = part != NULL;
     if (done && (!got || got % RECORD))
       done = data_fail(set, "%s: has %zu bytes, not a whole number of CIFAR-10 records of %d", path[index], got,

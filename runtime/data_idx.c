@@ -25,15 +25,21 @@ element_size(int type)
 }
 
 static bool
-read_stream(data_set *set, gzFile stream, const char *path, const char *name)
+read_stream(data_set *set, data_stream *stream, const char *path, const char *name)
 {
   unsigned char head[4 + 4 * ACTNN_MAX_RANK];
-  if (gzread(stream, head, 4) != 4 || head[0] || head[1])
+  ssize_t count = data_read(set, stream, head, 4);
+  if (count < 0)
+    return false;
+  if (count != 4 || head[0] || head[1])
     return data_fail(set, "%s: is not an IDX file", path);
   int type = idx_type(head[2]), rank = head[3];
   if (!type || rank < 1 || rank > ACTNN_MAX_RANK)
     return data_fail(set, "%s: IDX type 0x%02x with %d axes is not supported", path, head[2], rank);
-  if (gzread(stream, head, 4 * (unsigned)rank) != 4 * rank)
+  count = data_read(set, stream, head, 4 * (size_t)rank);
+  if (count < 0)
+    return false;
+  if (count != 4 * rank)
     return data_fail(set, "%s: is truncated in its header", path);
   data_array *array = data_add(set, name, path);
   if (!array)
@@ -63,10 +69,10 @@ read_stream(data_set *set, gzFile stream, const char *path, const char *name)
 bool
 data_read_idx(data_set *set, const char *path, const char *name)
 {
-  gzFile stream = data_open_stream(set, path);
+  data_stream *stream = data_open_stream(set, path);
   if (!stream)
     return false;
   bool done = read_stream(set, stream, path, name);
-  gzclose(stream);
+  data_close_stream(stream);
   return done;
 }

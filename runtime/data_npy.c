@@ -133,11 +133,11 @@ bool
 data_read_npy(data_set *set, const char *path, const char *name)
 {
   size_t got;
-  gzFile stream = data_open_stream(set, path);
+  data_stream *stream = data_open_stream(set, path);
   if (!stream)
     return false;
   unsigned char *bytes = data_read_bytes(set, stream, path, SIZE_MAX, &got);
-  gzclose(stream);
+  data_close_stream(stream);
   bool done = bytes && data_parse_npy(set, bytes, got, path, name);
   free(bytes);
   return done;
@@ -262,11 +262,11 @@ bool
 data_read_npz(data_set *set, const char *path)
 {
   zip_file zip = {.path = path};
-  gzFile stream = data_open_stream(set, path);
+  data_stream *stream = data_open_stream(set, path);
   if (!stream)
     return false;
   unsigned char *bytes = data_read_bytes(set, stream, path, SIZE_MAX, &zip.count);
-  gzclose(stream);
+  data_close_stream(stream);
   zip.bytes = bytes;
   bool done = bytes && read_directory(set, &zip);
   free(bytes);

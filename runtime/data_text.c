@@ -8,11 +8,11 @@ bool
 data_read_text(data_set *set, const char *path, int64_t length)
 {
   size_t got;
-  gzFile stream = data_open_stream(set, path);
+  data_stream *stream = data_open_stream(set, path);
   if (!stream)
     return false;
   unsigned char *bytes = data_read_bytes(set, stream, path, SIZE_MAX, &got);
-  gzclose(stream);
+  data_close_stream(stream);
   if (!bytes)
     return false;
   if (length < 1 || got < 2 || (uint64_t)length > got - 1) {

@@ -1,11 +1,33 @@
 /* optimizer.c: updates of one variable, in one pass over the variable, its gradient and its state. Memory-bound: the
- * arithmetic is that of optimizer_steps.h, vectorized. Compiled once for each instruction set, see instruction_set.h. */
+ * arithmetic is that of optimizer_steps.h, vectorized; a result that is not finite is noticed on the way (finite.h).
+ * Compiled once for each instruction set, see instruction_set.h. */
 #ifndef ACTNN_RUNTIME
 #define ACTNN_RUNTIME
 #endif
+#include "finite.h"
 #include "instruction_set.h"
+#include "vector_math.h"
 
 #include "../src/operators/optimizer_steps.h"
+
+/* Magnitudes of floats are in the order of their bits without the sign; the first that is not finite is infinity. */
+static inline uint32_t
+magnitude(float value)
+{
+  return bits_of_float(value) & 0x7fffffffu;
+}
+
+static inline uint32_t
+larger(uint32_t a, uint32_t b)
+{
+  return a > b ? a : b;
+}
+
+static int
+finish(const actnn_call *call, uint32_t largest)
+{
+  return largest < 0x7f800000u || !call->trainer ? 0 : finite_refuse_update(call);
+}
 
 static double
 scalar_input(const actnn_call *call, size_t index)
@@ -23,18 +45,23 @@ ENTRY(Sgd)(const actnn_call *call)
   float *w2 = call->output[0].data, *m2 = new_momentum ? new_momentum->data : NULL;
   SgdRates rates = sgd_rates(call, scalar_input(call, 3));
   int64_t count = element_count(&call->input[0]);
+  uint32_t largest = 0;
   if (m && m2) {
-#pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS)
+#pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS) reduction(max : largest)
     for (int64_t i = 0; i < count; i++) {
       float value = sgd_momentum(rates, w[i], g[i], m[i]);
       w2[i] = sgd_step(rates, w[i], g[i], value);
       m2[i] = value;
+      largest = larger(largest, larger(magnitude(w2[i]), magnitude(value)));
     }
   } else {
-#pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS)
-    for (int64_t i = 0; i < count; i++) w2[i] = sgd_step(rates, w[i], g[i], sgd_momentum(rates, w[i], g[i], m ? m[i] : 0));
+#pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS) reduction(max : largest)
+    for (int64_t i = 0; i < count; i++) {
+      w2[i] = sgd_step(rates, w[i], g[i], sgd_momentum(rates, w[i], g[i], m ? m[i] : 0));
+      largest = larger(largest, magnitude(w2[i]));
+    }
   }
-  return 0;
+  return finish(call, largest);
 }
 
 static int
@@ -45,14 +72,16 @@ adam(const actnn_call *call, int is_decoupled)
   float *w2 = call->output[0].data, *m2 = call->output[1].data, *v2 = call->output[2].data;
   AdamRates rates = adam_rates(call, scalar_input(call, 4), (int64_t)scalar_input(call, 5), is_decoupled);
   int64_t count = element_count(&call->input[0]);
-#pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS)
+  uint32_t largest = 0;
+#pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS) reduction(max : largest)
   for (int64_t i = 0; i < count; i++) {
     float first = m[i], second = v[i];
     w2[i] = adam_step(rates, w[i], g[i], &first, &second);
     m2[i] = first;
     v2[i] = second;
+    largest = larger(largest, larger(magnitude(w2[i]), larger(magnitude(first), magnitude(second))));
   }
-  return 0;
+  return finish(call, largest);
 }
 
 int ENTRY(Adam)(const actnn_call *call);
@@ -78,13 +107,15 @@ ENTRY(OnnxMomentum)(const actnn_call *call)
   float *x2 = call->output[0].data, *v2 = call->output[1].data;
   OnnxMomentumRates rates = onnx_momentum_rates(call, scalar_input(call, 3), (int64_t)scalar_input(call, 4));
   int64_t count = element_count(&call->input[0]);
-#pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS)
+  uint32_t largest = 0;
+#pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS) reduction(max : largest)
   for (int64_t i = 0; i < count; i++) {
     float momentum = v[i];
     x2[i] = onnx_momentum_step(rates, x[i], g[i], &momentum);
     v2[i] = momentum;
+    largest = larger(largest, larger(magnitude(x2[i]), magnitude(momentum)));
   }
-  return 0;
+  return finish(call, largest);
 }
 
 int ENTRY(OnnxAdam)(const actnn_call *call);
@@ -96,14 +127,16 @@ ENTRY(OnnxAdam)(const actnn_call *call)
   float *x2 = call->output[0].data, *v2 = call->output[1].data, *h2 = call->output[2].data;
   OnnxAdamRates rates = onnx_adam_rates(call, scalar_input(call, 4), (int64_t)scalar_input(call, 5));
   int64_t count = element_count(&call->input[0]);
-#pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS)
+  uint32_t largest = 0;
+#pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS) reduction(max : largest)
   for (int64_t i = 0; i < count; i++) {
     float first = v[i], second = h[i];
     x2[i] = onnx_adam_step(rates, x[i], g[i], &first, &second);
     v2[i] = first;
     h2[i] = second;
+    largest = larger(largest, larger(magnitude(x2[i]), larger(magnitude(first), magnitude(second))));
   }
-  return 0;
+  return finish(call, largest);
 }
 
 int ENTRY(OnnxAdagrad)(const actnn_call *call);
@@ -115,11 +148,13 @@ ENTRY(OnnxAdagrad)(const actnn_call *call)
   float *x2 = call->output[0].data, *h2 = call->output[1].data;
   OnnxAdagradRates rates = onnx_adagrad_rates(call, scalar_input(call, 3), (int64_t)scalar_input(call, 4));
   int64_t count = element_count(&call->input[0]);
-#pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS)
+  uint32_t largest = 0;
+#pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS) reduction(max : largest)
   for (int64_t i = 0; i < count; i++) {
     float squares = h[i];
     x2[i] = onnx_adagrad_step(rates, x[i], g[i], &squares);
     h2[i] = squares;
+    largest = larger(largest, larger(magnitude(x2[i]), magnitude(squares)));
   }
-  return 0;
+  return finish(call, largest);
 }

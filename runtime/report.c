@@ -17,8 +17,9 @@ print_memory(const actnn *trainer, FILE *stream)
   } row[] = {{"arena_bytes", trainer->arena_bytes},         {"planned_arena_bytes", model->arena_bytes},
              {"variable_bytes", model->variable_bytes},     {"stash_bytes", model->stash_bytes},
              {"workspace_bytes", trainer->workspace_bytes}, {"saved_bytes", model->saved_bytes},
-             {"saved_bytes_fp32", model->saved_bytes_fp32}};
-  for (size_t index = 0; index < sizeof row / sizeof *row; index++)
+             {"saved_bytes_fp32", model->saved_bytes_fp32}, {"undo_bytes", model->variable_bytes}};
+  size_t rows = sizeof row / sizeof *row - (trainer->kept == NULL); /* the last is kept for --on-nonfinite=skip only */
+  for (size_t index = 0; index < rows; index++)
     fprintf(stream, "%s\"%s\": %llu", index ? ", " : "{", row[index].name,
             (unsigned long long)row[index].bytes);
   fprintf(stream, "}\n");

@@ -5,8 +5,6 @@
 
 #include "actnn.h"
 
-#include <stdio.h>
-
 typedef struct safetensors_entry {
   const char *name;
   int type, rank; /* actnn_type */
@@ -22,7 +20,7 @@ typedef struct safetensors_pair {
  * section without gap or overlap, names are unique. */
 typedef struct safetensors_file {
   const char *path; /* the caller's */
-  FILE *stream;
+  int descriptor;
   char *header; /* decoded strings live in it */
   safetensors_entry *entry; /* sorted by name */
   safetensors_pair *metadata;

@@ -2,14 +2,18 @@
  * against the file's, and the JSON header is read by a parser that knows only this format's three levels, so it
  * needs no recursion and accepts nothing else. */
 #include "safetensors.h"
+#include "descriptor.h"
 #include "text_buffer.h"
 #include "trainer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 
 enum { LARGEST_HEADER = 64 << 20, PIECE = 1 << 16 };
@@ -324,15 +328,28 @@ check_entries(safetensors_file *file)
 }
 
 static bool
+read_at(safetensors_file *file, void *data, size_t bytes, uint64_t place)
+{
+  ssize_t count = descriptor_read_at(file->descriptor, data, bytes, place);
+  if (count < 0)
+    return fail(file, "cannot be read: %s", strerror(errno));
+  return (size_t)count == bytes || fail(file, "was truncated while it was read");
+}
+
+static bool
 read_header(safetensors_file *file)
 {
   struct stat status;
   unsigned char start[8];
   uint64_t length = 0;
-  if (fstat(fileno(file->stream), &status) || !S_ISREG(status.st_mode))
+  if (fstat(file->descriptor, &status))
+    return fail(file, "cannot be examined: %s", strerror(errno));
+  if (!S_ISREG(status.st_mode))
     return fail(file, "is not a regular file");
-  if (status.st_size < 8 || fread(start, 1, 8, file->stream) != 8)
+  if (status.st_size < 8)
     return fail(file, "is too short to be a safetensors file");
+  if (!read_at(file, start, 8, 0))
+    return false;
   for (int index = 7; index >= 0; index--)
     length = length << 8 | start[index];
   if (length > LARGEST_HEADER || length > (uint64_t)status.st_size - 8)
@@ -344,8 +361,8 @@ read_header(safetensors_file *file)
   if (!file->header)
     return fail(file, "out of memory");
   memset(file->header + length, 0, 8);
-  if (fread(file->header, 1, (size_t)length, file->stream) != length)
-    return fail(file, "cannot be read: %s", strerror(errno));
+  if (!read_at(file, file->header, (size_t)length, 8))
+    return false;
   cursor text = {file->header, file->header + length};
   if (!take_header(&text, file))
     return fail(file, "its header is not understood at byte %zu", 8 + (size_t)(text.at - file->header));
@@ -357,8 +374,8 @@ read_header(safetensors_file *file)
 bool
 safetensors_open(safetensors_file *file, const char *path)
 {
-  *file = (safetensors_file){.path = path, .stream = fopen(path, "rb")};
-  if (!file->stream)
+  *file = (safetensors_file){.path = path, .descriptor = descriptor_open(path, O_RDONLY | O_NONBLOCK)}; /* no pipe hangs it */
+  if (file->descriptor < 0)
     return fail(file, "%s", strerror(errno));
   if (read_header(file))
     return true;
@@ -369,12 +386,12 @@ safetensors_open(safetensors_file *file, const char *path)
 void
 safetensors_close(safetensors_file *file)
 {
-  if (file->stream)
-    fclose(file->stream);
+  if (file->descriptor >= 0)
+    close(file->descriptor);
   free(file->header);
   free(file->entry);
   free(file->metadata);
-  file->stream = NULL;
+  file->descriptor = -1;
   file->header = NULL;
   file->entry = NULL;
   file->metadata = NULL;
@@ -399,22 +416,10 @@ safetensors_metadata(const safetensors_file *file, const char *key)
   return NULL;
 }
 
-static bool
-seek(safetensors_file *file, const safetensors_entry *entry)
-{
-  if (fseeko(file->stream, (off_t)(file->data_start + entry->begin), SEEK_SET))
-    return fail(file, "cannot be read: %s", strerror(errno));
-  return true;
-}
-
 bool
 safetensors_read(safetensors_file *file, const safetensors_entry *entry, void *data)
 {
-  if (!seek(file, entry))
-    return false;
-  if (fread(data, 1, (size_t)entry->bytes, file->stream) != entry->bytes)
-    return fail(file, "cannot be read, or was truncated meanwhile");
-  return true;
+  return read_at(file, data, (size_t)entry->bytes, file->data_start + entry->begin);
 }
 
 bool
@@ -422,14 +427,12 @@ safetensors_checksum(safetensors_file *file, const safetensors_entry *entry, uin
 {
   unsigned char piece[PIECE];
   uLong crc = crc32(0, NULL, 0);
-  if (!seek(file, entry))
-    return false;
-  for (uint64_t left = entry->bytes; left;) {
-    size_t bytes = left < sizeof piece ? (size_t)left : sizeof piece;
-    if (fread(piece, 1, bytes, file->stream) != bytes)
-      return fail(file, "cannot be read, or was truncated meanwhile");
+  for (uint64_t done = 0; done < entry->bytes;) {
+    size_t bytes = entry->bytes - done < sizeof piece ? (size_t)(entry->bytes - done) : sizeof piece;
+    if (!read_at(file, piece, bytes, file->data_start + entry->begin + done))
+      return false;
     crc = crc32(crc, piece, (uInt)bytes);
-    left -= bytes;
+    done += bytes;
   }
   *checksum = (uint32_t)crc;
   return true;

@@ -3,6 +3,7 @@
 #include "safetensors.h"
 #include "text_buffer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>

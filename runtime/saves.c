@@ -181,6 +181,12 @@ adapt(actnn *trainer)
   share_out(trainer);
 }
 
+void
+saves_forget_measure(actnn *trainer)
+{
+  trainer->saves->fresh = false;
+}
+
 int
 saves_begin_step(actnn *trainer)
 {

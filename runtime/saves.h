@@ -29,6 +29,9 @@ enum { SAVES_INTERVAL = 16 };
 int saves_create(actnn *trainer);
 void saves_destroy(actnn *trainer);
 
+/* Drops what a step has measured that is undone: no bits move for it. */
+void saves_forget_measure(actnn *trainer);
+
 /* Before each forward: moves bits between saves if the last step measured, and gives every save its place in
  * the pool. 0, or 1 with a message. */
 int saves_begin_step(actnn *trainer);

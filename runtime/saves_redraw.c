@@ -16,7 +16,8 @@
 enum { SKETCH = 256, FIRST_STEP = 8, MOST_STEPS_BETWEEN = 64, NEVER = -4 * MOST_STEPS_BETWEEN };
 
 struct redraw {
-  uint32_t save; /* the one that was redrawn at this step; NONE */
+  uint32_t save; /* the one that was redrawn; NONE */
+  uint64_t step; /* at this step */
   bool is_first_pass;
   double sketch[SKETCH];
   unsigned char *running; /* statistics that forward moves, from before */
@@ -58,7 +59,8 @@ ignore(void *context, uint32_t variable, const float *gradient, size_t count)
 bool
 saves_compares(const actnn *trainer)
 {
-  return trainer->saves->redraw && trainer->saves->redraw->save != NONE;
+  const struct redraw *redraw = trainer->saves->redraw;
+  return redraw && redraw->save != NONE && redraw->step == trainer->step; /* a step may have been given up since */
 }
 
 void
@@ -226,6 +228,7 @@ saves_redraw(actnn *trainer, double learning_rate)
     return 1;
   memset(redraw->sketch, 0, sizeof redraw->sketch);
   redraw->save = save;
+  redraw->step = trainer->step;
   redraw->is_first_pass = true;
   copy_running(trainer, false);
   saves_redraw_only(trainer, save);
@@ -237,6 +240,11 @@ saves_redraw(actnn *trainer, double learning_rate)
   redraw->is_first_pass = false;
   saves_redraw_only(trainer, NONE);
   copy_running(trainer, true);
+  if (failed && trainer->is_not_finite) { /* so will the step itself be, and say so */
+    redraw->save = NONE;
+    trainer->is_not_finite = false;
+    return 0;
+  }
   return failed;
 }
 
@@ -248,7 +256,7 @@ saves_end_redraw(actnn *trainer)
   struct saves *saves = trainer->saves;
   struct redraw *redraw = saves->redraw;
   double distance = 0;
-  if (!redraw || redraw->save == NONE)
+  if (!redraw || redraw->save == NONE || redraw->step + 1 != trainer->step)
     return;
   save_state *state = &saves->save[redraw->save];
   redraw->save = NONE;

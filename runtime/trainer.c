@@ -4,6 +4,7 @@
  * once, at the start, so that `actnn_run` needs no more than a look at each number.
  */
 #include "trainer.h"
+#include "finite.h"
 #include "library.h"
 #include "profile.h"
 #include "saves.h"
@@ -228,7 +229,7 @@ start(actnn *trainer, const trainer_options *options)
   trainer->workspace_bytes = model->workspace_bytes;
   if (options->profile && !(trainer->profile = profile_create()))
     return actnn_fail(trainer, "out of memory");
-  if (saves_create(trainer) || prepare(trainer))
+  if ((options->skips && finite_reserve(trainer)) || saves_create(trainer) || prepare(trainer))
     return 1;
   return model->initialize ? model->initialize(trainer) : 0;
 }
@@ -267,6 +268,7 @@ actnn_destroy(actnn *trainer)
   library_destroy(trainer);
   saves_destroy(trainer);
   profile_destroy(trainer->profile);
+  finite_release(trainer);
   if (trainer->arena)
     munmap(trainer->arena, trainer->arena_bytes ? (size_t)trainer->arena_bytes : ACTNN_ALIGNMENT);
   free(trainer);
@@ -390,11 +392,10 @@ trainer_forward(actnn *trainer, double learning_rate, double *loss)
     *(float *)actnn_data(trainer, model->learning_rate) = (float)learning_rate;
   if (model->step_number != NONE)
     *(int64_t *)actnn_data(trainer, model->step_number) = (int64_t)trainer->step;
+  finite_keep(trainer);
   if (saves_begin_step(trainer) || model->forward(trainer) || read_scalar(trainer, model->loss, loss))
     return 1;
-  if (!isfinite(*loss))
-    return actnn_fail(trainer, "step %llu: loss is not finite; lower --lr", (unsigned long long)trainer->step);
-  return 0;
+  return finite_check_forward(trainer, *loss);
 }
 
 int
@@ -405,6 +406,12 @@ trainer_backward(actnn *trainer)
   if (!trainer->observer)
     trainer->step++;
   return 0;
+}
+
+bool
+trainer_skips(actnn *trainer)
+{
+  return finite_undo(trainer);
 }
 
 int

@@ -11,17 +11,20 @@ typedef struct trainer_options {
   uint64_t seed;
   bool quiet;   /* no notes on stderr */
   bool profile; /* time every call */
+  bool skips;   /* a step that is not finite is undone (finite.h) */
 } trainer_options;
 
 /* As `actnn_create`. */
 actnn *trainer_create(const actnn_model *model, const trainer_options *options, char *error, size_t error_bytes);
 
 /* The first half of `actnn_step`: sets the learning rate and the step number, runs forward, reads the loss and
- * refuses one that is not finite (nothing has been updated then). The model's training_output may be read
+ * refuses one that is not finite (no parameter has been updated then). The model's training_output may be read
  * between the halves. 0, or 1 with a message. */
 int trainer_forward(actnn *trainer, double learning_rate, double *loss);
 /* The second half: backward with the updates; the step counter moves on, except under an observer. */
 int trainer_backward(actnn *trainer);
+/* After either half has failed: true when the step was not finite and is undone, and training can go on with the next. */
+bool trainer_skips(actnn *trainer);
 
 /* The channel block that suits this machine: 16 with AVX-512, 8 with AVX2, else 1. */
 int trainer_machine_channel_block(void);

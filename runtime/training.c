@@ -234,6 +234,17 @@ evaluate(run *run)
   return journal_add_evaluation(&run->journal, step, epoch, score.loss, score.accuracy, score.samples);
 }
 
+/* A step that failed: true when it was undone and is written down. */
+static bool
+skip_step(run *run, journal_step *entry)
+{
+  if (!trainer_skips(run->trainer))
+    return tell(run);
+  entry->step = run->trainer->step;
+  entry->epoch = (double)entry->step / (double)run->steps_per_epoch;
+  return journal_add_skipped(&run->journal, entry, actnn_error(run->trainer));
+}
+
 static bool
 train_step(run *run)
 {
@@ -251,11 +262,11 @@ train_step(run *run)
   batch_fill(&run->training, trainer, trainer->step);
   scorer_keep_labels(&run->scorer, trainer);
   if (trainer_forward(trainer, entry.learning_rate, &entry.loss))
-    return tell(run);
-  if (run->journal.log || run->journal.has_terminal)
+    return skip_step(run, &entry);
+  if (run->journal.has_log || run->journal.has_terminal)
     entry.accuracy = scorer_accuracy(&run->scorer, trainer, model->training_output);
   if (trainer_backward(trainer))
-    return tell(run);
+    return skip_step(run, &entry);
   saves_end_redraw(trainer);
   entry.step = trainer->step;
   entry.epoch = (double)entry.step / (double)run->steps_per_epoch;
@@ -371,7 +382,8 @@ actnn_main(const actnn_model *model, int argc, char **argv)
                               .channel_block = options->channel_block,
                               .seed = options->has_seed ? options->seed : model->seed,
                               .quiet = options->quiet,
-                              .profile = options->profile};
+                              .profile = options->profile,
+                              .skips = options->skips};
   run.trainer = trainer_create(model, &settings, error, sizeof error);
   if (!run.trainer) {
     fprintf(stderr, "%s\n", error);

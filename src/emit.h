@@ -17,7 +17,17 @@ bool is_uniform(const Value *value);
 /* A constant too large for a table in the source: it goes into the weights file. */
 bool is_stored_constant(const Value *value);
 
-/* Writes a file completely or not at all: a temporary beside it, then rename. */
+enum { MOST_OUTPUT_FILES = 4 };
+
+typedef struct OutputFile {
+  const char *path;
+  const void *data;
+  size_t length;
+} OutputFile;
+
+/* Writes files (at most MOST_OUTPUT_FILES) completely or none of them, and then what was there before stays; false after a
+ * message. */
+bool write_files(Diagnostics *diagnostics, const OutputFile *file, size_t count);
 bool write_file(Diagnostics *diagnostics, const char *path, const void *data, size_t length);
 
 /* `file` without folders and extension, made an identifier: [a-z][a-z0-9_]*, never a word of C. */

@@ -1,15 +1,12 @@
-/* emit_files.c: what goes to disk beside the source: first weights as safetensors; files written whole or not at all. */
+/* emit_files.c: what goes to disk beside the source: first weights as safetensors, and names for them. */
 #include "emit.h"
 #include "text.h"
 
 #include "../passes/passes.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { FILL_ELEMENTS = 1024 };
 
@@ -106,40 +103,6 @@ emit_weights(Program *program, Arena *arena, size_t *length)
   text_append_bytes(&whole, data.bytes, data.length);
   *length = whole.length;
   return (unsigned char *)whole.bytes;
-}
-
-static bool
-write_all(int descriptor, const char *data, size_t length)
-{
-  while (length) {
-    ssize_t written = write(descriptor, data, length);
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    data += written;
-    length -= (size_t)written;
-  }
-  return true;
-}
-
-bool
-write_file(Diagnostics *diagnostics, const char *path, const void *data, size_t length)
-{
-  const char *temporary = arena_format(diagnostics->arena, "%s.tmp%ld", path, (long)getpid());
-  int descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (descriptor < 0) return report(diagnostics, path, NULL, "cannot create it: %s", strerror(errno));
-  bool is_written = write_all(descriptor, data, length);
-  int reason = errno;
-  if (close(descriptor) && is_written) {
-    is_written = false;
-    reason = errno;
-  }
-  if (is_written && rename(temporary, path)) {
-    is_written = false;
-    reason = errno;
-  }
-  if (is_written) return true;
-  unlink(temporary);
-  return report(diagnostics, path, reason == ENOSPC ? "free some space" : NULL, "cannot write it: %s", strerror(reason));
 }
 
 const char *

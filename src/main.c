@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #ifdef ACTNN_HAVE_LIBCLANG
 #include "verify_source.h"
@@ -306,15 +305,12 @@ write_trainer(Program *program, const CommandLine *line)
   if (!line->no_verify && !verify_source(program->diagnostics, line->output, source, source_length, header, header_length, name))
     return false;
 #endif
-  if (weights && !write_file(program->diagnostics, with_extension(arena, line->output, ".safetensors"), weights, weights_length))
-    return false;
   const char *slash = strrchr(line->output, '/');
   const char *header_path = arena_format(arena, "%.*s%s.h", slash ? (int)(slash - line->output + 1) : 0, line->output, name);
-  if (!write_file(program->diagnostics, header_path, header, header_length)) return false;
-  if (write_file(program->diagnostics, line->output, source, source_length)) return true;
-  unlink(header_path); /* of no use without the source */
-  if (weights) unlink(with_extension(arena, line->output, ".safetensors"));
-  return false;
+  const OutputFile files[] = {{header_path, header, header_length},
+                              {line->output, source, source_length},
+                              {with_extension(arena, line->output, ".safetensors"), weights, weights_length}};
+  return write_files(program->diagnostics, files, weights ? 3 : 2);
 }
 
 static bool

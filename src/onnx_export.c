@@ -1,14 +1,11 @@
 /* onnx_export.c: a program as a ModelProto. All parts lie in one arena; nothing is freed singly. */
 #define _POSIX_C_SOURCE 200809L
 #include "onnx_export.h"
+#include "emit.h"
 #include "name_table.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 typedef struct Export {
   const Program *program;
@@ -459,39 +456,14 @@ pack_model(const Program *program, const Onnx__ModelProto *model, Arena *arena, 
 
 /* ---- files ---------------------------------------------------------------------------------------- */
 
-static bool
-write_fully(int file, const unsigned char *bytes, size_t length)
-{
-  while (length) {
-    ssize_t part = write(file, bytes, length);
-    if (part < 0 && errno == EINTR) continue;
-    if (part < 0) return false;
-    bytes += part;
-    length -= (size_t)part;
-  }
-  return fsync(file) == 0 || errno == EINVAL || errno == EROFS; /* pipes and the like cannot be synchronized */
-}
-
 bool
 write_onnx(const Program *program, const char *path)
 {
   Arena *arena = arena_create();
   unsigned char *bytes;
   size_t length;
-  bool is_written = pack_model(program, program_to_model(program, arena), arena, &bytes, &length);
-  if (is_written) {
-    char *temporary = arena_format(arena, "%s.XXXXXX", path);
-    int file = mkstemp(temporary);
-    mode_t mask = umask(0);
-    umask(mask);
-    is_written = file >= 0 && fchmod(file, 0666 & ~mask) == 0 && write_fully(file, bytes, length);
-    if (file >= 0 && close(file)) is_written = false;
-    if (is_written) is_written = rename(temporary, path) == 0;
-    if (!is_written) {
-      report(program->diagnostics, path, NULL, "cannot write it: %s", strerror(errno));
-      if (file >= 0) unlink(temporary);
-    }
-  }
+  bool is_written = pack_model(program, program_to_model(program, arena), arena, &bytes, &length)
+                    && write_file(program->diagnostics, path, bytes, length);
   arena_destroy(arena);
   return is_written;
 }

@@ -9,6 +9,8 @@
 #endif
 #include "onnx_import.h"
 
+#include "../runtime/descriptor.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -78,7 +80,10 @@ open_external(Import *import, const char *location, const char *what)
   }
   struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
                          .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-  long file = syscall(SYS_openat2, import->directory, location, &how, sizeof how);
+  long file;
+  int tries = 0; /* the kernel asks to try again when folders are being renamed */
+  do file = syscall(SYS_openat2, import->directory, location, &how, sizeof how);
+  while (file < 0 && (errno == EINTR || (errno == EAGAIN && ++tries < 100)));
   if (file >= 0) return (int)file;
   static const char below[] = "external data must be plain files in the model's own folder or below";
   if (errno == ENOSYS) {
@@ -120,15 +125,9 @@ check_file(Import *import, int file, const External *external, const char *what,
 static bool
 read_at(Import *import, int file, uint64_t offset, unsigned char *bytes, size_t length, const char *what)
 {
-  for (size_t got = 0; got < length;) {
-    ssize_t part = pread(file, bytes + got, length - got, (off_t)(offset + got));
-    if (part < 0 && errno == EINTR) continue;
-    if (part <= 0)
-      return reject(import, NULL, "%s: cannot read external data: %s", what,
-                    part ? strerror(errno) : "the file became shorter");
-    got += (size_t)part;
-  }
-  return true;
+  ssize_t got = descriptor_read_at(file, bytes, length, offset);
+  if (got == (ssize_t)length) return true;
+  return reject(import, NULL, "%s: cannot read external data: %s", what, got < 0 ? strerror(errno) : "the file became shorter");
 }
 
 bool

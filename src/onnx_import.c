@@ -5,6 +5,8 @@
 #include "onnx_import.h"
 #include "onnx_export.h"
 
+#include "../runtime/descriptor.h"
+
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -239,7 +241,7 @@ open_folder(const char *path, Arena *arena)
 {
   const char *slash = strrchr(path, '/');
   const char *folder = !slash ? "." : slash == path ? "/" : arena_text(arena, path, (size_t)(slash - path));
-  return open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  return descriptor_open(folder, O_PATH | O_DIRECTORY);
 }
 
 static void

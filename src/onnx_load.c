@@ -6,6 +6,8 @@
 #include "onnx_load.h"
 #include "wire_scan.h"
 
+#include "../runtime/descriptor.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,27 +17,14 @@
 
 /* ---- files -------------------------------------------------------------------------------------- */
 
-static bool
-read_fully(int file, unsigned char *bytes, size_t length, size_t *got)
-{
-  *got = 0;
-  while (*got < length) {
-    ssize_t part = read(file, bytes + *got, length - *got);
-    if (part < 0 && errno == EINTR) continue;
-    if (part < 0) return false;
-    if (part == 0) break;
-    *got += (size_t)part;
-  }
-  return true;
-}
-
 bool
 read_file(const char *path, uint64_t limit, Diagnostics *diagnostics, unsigned char **bytes, size_t *length)
 {
   *bytes = NULL;
-  int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* so that a FIFO cannot hang us */
+  int file = descriptor_open(path, O_RDONLY | O_NONBLOCK); /* so that a FIFO cannot hang us */
   if (file < 0) return report(diagnostics, path, NULL, "cannot open it: %s", strerror(errno));
   struct stat status;
+  ssize_t got = 0;
   bool is_read = false;
   if (fstat(file, &status)) {
     report(diagnostics, path, NULL, "cannot examine it: %s", strerror(errno));
@@ -48,11 +37,12 @@ read_file(const char *path, uint64_t limit, Diagnostics *diagnostics, unsigned c
            (unsigned long long)(limit >> 20));
   } else if (!(*bytes = malloc((size_t)status.st_size + 1))) {
     report(diagnostics, path, NULL, "out of memory: the file has %llu bytes", (unsigned long long)status.st_size);
-  } else if (!read_fully(file, *bytes, (size_t)status.st_size, length)) {
+  } else if ((got = descriptor_read(file, *bytes, (size_t)status.st_size)) < 0) {
     report(diagnostics, path, NULL, "cannot read it: %s", strerror(errno));
-  } else if (*length != (size_t)status.st_size) {
+  } else if (got != (ssize_t)status.st_size) {
     report(diagnostics, path, NULL, "the file became shorter while it was read");
   } else {
+    *length = (size_t)got;
     (*bytes)[*length] = 0;
     is_read = true;
   }

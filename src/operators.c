@@ -1,5 +1,6 @@
 /* operators.c: the operator table as data: entries of operators.def with their signatures parsed. */
 #include "operators.h"
+#include "arena.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -65,18 +66,8 @@ next_word(const char **cursor, const char **word)
   return (size_t)(*cursor - *word);
 }
 
-static char *
-copy_word(const char *word, size_t length)
-{
-  char *copy = malloc(length + 1);
-  if (!copy) abort();
-  memcpy(copy, word, length);
-  copy[length] = 0;
-  return copy;
-}
-
 static Slot
-parse_slot(const char *word, size_t length)
+parse_slot(Arena *arena, const char *word, size_t length)
 {
   Slot slot = {0};
   while (length && strchr("?#*", word[length - 1])) {
@@ -85,16 +76,16 @@ parse_slot(const char *word, size_t length)
     if (mark == '#') slot.is_constant = true;
     if (mark == '*') slot.is_variadic = true;
   }
-  slot.name = copy_word(word, length);
+  slot.name = arena_text(arena, word, length);
   return slot;
 }
 
 /* name:kind or name:kind=default */
 static AttributeSlot
-parse_attribute_slot(const char *word, size_t length)
+parse_attribute_slot(Arena *arena, const char *word, size_t length)
 {
   AttributeSlot slot = {0};
-  char *text = copy_word(word, length), *kind = strchr(text, ':');
+  char *text = arena_text(arena, word, length), *kind = strchr(text, ':');
   if (!kind) abort();
   *kind++ = 0;
   char *value = strchr(kind, '=');
@@ -116,7 +107,7 @@ parse_attribute_slot(const char *word, size_t length)
 }
 
 static void
-parse_signature(Operator *operator)
+parse_signature(Arena *arena, Operator *operator)
 {
   const char *cursor = operator->signature, *word;
   Slot operands[16], results[8];
@@ -125,14 +116,13 @@ parse_signature(Operator *operator)
   for (size_t length; (length = next_word(&cursor, &word)) != 0;) {
     if (length == 2 && !memcmp(word, "->", 2)) part = 1;
     else if (length == 1 && *word == ';') part = 2;
-    else if (part == 0) operands[operator->operand_count++] = parse_slot(word, length);
-    else if (part == 1) results[operator->result_count++] = parse_slot(word, length);
-    else attributes[operator->attribute_count++] = parse_attribute_slot(word, length);
+    else if (part == 0) operands[operator->operand_count++] = parse_slot(arena, word, length);
+    else if (part == 1) results[operator->result_count++] = parse_slot(arena, word, length);
+    else attributes[operator->attribute_count++] = parse_attribute_slot(arena, word, length);
   }
   size_t bytes = sizeof(Slot) * (operator->operand_count + operator->result_count)
                  + sizeof(AttributeSlot) * operator->attribute_count;
-  char *memory = malloc(bytes + 1);
-  if (!memory) abort();
+  char *memory = arena_allocate(arena, bytes + 1);
   operator->operands = (Slot *)(void *)memory;
   operator->results = operator->operands + operator->operand_count;
   operator->attributes = (AttributeSlot *)(void *)(operator->results + operator->result_count);
@@ -147,14 +137,14 @@ compare_names(const void *a, const void *b)
   return strcmp(((const Operator *)a)->name, ((const Operator *)b)->name);
 }
 
-/* The table is constant once its signatures are parsed, which the first question does. */
+/* The table is constant once its signatures are parsed, which the first question does; their words live as long as it. */
 static void
 prepare_table(void)
 {
-  static bool is_prepared;
-  if (is_prepared) return;
-  is_prepared = true;
-  for (size_t i = 0; i < TABLE_COUNT; i++) parse_signature(&table[i]);
+  static Arena *arena;
+  if (arena) return;
+  arena = arena_create();
+  for (size_t i = 0; i < TABLE_COUNT; i++) parse_signature(arena, &table[i]);
   qsort(table, TABLE_COUNT, sizeof table[0], compare_names);
 }
 

@@ -1,0 +1,105 @@
+/* finite.c: see finite.h. */
+#include "finite.h"
+#include "saves.h"
+#include "trainer.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { PIECE = 1 << 20 };
+
+int
+finite_reserve(actnn *trainer)
+{
+  size_t bytes = (size_t)trainer->model->variable_bytes;
+  void *memory = mmap(NULL, bytes + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED)
+    return actnn_fail(trainer, "%s: --on-nonfinite=skip keeps a copy of all variables, and there are no %.1f MiB of memory for it",
+                      trainer->model->name, (double)bytes / 1048576);
+  trainer->kept = memory;
+  return 0;
+}
+
+void
+finite_release(actnn *trainer)
+{
+  if (trainer->kept)
+    munmap(trainer->kept, (size_t)trainer->model->variable_bytes + 1);
+  trainer->kept = NULL;
+}
+
+static void
+copy(unsigned char *to, const unsigned char *from, size_t bytes)
+{
+#pragma omp parallel for schedule(static) if (bytes > PIECE)
+  for (size_t place = 0; place < bytes; place += PIECE)
+    memcpy(to + place, from + place, bytes - place < PIECE ? bytes - place : PIECE);
+}
+
+void
+finite_keep(actnn *trainer)
+{
+  trainer->is_not_finite = false;
+  if (trainer->kept)
+    copy(trainer->kept, trainer->arena, (size_t)trainer->model->variable_bytes);
+}
+
+static bool
+is_finite(const float *value, size_t count)
+{
+  for (size_t i = 0; i < count; i++)
+    if (!isfinite(value[i]))
+      return false;
+  return true;
+}
+
+static int
+refuse(actnn *trainer, const char *before, const char *name, const char *after)
+{
+  trainer->is_not_finite = true;
+  return actnn_fail(trainer, "step %llu: %s%.200s%s; lower --lr", (unsigned long long)trainer->step, before, name, after);
+}
+
+int
+finite_check_forward(actnn *trainer, double loss)
+{
+  const actnn_model *model = trainer->model;
+  if (!isfinite(loss))
+    return refuse(trainer, "the ", "loss", " is not finite");
+  for (uint32_t index = 0; index < model->variable_count; index++) {
+    const actnn_variable *variable = &model->variable[index];
+    const actnn_tensor *tensor = &model->tensor[variable->tensor];
+    if (variable->role == ACTNN_RUNNING && tensor->type == ACTNN_F32 &&
+        !is_finite(actnn_data(trainer, variable->tensor), trainer_elements(tensor)))
+      return refuse(trainer, "the running statistic '", variable->name ? variable->name : "", "' is not finite");
+  }
+  return 0;
+}
+
+int
+finite_refuse_update(const actnn_call *call)
+{
+  actnn *trainer = call->trainer;
+  const actnn_model *model = trainer->model;
+  const char *name = "";
+  for (uint32_t index = 0; index < model->variable_count; index++)
+    if (model->variable[index].tensor == call->input[0].id && model->variable[index].name)
+      name = model->variable[index].name;
+  size_t count = trainer_elements(&model->tensor[call->input[1].id]);
+  if (!is_finite(call->input[1].data, count))
+    return refuse(trainer, "the gradient of '", name, "' is not finite");
+  return refuse(trainer, "'", name, "' or its optimizer state is not finite after its update");
+}
+
+bool
+finite_undo(actnn *trainer)
+{
+  if (!trainer->is_not_finite || !trainer->kept)
+    return false;
+  copy(trainer->arena, trainer->kept, (size_t)trainer->model->variable_bytes);
+  saves_forget_measure(trainer);
+  trainer->step++;
+  return true;
+}
