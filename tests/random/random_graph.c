@@ -78,7 +78,7 @@ new_floats(RandomGraph *graph, ValueKind kind, Shape shape, const double *given,
 {
   Program *program = graph->program;
   int64_t count;
-  if (!shape_elements(&shape, &count) || count > MOST_PARAMETER_ELEMENTS || program->value_count >= MOST_VALUES) return NO_VALUE;
+  if (!shape_elements(&shape, &count) || count > MOST_PARAMETER_ELEMENTS || program->value_count >= MOST_VALUES_OF_A_GRAPH) return NO_VALUE;
   float *data = arena_array(program->arena, (size_t)count + 1, sizeof *data);
   double *reals = arena_array(program->arena, (size_t)count + 1, sizeof *reals);
   for (int64_t i = 0; i < count; i++) reals[i] = data[i] = (float)(given ? given[i] : center + scale * draw_normal(graph));
@@ -227,7 +227,7 @@ grow(RandomGraph *graph, const char *name, const ValueId *operands, size_t count
   ValueId results[8];
   for (size_t i = 0; i < count; i++)
     if (operands[i] == NO_VALUE && i == 0) return NO_VALUE;
-  if (program->value_count + result_count >= MOST_VALUES || result_count > 8) return NO_VALUE;
+  if (program->value_count + result_count >= MOST_VALUES_OF_A_GRAPH || result_count > 8) return NO_VALUE;
   for (size_t i = 0; i < result_count; i++)
     results[i] = add_value(program, arena_format(program->arena, "t%u", program->value_count), VALUE_TEMPORARY, ACTNN_F32,
                            (Shape){.rank = -1});

@@ -15,16 +15,16 @@
 #include "../../passes/passes.h"
 #include "../operators/tries.h"
 
-enum { MOST_VALUES = 4096, MOST_POOL = 64, MOST_PARAMETER_ELEMENTS = 1000, MOST_ELEMENTS_OF_A_VALUE = 2000 };
+enum { MOST_VALUES_OF_A_GRAPH = 4096, MOST_POOL = 64, MOST_PARAMETER_ELEMENTS = 1000, MOST_ELEMENTS_OF_A_VALUE = 2000 };
 
 typedef struct RandomGraph {
   uint64_t number;
   Program *program;           /* forward, as ONNX has it; belongs to the graph */
   const char *loss;           /* as after --loss=; NULL: the model's own */
   const char *optimizer;      /* as after --optimizer= */
-  Tensor *tensor[MOST_VALUES]; /* by value: what the evaluator made of it; inputs too */
+  Tensor *tensor[MOST_VALUES_OF_A_GRAPH]; /* by value: what the evaluator made of it; inputs too */
   ValueId pool[MOST_POOL];    /* floating values that nodes may read, in the order in which they were made */
-  bool is_read[MOST_VALUES];
+  bool is_read[MOST_VALUES_OF_A_GRAPH];
   uint32_t pool_count;
   uint64_t counter;           /* of draws */
   int64_t batch;
