@@ -5,6 +5,7 @@
 #include "library.h"
 
 #include <omp.h>
+#include <string.h>
 
 /* Any plan is fine with a library that wants no scratch. */
 uint64_t
@@ -18,7 +19,8 @@ actnn_measure_workspace(const actnn_tensor *tensor, uint32_t tensor_count, uint6
 int saves_create(actnn *trainer) { return (void)trainer, 0; }
 void saves_destroy(actnn *trainer) { (void)trainer; }
 int saves_begin_step(actnn *trainer) { return (void)trainer, 0; }
-void saves_note_gradient(actnn *trainer, const actnn_call *call) { (void)trainer, (void)call; }
+void saves_note_gradient(actnn *trainer, const actnn_call *call, size_t second_moment) { (void)trainer, (void)call, (void)second_moment; }
+void saves_forget_measure(actnn *trainer) { (void)trainer; }
 
 int
 saves_shares(actnn *trainer, uint64_t *bytes)
@@ -32,6 +34,20 @@ saves_set_shares(actnn *trainer, const uint64_t *bytes)
 {
   for (uint32_t i = 0; i < trainer->model->save_count; i++)
     if (bytes[i] % ACTNN_ALIGNMENT) return actnn_fail(trainer, "shares do not fit");
+  return 0;
+}
+
+void
+saves_redraw_state(const actnn *trainer, double (*state)[SAVES_REDRAW_NUMBERS])
+{
+  memset(state, 0, trainer->model->save_count * sizeof *state);
+}
+
+int
+saves_set_redraw_state(actnn *trainer, double (*state)[SAVES_REDRAW_NUMBERS])
+{
+  for (uint32_t i = 0; i < trainer->model->save_count; i++)
+    if (!(state[i][0] >= 0)) return actnn_fail(trainer, "noise is no number");
   return 0;
 }
 
