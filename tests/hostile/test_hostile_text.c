@@ -22,10 +22,10 @@ static const char head[] = "<ir_version: 8, opset_import: [\"\" : 17]>\n";
 /* ---- texts -------------------------------------------------------------------------------------------------------- */
 
 static void
-refused(Bytes text, const char *what, const char *message)
+refused_with(const char *options, Bytes text, const char *what, const char *message)
 {
   write_bytes("model.onnxtxt", text.data, text.length);
-  CompileOutcome outcome = compile_apart("model.onnxtxt", "--batch=2 --loss=mse --no-verify");
+  CompileOutcome outcome = compile_apart("model.onnxtxt", options);
   uint64_t most = base + 8 * (uint64_t)text.length + ((uint64_t)64 << 20);
   double seconds = MOST_SECONDS * (text.length > 1000000 ? (double)text.length / 1e6 : 1);
   bool is_refused = outcome.status == 1 && !outcome.written && outcome.messages && (!message || strstr(outcome.text, message));
@@ -33,6 +33,12 @@ refused(Bytes text, const char *what, const char *message)
     printf("# status %d, %u files, %.2f s, %llu of %llu MiB; message: %.1000s\n", outcome.status, outcome.written, outcome.seconds,
            (unsigned long long)(outcome.bytes >> 20), (unsigned long long)(most >> 20), outcome.text);
   free(text.data);
+}
+
+static void
+refused(Bytes text, const char *what, const char *message)
+{
+  refused_with("--batch=2 --loss=mse --no-verify", text, what, message);
 }
 
 static void
@@ -106,6 +112,13 @@ test_texts(void)
   refused(headed("g (float[2] x) => (float[2] y) { z = Relu <phase = \"evaluate\"> (x) y = Relu (x) }"),
           "a node that says that a pass made it",
           "passes have changed already");
+  refused(plain("<ir_version: 8, opset_import: [\"\" : 17], metadata_props: [\"actnn.text\" : \"2\", \"actnn.drawn_from\" : \"w=h\"]>\n"
+                "g (float[2] x) => (y) <float[2] w = [\"location\" : \"none\"]> { h = Relu (x) y = Mul (x, w) }\n"),
+          "a parameter drawn from what forward makes", "rule 'drawing'");
+  refused_with("--run-pass=layout", headed("g (float[2] x) => (float[2] y) { h = Fantasy (x) y = Relu (h) }"),
+               "a pass on operators that are not known", "needs its operator and shapes to be known");
+  refused_with("--run-pass=plan-memory", headed("g (float[N] x) => (float[N] y) { y = Relu (x) }"), "a pass on shapes that are not known",
+               "to be known");
   refused(plain("\x01\x02\x03"), "three bytes", NULL);
   Bytes functions = plain("<ir_version: 8, opset_import: [\"\" : 17, \"c\" : 1]>\ng (float[2] x) => (y) { y = c.f0 (x) }\n");
   for (int i = 0; i < 60; i++) {
