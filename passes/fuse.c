@@ -38,7 +38,8 @@ readers_select(const Program *program, ValueId code, const ReaderList *list)
     const Node *select = node_at(program, reader_at(program, list, list->first[mask]));
     if (strcmp(select->operator_name, "Select") || select->operands[0] != mask) return false;
     const Value *gradient = operand_value(program, select, 1);
-    if (gradient->layout != value_at(program, mask)->layout || !shape_equal(&gradient->shape, &value_at(program, mask)->shape)) return false;
+    if (gradient->layout != value_at(program, mask)->layout
+        || !shape_equal(&gradient->shape, &value_at(program, mask)->shape)) return false;
   }
   return true;
 }

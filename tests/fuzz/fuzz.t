@@ -21,7 +21,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 BROKEN
 # shellcheck disable=SC2086
-check "a harness that is wrong is built" ${FUZZ_CC:-clang-14} -std=c11 -fsanitize=fuzzer,address,undefined -I"$top_srcdir/tests/fuzz" broken.c -o broken
+check "a harness that is wrong is built" \
+  ${FUZZ_CC:-clang-14} -std=c11 -fsanitize=fuzzer,address,undefined -I"$top_srcdir/tests/fuzz" broken.c -o broken
 mkdir inputs && printf bad >inputs/bad
 check "and found out" sh -c "! ./broken -runs=0 inputs 2>found && grep -q 'not so: size < 3' found"
 finish

@@ -29,8 +29,10 @@ choose_dimensions(Options *options, const Program *program, unsigned extent)
 static Options
 options_of(const uint8_t *byte)
 {
-  static const char *const losses[] = {NULL, "softmax-cross-entropy", "mse", "l1", "bce-with-logits", "output", "softmax-cross-entropy", "mse"};
-  static const char *const optimizers[] = {NULL, "sgd", "sgd,momentum=0", "sgd,nesterov=1,weight_decay=0.1", "adam", "adamw", "adagrad", "adam,lr=0.1"};
+  static const char *const losses[] = {NULL, "softmax-cross-entropy", "mse", "l1", "bce-with-logits", "output",
+                                       "softmax-cross-entropy", "mse"};
+  static const char *const optimizers[] = {NULL, "sgd", "sgd,momentum=0", "sgd,nesterov=1,weight_decay=0.1",
+                                           "adam", "adamw", "adagrad", "adam,lr=0.1"};
   static const double bits[] = {0, 0, 0, 1, 1.5, 2, 4, 32}, compression[] = {0, 0, 0, 2, 10, 20, 100, 1000};
   static const char *const roundings[] = {NULL, NULL, "dither", "stochastic"};
   Options options = {.command_line = "actnnc model -o train.c", .batch = byte[0] % 16, .loss = losses[byte[1] % 8],

@@ -57,7 +57,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   const char *name = data[0] % 4 == 1 ? bound : path;
   memset(&set, 0, sizeof set);
   choose_model(data[1]);
-  bool is_read = data[0] % 4 == 2 ? data_read_cifar(&set, &path, 1) : data_open(&set, &name, 1, data[0] & 8 ? DATA_TEST : DATA_TRAINING, &model);
+  bool is_read = data[0] % 4 == 2 ? data_read_cifar(&set, &path, 1)
+                                  : data_open(&set, &name, 1, data[0] & 8 ? DATA_TEST : DATA_TRAINING, &model);
   MUST(is_read == !set.error[0]);
   if (is_read) use(&set, data[1] & 8);
   data_close(&set);

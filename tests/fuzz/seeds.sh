@@ -44,7 +44,8 @@ safetensors() {
 }
 
 checkpoints() {
-  header='{"__metadata__":{"format":"pt"},"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"b":{"dtype":"F32","shape":[3],"data_offsets":[24,36]}}'
+  header='{"__metadata__":{"format":"pt"},"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},'
+  header=$header'"b":{"dtype":"F32","shape":[3],"data_offsets":[24,36]}}'
   safetensors "$header" 36 >"$1/weights"
   header='{"x":{"dtype":"I64","shape":[0],"data_offsets":[0,0]}}'
   safetensors "$header" 0 >"$1/empty"

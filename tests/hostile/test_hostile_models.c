@@ -9,6 +9,7 @@
 #include "hostile_models.h"
 
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 static const double MOST_SECONDS = IS_SANITIZED ? 20 : 3; /* one second on an idle machine */
 static const double MOST_SECONDS_OF_LONG_CHAINS = 30;     /* two on an idle machine */
@@ -162,6 +163,11 @@ test_graphs(void)
   Bytes model = functions(1, 1, "Relu");
   put_message(&model, MODEL_OPSET, opset_of("", 18));
   expect_model(model, "an operator set imported twice", "imports operator set '' twice");
+  model = (Bytes){0};
+  put_number(&model, MODEL_IR_VERSION, 8);
+  put_message(&model, MODEL_OPSET, opset_of("c", 1));
+  put_message(&model, MODEL_GRAPH, graph_with(node_of("Relu", "x", "y")));
+  expect_model(model, "an operator of a set that is not imported", "imports no operator set");
   Bytes node = node_of("Relu", "x", "y");
   for (int i = 0; i < 100000; i++) {
     char name[16];
@@ -210,6 +216,8 @@ test_external_data(void)
   expect_external("hard", NULL, NULL, "a hard link", "more than one link");
   expect_external("fifo", NULL, NULL, "a FIFO", "not a regular file");
   expect_external("inner", NULL, NULL, "a directory", "not a regular file");
+  if (mknod("folder/device", S_IFCHR | 0666, makedev(1, 5))) ok(true, "a device # SKIP only root makes one");
+  else expect_external("device", NULL, NULL, "a device", "not a regular file");
   expect_external("nothing", NULL, NULL, "a missing file", "cannot open external data file 'nothing'");
   expect_external("", NULL, NULL, "an empty location", "has no location");
   expect_external(NULL, NULL, NULL, "no location", "has no location");

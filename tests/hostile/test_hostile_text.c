@@ -22,10 +22,10 @@ static const char head[] = "<ir_version: 8, opset_import: [\"\" : 17]>\n";
 /* ---- texts -------------------------------------------------------------------------------------------------------- */
 
 static void
-refused(Bytes text, const char *what, const char *message)
+refused_with(const char *options, Bytes text, const char *what, const char *message)
 {
   write_bytes("model.onnxtxt", text.data, text.length);
-  CompileOutcome outcome = compile_apart("model.onnxtxt", "--batch=2 --loss=mse --no-verify");
+  CompileOutcome outcome = compile_apart("model.onnxtxt", options);
   uint64_t most = base + 8 * (uint64_t)text.length + ((uint64_t)64 << 20);
   double seconds = MOST_SECONDS * (text.length > 1000000 ? (double)text.length / 1e6 : 1);
   bool is_refused = outcome.status == 1 && !outcome.written && outcome.messages && (!message || strstr(outcome.text, message));
@@ -33,6 +33,12 @@ refused(Bytes text, const char *what, const char *message)
     printf("# status %d, %u files, %.2f s, %llu of %llu MiB; message: %.1000s\n", outcome.status, outcome.written, outcome.seconds,
            (unsigned long long)(outcome.bytes >> 20), (unsigned long long)(most >> 20), outcome.text);
   free(text.data);
+}
+
+static void
+refused(Bytes text, const char *what, const char *message)
+{
+  refused_with("--batch=2 --loss=mse --no-verify", text, what, message);
 }
 
 static void
@@ -54,6 +60,12 @@ repeated(const char *start, const char *piece, size_t count, const char *end)
 }
 
 static Bytes
+headed(const char *text)
+{
+  return repeated(text, "", 0, "");
+}
+
+static Bytes
 plain(const char *text)
 {
   Bytes bytes = {0};
@@ -67,36 +79,52 @@ test_texts(void)
   refused(repeated("g (float[2] x) => (y) {", "{", 1000000, ""), "a million braces", NULL);
   refused(repeated("g (", "(", 1000000, ""), "a million parentheses", NULL);
   refused(repeated("g (", "seq(", 250000, "float x) => (y) { y = Relu (x) }"), "a quarter of a million nested types", NULL);
-  refused(repeated("g (float[2] x) => (y) { y = Relu <a = [", "1, ", 350000, "1]> (x) }"), "a list of 350,000 numbers, and nothing to train", NULL);
+  refused(repeated("g (float[2] x) => (y) { y = Relu <a = [", "1, ", 350000, "1]> (x) }"),
+          "a list of 350,000 numbers, and nothing to train", NULL);
   refused(repeated("g (float[2] x) => (y) { y = Relu <", "a = 1, ", 150000, "a = 1> (x) }"), "150,000 attributes", NULL);
-  refused(repeated("g (float[2] x) => (y) { y = If <then_branch = ", "g () => () { y = If <then_branch = ", 30000, ""), "nested graphs", NULL);
+  refused(repeated("g (float[2] x) => (y) { y = If <then_branch = ", "g () => () { y = If <then_branch = ", 30000, ""),
+          "nested graphs", NULL);
   refused(repeated("g (float[", "2,", 500000, "2] x) => (y) { y = Relu (x) }"), "half a million dimensions", NULL);
   refused(repeated("g (float[2] x) => (y) {\n", "y = Relu (x)\n", 80000, "}"), "one name made 80,000 times", NULL);
   refused(repeated("g (float[2] x) => (y) { y = Relu (", "x, ", 350000, "x) }"), "350,000 operands", NULL);
   refused(repeated("g (float[2] x) => (", "y, ", 350000, "y) { y = Relu (x) }"), "an output 350,000 times, and nothing to train", NULL);
-  refused(repeated("g (float[2] x) => (y) { y = Relu (x) }", "<domain: \"c\", opset_import: [\"\" : 17]> f (a) => (b) { b = Relu (a) }", 15000, ""),
+  refused(repeated("g (float[2] x) => (y) { y = Relu (x) }", "<domain: \"c\", opset_import: [\"\" : 17]> f (a) => (b) {"
+                 " b = Relu (a) }", 15000, ""),
           "one function 15,000 times", NULL);
-  refused(repeated("g (float[99999999999999999999] x) => (y) { y = Relu (x) }", "", 0, ""), "a number beyond 2^64", NULL);
-  refused(repeated("g (float[4611686018427387904,4] x) => (y) { y = Relu (x) }", "", 0, ""), "a product beyond 2^64", NULL);
+  refused(headed("g (float[99999999999999999999] x) => (y) { y = Relu (x) }"), "a number beyond 2^64", NULL);
+  refused(headed("g (float[4611686018427387904,4] x) => (y) { y = Relu (x) }"), "a product beyond 2^64", NULL);
   refused(repeated("g (float[2] x) => (y) { y = Relu (x) # ", "a comment without end ", 50000, ""), "a comment of a megabyte", NULL);
   refused(repeated("g (float[2] x) => (y) { y = \"", "Relu ", 200000, ""), "a string of a megabyte that does not end", "does not end");
-  refused(repeated("g (float[2] x) => (y) <float[2] w = {", "1e999999999, ", 80000, "1}> { y = Add (x, w) }"), "80,000 numbers for two places", NULL);
-  refused(repeated("g (float[2] x) => (y) <float[2] w = [\"location\" : \"/etc/passwd\"]> { y = Add (x, w) }", "", 0, ""), "data from a file", NULL);
-  refused(repeated("g (float[2] x) => (y) <float[2] w = [\"location\" : \"../../etc/passwd\", \"offset\" : \"0\"]> { y = Add (x, w) }", "", 0, ""),
+  refused(repeated("g (float[2] x) => (y) <float[2] w = {", "1e999999999, ", 80000, "1}> { y = Add (x, w) }"),
+          "80,000 numbers for two places", NULL);
+  refused(headed("g (float[2] x) => (y) <float[2] w = [\"location\" : \"/etc/passwd\"]> { y = Add (x, w) }"), "data from a file", NULL);
+  refused(headed("g (float[2] x) => (y) <float[2] w = [\"location\" : \"../../etc/passwd\", \"offset\" : \"0\"]> { y = Add (x, w) }"),
           "data from a file outside", NULL);
-  refused(plain("<ir_version: 8, opset_import: [\"\" : 17, \"c\" : 1]>\ng (float[2] x) => (y) { y = c.f (x) }\n<domain: \"c\", opset_import: [\"c\" : 1]> f (a) => (b) { b = c.f (a) }\n"),
+  refused(plain("<ir_version: 8, opset_import: [\"\" : 17, \"c\" : 1]>\ng (float[2] x) => (y) { y = c.f (x) }\n<domain:"
+                 " \"c\", opset_import: [\"c\" : 1]> f (a) => (b) { b = c.f (a) }\n"),
           "a function that calls itself", NULL);
-  refused(plain("<ir_version: 8, opset_import: [\"\" : 17], metadata_props: [\"actnn.loss\" : \"nowhere\"]>\ng (float[2] x) => (y) { y = Relu (x) }\n"),
+  refused(plain("<ir_version: 8, opset_import: [\"\" : 17], metadata_props: [\"actnn.loss\" : \"nowhere\"]>\ng"
+                 " (float[2] x) => (y) { y = Relu (x) }\n"),
           "an annotation of what is not there", NULL);
-  refused(plain("<ir_version: 8, opset_import: [\"\" : 17], metadata_props: [\"actnn.text\" : \"2\", \"actnn.loss\" : \"y\"]>\ng (float[2] x) => (float[2] y) { y = Relu (x) }\n"),
+  refused(plain("<ir_version: 8, opset_import: [\"\" : 17], metadata_props: [\"actnn.text\" : \"2\", \"actnn.loss\" :"
+                 " \"y\"]>\ng (float[2] x) => (float[2] y) { y = Relu (x) }\n"),
           "a model that says that it has been through passes", "passes have changed already");
-  refused(repeated("g (float[2] x) => (float[2] y) { z = Relu <phase = \"evaluate\"> (x) y = Relu (x) }", "", 0, ""), "a node that says that a pass made it",
+  refused(headed("g (float[2] x) => (float[2] y) { z = Relu <phase = \"evaluate\"> (x) y = Relu (x) }"),
+          "a node that says that a pass made it",
           "passes have changed already");
+  refused(plain("<ir_version: 8, opset_import: [\"\" : 17], metadata_props: [\"actnn.text\" : \"2\", \"actnn.drawn_from\" : \"w=h\"]>\n"
+                "g (float[2] x) => (y) <float[2] w = [\"location\" : \"none\"]> { h = Relu (x) y = Mul (x, w) }\n"),
+          "a parameter drawn from what forward makes", "rule 'drawing'");
+  refused_with("--run-pass=layout", headed("g (float[2] x) => (float[2] y) { h = Fantasy (x) y = Relu (h) }"),
+               "a pass on operators that are not known", "needs its operator and shapes to be known");
+  refused_with("--run-pass=plan-memory", headed("g (float[N] x) => (float[N] y) { y = Relu (x) }"), "a pass on shapes that are not known",
+               "to be known");
   refused(plain("\x01\x02\x03"), "three bytes", NULL);
   Bytes functions = plain("<ir_version: 8, opset_import: [\"\" : 17, \"c\" : 1]>\ng (float[2] x) => (y) { y = c.f0 (x) }\n");
   for (int i = 0; i < 60; i++) {
     char line[200];
-    snprintf(line, sizeof line, "<domain: \"c\", opset_import: [\"\" : 17, \"c\" : 1]> f%d (a) => (b) { t = c.f%d (a) b = c.f%d (t) }\n", i, i + 1, i + 1);
+    snprintf(line, sizeof line,
+             "<domain: \"c\", opset_import: [\"\" : 17, \"c\" : 1]> f%d (a) => (b) { t = c.f%d (a) b = c.f%d (t) }\n", i, i + 1, i + 1);
     put_string(&functions, line);
   }
   refused(functions, "functions that double sixty times", NULL);
@@ -105,10 +133,14 @@ test_texts(void)
 /* ---- names -------------------------------------------------------------------------------------------------------- */
 
 static const char *const pieces[] = {
-    "*/", "/*", "//", "\\", "\\\n", "\n", "\r", "\r\n", "\"", "'", "?" "?/", "?" "?/\n", "?" "?=", "?" "?'", "%n", "%s", "%:", "<:", "#", "#define RUN", "#include </etc/passwd>",
-    "#pragma", "_Pragma(\"once\")", ";", "}", "{", ")", "(", ", ", "int injected;", "system(\"id\")", "__asm__(\"nop\")", "return 1;", "\t", "\v", "\f",
-    "\x01", "\x1b[2J", "\x7f", "\x80", "\xff", "\xc0\x80", "\xe2\x80\xae", "\xe2\x80\xa8", "\xef\xbb\xbf", "\xed\xa0\x80", "\xf0\x9f\x92\xa3", "0", "a", "main",
-    "actnn_run", "v1", "NONE", "static", "u8\"", "L'", "R\"(", ")\"", "1e9999", "\\u0022", "\\x22\\x3b", "\\", "names", " ", "/train.c", ".."};
+    "*/", "/*", "//", "\\", "\\\n", "\n", "\r", "\r\n", "\"", "'", "?" "?/", "?" "?/\n", "?" "?=", "?" "?'", "%n", "%s", "%:", "<:",
+    "#", "#define RUN", "#include </etc/passwd>",
+    "#pragma", "_Pragma(\"once\")", ";", "}", "{", ")", "(", ", ", "int injected;", "system(\"id\")", "__asm__(\"nop\")", "return 1;",
+    "\t", "\v", "\f",
+    "\x01", "\x1b[2J", "\x7f", "\x80", "\xff", "\xc0\x80", "\xe2\x80\xae", "\xe2\x80\xa8", "\xef\xbb\xbf", "\xed\xa0\x80",
+    "\xf0\x9f\x92\xa3", "0", "a", "main",
+    "actnn_run", "v1", "NONE", "static", "u8\"", "L'", "R\"(", ")\"", "1e9999", "\\u0022", "\\x22\\x3b", "\\", "names", " ",
+    "/train.c", ".."};
 
 /* A name of up to eight pieces; every 500th is long. */
 static const char *
@@ -262,7 +294,7 @@ main(void)
 {
   char folder[] = "/tmp/actnn-text-XXXXXX", command[64];
   if (!mkdtemp(folder) || chdir(folder)) abort();
-  Bytes small = repeated("g (float[N,2] x) => (float[N,2] y) <float[2] w = {1, 2}> { y = Mul (x, w) }", "", 0, "");
+  Bytes small = headed("g (float[N,2] x) => (float[N,2] y) <float[2] w = {1, 2}> { y = Mul (x, w) }");
   write_bytes("small.onnxtxt", small.data, small.length);
   CompileOutcome outcome = compile_apart("small.onnxtxt", "--batch=2 --loss=mse");
   base = outcome.bytes;
