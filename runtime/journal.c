@@ -115,7 +115,7 @@ end_line(journal *journal)
   if (is_written)
     return true;
   refuse(journal, "the log cannot be written: ");
-  if (before >= 0 && ftruncate(journal->descriptor, before))
+  if (before >= 0 && ftruncate(journal->descriptor, before) && errno != EINVAL) /* a device has no length */
     refuse(journal, "its last line is not whole: ");
   close(journal->descriptor);
   journal->has_log = false;
