@@ -2,6 +2,7 @@
  * library_convolution.c and library_matmul.c. */
 #include "library_primitive.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,6 +85,12 @@ library_engine(actnn *trainer)
     library->stream = NULL;
   }
   return library->engine;
+}
+
+void
+library_note_memory(actnn *trainer)
+{
+  trainer->lacks_memory |= errno == ENOMEM;
 }
 
 void

@@ -4,6 +4,8 @@
  * has its reference loops, all operands are left to its liking and reordered from and to the arena. */
 #include "library_primitive.h"
 
+#include <errno.h>
+
 #include <string.h>
 
 typedef enum liking { IMAGES_AS_HELD, ALL_AS_LIKED, ALL_ROW_MAJOR, LIKINGS } liking;
@@ -192,7 +194,8 @@ bool
 library_make_convolution(actnn *trainer, uint32_t id, const library_convolution *convolution)
 {
   int spatial = convolution->window.spatial;
-  if (!library_engine(trainer) || spatial < 1 || spatial > WINDOW_AXES) return false;
+  errno = 0;
+  if (!library_engine(trainer) || spatial < 1 || spatial > WINDOW_AXES) return library_note_memory(trainer), false;
   /* The reference loops are the last resort but one: our own are no faster, and copy. */
   for (int pass = 0; pass < 2; pass++)
     for (int liking = 0; liking < LIKINGS; liking++) {
@@ -205,6 +208,7 @@ library_make_convolution(actnn *trainer, uint32_t id, const library_convolution 
         is_made = make(trainer, id, convolution->direction, &description, wanted);
       if (wanted) dnnl_primitive_desc_destroy(wanted);
       forget(&description);
+      library_note_memory(trainer);
       if (is_made) return true;
     }
   return false;

@@ -2,6 +2,8 @@
  * nothing is copied. */
 #include "library_primitive.h"
 
+#include <errno.h>
+
 /* A matrix whose batch axes are `batch`, or 1 where it is broadcast. */
 static library_descriptor
 describe_matrix(const library_product *product, const library_matrix *matrix, int64_t rows, int64_t columns)
@@ -59,7 +61,8 @@ bool
 library_make_product(actnn *trainer, uint32_t id, const library_product *product)
 {
   static const int argument[LIBRARY_OPERANDS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_BIAS};
-  if (!library_engine(trainer) || product->batch_rank > ACTNN_MAX_RANK) return false;
+  errno = 0;
+  if (!library_engine(trainer) || product->batch_rank > ACTNN_MAX_RANK) return library_note_memory(trainer), false;
   library_descriptor held[LIBRARY_OPERANDS] = {
       describe_matrix(product, &product->a, product->rows, product->inner),
       describe_matrix(product, &product->b, product->inner, product->columns),
@@ -74,6 +77,7 @@ library_make_product(actnn *trainer, uint32_t id, const library_product *product
     if (held[i]) is_good = library_add_operand(trainer, primitive, i, argument[i], i == 2, held[i], held[i]);
   if (wanted) dnnl_primitive_desc_destroy(wanted);
   for (int i = 0; i < LIBRARY_OPERANDS; i++) library_forget(held[i]);
+  library_note_memory(trainer);
   if (is_good) return library_keep(trainer, id, primitive);
   library_drop(primitive);
   return false;

@@ -57,6 +57,10 @@ bool library_add_operand(actnn *trainer, struct library_primitive *primitive, in
 bool library_keep(actnn *trainer, uint32_t id, struct library_primitive *primitive);
 void library_drop(struct library_primitive *primitive);
 
+/* After trying to make a primitive, errno having been 0: where memory ran out the plain loops would do, but give other bits, so
+ * that is no reason to take them; preparing fails then. */
+void library_note_memory(actnn *trainer);
+
 /* True for oneDNN's reference loops, which are slow. */
 bool library_is_reference(const_dnnl_primitive_desc_t description);
 

@@ -34,5 +34,6 @@ actnn_measure_workspace(const actnn_tensor *tensor, uint32_t tensor_count, uint6
   bool is_good = prepare_calls(&trainer, call, call_count);
   library_destroy(&trainer);
   munmap(address, arena_bytes + 1);
+  is_good = is_good && !trainer.lacks_memory;
   return is_good ? (trainer.workspace_wanted + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT : UINT64_MAX;
 }

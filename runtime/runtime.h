@@ -14,6 +14,7 @@ struct actnn {
   uint64_t workspace_bytes;
   uint64_t workspace_wanted; /* while preparing: the most that any primitive asked for */
   bool preparing;            /* kernels make their primitives, say their scratch, and compute nothing */
+  bool lacks_memory;         /* while preparing: a primitive could not be made because memory ran out */
   int threads;
   int channel_block;         /* B: 1, 8 or 16 */
   uint64_t seed;

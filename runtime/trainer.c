@@ -187,6 +187,8 @@ prepare(actnn *trainer)
   trainer->preparing = false;
   if (failed)
     return 1;
+  if (trainer->lacks_memory)
+    return actnn_fail(trainer, "%s: no memory for the library's primitives", model->name);
   if (trainer->workspace_wanted > model->workspace_bytes) {
     bool at_end = model->workspace_offset + model->workspace_bytes == model->arena_bytes;
     uint64_t start = at_end ? model->workspace_offset : model->arena_bytes;

@@ -4,8 +4,8 @@
 # matter, and all is written as ever, or there is one message, exit code 1, and what was there before. A trainer that gives up
 # has freed all that it allocated; the translator ends instead.
 #
-# Which allocations count goes by the caller's address: the program's, libactnn's, and those that the C library, zlib and
-# protobuf-c make. oneDNN's own are left alone: it ends the process (std::bad_alloc), and so does libgomp.
+# Which allocations count goes by the caller's address: those of the program, libactnn, zlib and protobuf-c. oneDNN's own are left
+# alone: it ends the process (std::bad_alloc) or chooses another way to compute, and libgomp ends the process, too.
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
 . "$top_srcdir/tests/faults/faults.sh"
 

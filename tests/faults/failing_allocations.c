@@ -2,8 +2,8 @@
  *
  *   FAIL_ALLOCATION=N    the N-th (from 1) that counts fails; 0: none. A forked child goes on counting on its own
  *   FAIL_ONWARD=1        so do all behind it, as when memory is really used up
- *   FAIL_WITHIN=ours     which count, by the address of the caller: those of the program, libactnn, libz, libprotobuf-c and
- *                        of the C library on their behalf (the default);
+ *   FAIL_WITHIN=ours     which count, by the address of the caller: those of the program, libactnn, libz and libprotobuf-c, and
+ *                        the program's calls of strdup, strndup, fopen and fdopen (the default)
  *   FAIL_WITHIN=all      all but libgomp's, whose authors end the process then, and the dynamic loader's
  *   FAIL_REPORT=FILE     at the end of a process a line is added: allocations counted, allocations that failed, blocks that
  *                        ours allocated and did not free, and the caller of the first of them
@@ -53,7 +53,7 @@ static int lock;
 static owner
 owner_of_object(const char *name)
 {
-  static const char *const helpers[] = {"/libc.so", "/libz.so", "/libprotobuf-c.so"};
+  static const char *const helpers[] = {"/libz.so", "/libprotobuf-c.so"};
   static const char *const exempt[] = {"/libgomp", "/ld-linux", "failing_allocations", "linux-vdso", "/libasan", "/libubsan"};
   for (size_t i = 0; i < sizeof exempt / sizeof *exempt; i++)
     if (strstr(name, exempt[i])) return OWNER_EXEMPT;
@@ -152,6 +152,10 @@ NEXT(realloc, void *, void *, size_t)
 NEXT(aligned_alloc, void *, size_t, size_t)
 NEXT(memalign, void *, size_t, size_t)
 NEXT(posix_memalign, int, void **, size_t, size_t)
+NEXT(strdup, char *, const char *)
+NEXT(strndup, char *, const char *, size_t)
+NEXT(fopen, FILE *, const char *, const char *)
+NEXT(fdopen, FILE *, int, const char *)
 NEXT(free, void, void *)
 NEXT(mmap, void *, void *, size_t, int, int, int, off_t)
 NEXT(munmap, int, void *, size_t)
@@ -202,6 +206,34 @@ posix_memalign(void **address, size_t alignment, size_t bytes)
   int reason = find_posix_memalign()(address, alignment, bytes);
   if (!reason) note(*address, CALLER, from);
   return reason;
+}
+
+char *
+strdup(const char *text)
+{
+  owner from = owner_of(CALLER);
+  return from == OWNER_OURS && is_failing(from) ? NULL : note(find_strdup()(text), CALLER, from);
+}
+
+char *
+strndup(const char *text, size_t length)
+{
+  owner from = owner_of(CALLER);
+  return from == OWNER_OURS && is_failing(from) ? NULL : note(find_strndup()(text, length), CALLER, from);
+}
+
+FILE *
+fopen(const char *path, const char *mode)
+{
+  owner from = owner_of(CALLER);
+  return from == OWNER_OURS && is_failing(from) ? NULL : find_fopen()(path, mode);
+}
+
+FILE *
+fdopen(int descriptor, const char *mode)
+{
+  owner from = owner_of(CALLER);
+  return from == OWNER_OURS && is_failing(from) ? NULL : find_fdopen()(descriptor, mode);
 }
 
 void
