@@ -284,6 +284,8 @@ static const struct {
     {"GroupNorm", "no pass makes it"},
     {"ToBlocked", "only made by layout"},
     {"ToPlain", "only made by layout"},
+    {"PackTriangle", "only made by pack-triangles"},
+    {"UnpackTriangle", "only made by pack-triangles"},
 };
 
 static const char *
