@@ -56,8 +56,8 @@ bytes_at_bits(const Program *program, const Save *save, double bits)
   return bytes_below;
 }
 
-/* What --bits asks for a save. A value whose noise goes on into other layers gets twice that, unless it is a slope: in a run of 600 steps a
- * decoder learnt as fast as in FP32 at that, and noticeably slower at less. --compression is for those who want less. */
+/* What --bits asks for a save. A value whose noise goes on into other layers gets twice that, unless it is a slope: at less a decoder
+ * learns noticeably slower (docs/results.md, accuracy). --compression is for those who want less. */
 static double
 bits_asked(const Options *options, const Save *save)
 {
