@@ -63,7 +63,7 @@ bits_asked(const Options *options, const Save *save)
 {
   double bits = requested_bits(options);
   bool flows_on = save->adaptation == ACTNN_ADAPTS_BY_REDRAWS && save->spacing != ACTNN_FIXED_LEVELS;
-  return flows_on && bits < 4 ? 2 * bits : bits;
+  return flows_on ? fmin(2 * bits, 8) : bits;
 }
 
 /* Computing steps twice is not worth its time where few bytes could move. */
@@ -211,11 +211,11 @@ allocate_bits(Program *program, const Options *options)
   table->cost = table->bound = 0;
   table->allocated = 0;
   table->is_measured = options->profile_use != NULL;
+  leave_small_ones(table);
   for (uint32_t i = 0; i < table->count; i++) {
     table->save[i].bytes = bytes_at_bits(program, &table->save[i], bits_asked(options, &table->save[i]));
     takes_part[i] = true;
   }
-  leave_small_ones(table);
   if (options->level < 3 && options->profile_use)
     return report(program->diagnostics, options->profile_use, "--level=L3", "bits are fixed at level L%d", options->level);
   if (options->profile_use) {

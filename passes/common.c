@@ -184,3 +184,18 @@ persistent_values(const Program *program, uint32_t *count)
   }
   return values;
 }
+
+ValueId
+insert_node(Program *program, Phase phase, uint32_t position, const char *domain, const char *name, NodeId like, const ValueId *operands,
+            size_t count, Insertions *insertions)
+{
+  ValueId result;
+  insert_before(program, insertions, position, make_unplaced(program, phase, domain, name, like, operands, count, &result));
+  return result;
+}
+
+bool
+is_operator(const Program *program, NodeId id, const char *name)
+{
+  return id != NO_NODE && !strcmp(node_at(program, id)->operator_name, name);
+}

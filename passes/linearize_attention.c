@@ -26,12 +26,6 @@ typedef struct Attention {
   uint32_t moves;
 } Attention;
 
-static bool
-is_operator(const Program *program, NodeId id, const char *name)
-{
-  return id != NO_NODE && !strcmp(node_at(program, id)->operator_name, name);
-}
-
 /* The one forward node that reads a value; NO_NODE when there are none or several. */
 static NodeId
 forward_reader(const Program *program, ValueId value)
@@ -135,17 +129,6 @@ find_attention(const Program *program, NodeId id, const bool *read_by_backward, 
   return true;
 }
 
-/* A node in front of the one at `position`; its result. */
-static ValueId
-insert_node(Program *program, uint32_t position, const char *domain, const char *name, NodeId like, const ValueId *operands, size_t count,
-            Insertions *insertions)
-{
-  ValueId result;
-  NodeId id = make_unplaced(program, PHASE_BACKWARD, domain, name, like, operands, count, &result);
-  insert_before(program, insertions, position, id);
-  return result;
-}
-
 /* The same node on another first operand, in front of the one at `position`; its result. */
 static ValueId
 insert_copy(Program *program, uint32_t position, NodeId original, ValueId operand, Insertions *insertions)
@@ -154,7 +137,7 @@ insert_copy(Program *program, uint32_t position, NodeId original, ValueId operan
   ValueId *operands = arena_array(program->arena, node.operand_count, sizeof *operands);
   memcpy(operands, node.operands, node.operand_count * sizeof *operands);
   operands[0] = operand;
-  ValueId result = insert_node(program, position, node.domain, node.operator_name, original, operands, node.operand_count, insertions);
+  ValueId result = insert_node(program, PHASE_BACKWARD, position, node.domain, node.operator_name, original, operands, node.operand_count, insertions);
   NodeId copy = value_at(program, result)->producer;
   for (uint32_t i = 0; i < node.attribute_count; i++) set_attribute(program, copy, node.attributes[i]);
   infer_node(program, copy);
@@ -168,11 +151,11 @@ sum_along(Program *program, uint32_t position, const Attention *found, Insertion
   ValueId o = found->kept;
   for (uint32_t i = found->moves; i-- > 0;) o = insert_copy(program, position, found->move[i], o, insertions);
   ValueId factors[] = {found->d_o, o};
-  ValueId product = insert_node(program, position, "", "Mul", found->gradient, factors, 2, insertions);
+  ValueId product = insert_node(program, PHASE_BACKWARD, position, "", "Mul", found->gradient, factors, 2, insertions);
   infer_node(program, value_at(program, product)->producer);
   int64_t axis = value_at(program, product)->shape.rank - 1;
   ValueId operands[] = {product, add_int64_constant(program, &axis, 1)};
-  ValueId sum = insert_node(program, position, "", "ReduceSum", found->gradient, operands, 2, insertions);
+  ValueId sum = insert_node(program, PHASE_BACKWARD, position, "", "ReduceSum", found->gradient, operands, 2, insertions);
   set_int(program, value_at(program, sum)->producer, "keepdims", 1);
   infer_node(program, value_at(program, sum)->producer);
   return sum;

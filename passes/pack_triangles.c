@@ -68,21 +68,12 @@ is_causal(const Program *program, const Node *softmax)
          || holds_above_diagonal(operand_value(program, node, 1), extent, is_blocking);
 }
 
-static ValueId
-insert_node(Program *program, Phase phase, uint32_t position, const char *name, NodeId like, const ValueId *operands, size_t count,
-            Insertions *insertions)
-{
-  ValueId result;
-  insert_before(program, insertions, position, make_unplaced(program, phase, "actnn", name, like, operands, count, &result));
-  return result;
-}
-
 static void
 pack(Program *program, uint32_t position, Insertions *insertions)
 {
   NodeId softmax = program->order[position];
   ValueId p = result_id(node_at(program, softmax), 0);
-  ValueId packed = insert_node(program, PHASE_FORWARD, position + 1, "PackTriangle", softmax, &p, 1, insertions);
+  ValueId packed = insert_node(program, PHASE_FORWARD, position + 1, "actnn", "PackTriangle", softmax, &p, 1, insertions);
   NodeId node = value_at(program, packed)->producer;
   set_int(program, node, "checked", 1);
   infer_node(program, node);
@@ -93,7 +84,7 @@ pack(Program *program, uint32_t position, Insertions *insertions)
     if (node_at(program, reader)->phase != PHASE_BACKWARD) continue;
     for (uint32_t k = 0; k < node_at(program, reader)->operand_count; k++) {
       if (operand_id(node_at(program, reader), k) != p) continue;
-      ValueId full = insert_node(program, PHASE_BACKWARD, i, "UnpackTriangle", reader, operands, 2, insertions);
+      ValueId full = insert_node(program, PHASE_BACKWARD, i, "actnn", "UnpackTriangle", reader, operands, 2, insertions);
       infer_node(program, value_at(program, full)->producer);
       set_operand(program, reader, k, full);
     }

@@ -140,10 +140,15 @@ bool is_untouched(const Program *program);
 /* Every pass but the first needs operators that are known and fixed shapes, as `specialize` leaves them; only a model's own training
  * algorithm is known as late as by `optimizer`. Reports and returns false otherwise. */
 bool is_ready_for(Program *program, const Pass *pass);
-/* Makes a node and a result of its shape rule's type; the node is taken out of the end of `order` and not placed. */
+/* Makes a node and a result, whose type infer_node finds; the node is taken out of the end of `order` and not placed. */
 NodeId make_unplaced(Program *program, Phase phase, const char *domain, const char *operator_name, NodeId like,
                      const ValueId *operands, size_t operand_count, ValueId *result);
 void insert_before(Program *program, Insertions *insertions, uint32_t position, NodeId node);
+/* Both: a node before what stands at `position`; its result, not yet inferred, so that attributes can come first. */
+ValueId insert_node(Program *program, Phase phase, uint32_t position, const char *domain, const char *name, NodeId like,
+                    const ValueId *operands, size_t count, Insertions *insertions);
+/* True of a node by that name; false of NO_NODE. */
+bool is_operator(const Program *program, NodeId id, const char *name);
 void apply_insertions(Program *program, const Insertions *insertions);
 
 #endif

@@ -46,12 +46,6 @@ only_reader(const Program *program, ValueId value)
   return found;
 }
 
-static bool
-is_operator(const Program *program, NodeId id, const char *name)
-{
-  return id != NO_NODE && !strcmp(node_at(program, id)->operator_name, name);
-}
-
 /* The gradient that reads a normalization's statistics. */
 static NodeId
 gradient_of(const Program *program, const Node *forward, uint32_t *position)

@@ -58,13 +58,11 @@ find_rows(const Program *program, uint32_t position, Rows *found)
 }
 
 static ValueId
-insert_node(Program *program, Phase phase, uint32_t position, const char *domain, const char *name, NodeId like, const ValueId *operands,
-            size_t count, Insertions *insertions)
+insert_inferred(Program *program, Phase phase, uint32_t position, const char *domain, const char *name, NodeId like, const ValueId *operands,
+                size_t count, Insertions *insertions)
 {
-  ValueId result;
-  NodeId id = make_unplaced(program, phase, domain, name, like, operands, count, &result);
-  infer_node(program, id);
-  insert_before(program, insertions, position, id);
+  ValueId result = insert_node(program, phase, position, domain, name, like, operands, count, insertions);
+  infer_node(program, value_at(program, result)->producer);
   return result;
 }
 
@@ -76,10 +74,10 @@ standardize(Program *program, const Rows *found, Insertions *insertions)
   ValueId x = operand_id(node, 0);
   if (found->is_centered) {
     ValueId operands[] = {x, result_id(node, 1), result_id(node, 2)};
-    return insert_node(program, PHASE_FORWARD, found->position + 1, "actnn", "Standardize", found->forward, operands, 3, insertions);
+    return insert_inferred(program, PHASE_FORWARD, found->position + 1, "actnn", "Standardize", found->forward, operands, 3, insertions);
   }
   ValueId operands[] = {x, result_id(node, 1)};
-  return insert_node(program, PHASE_FORWARD, found->position + 1, "", "Mul", found->forward, operands, 2, insertions);
+  return insert_inferred(program, PHASE_FORWARD, found->position + 1, "", "Mul", found->forward, operands, 2, insertions);
 }
 
 static void
@@ -108,7 +106,7 @@ rebuild_result(Program *program, const Rows *found, ValueId normalized, Insertio
       if (operand_id(node_at(program, reader), k) != y) continue;
       ValueId operands[] = {normalized, scale, b};
       bool has_bias = b != NO_VALUE;
-      ValueId again = insert_node(program, PHASE_BACKWARD, i, has_bias ? "actnn" : "", has_bias ? "Affine" : "Mul", reader, operands,
+      ValueId again = insert_inferred(program, PHASE_BACKWARD, i, has_bias ? "actnn" : "", has_bias ? "Affine" : "Mul", reader, operands,
                                   has_bias ? 3 : 2, insertions);
       set_operand(program, reader, k, again);
     }

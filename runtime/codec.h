@@ -96,6 +96,8 @@ typedef struct actnn_tile {
 /* The numbers of levels that a sample may have, in order; 0 beyond the last. */
 enum { ACTNN_LEVEL_CHOICES = 12 };
 int actnn_choice_levels(int choice);
+/* "even", "fixed", ..; NULL beyond the last. */
+const char *actnn_spacing_name(int spacing);
 /* The fewest levels that code without bias: 2, and one more where a level is kept for zero; on both sides of a
  * rectifier's threshold 2 each. */
 int actnn_least_levels(actnn_spacing spacing, bool rectified);

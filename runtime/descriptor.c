@@ -23,12 +23,15 @@ piece_of(size_t bytes)
   return bytes < LARGEST_PIECE ? bytes : LARGEST_PIECE;
 }
 
-ssize_t
-descriptor_read(int descriptor, void *data, size_t bytes)
+/* place: NULL: from where the descriptor stands. */
+static ssize_t
+read_all(int descriptor, void *data, size_t bytes, const uint64_t *place)
 {
   size_t done = 0;
   while (done < bytes) {
-    ssize_t part = read(descriptor, (char *)data + done, piece_of(bytes - done));
+    size_t piece = piece_of(bytes - done);
+    char *to = (char *)data + done;
+    ssize_t part = place ? pread(descriptor, to, piece, (off_t)(*place + done)) : read(descriptor, to, piece);
     if (part < 0 && errno == EINTR)
       continue;
     if (part < 0)
@@ -41,20 +44,15 @@ descriptor_read(int descriptor, void *data, size_t bytes)
 }
 
 ssize_t
+descriptor_read(int descriptor, void *data, size_t bytes)
+{
+  return read_all(descriptor, data, bytes, NULL);
+}
+
+ssize_t
 descriptor_read_at(int descriptor, void *data, size_t bytes, uint64_t place)
 {
-  size_t done = 0;
-  while (done < bytes) {
-    ssize_t part = pread(descriptor, (char *)data + done, piece_of(bytes - done), (off_t)(place + done));
-    if (part < 0 && errno == EINTR)
-      continue;
-    if (part < 0)
-      return -1;
-    if (!part)
-      break;
-    done += (size_t)part;
-  }
-  return (ssize_t)done;
+  return read_all(descriptor, data, bytes, &place);
 }
 
 bool

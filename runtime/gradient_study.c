@@ -97,30 +97,18 @@ gradient_study_run(gradient_study *study)
   return failed;
 }
 
-/* Running statistics move with every forward; each draw starts from the same. */
 unsigned char *
 gradient_study_copy_state(actnn *trainer)
 {
-  uint64_t bytes = 0;
-  for (uint32_t index = 0; index < trainer->model->variable_count; index++)
-    bytes += trainer->model->tensor[trainer->model->variable[index].tensor].bytes;
-  unsigned char *copy = malloc((size_t)bytes + 1), *place = copy;
-  for (uint32_t index = 0; copy && index < trainer->model->variable_count; index++) {
-    uint32_t id = trainer->model->variable[index].tensor;
-    memcpy(place, actnn_data(trainer, id), (size_t)trainer->model->tensor[id].bytes);
-    place += trainer->model->tensor[id].bytes;
-  }
-  return copy;
+  size_t bytes = (size_t)trainer->model->variable_bytes;
+  unsigned char *copy = malloc(bytes + 1);
+  return copy ? memcpy(copy, trainer->arena, bytes) : NULL;
 }
 
 void
 gradient_study_restore_state(actnn *trainer, const unsigned char *copy)
 {
-  for (uint32_t index = 0; index < trainer->model->variable_count; index++) {
-    uint32_t id = trainer->model->variable[index].tensor;
-    memcpy(actnn_data(trainer, id), copy, (size_t)trainer->model->tensor[id].bytes);
-    copy += trainer->model->tensor[id].bytes;
-  }
+  memcpy(trainer->arena, copy, (size_t)trainer->model->variable_bytes);
 }
 
 double

@@ -13,8 +13,7 @@
  *   actnn_NormalGradScale      dy code scale b -> dscale db
  *   actnn_NormalGradInput      dy code scale b rstd dscale db -> dx
  * Both:
- *   actnn_MeasureSensitivity   the gradient that meets the coded value in a weight's gradient; attribute 1: factor, a
- * real number: gradient variance = factor * sum over samples of |dy|^2 * sum of code variances
+ *   actnn_MeasureSensitivity   dy x scale?: what a weight's gradient, the product of the two, makes of the code (saves_measure.c)
  */
 #ifndef ACTNN_SAVES_H
 #define ACTNN_SAVES_H

@@ -199,7 +199,7 @@ choose_by_range(actnn *trainer, uint32_t index)
   size_t samples = (size_t)state->codec.samples;
   actnn_allocation result;
   for (size_t i = 0; i < samples; i++) {
-    double range = isfinite(state->range[i]) ? state->range[i] : 0;
+    double range = saves_width(state, (int64_t)i);
     for (int choice = 0; choice < state->choices; choice++)
       saves->item_cost[i][choice] = range * state->noise_of[choice];
     saves->item[i] = (actnn_allocation_item){.bytes = state->bytes, .cost = saves->item_cost[i], .choices = state->choices};
@@ -269,27 +269,22 @@ saves_note_noise(actnn *trainer, uint32_t index)
 }
 
 double
+saves_width(const save_state *state, int64_t sample)
+{
+  return isfinite(state->range[sample]) ? state->range[sample] : 0;
+}
+
+double
 saves_mean_noise(const save_state *state)
 {
   double noise = 0, width = 0, even = 0;
   for (int64_t sample = 0; sample < state->codec.samples; sample++) {
-    double range = isfinite(state->range[sample]) ? state->range[sample] : 0;
-    noise += range * state->noise_of[state->choice[sample]];
-    width += range;
-    even += state->noise_of[state->choice[sample]];
+    double here = saves_width(state, sample), step = state->noise_of[state->choice[sample]];
+    noise += here * step;
+    width += here;
+    even += step;
   }
   return width > 0 ? noise / width : state->codec.samples > 0 ? even / (double)state->codec.samples : 1;
-}
-
-double
-saves_part(const save_state *state, int64_t sample)
-{
-  double width = 0;
-  for (int64_t i = 0; i < state->codec.samples; i++)
-    width += isfinite(state->range[i]) ? state->range[i] : 0;
-  if (width > 0)
-    return isfinite(state->range[sample]) ? state->range[sample] / width : 0;
-  return 1 / (double)state->codec.samples;
 }
 
 int

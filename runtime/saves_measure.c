@@ -69,7 +69,8 @@ saves_demand(const actnn *trainer, uint32_t index, int64_t sample)
   const actnn_save *save = &trainer->model->save[index];
   const save_state *state = &saves->save[index];
   if (save->adaptation == ACTNN_ADAPTS_BY_REDRAWS)
-    return state->expected_noise * saves->gradient_squares * saves_part(state, sample);
+    return state->expected_noise * saves->gradient_squares *
+           (state->width > 0 ? saves_width(state, sample) / state->width : 1 / (double)state->codec.samples);
   return state->demand[DEMAND_READERS][sample] * weight_of(saves, save->gradient) +
          state->demand[DEMAND_SCALE][sample] * weight_of(saves, save->scale) +
          state->demand[DEMAND_BELOW][sample] * weight_of(saves, state->below) +

@@ -123,6 +123,9 @@ saves_settle_redraws(actnn *trainer)
   for (uint32_t i = 0; i < trainer->model->save_count; i++) {
     save_state *state = &trainer->saves->save[i];
     double part = trust(trainer, state);
+    state->width = 0;
+    for (int64_t sample = 0; sample < state->codec.samples; sample++)
+      state->width += saves_width(state, sample);
     state->expected_noise = state->redrawn_noise;
     if (has_ratio(trainer, i))
       state->expected_noise = exp(part * log(state->redrawn_noise) + (1 - part) * (log(trainer->model->save[i].weight) + ratio));

@@ -19,6 +19,7 @@ typedef struct save_state {
   bool coded, measured;
   double redrawn_noise; /* variance of all gradients, weighted, beside their squares, were there one step for the whole range; */
   double expected_noise; /* the same, as expected now; */
+  double width;          /* its samples' ranges, summed, likewise */
   double found_noise;   /* at the levels it had when it was redrawn last */
   int64_t redrawn_step;
   uint64_t redraws;
@@ -132,10 +133,11 @@ int saves_open(actnn *trainer, uint32_t index);
 /* Whether the gradients of this step decide where bytes go. */
 bool saves_measure_now(const actnn *trainer, uint32_t index);
 
-/* ---- saves_measure.c -------------------------------------------------------------------------------- */
-
 /* The noise of a save's codes as coded last, beside one step for the whole range: the mean over samples, each as wide as it is. */
 double saves_mean_noise(const save_state *state);
+
+/* A sample's range where it is a number. */
+double saves_width(const save_state *state, int64_t sample);
 
 /* ---- saves_redraw.c --------------------------------------------------------------------------------- */
 
@@ -162,7 +164,7 @@ element_weight(const weighted_gradient *gradient, size_t i)
 /* Takes a gradient into the comparison of a step's two passes. Nothing when none is under way. */
 void saves_compare_gradient(actnn *trainer, const weighted_gradient *gradient);
 
-/* ---- saves_measure.c, continued --------------------------------------------------------------------- */
+/* ---- saves_measure.c -------------------------------------------------------------------------------- */
 
 /* Notes what the noise of save `index` does to gradients that read it: variance of each sample's part. is_normal: to
  * the gradient of a normalization's scale. */
@@ -174,8 +176,6 @@ void saves_note_flow(actnn *trainer, uint32_t index, const actnn_view *gradient,
 double saves_demand(const actnn *trainer, uint32_t index, int64_t sample);
 /* Before a step that measures. */
 void saves_forget_demands(struct saves *saves, uint32_t count);
-/* The part of a save's noise that one sample has, were the steps alike for all. */
-double saves_part(const save_state *state, int64_t sample);
 /* True at a step that measures anything. */
 bool saves_measure_at(const actnn *trainer);
 /* True in a pass whose gradients are compared with another's. */

@@ -43,6 +43,13 @@ cut(actnn_codec *codec)
   codec->run_tiles = divide_up(codec->run_rows, codec->tile_rows);
 }
 
+const char *
+actnn_spacing_name(int spacing)
+{
+  static const char *const names[ACTNN_SPACINGS] = {"even", "fixed", "masked", "square", "normal"};
+  return spacing >= 0 && spacing < ACTNN_SPACINGS ? names[spacing] : NULL;
+}
+
 int
 actnn_choice_levels(int choice)
 {

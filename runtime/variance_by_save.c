@@ -1,5 +1,6 @@
 /* variance_by_save.c: what each saved value's code does to all gradients, by redrawing it alone. Codes are independent, so these
  * parts add up to the variance that all codes make together (compression.md, section 1: the sum over layers). */
+#include "codec.h"
 #include "gradient_study.h"
 #include "variance.h"
 
@@ -36,7 +37,6 @@ redraw_alone(actnn *trainer, batch_source *source, uint32_t save, uint64_t draws
 int
 print_variance_by_save(actnn *trainer, batch_source *source, uint64_t draws, double *variance, FILE *stream)
 {
-  static const char *const spacing[] = {"even", "fixed", "masked", "square", "normal"};
   const actnn_model *model = trainer->model;
   unsigned char *state = gradient_study_copy_state(trainer);
   if (!state)
@@ -58,7 +58,7 @@ print_variance_by_save(actnn *trainer, batch_source *source, uint64_t draws, dou
     sum += all / scale;
     direct += model->save[save].spacing == ACTNN_NORMAL_LEVELS ? saves_predicted_variance(trainer, save, true) : 0;
     fprintf(stream, "%-40.40s %7.1f %8s %10llu %10.3e", model->save[save].name, saves_levels(trainer, save),
-            spacing[model->save[save].spacing], (unsigned long long)saves_coded_bytes(trainer, save), all / scale);
+            actnn_spacing_name(model->save[save].spacing), (unsigned long long)saves_coded_bytes(trainer, save), all / scale);
     if (isnan(direct))
       fprintf(stream, " %10s\n", "-");
     else

@@ -212,7 +212,6 @@ fact_word(const Printer *printer, const Fact *fact, ValueId id)
 enum { SAVE_WORDS = 13 };
 
 static const char *const adaptations[] = {"fixed", "adaptive", "redrawn"};
-static const char *const spacings[ACTNN_SPACINGS] = {"even", "fixed", "masked", "square", "normal"};
 
 static void
 put_saves(Entry *entry)
@@ -226,7 +225,7 @@ put_saves(Entry *entry)
     const char *value = named(printer, save->value), *stash = named(printer, save->stash);
     put_word(entry, quote_word(printer->arena, value ? value : ""));
     put_word(entry, quote_word(printer->arena, stash ? stash : ""));
-    put_word(entry, spacings[save->spacing]);
+    put_word(entry, actnn_spacing_name(save->spacing));
     put_word(entry, save->dither ? "dither" : "stochastic");
     put_word(entry, save->is_rectified ? "rectified" : "plain");
     put_word(entry, arena_format(printer->arena, "%.17g", save->low));
@@ -399,7 +398,7 @@ apply_save(Parser *parser, const Annotation *annotation, const char *word, const
   if (words[0][0] && (save.value = annotated_value(parser, annotation, words[0])) == NO_VALUE) return false;
   if (words[1][0] && (save.stash = annotated_value(parser, annotation, words[1])) == NO_VALUE) return false;
   for (int i = 0; i < ACTNN_SPACINGS; i++)
-    if (!strcmp(words[2], spacings[i])) save.spacing = (actnn_spacing)i;
+    if (!strcmp(words[2], actnn_spacing_name(i))) save.spacing = (actnn_spacing)i;
   if (save.spacing == ACTNN_SPACINGS)
     return parser_error(parser, annotation->position, NULL, "the levels of a save are even, fixed, masked, square or normal");
   if (!read_choice(words[3], "dither", "stochastic", &save.dither) || !read_choice(words[4], "rectified", "plain", &save.is_rectified)

@@ -1,6 +1,7 @@
 /* report.c: the plan, the saves and the tables in words and as data. */
 #include "report.h"
 
+#include "../runtime/codec.h"
 #include "text.h"
 
 #include <inttypes.h>
@@ -57,8 +58,7 @@ describe_saved(const Program *program, ValueId id, const bool *read, SavedValue 
   if (!strcmp(producer->operator_name, "QuantizeOnSave") || !strcmp(producer->operator_name, "NormalizeOnSave")) {
     const Save *save = &program->saves->save[int_attribute(producer, "save", 0)];
     saved->name = name_of(program, save->value);
-    static const char *const spacings[ACTNN_SPACINGS] = {"even", "fixed", "masked", "square", "normal"};
-    saved->codec = arena_format(program->arena, "%s/%s", spacings[save->spacing], save->dither ? "dither" : "stochastic");
+    saved->codec = arena_format(program->arena, "%s/%s", actnn_spacing_name(save->spacing), save->dither ? "dither" : "stochastic");
     saved->planned = save_levels(program, save);
     saved->bits = elements ? 8.0 * (double)save->bytes / (double)elements : 0;
     saved->bytes = save->bytes;

@@ -65,4 +65,14 @@ done
 if [ $wrong -eq 0 ]; then ok "a profile cut short anywhere"; else not_ok "a profile cut short: $wrong taken"; fi
 plan answer --profile-use=run.json --level=L2
 if [ $? -eq 1 ]; then ok "a profile at a level of fixed bits is refused"; else not_ok "a profile at a level of fixed bits" answer; fi
+
+# More bits never make fewer bytes, of values whose noise goes on into other layers either.
+before=0 falls=
+for bits in 1.6 2 3 3.9 4 6 8; do
+  "$actnnc" "$models/decoder.onnx" --dim T=64 --batch=4 --loss=softmax-cross-entropy --bits=$bits -o rising.c --report=rising.json 2>>answer
+  bytes=$(sed -n 's/.*"saved_bytes": *\([0-9]*\),.*/\1/p' rising.json)
+  [ "${bytes:-0}" -gt "$before" ] || falls="$falls $bits"
+  before=${bytes:-0}
+done
+if [ -z "$falls" ]; then ok "bytes rise with --bits"; else not_ok "bytes do not rise at --bits$falls"; fi
 finish
