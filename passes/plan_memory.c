@@ -393,7 +393,6 @@ plan_memory(Program *program, const Options *options)
 {
   Plan *plan = program->plan = arena_allocate(program->arena, sizeof *plan);
   Planner planner = {.program = program, .plan = plan};
-  (void)options;
   plan->buffer_of = arena_array(program->arena, program->value_count + 1, sizeof *plan->buffer_of);
   planner.last_use = arena_array(program->arena, program->value_count + 1, sizeof *planner.last_use);
   planner.is_pinned = arena_array(program->arena, program->value_count + 1, sizeof *planner.is_pinned);
@@ -414,7 +413,9 @@ plan_memory(Program *program, const Options *options)
   plan->stash_offset = plan->variable_bytes + align(height);
   plan->workspace_offset = plan->stash_offset + plan->stash_bytes;
   plan->arena_bytes = plan->workspace_offset;
-  plan->workspace_bytes = measure_workspace(program, plan);
+  /* What a GPU's libraries would like is known only where there is one: they choose among what fits. */
+  plan->workspace_bytes = options->is_for_gpu ? (options->workspace + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT
+                                              : measure_workspace(program, plan);
   if (plan->workspace_bytes == UINT64_MAX)
     return report(program->diagnostics, program->source, NULL, "the library on this machine cannot run the model's convolutions or products, or has no memory for them");
   plan->arena_bytes += plan->workspace_bytes;

@@ -220,6 +220,10 @@ typedef enum actnn_loss_kind {
 
 typedef int actnn_function(actnn *trainer);
 
+/* Where a trainer's tensors live, unless it is the processor's memory; `actnn_cuda` is in libactnn-cuda. */
+typedef struct actnn_device actnn_device;
+extern const actnn_device actnn_cuda;
+
 typedef struct actnn_model {
   int version; /* ACTNN_VERSION of the translator that wrote it */
   const char *name;
@@ -246,6 +250,7 @@ typedef struct actnn_model {
   uint64_t model_hash;         /* ties a checkpoint to a model */
   uint64_t seed;
   double default_learning_rate;
+  const actnn_device *device;  /* NULL: the processor */
   const char *scheme;          /* "actnn" or "actnnc" */
   int level;                   /* 0 to 5 */
   actnn_function *initialize, *forward, *backward, *evaluate;
@@ -253,7 +258,7 @@ typedef struct actnn_model {
   size_t onnx_bytes;
 } actnn_model;
 
-enum { ACTNN_VERSION = 3 };
+enum { ACTNN_VERSION = 4 };
 
 /* The trainer's command line. Returns the process's exit code. */
 int actnn_main(const actnn_model *model, int argc, char **argv);
@@ -266,8 +271,11 @@ int actnn_main(const actnn_model *model, int argc, char **argv);
 actnn *actnn_create(const actnn_model *model, int threads, uint64_t seed, char *error, size_t error_bytes);
 void actnn_destroy(actnn *trainer);
 
-/* Address of an input, variable or other tensor in the arena; NULL for a number out of range. */
+/* Address of an input, variable or other tensor in the arena; NULL for a number out of range. Of a trainer on a device it is that of
+ * a copy that is fetched now; whoever writes to it says so by `actnn_put` (0, or 1 with the reason in `actnn_error`). Inputs are
+ * sent with each step and need neither. */
 void *actnn_data(actnn *trainer, uint32_t tensor);
+int actnn_put(actnn *trainer, uint32_t tensor);
 
 /* One training step on what the inputs hold: forward, backward, update. *loss gets the scalar loss.
  * 0, or 1 with the reason in `actnn_error`. */

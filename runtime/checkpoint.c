@@ -226,8 +226,10 @@ take_variables(actnn *trainer, safetensors_file *file, bool only_weights)
     const safetensors_entry *entry = safetensors_find(file, checkpoint_name(model, index, buffer));
     if (!entry || (only_weights && variable->role == ACTNN_OPTIMIZER))
       continue;
-    if (!safetensors_read(file, entry, actnn_data(trainer, variable->tensor)))
+    if (!safetensors_read(file, entry, trainer->arena + model->tensor[variable->tensor].offset))
       return actnn_fail(trainer, "%s", file->error);
+    if (actnn_put(trainer, variable->tensor))
+      return 1;
   }
   return 0;
 }

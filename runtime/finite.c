@@ -1,5 +1,6 @@
 /* finite.c: see finite.h. */
 #include "finite.h"
+#include "device.h"
 #include "saves.h"
 #include "trainer.h"
 
@@ -38,12 +39,16 @@ copy(unsigned char *to, const unsigned char *from, size_t bytes)
     memcpy(to + place, from + place, bytes - place < PIECE ? bytes - place : PIECE);
 }
 
-void
+int
 finite_keep(actnn *trainer)
 {
   trainer->is_not_finite = false;
-  if (trainer->kept)
-    copy(trainer->kept, trainer->arena, (size_t)trainer->model->variable_bytes);
+  if (!trainer->kept)
+    return 0;
+  if (device_fetch(trainer, 0, trainer->model->variable_bytes))
+    return 1;
+  copy(trainer->kept, trainer->arena, (size_t)trainer->model->variable_bytes);
+  return 0;
 }
 
 static bool
@@ -68,7 +73,7 @@ finite_check_forward(actnn *trainer, double loss)
   const actnn_model *model = trainer->model;
   if (!isfinite(loss))
     return refuse(trainer, "the ", "loss", " is not finite");
-  for (uint32_t index = 0; index < model->variable_count; index++) {
+  for (uint32_t index = 0; !trainer->device && index < model->variable_count; index++) {
     const actnn_variable *variable = &model->variable[index];
     const actnn_tensor *tensor = &model->tensor[variable->tensor];
     if (variable->role == ACTNN_RUNNING && tensor->type == ACTNN_F32 &&
@@ -78,15 +83,41 @@ finite_check_forward(actnn *trainer, double loss)
   return 0;
 }
 
+/* The variable that is this tensor; NULL: none. */
+static const actnn_variable *
+variable_of(const actnn_model *model, uint32_t tensor)
+{
+  for (uint32_t index = 0; index < model->variable_count; index++)
+    if (model->variable[index].tensor == tensor)
+      return &model->variable[index];
+  return NULL;
+}
+
+/* A device looks at the same things as the processor's kernels do, all through the step. */
+int
+finite_check_device(actnn *trainer)
+{
+  uint32_t tensor = NONE;
+  if (!trainer->device)
+    return 0;
+  if (trainer->device->finish(trainer, &tensor))
+    return 1;
+  if (tensor == NONE)
+    return 0;
+  const actnn_variable *variable = variable_of(trainer->model, tensor);
+  const char *name = variable && variable->name ? variable->name : "";
+  if (variable && variable->role == ACTNN_RUNNING)
+    return refuse(trainer, "the running statistic '", name, "' is not finite");
+  return refuse(trainer, "the gradient of '", name, "', or what becomes of it in its update, is not finite");
+}
+
 int
 finite_refuse_update(const actnn_call *call)
 {
   actnn *trainer = call->trainer;
   const actnn_model *model = trainer->model;
-  const char *name = "";
-  for (uint32_t index = 0; index < model->variable_count; index++)
-    if (model->variable[index].tensor == call->input[0].id && model->variable[index].name)
-      name = model->variable[index].name;
+  const actnn_variable *variable = variable_of(model, call->input[0].id);
+  const char *name = variable && variable->name ? variable->name : "";
   size_t count = trainer_elements(&model->tensor[call->input[1].id]);
   if (!is_finite(call->input[1].data, count))
     return refuse(trainer, "the gradient of '", name, "' is not finite");
@@ -99,6 +130,8 @@ finite_undo(actnn *trainer)
   if (!trainer->is_not_finite || !trainer->kept)
     return false;
   copy(trainer->arena, trainer->kept, (size_t)trainer->model->variable_bytes);
+  if (device_send(trainer, 0, trainer->model->variable_bytes))
+    return false;
   saves_forget_measure(trainer);
   trainer->step++;
   return true;

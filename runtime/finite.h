@@ -13,10 +13,12 @@
 /* Reserves what `finite_keep` needs; 0, or 1 with a message. */
 int finite_reserve(actnn *trainer);
 void finite_release(actnn *trainer);
-/* Before a step: copies the variables where that was reserved. */
-void finite_keep(actnn *trainer);
+/* Before a step: copies the variables where that was reserved. 0, or 1 with a message. */
+int finite_keep(actnn *trainer);
 /* After forward: refuses a loss or running statistics that are not finite. 0, or 1 with a message. */
 int finite_check_forward(actnn *trainer, double loss);
+/* After backward: the same of what a device found in its updates and statistics. */
+int finite_check_device(actnn *trainer);
 /* Called by an update whose results are not finite; says whose and always returns 1. */
 int finite_refuse_update(const actnn_call *call);
 /* After a step that failed: true when that was because something was not finite and the variables are again what they

@@ -1,6 +1,7 @@
 /* gradient_study.c: see gradient_study.h. Sums are of differences from the first gradient, so that a variance far below the
  * squared norm is not lost in rounding. */
 #include "gradient_study.h"
+#include "device.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -102,13 +103,17 @@ gradient_study_copy_state(actnn *trainer)
 {
   size_t bytes = (size_t)trainer->model->variable_bytes;
   unsigned char *copy = malloc(bytes + 1);
-  return copy ? memcpy(copy, trainer->arena, bytes) : NULL;
+  if (copy && !device_fetch(trainer, 0, bytes))
+    return memcpy(copy, trainer->arena, bytes);
+  free(copy);
+  return NULL;
 }
 
 void
 gradient_study_restore_state(actnn *trainer, const unsigned char *copy)
 {
   memcpy(trainer->arena, copy, (size_t)trainer->model->variable_bytes);
+  device_send(trainer, 0, trainer->model->variable_bytes);
 }
 
 double

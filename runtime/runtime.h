@@ -8,6 +8,11 @@
 
 struct actnn {
   const actnn_model *model;
+  const actnn_device *device;          /* where tensors live (device.h); NULL: in the processor's memory */
+  struct device_state *device_state;   /* the device's own */
+  unsigned char *device_arena;         /* address there of the arena, whose mirror `arena` then is */
+  unsigned char *scratch;              /* of kernels that run on the processor all the same */
+  uint64_t scratch_bytes;
   unsigned char *arena;
   uint64_t arena_bytes;     /* really reserved: the plan's, and what this machine's library asks beyond it */
   unsigned char *workspace; /* scratch for library primitives, inside the arena */

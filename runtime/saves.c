@@ -231,6 +231,17 @@ saves_set_shares(actnn *trainer, const uint64_t *bytes)
   return 0;
 }
 
+void
+saves_place_of(const actnn *trainer, uint32_t tensor, uint64_t *offset, uint64_t *bytes)
+{
+  const actnn_model *model = trainer->model;
+  for (uint32_t i = 0; i < model->save_count; i++)
+    if (model->save[i].tensor == tensor) {
+      *offset = model->stash_offset + trainer->saves->save[i].place;
+      *bytes = trainer->saves->save[i].share;
+    }
+}
+
 /* ---- What the trainer asks ----------------------------------------------------------------------- */
 
 void

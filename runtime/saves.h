@@ -41,6 +41,9 @@ int saves_begin_step(actnn *trainer);
 int saves_shares(actnn *trainer, uint64_t *bytes);
 int saves_set_shares(actnn *trainer, const uint64_t *bytes);
 
+/* Where in the arena the codes of the save whose stash is this tensor lie now; left alone when it is no coded save's. */
+void saves_place_of(const actnn *trainer, uint32_t tensor, uint64_t *offset, uint64_t *bytes);
+
 /* From now on every backward predicts variances, and stochastic rounding's noise p (1 - p) step^2 is counted element by
  * element (it takes longer); or no more. */
 void saves_count_noise(actnn *trainer, bool count);
@@ -62,6 +65,8 @@ double saves_levels(const actnn *trainer, uint32_t index);
 /* Called with each finished gradient, before its update. Variance counts by how far it moves the parameter: where the update divides each
  * element by its usual size, beside that one's square, which operand number `second_moment` holds; 0: as it is. */
 void saves_note_gradient(actnn *trainer, const actnn_call *call, size_t second_moment);
+/* Whether this step's gradients are looked at. */
+bool saves_notes_gradients(const actnn *trainer);
 
 /* A step that is computed twice to see what one value's code does (saves_redraw.c). When it is due, saves_redraw computes it on the
  * batch at hand, which has to be put in place again for the step itself, and saves_end_redraw follows the step. 0, or 1 with a message. */

@@ -88,11 +88,17 @@ saves_forget_demands(struct saves *saves, uint32_t count)
 /* Elements that hardly ever had a gradient do not count for more than this many times the mean. */
 static const double MOST_ELEMENT_WEIGHT = 100;
 
+bool
+saves_notes_gradients(const actnn *trainer)
+{
+  return saves_measure_at(trainer) || saves_compares(trainer);
+}
+
 void
 saves_note_gradient(actnn *trainer, const actnn_call *call, size_t second_moment)
 {
   struct saves *saves = trainer->saves;
-  if (!(saves_measure_at(trainer) || saves_compares(trainer)) || call->input_count <= second_moment || call->input_count < 2 ||
+  if (!saves_notes_gradients(trainer) || call->input_count <= second_moment || call->input_count < 2 ||
       call->input[1].type != ACTNN_F32 || !call->input[1].data || call->input[0].id == NONE)
     return;
   weighted_gradient gradient = {.variable = call->input[0].id, .element = call->input[1].data};

@@ -6,6 +6,7 @@
  * values can be asked one by one. Gradients are compared by a sketch, sums of elements with random signs, whose squared distance is that
  * of the gradients on average; it takes SKETCH numbers instead of as many as there are parameters.
  */
+#include "device.h"
 #include "saves_state.h"
 #include "trainer.h"
 
@@ -174,7 +175,7 @@ saves_redraw_is_due(const actnn *trainer)
 /* ---- a redraw ---------------------------------------------------------------------------------------- */
 
 /* Copies statistics that forward moves out of the arena, or back. */
-static void
+static int
 copy_running(actnn *trainer, bool back)
 {
   const actnn_model *model = trainer->model;
@@ -184,9 +185,14 @@ copy_running(actnn *trainer, bool back)
     unsigned char *data = trainer->arena + tensor->offset;
     if (model->variable[i].role != ACTNN_RUNNING)
       continue;
+    if (!back && device_fetch(trainer, tensor->offset, tensor->bytes))
+      return 1;
     memcpy(back ? data : place, back ? place : data, (size_t)tensor->bytes);
+    if (back && device_send(trainer, tensor->offset, tensor->bytes))
+      return 1;
     place += tensor->bytes;
   }
+  return 0;
 }
 
 int
@@ -233,7 +239,8 @@ saves_redraw(actnn *trainer, double learning_rate)
   redraw->save = save;
   redraw->step = trainer->step;
   redraw->is_first_pass = true;
-  copy_running(trainer, false);
+  if (copy_running(trainer, false))
+    return 1;
   saves_redraw_only(trainer, save);
   trainer->draw = 1;
   actnn_observe_gradients(trainer, ignore, NULL);
@@ -242,7 +249,8 @@ saves_redraw(actnn *trainer, double learning_rate)
   trainer->draw = 0;
   redraw->is_first_pass = false;
   saves_redraw_only(trainer, NONE);
-  copy_running(trainer, true);
+  if (copy_running(trainer, true))
+    return 1;
   if (failed && trainer->is_not_finite) { /* so will the step itself be, and say so */
     redraw->save = NONE;
     trainer->is_not_finite = false;

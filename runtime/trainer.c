@@ -4,6 +4,7 @@
  * once, at the start, so that `actnn_run` needs no more than a look at each number.
  */
 #include "trainer.h"
+#include "device.h"
 #include "finite.h"
 #include "library.h"
 #include "profile.h"
@@ -153,18 +154,28 @@ reserve_arena(actnn *trainer, uint64_t bytes)
     return actnn_fail(trainer, "%s: needs %llu bytes, more than this machine can address", trainer->model->name,
                       (unsigned long long)bytes);
   size_t length = bytes ? (size_t)bytes : ACTNN_ALIGNMENT;
-  void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  int sharing = MAP_PRIVATE | MAP_ANONYMOUS | (trainer->device ? MAP_NORESERVE : 0);
+  void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, sharing, -1, 0);
   if (memory == MAP_FAILED)
     return actnn_fail(trainer,
                       "%s: cannot reserve %.1f MiB of memory; compile for a smaller --batch or --memory-budget",
                       trainer->model->name, (double)bytes / 1048576);
   if (trainer->arena)
     munmap(trainer->arena, trainer->arena_bytes ? (size_t)trainer->arena_bytes : ACTNN_ALIGNMENT);
-  /* One large arena, walked end to end each step: large pages halve the misses of the address cache. */
-  madvise(memory, length, MADV_HUGEPAGE);
+  /* One large arena, walked end to end each step: large pages halve the misses of the address cache. A mirror is used in places. */
+  if (!trainer->device)
+    madvise(memory, length, MADV_HUGEPAGE);
   trainer->arena = memory;
   trainer->arena_bytes = bytes;
-  return 0;
+  return trainer->device && trainer->device->reserve(trainer, bytes);
+}
+
+/* Where kernels find their scratch: in the arena, wherever that is. */
+static void
+place_workspace(actnn *trainer, uint64_t offset, uint64_t bytes)
+{
+  trainer->workspace = (trainer->device ? trainer->device_arena : trainer->arena) + offset;
+  trainer->workspace_bytes = bytes;
 }
 
 static void
@@ -205,10 +216,9 @@ prepare(actnn *trainer)
               (unsigned long long)(start + wanted));
     if (reserve_arena(trainer, start + wanted))
       return 1;
-    trainer->workspace = trainer->arena + start;
-    trainer->workspace_bytes = wanted;
+    place_workspace(trainer, start, wanted);
   }
-  return 0;
+  return trainer->device && device_reserve_scratch(trainer);
 }
 
 static int
@@ -225,10 +235,10 @@ start(actnn *trainer, const trainer_options *options)
   trainer->seed = options->seed;
   trainer->quiet = options->quiet;
   use_threads(trainer);
-  if (check_model(trainer) || reserve_arena(trainer, model->arena_bytes))
+  trainer->device = model->device;
+  if (check_model(trainer) || (trainer->device && trainer->device->open(trainer)) || reserve_arena(trainer, model->arena_bytes))
     return 1;
-  trainer->workspace = trainer->arena + model->workspace_offset;
-  trainer->workspace_bytes = model->workspace_bytes;
+  place_workspace(trainer, model->workspace_offset, model->workspace_bytes);
   if (options->profile && !(trainer->profile = profile_create()))
     return actnn_fail(trainer, "out of memory");
   if ((options->skips && finite_reserve(trainer)) || saves_create(trainer) || prepare(trainer))
@@ -271,17 +281,43 @@ actnn_destroy(actnn *trainer)
   saves_destroy(trainer);
   profile_destroy(trainer->profile);
   finite_release(trainer);
+  if (trainer->device)
+    trainer->device->close(trainer);
+  free(trainer->scratch);
   if (trainer->arena)
     munmap(trainer->arena, trainer->arena_bytes ? (size_t)trainer->arena_bytes : ACTNN_ALIGNMENT);
   free(trainer);
 }
 
+/* Inputs are what the processor says. */
+static bool
+is_input(const actnn_model *model, uint32_t tensor)
+{
+  for (uint32_t i = 0; i < model->input_count; i++)
+    if (model->input[i].tensor == tensor)
+      return true;
+  return false;
+}
+
 void *
 actnn_data(actnn *trainer, uint32_t tensor)
 {
-  if (tensor >= trainer->model->tensor_count)
+  const actnn_model *model = trainer->model;
+  if (tensor >= model->tensor_count)
     return NULL;
-  return trainer->arena + trainer->model->tensor[tensor].offset;
+  const actnn_tensor *place = &model->tensor[tensor];
+  if (trainer->device && !is_input(model, tensor) && device_fetch(trainer, place->offset, place->bytes))
+    return NULL;
+  return trainer->arena + place->offset;
+}
+
+int
+actnn_put(actnn *trainer, uint32_t tensor)
+{
+  const actnn_model *model = trainer->model;
+  if (tensor >= model->tensor_count)
+    return actnn_fail(trainer, "%s: there is no tensor %u", model->name, tensor);
+  return device_send(trainer, model->tensor[tensor].offset, model->tensor[tensor].bytes);
 }
 
 void
@@ -348,6 +384,26 @@ observe(actnn *trainer, const actnn_call *call)
   return 0;
 }
 
+/* Brings what is looked at of an update: the gradient, and what it is divided by. */
+static int
+fetch_gradient(actnn *trainer, const actnn_call *call, actnn_kernel *kernel)
+{
+  const size_t looked_at[] = {1, second_moment(kernel)};
+  for (size_t i = 0; i < sizeof looked_at / sizeof *looked_at; i++)
+    if (looked_at[i] && looked_at[i] < call->input_count && call->input[looked_at[i]].id != NONE &&
+        !actnn_data(trainer, call->input[looked_at[i]].id))
+      return 1;
+  return 0;
+}
+
+static int
+run_kernel(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
+{
+  if (trainer->device)
+    return device_run(trainer, kernel, call);
+  return kernel(call);
+}
+
 int
 actnn_run(actnn *trainer, actnn_kernel *kernel, actnn_list out, actnn_list in, actnn_attributes with)
 {
@@ -356,14 +412,16 @@ actnn_run(actnn *trainer, actnn_kernel *kernel, actnn_list out, actnn_list in, a
     return 1;
   const actnn_call call = {trainer, out.count, in.count, with.count, output, input, with.attribute};
   if (!trainer->preparing && actnn_is_update(kernel)) {
+    if (trainer->device && (trainer->observer || saves_notes_gradients(trainer)) && fetch_gradient(trainer, &call, kernel))
+      return 1;
     saves_note_gradient(trainer, &call, second_moment(kernel));
     if (trainer->observer)
       return observe(trainer, &call);
   }
   if (!trainer->profile || trainer->preparing)
-    return kernel(&call);
+    return run_kernel(trainer, kernel, &call);
   double began = profile_now();
-  int failed = kernel(&call);
+  int failed = run_kernel(trainer, kernel, &call);
   profile_add(trainer->profile, kernel, &call, profile_now() - began);
   return failed;
 }
@@ -383,6 +441,16 @@ read_scalar(actnn *trainer, uint32_t tensor, double *value)
   }
 }
 
+static int
+send_scalars(actnn *trainer)
+{
+  const uint32_t scalar[] = {trainer->model->learning_rate, trainer->model->step_number};
+  for (size_t i = 0; trainer->device && i < sizeof scalar / sizeof *scalar; i++)
+    if (scalar[i] != NONE && actnn_put(trainer, scalar[i]))
+      return 1;
+  return 0;
+}
+
 int
 trainer_forward(actnn *trainer, double learning_rate, double *loss)
 {
@@ -391,11 +459,10 @@ trainer_forward(actnn *trainer, double learning_rate, double *loss)
   if (!model->forward || !model->backward)
     return actnn_fail(trainer, "%s: the model has no training step; give --loss to actnnc", model->name);
   if (model->learning_rate != NONE)
-    *(float *)actnn_data(trainer, model->learning_rate) = (float)learning_rate;
+    *(float *)(void *)(trainer->arena + model->tensor[model->learning_rate].offset) = (float)learning_rate;
   if (model->step_number != NONE)
-    *(int64_t *)actnn_data(trainer, model->step_number) = (int64_t)trainer->step;
-  finite_keep(trainer);
-  if (saves_begin_step(trainer) || model->forward(trainer) || read_scalar(trainer, model->loss, loss))
+    *(int64_t *)(void *)(trainer->arena + model->tensor[model->step_number].offset) = (int64_t)trainer->step;
+  if (send_scalars(trainer) || device_send_inputs(trainer) || finite_keep(trainer) || saves_begin_step(trainer) || model->forward(trainer) || read_scalar(trainer, model->loss, loss))
     return 1;
   return finite_check_forward(trainer, *loss);
 }
@@ -403,7 +470,7 @@ trainer_forward(actnn *trainer, double learning_rate, double *loss)
 int
 trainer_backward(actnn *trainer)
 {
-  if (trainer->model->backward(trainer))
+  if (trainer->model->backward(trainer) || finite_check_device(trainer))
     return 1;
   if (!trainer->observer)
     trainer->step++;
@@ -431,7 +498,7 @@ actnn_evaluate_batch(actnn *trainer, double *loss)
   use_threads(trainer);
   if (!model->evaluate)
     return actnn_fail(trainer, "%s: the model has no evaluation", model->name);
-  if (model->evaluate(trainer))
+  if (device_send_inputs(trainer) || model->evaluate(trainer))
     return 1;
   if (model->evaluation_loss == NONE) {
     if (loss)

@@ -365,8 +365,8 @@ emit_prologue(Emitter *emitter)
               plan->workspace_bytes);
   text_append(text, " * saved    %" PRIu64 " bytes for backward; uncompressed %" PRIu64 " (%.1f times as much)\n", plan->saved_bytes,
               plan->saved_bytes_fp32, plan->saved_bytes ? (double)plan->saved_bytes_fp32 / (double)plan->saved_bytes : 1.0);
-  text_append(text, " *\n * cc -O3 %s.c $(pkg-config --cflags --libs actnn) -o %s\n */\n#include \"%s.h\"\n\n", emitter->name,
-              emitter->name, emitter->name);
+  text_append(text, " *\n * cc -O3 %s.c $(pkg-config --cflags --libs %s) -o %s\n */\n#include \"%s.h\"\n\n", emitter->name,
+              emitter->options->is_for_gpu ? "actnn-cuda" : "actnn", emitter->name, emitter->name);
 }
 
 static void
@@ -428,8 +428,8 @@ emit_model(Emitter *emitter, uint32_t input_count, uint32_t variable_count, uint
               plan->workspace_bytes);
   text_append(text, "  .saved_bytes = %" PRIu64 "u,\n  .saved_bytes_fp32 = %" PRIu64 "u,\n  .model_hash = %" PRIu64 "u,\n  .seed = %" PRIu64 "u,\n",
               plan->saved_bytes, plan->saved_bytes_fp32, hash, emitter->options->seed);
-  text_append(text, "  .default_learning_rate = %s,\n  .scheme = %s,\n  .level = %d,\n", c_real(program->arena, program->default_learning_rate),
-              quoted(program->arena, emitter->options->scheme), emitter->options->level);
+  text_append(text, "  .default_learning_rate = %s,\n  .device = %s,\n  .scheme = %s,\n  .level = %d,\n", c_real(program->arena, program->default_learning_rate),
+              emitter->options->is_for_gpu ? "&actnn_cuda" : "NULL", quoted(program->arena, emitter->options->scheme), emitter->options->level);
   text_append(text, "  .initialize = initialize,\n  .forward = forward,\n  .backward = backward,\n  .evaluate = evaluate,\n"
                     "  .onnx = onnx_model,\n  .onnx_bytes = %zu,\n};\n\n", program->inference_model_bytes);
 }

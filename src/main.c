@@ -24,7 +24,7 @@ typedef struct CommandLine {
 
 static const char usage[] =
     "actnnc MODEL.onnx -o train.c [options]\n"
-    "  --target=c                what to emit\n"
+    "  --target=c|cuda           where the trainer computes: the processor, or a GPU (link with actnn-cuda)\n"
     "  --batch=N, --dim NAME=N   fix symbolic dimensions\n"
     "  --loss=KIND[:OUTPUT]      softmax-cross-entropy | mse | l1 | bce-with-logits | output; default: the model's scalar output\n"
     "  --optimizer=KIND[,k=v...] sgd (lr, momentum, nesterov, weight_decay) | adam | adamw | adagrad\n"
@@ -37,6 +37,7 @@ static const char usage[] =
     "  --scheme=actnnc|actnn     codes beyond ActNN's (default), or ActNN's own with its defects mended\n"
     "  --rounding=auto|dither|stochastic\n"
     "  --profile-use=FILE        bits where a trainer's --profile-generate found that they matter\n"
+    "  --workspace=SIZE          scratch for a GPU's libraries, 64MiB unless given; more may be faster\n"
     "  --memory-budget=SIZE      all that the trainer may take, e.g. 512MiB\n"
     "  --seed=N                  seed of random draws\n"
     "  --print-memory            the plan: bytes by kind and by saved value\n"
@@ -138,7 +139,8 @@ read_value_option(CommandLine *line, const char *argument)
   if ((value = value_of(argument, "--rounding"))) return read_rounding(value, options);
   if ((value = value_of(argument, "--compression")))
     return options->compression = strtod(value, &end), end == value || *end || !(options->compression >= 1 && options->compression <= 1000) ? -1 : 1;
-  if ((value = value_of(argument, "--target"))) return strcmp(value, "c") ? -1 : 1;
+  if ((value = value_of(argument, "--target"))) return options->is_for_gpu = !strcmp(value, "cuda"), options->is_for_gpu || !strcmp(value, "c") ? 1 : -1;
+  if ((value = value_of(argument, "--workspace"))) return read_size(value, &options->workspace) ? 1 : -1;
   if ((value = value_of(argument, "--dump-passes"))) return line->dump_passes = true, line->dump_directory = value, 1;
   if ((value = value_of(argument, "--dump-after"))) return line->dump_after = value, 1;
   if ((value = value_of(argument, "--run-pass"))) return line->run_passes = value, 1;
@@ -165,6 +167,7 @@ read_command_line(CommandLine *line, int argc, char **argv)
 {
   line->options.level = 3;
   line->options.scheme = "actnnc";
+  line->options.workspace = 64 << 20;
   for (int i = 1; i < argc; i++) {
     const char *argument = argv[i];
     int taken = read_value_option(line, argument);

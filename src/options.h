@@ -27,6 +27,8 @@ typedef struct Options {
   double compression;       /* saved bytes against FP32; 0: as the bits say */
   const char *profile_use;  /* what a trainer's --profile-generate wrote; NULL */
   uint64_t memory_budget;   /* 0: none */
+  bool is_for_gpu;          /* --target=cuda */
+  uint64_t workspace;       /* scratch of a GPU's libraries */
   uint64_t seed;
   const char *scheme;       /* actnn: ActNN's own, its defects mended; actnnc: what goes beyond it */
   const char *rounding;     /* dither, stochastic; NULL: the scheme's */

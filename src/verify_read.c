@@ -376,7 +376,8 @@ read_model(Reader *reader)
     return false;
   emitted->rule = "V3";
   if (!read_model_numbers(reader) || !expect_words(reader, ", . default_learning_rate =") || !take_real(reader, &rate)
-      || !expect_words(reader, ", . scheme =") || !take_string(reader) || !expect_words(reader, ", . level =")
+      || !expect_words(reader, ", . device =")
+      || !(accept_word(reader, "NULL") || expect_words(reader, "& actnn_cuda")) || !expect_words(reader, ", . scheme =") || !take_string(reader) || !expect_words(reader, ", . level =")
       || !take_count(reader, &level))
     return false;
   emitted->rule = "V2";

@@ -3,6 +3,7 @@
 #define ACTNN_OPTIMIZER_STEPS_H
 
 #include "evaluation.h"
+#include "../../runtime/philox.h" /* ACTNN_DEVICE: CUDA's kernels take the same steps */
 
 typedef struct SgdRates {
   REAL rate, momentum, kept, decay; /* kept: what of a gradient enters the momentum, 1 - dampening */
@@ -13,17 +14,18 @@ static inline SgdRates
 sgd_rates(const actnn_call *call, double rate)
 {
   const actnn_attribute *a = call->attribute;
-  return (SgdRates){(REAL)rate, (REAL)a[0].f, (REAL)(1 - a[3].f), (REAL)a[2].f, a[1].i != 0};
+  SgdRates rates = {(REAL)rate, (REAL)a[0].f, (REAL)(1 - a[3].f), (REAL)a[2].f, a[1].i != 0};
+  return rates;
 }
 
 /* A momentum that starts at zero; PyTorch starts it at the first gradient, which differs under dampening only. */
-static inline REAL
+static inline ACTNN_DEVICE REAL
 sgd_momentum(SgdRates rates, REAL w, REAL g, REAL m)
 {
   return rates.momentum * m + rates.kept * (g + rates.decay * w);
 }
 
-static inline REAL
+static inline ACTNN_DEVICE REAL
 sgd_step(SgdRates rates, REAL w, REAL g, REAL new_m)
 {
   return w - rates.rate * (rates.is_nesterov ? g + rates.decay * w + rates.momentum * new_m : new_m);
@@ -34,17 +36,42 @@ typedef struct AdamRates {
                                                             shrink: on the weight */
 } AdamRates;
 
+/* What the rates follow from, beside the learning rate and the step. */
+typedef struct AdamNumbers {
+  double beta1, beta2, epsilon, decay;
+  int is_decoupled;
+} AdamNumbers;
+
+static inline AdamNumbers
+adam_numbers(const actnn_call *call, int is_decoupled)
+{
+  const actnn_attribute *a = call->attribute;
+  AdamNumbers numbers = {a[0].f, a[1].f, a[2].f, a[3].f, is_decoupled};
+  return numbers;
+}
+
 /* step counts from 0. */
+static inline ACTNN_DEVICE AdamRates
+adam_rates_of(AdamNumbers numbers, double rate, int64_t step)
+{
+  double t = (double)step + 1;
+  AdamRates rates = {(REAL)(rate / (1 - pow(numbers.beta1, t))),
+                     (REAL)(1 / sqrt(1 - pow(numbers.beta2, t))),
+                     (REAL)numbers.beta1,
+                     (REAL)numbers.beta2,
+                     (REAL)numbers.epsilon,
+                     (REAL)(numbers.is_decoupled ? 0 : numbers.decay),
+                     (REAL)(numbers.is_decoupled ? 1 - rate * numbers.decay : 1)};
+  return rates;
+}
+
 static inline AdamRates
 adam_rates(const actnn_call *call, double rate, int64_t step, int is_decoupled)
 {
-  const actnn_attribute *a = call->attribute;
-  double t = (double)step + 1, beta1 = a[0].f, beta2 = a[1].f, decay = a[3].f;
-  return (AdamRates){(REAL)(rate / (1 - pow(beta1, t))), (REAL)(1 / sqrt(1 - pow(beta2, t))), (REAL)beta1, (REAL)beta2,
-                     (REAL)a[2].f, (REAL)(is_decoupled ? 0 : decay), (REAL)(is_decoupled ? 1 - rate * decay : 1)};
+  return adam_rates_of(adam_numbers(call, is_decoupled), rate, step);
 }
 
-static inline REAL
+static inline ACTNN_DEVICE REAL
 adam_step(AdamRates rates, REAL w, REAL g, REAL *m, REAL *v)
 {
   REAL full = g + rates.decay * w;
@@ -62,11 +89,11 @@ static inline OnnxMomentumRates
 onnx_momentum_rates(const actnn_call *call, double rate, int64_t t)
 {
   const actnn_attribute *a = call->attribute;
-  return (OnnxMomentumRates){(REAL)rate, (REAL)a[0].f, (REAL)(t > 0 ? a[1].f : 1), (REAL)a[2].f,
-                             !strcmp(a[3].text, "nesterov")};
+  OnnxMomentumRates rates = {(REAL)rate, (REAL)a[0].f, (REAL)(t > 0 ? a[1].f : 1), (REAL)a[2].f, !strcmp(a[3].text, "nesterov")};
+  return rates;
 }
 
-static inline REAL
+static inline ACTNN_DEVICE REAL
 onnx_momentum_step(OnnxMomentumRates rates, REAL x, REAL g, REAL *v)
 {
   REAL full = rates.norm * x + g;
@@ -84,10 +111,11 @@ onnx_adam_rates(const actnn_call *call, double rate, int64_t t)
   const actnn_attribute *a = call->attribute;
   double alpha = a[0].f, beta = a[1].f;
   if (t > 0) rate *= sqrt(1 - pow(beta, (double)t)) / (1 - pow(alpha, (double)t));
-  return (OnnxAdamRates){(REAL)rate, (REAL)alpha, (REAL)beta, (REAL)a[2].f, (REAL)a[3].f, (REAL)(1 - a[4].f)};
+  OnnxAdamRates rates = {(REAL)rate, (REAL)alpha, (REAL)beta, (REAL)a[2].f, (REAL)a[3].f, (REAL)(1 - a[4].f)};
+  return rates;
 }
 
-static inline REAL
+static inline ACTNN_DEVICE REAL
 onnx_adam_step(OnnxAdamRates rates, REAL x, REAL g, REAL *v, REAL *h)
 {
   REAL full = rates.norm * x + g;
@@ -104,10 +132,11 @@ static inline OnnxAdagradRates
 onnx_adagrad_rates(const actnn_call *call, double rate, int64_t t)
 {
   const actnn_attribute *a = call->attribute;
-  return (OnnxAdagradRates){(REAL)(rate / (1 + (double)t * a[0].f)), (REAL)a[1].f, (REAL)a[2].f};
+  OnnxAdagradRates rates = {(REAL)(rate / (1 + (double)t * a[0].f)), (REAL)a[1].f, (REAL)a[2].f};
+  return rates;
 }
 
-static inline REAL
+static inline ACTNN_DEVICE REAL
 onnx_adagrad_step(OnnxAdagradRates rates, REAL x, REAL g, REAL *h)
 {
   REAL full = rates.norm * x + g;

@@ -2,11 +2,18 @@
  * once per arithmetic type; T is defined by the includer. <tgmath.h> picks the C library's function. */
 #include <math.h>
 #include <stdint.h>
+#ifndef __cplusplus /* which overloads functions itself */
 #include <tgmath.h>
+#endif
 
 #define K(constant) ((T)(constant))
+#ifdef __cplusplus /* CUDA's kernels */
+#define POINT_FUNCTION static inline __device__
+#else
+#define POINT_FUNCTION static inline
+#endif
 
-static inline T
+POINT_FUNCTION T
 FUNCTION_OF_T(sigmoid)(T x)
 {
   /* One exponential of a negative number: no overflow at either end. */
@@ -14,37 +21,37 @@ FUNCTION_OF_T(sigmoid)(T x)
   return (x >= 0 ? K(1) : e) / (K(1) + e);
 }
 
-static inline T
+POINT_FUNCTION T
 FUNCTION_OF_T(softplus)(T x)
 {
   return (x > 0 ? x : K(0)) + log1p(exp(-fabs(x)));
 }
 
-static inline T
+POINT_FUNCTION T
 FUNCTION_OF_T(unit)(T x)
 {
   return x < 0 ? K(0) : x > 1 ? K(1) : x;
 }
 
-static inline T
+POINT_FUNCTION T
 FUNCTION_OF_T(gelu)(T x)
 {
   return K(0.5) * x * (K(1) + erf(x * K(0.70710678118654752)));
 }
 
-static inline T
+POINT_FUNCTION T
 FUNCTION_OF_T(gelu_slope)(T x)
 {
   return K(0.5) * (K(1) + erf(x * K(0.70710678118654752))) + x * K(0.39894228040143268) * exp(K(-0.5) * x * x);
 }
 
-static inline T
+POINT_FUNCTION T
 FUNCTION_OF_T(gelu_tanh)(T x)
 {
   return K(0.5) * x * (K(1) + tanh(K(0.79788456080286536) * (x + K(0.044715) * x * x * x)));
 }
 
-static inline T
+POINT_FUNCTION T
 FUNCTION_OF_T(gelu_tanh_slope)(T x)
 {
   T t = tanh(K(0.79788456080286536) * (x + K(0.044715) * x * x * x));
@@ -52,14 +59,14 @@ FUNCTION_OF_T(gelu_tanh_slope)(T x)
          + K(0.5) * x * (K(1) - t * t) * K(0.79788456080286536) * (K(1) + K(3 * 0.044715) * x * x);
 }
 
-static inline T
+POINT_FUNCTION T
 FUNCTION_OF_T(mish_slope)(T x)
 {
   T t = tanh(FUNCTION_OF_T(softplus)(x));
   return t + x * FUNCTION_OF_T(sigmoid)(x) * (K(1) - t * t);
 }
 
-static inline T
+POINT_FUNCTION T
 FUNCTION_OF_T(swish_slope)(T x, T alpha)
 {
   T s = FUNCTION_OF_T(sigmoid)(alpha * x);
@@ -67,7 +74,7 @@ FUNCTION_OF_T(swish_slope)(T x, T alpha)
 }
 
 /* ONNX Mod: the sign of the divisor, or with fmod the sign of the dividend. */
-static inline T
+POINT_FUNCTION T
 FUNCTION_OF_T(modulo)(T a, T b, int like_c)
 {
   T remainder_ = fmod(a, b);
@@ -75,7 +82,7 @@ FUNCTION_OF_T(modulo)(T a, T b, int like_c)
 }
 
 /* Shifts of 64 and more give 0: C leaves them undefined. */
-static inline T
+POINT_FUNCTION T
 FUNCTION_OF_T(shift)(T a, T b, int right)
 {
   uint64_t bits = (uint64_t)(int64_t)a;

@@ -21,6 +21,8 @@ void saves_destroy(actnn *trainer) { (void)trainer; }
 int saves_begin_step(actnn *trainer) { return (void)trainer, 0; }
 void saves_note_gradient(actnn *trainer, const actnn_call *call, size_t second_moment) { (void)trainer, (void)call, (void)second_moment; }
 void saves_forget_measure(actnn *trainer) { (void)trainer; }
+bool saves_notes_gradients(const actnn *trainer) { return (void)trainer, false; }
+void saves_place_of(const actnn *trainer, uint32_t tensor, uint64_t *offset, uint64_t *bytes) { (void)trainer, (void)tensor, (void)offset, (void)bytes; }
 
 int
 saves_shares(actnn *trainer, uint64_t *bytes)

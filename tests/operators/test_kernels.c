@@ -2,8 +2,11 @@
  * that its row of the table gives; blocked as well where the row allows it; with one thread and with several, whose
  * results must agree bit for bit (close to where the library computes, which divides sums among its threads).
  *
+ * Built once more with ON_GPU, every operator runs on a GPU, or on its stand-in, from its memory and back.
+ *
  * usage: test_kernels [NAME]: one operator only.
  */
+#include "../../runtime/device.h"
 #include "../../runtime/library.h"
 #include "../../runtime/runtime.h"
 #include "tries.h"
@@ -217,6 +220,82 @@ typedef struct Run {
   actnn_view output[MOST_VIEWS];
 } Run;
 
+#ifdef ON_GPU
+
+/* An arena as a plan would lay it out: each operand and result, and guard bytes after it. */
+static uint64_t
+place_views(actnn_tensor *tensor, const actnn_view *view, size_t count, uint64_t end)
+{
+  for (size_t i = 0; i < count; i++) {
+    if (!view[i].data) continue;
+    tensor[view[i].id] = (actnn_tensor){.type = (uint8_t)view[i].type, .layout = (uint8_t)view[i].layout, .offset = end, .bytes = view[i].bytes};
+    end += view[i].bytes + GUARD;
+  }
+  return end;
+}
+
+/* Copies the views into the trainer's mirror of the arena and has them lie there, or back from it. */
+static void
+copy_views(actnn *trainer, actnn_view *view, size_t count, void **memory, bool back)
+{
+  for (size_t i = 0; i < count; i++) {
+    if (!view[i].data) continue;
+    unsigned char *there = trainer->arena + trainer->model->tensor[view[i].id].offset;
+    if (!back) memory[i] = view[i].data;
+    memcpy(back ? memory[i] : there, back ? there : memory[i], view[i].bytes + GUARD);
+    view[i].data = back ? memory[i] : there;
+  }
+}
+
+static int
+run_prepared(actnn *trainer, actnn_kernel *kernel, actnn_call *call, actnn_view *input, actnn_view *output)
+{
+  actnn_tensor tensor[MOST_TENSORS] = {{0}};
+  void *inputs[MOST_VIEWS], *outputs[MOST_VIEWS];
+  uint64_t end = place_views(tensor, input, call->input_count, 0), bytes = place_views(tensor, output, call->output_count, end), wanted;
+  actnn_model model = {.name = "test", .tensor = tensor, .tensor_count = MOST_TENSORS};
+  int block = trainer->channel_block;
+  trainer->model = &model;
+  trainer->device = &actnn_cuda;
+  trainer->arena_bytes = bytes;
+  trainer->arena = aligned_alloc(ACTNN_ALIGNMENT, bytes + ACTNN_ALIGNMENT - bytes % ACTNN_ALIGNMENT);
+  int failed = trainer->device->open(trainer) || trainer->device->reserve(trainer, bytes);
+  trainer->channel_block = block; /* whatever suits the device */
+  if (!failed) failed = device_run(trainer, kernel, call);
+  wanted = trainer->workspace_wanted;
+  if (!failed) failed = trainer->device->reserve(trainer, bytes + wanted + ACTNN_ALIGNMENT) || device_reserve_scratch(trainer);
+  trainer->preparing = false;
+  trainer->workspace = trainer->device_arena + (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+  trainer->workspace_bytes = wanted;
+  copy_views(trainer, input, call->input_count, inputs, false);
+  copy_views(trainer, output, call->output_count, outputs, false);
+  if (!failed) failed = trainer->device->send(trainer, 0, bytes) || device_run(trainer, kernel, call) || trainer->device->fetch(trainer, 0, bytes);
+  copy_views(trainer, input, call->input_count, inputs, true);
+  copy_views(trainer, output, call->output_count, outputs, true);
+  trainer->device->close(trainer);
+  free(trainer->scratch);
+  free(trainer->arena);
+  return failed;
+}
+
+#else
+
+static int
+run_prepared(actnn *trainer, actnn_kernel *kernel, actnn_call *call, actnn_view *input, actnn_view *output)
+{
+  (void)input, (void)output;
+  int failed = kernel(call);
+  trainer->preparing = false;
+  trainer->workspace_bytes = trainer->workspace_wanted;
+  trainer->workspace =
+      aligned_alloc(ACTNN_ALIGNMENT, (trainer->workspace_bytes / ACTNN_ALIGNMENT + 1) * ACTNN_ALIGNMENT);
+  if (!failed) failed = kernel(call);
+  free(trainer->workspace);
+  return failed;
+}
+
+#endif
+
 /* Prepares and calls the kernel as a trainer would; the results' views stay in run->output. */
 static const char *
 run_kernel(Run *run, Arena *arena)
@@ -246,15 +325,10 @@ run_kernel(Run *run, Arena *arena)
                      .input = input,
                      .attribute = attributes};
   omp_set_num_threads(run->threads);
-  int failed = run->kernel(&call);
-  trainer.preparing = false;
-  trainer.workspace_bytes = trainer.workspace_wanted;
-  trainer.workspace =
-      aligned_alloc(ACTNN_ALIGNMENT, (trainer.workspace_bytes / ACTNN_ALIGNMENT + 1) * ACTNN_ALIGNMENT);
-  if (!failed) failed = run->kernel(&call);
+  int failed = run_prepared(&trainer, run->kernel, &call, input, run->output);
   run->uses_library = false;
+  trainer.model = &model;
   for (uint32_t id = 0; id < MOST_TENSORS; id++) run->uses_library |= library_has(&trainer, id);
-  free(trainer.workspace);
   library_destroy(&trainer);
   return failed ? arena_format(arena, "the kernel failed: %s", trainer.error) : NULL;
 }

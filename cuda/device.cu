@@ -1,0 +1,132 @@
+/* device.cu: the memory and the stream of a trainer on a GPU; see device.h. */
+#include "gpu.h"
+#include "kernels.h"
+
+#include <stdlib.h>
+
+int
+gpu_check(actnn *trainer, cudaError_t status, const char *what)
+{
+  if (status == cudaSuccess)
+    return 0;
+  return actnn_fail(trainer, "%s: the GPU refuses: %s", what, cudaGetErrorString(status));
+}
+
+void *
+gpu_reserve(actnn *trainer, uint64_t bytes, const char *what)
+{
+  void *memory = NULL;
+  size_t length = bytes ? (size_t)bytes : 1;
+  cudaError_t status = cudaMalloc(&memory, length);
+  if (status != cudaSuccess) {
+    cudaGetLastError(); /* running out of memory is not remembered */
+    actnn_fail(trainer, "%s: cannot reserve %.1f MiB on the GPU for %s: %s; compile for a smaller --batch", trainer->model->name,
+               (double)bytes / 1048576, what, cudaGetErrorString(status));
+    return NULL;
+  }
+  if (gpu_check(trainer, cudaMemsetAsync(memory, 0, length, stream_of(trainer)), what)) {
+    cudaFree(memory);
+    return NULL;
+  }
+  trainer->device_state->beside += length;
+  return memory;
+}
+
+void
+gpu_release(void *memory)
+{
+  if (memory)
+    cudaFree(memory);
+}
+
+static int
+forget_not_finite(actnn *trainer)
+{
+  return gpu_check(trainer, cudaMemsetAsync(trainer->device_state->not_finite, 0xff, sizeof(uint32_t), stream_of(trainer)), "a step");
+}
+
+static int
+open_device(actnn *trainer)
+{
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess || count < 1)
+    return actnn_fail(trainer, "%s: was compiled with --target=cuda, and this machine has no usable GPU", trainer->model->name);
+  struct device_state *state = (struct device_state *)calloc(1, sizeof *state);
+  trainer->device_state = state;
+  if (!state)
+    return actnn_fail(trainer, "out of memory");
+  trainer->channel_block = 1;
+  if (gpu_check(trainer, cudaStreamCreate(&state->stream), "a stream"))
+    return 1;
+  state->not_finite = (uint32_t *)gpu_reserve(trainer, sizeof(uint32_t), "a word");
+  return !state->not_finite || forget_not_finite(trainer) || gpu_open_library(trainer);
+}
+
+static int
+reserve(actnn *trainer, uint64_t bytes)
+{
+  gpu_release(trainer->device_arena);
+  trainer->device_arena = (unsigned char *)gpu_reserve(trainer, bytes ? bytes : ACTNN_ALIGNMENT, "the arena");
+  if (trainer->device_arena)
+    trainer->device_state->beside -= bytes ? bytes : ACTNN_ALIGNMENT;
+  return !trainer->device_arena;
+}
+
+static void
+close_device(actnn *trainer)
+{
+  struct device_state *state = trainer->device_state;
+  if (!state)
+    return;
+  if (state->stream)
+    cudaStreamSynchronize(state->stream);
+  gpu_close_library(trainer);
+  gpu_close_saves(trainer);
+  gpu_release(trainer->device_arena);
+  gpu_release(state->not_finite);
+  if (state->stream)
+    cudaStreamDestroy(state->stream);
+  free(state);
+  trainer->device_state = NULL;
+}
+
+static int
+fetch(actnn *trainer, uint64_t offset, uint64_t bytes)
+{
+  cudaStream_t stream = stream_of(trainer);
+  return gpu_check(trainer,
+                   cudaMemcpyAsync(trainer->arena + offset, trainer->device_arena + offset, (size_t)bytes, cudaMemcpyDeviceToHost, stream),
+                   "fetching a tensor") ||
+         gpu_check(trainer, cudaStreamSynchronize(stream), "fetching a tensor");
+}
+
+/* From pageable memory: the call returns once the bytes have been taken. */
+static int
+send(actnn *trainer, uint64_t offset, uint64_t bytes)
+{
+  return gpu_check(trainer,
+                   cudaMemcpyAsync(trainer->device_arena + offset, trainer->arena + offset, (size_t)bytes, cudaMemcpyHostToDevice,
+                                   stream_of(trainer)),
+                   "sending a tensor");
+}
+
+static int
+finish(actnn *trainer, uint32_t *not_finite)
+{
+  struct device_state *state = trainer->device_state;
+  *not_finite = NONE;
+  if (gpu_check(trainer, cudaMemcpyAsync(not_finite, state->not_finite, sizeof *not_finite, cudaMemcpyDeviceToHost, state->stream), "a step") ||
+      gpu_check(trainer, cudaStreamSynchronize(state->stream), "a step"))
+    return 1;
+  return *not_finite != NONE && forget_not_finite(trainer);
+}
+
+static uint64_t
+bytes_beside(const actnn *trainer)
+{
+  return trainer->device_state->beside;
+}
+
+extern "C" const actnn_device actnn_cuda = {
+    "cuda", open_device, reserve, close_device, fetch, send, gpu_kernel_for, finish, bytes_beside,
+};

@@ -1,0 +1,124 @@
+/* gpu.h: what a .cu file needs to be compiled by nvcc, or, for tests on machines without a GPU, by a C++ compiler with the shim
+ * (tests/cuda/shim.h), which runs the threads of a block one after the other between barriers.
+ *
+ * Kernels are launched by one of two words, so that the shim knows which are loops:
+ *   LAUNCH(call, kernel, count, arguments...)           one thread for each of `count` elements, that share nothing
+ *   LAUNCH_BLOCKS(call, kernel, blocks, arguments...)   `blocks` blocks of BLOCK_THREADS threads that use barriers, shuffles, shared
+ *                                                       memory
+ * Both are expressions: 0, or 1 after actnn_fail. */
+#ifndef ACTNN_GPU_H
+#define ACTNN_GPU_H
+
+extern "C" { /* the runtime is C */
+#include "codec.h"
+#include "device.h"
+}
+
+#ifdef ACTNN_SHIM
+#include "shim.h"
+#else
+#include <cuda_runtime.h>
+#define SHARED __shared__
+#endif
+
+#define KERNEL static __global__ void
+
+enum { BLOCK_THREADS = 256, WARP = 32, MOST_BLOCKS = 0x7fffffff };
+
+/* The device's own of a trainer (device.cu). */
+struct device_state {
+  cudaStream_t stream;
+  uint32_t *not_finite;      /* there: the first tensor found not finite in this step, NONE */
+  uint64_t beside;           /* bytes reserved beside the arena */
+  struct gpu_saves *saves;   /* saves.cu */
+  struct gpu_library *library; /* library.cu */
+};
+
+static inline cudaStream_t
+stream_of(const actnn *trainer)
+{
+  return trainer->device_state->stream;
+}
+
+/* 0, or 1 and the reason why the device refuses. */
+int gpu_check(actnn *trainer, cudaError_t status, const char *what);
+/* Memory there beside the arena, counted; NULL with a message. It is zero, and released by gpu_release. */
+void *gpu_reserve(actnn *trainer, uint64_t bytes, const char *what);
+void gpu_release(void *memory);
+/* Blocks that `count` threads make. A grid holds 2^31 - 1, more than fit any memory. */
+static inline unsigned
+blocks_for(int64_t count)
+{
+  return (unsigned)((count + BLOCK_THREADS - 1) / BLOCK_THREADS);
+}
+
+#ifdef ACTNN_SHIM
+#define LAUNCH(call, kernel, count, ...) \
+  ((count) > 0 ? (shim_run_threads(blocks_for(count), BLOCK_THREADS, [=]() { kernel(__VA_ARGS__); }), 0) : 0)
+#define LAUNCH_BLOCKS(call, kernel, blocks, ...) \
+  ((blocks) > 0 ? (shim_run_blocks((unsigned)(blocks), BLOCK_THREADS, [=]() { kernel(__VA_ARGS__); }), 0) : 0)
+#else
+#define LAUNCH(call, kernel, count, ...) LAUNCH_GRID(call, kernel, (count) > 0, blocks_for(count), __VA_ARGS__)
+#define LAUNCH_BLOCKS(call, kernel, blocks, ...) LAUNCH_GRID(call, kernel, (blocks) > 0, (unsigned)(blocks), __VA_ARGS__)
+#define LAUNCH_GRID(call, kernel, any, grid, ...) \
+  ((any) ? (kernel<<<(grid), BLOCK_THREADS, 0, stream_of((call)->trainer)>>>(__VA_ARGS__), \
+            gpu_check((call)->trainer, cudaGetLastError(), #kernel)) \
+         : 0)
+#endif
+
+/* The number of this thread among all. */
+static inline __device__ int64_t
+thread_number(void)
+{
+  return (int64_t)blockIdx.x * BLOCK_THREADS + threadIdx.x;
+}
+
+/* ---- sums over a block, the same in every thread; all threads take part ---------------------------------- */
+
+template <typename T, typename Join>
+static __device__ T
+block_fold(T value, Join join)
+{
+  SHARED T part[BLOCK_THREADS / WARP];
+  for (int apart = WARP / 2; apart > 0; apart /= 2)
+    value = join(value, __shfl_xor_sync(0xffffffffu, value, apart));
+  __syncthreads(); /* the last fold's parts have been read */
+  if (threadIdx.x % WARP == 0)
+    part[threadIdx.x / WARP] = value;
+  __syncthreads();
+  value = part[0];
+  for (int i = 1; i < BLOCK_THREADS / WARP; i++)
+    value = join(value, part[i]);
+  return value;
+}
+
+template <typename T> struct sum_of {
+  __device__ T operator()(T a, T b) const { return a + b; }
+};
+
+template <typename T> struct larger_of {
+  __device__ T operator()(T a, T b) const { return a > b ? a : b; }
+};
+
+template <typename T>
+static __device__ T
+block_sum(T value)
+{
+  return block_fold(value, sum_of<T>());
+}
+
+template <typename T>
+static __device__ T
+block_max(T value)
+{
+  return block_fold(value, larger_of<T>());
+}
+
+/* Notes that a tensor is not finite. */
+static inline __device__ void
+note_not_finite(uint32_t *not_finite, uint32_t tensor)
+{
+  atomicCAS(not_finite, NONE, tensor);
+}
+
+#endif

@@ -1,0 +1,54 @@
+/* device.h: a trainer whose tensors live in another memory than the processor's.
+ *
+ * The arena is then the device's; `trainer->arena` is its mirror in the processor's memory, byte for byte at the same offsets, of
+ * which only pages that are really used take memory. Kernels that the device has run there. Any other runs on the processor: its
+ * operands are fetched into the mirror, its results sent back, so that every operator works on every device. Host code that
+ * wants a tensor says so (actnn_data) and sends what it has written (actnn_put); inputs are sent when a step begins. */
+#ifndef ACTNN_DEVICE_H
+#define ACTNN_DEVICE_H
+
+#include "runtime.h"
+
+/* What a device's kernel returns, while preparing and after, for operands that it leaves to the processor. */
+enum { DEVICE_DECLINES = -1 };
+
+/* Each returns 0, or 1 after actnn_fail. Offsets and bytes are of the arena. */
+struct actnn_device {
+  const char *name;
+  /* Makes trainer->device_state and reserves trainer->device_arena; nothing of it is defined yet. */
+  int (*open)(actnn *trainer);
+  /* The arena once more, larger, before anything is in it. */
+  int (*reserve)(actnn *trainer, uint64_t bytes);
+  void (*close)(actnn *trainer);
+  /* Arena to mirror, once all that was launched is done; mirror to arena. */
+  int (*fetch)(actnn *trainer, uint64_t offset, uint64_t bytes);
+  int (*send)(actnn *trainer, uint64_t offset, uint64_t bytes);
+  /* The device's kernel for one of the processor's, by its address; NULL: it has none. Views are of device memory. */
+  actnn_kernel *(*kernel)(actnn_kernel *of_processor);
+  /* Waits for all launched kernels; tells one of them that failed, and the first tensor that is not finite, NONE if all are. */
+  int (*finish)(actnn *trainer, uint32_t *not_finite);
+  /* Bytes reserved beside the arena: tables, the libraries' own. */
+  uint64_t (*bytes_beside)(const actnn *trainer);
+};
+
+/* Runs one kernel, where it belongs; the call's views are of the mirror. */
+int device_run(actnn *trainer, actnn_kernel *kernel, const actnn_call *call);
+/* Makes room for the scratch of kernels that run on the processor, once all are prepared. */
+int device_reserve_scratch(actnn *trainer);
+/* Sends all inputs of the model. */
+int device_send_inputs(actnn *trainer);
+
+/* Nothing on the processor, whose memory the arena is. */
+static inline int
+device_fetch(actnn *trainer, uint64_t offset, uint64_t bytes)
+{
+  return trainer->device && trainer->device->fetch(trainer, offset, bytes);
+}
+
+static inline int
+device_send(actnn *trainer, uint64_t offset, uint64_t bytes)
+{
+  return trainer->device && trainer->device->send(trainer, offset, bytes);
+}
+
+#endif

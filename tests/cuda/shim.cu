@@ -1,0 +1,275 @@
+/* shim.cu: see shim.h. The threads of a block are contexts with stacks of their own, which give way at barriers. */
+#include "shim.h"
+
+#include <csetjmp>
+#include <cstdio>
+#include <cstdlib>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+shim_place threadIdx, blockIdx;
+
+/* ---- device memory -------------------------------------------------------------------------------------- */
+
+enum { MOST_AREAS = 4096, PAGE = 4096 };
+
+static struct {
+  void *memory;
+  size_t bytes;
+} area[MOST_AREAS];
+static int area_count, open_count;
+
+static size_t
+whole_pages(size_t bytes)
+{
+  return (bytes + PAGE) / PAGE * PAGE;
+}
+
+/* Closing and opening the arena around each kernel takes longer than the kernels of small models; SHIM_TRUSTS=1 leaves it open. */
+static bool
+is_trusting()
+{
+  static const bool trusts = getenv("SHIM_TRUSTS") != nullptr;
+  return trusts;
+}
+
+static void
+protect(int protection)
+{
+  if (is_trusting())
+    return;
+  for (int i = 0; i < area_count; i++)
+    if (area[i].memory && mprotect(area[i].memory, area[i].bytes, protection))
+      abort();
+}
+
+/* While kernels and copies work. */
+struct opened {
+  opened() { if (open_count++ == 0) protect(PROT_READ | PROT_WRITE); }
+  ~opened() { if (--open_count == 0) protect(PROT_NONE); }
+};
+
+cudaError_t
+cudaMalloc(void **memory, size_t bytes)
+{
+  if (area_count == MOST_AREAS)
+    return cudaErrorMemoryAllocation;
+  void *pages = mmap(nullptr, whole_pages(bytes), is_trusting() ? PROT_READ | PROT_WRITE : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (pages == MAP_FAILED)
+    return cudaErrorMemoryAllocation;
+  area[area_count].memory = *memory = pages;
+  area[area_count++].bytes = whole_pages(bytes);
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaFree(void *memory)
+{
+  for (int i = 0; i < area_count; i++)
+    if (area[i].memory == memory) {
+      munmap(memory, area[i].bytes);
+      area[i] = area[--area_count];
+      return cudaSuccess;
+    }
+  abort(); /* it was never reserved */
+}
+
+cudaError_t
+cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
+{
+  opened all;
+  memmove(to, from, bytes);
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t)
+{
+  opened all;
+  memset(memory, value, bytes);
+  return cudaSuccess;
+}
+
+/* ---- threads -------------------------------------------------------------------------------------------- */
+
+enum { MOST_THREADS = 1024, LANES_OF_A_WARP = 32, STACK_BYTES = 256 * 1024, MOST_EXCHANGED = 16 };
+
+struct barrier {
+  unsigned arrived, turn;
+};
+
+struct context {
+  jmp_buf place;
+  ucontext_t start;
+  unsigned char *stack;
+  bool done;
+  barrier *waits;
+  unsigned turn; /* of the barrier that it waits for */
+};
+
+static context of_thread[MOST_THREADS];
+static jmp_buf scheduler;
+static ucontext_t return_to;
+static const std::function<void()> *body;
+static unsigned thread_count, alive, alive_in_warp[MOST_THREADS / LANES_OF_A_WARP];
+static barrier of_block, of_warp[MOST_THREADS / LANES_OF_A_WARP];
+static unsigned char slot[MOST_THREADS][MOST_EXCHANGED];
+
+static void
+release_if_complete(barrier *point, unsigned expected)
+{
+  if (point->arrived >= expected && point->arrived > 0) {
+    point->arrived = 0;
+    point->turn++;
+  }
+}
+
+static void
+wait_at(barrier *point, unsigned expected)
+{
+  context *self = &of_thread[threadIdx.x];
+  self->waits = point;
+  self->turn = point->turn;
+  point->arrived++;
+  release_if_complete(point, expected);
+  if (!_setjmp(self->place))
+    _longjmp(scheduler, 1);
+}
+
+void
+__syncthreads()
+{
+  wait_at(&of_block, alive);
+}
+
+void
+__syncwarp(unsigned)
+{
+  unsigned warp = threadIdx.x / LANES_OF_A_WARP;
+  wait_at(&of_warp[warp], alive_in_warp[warp]);
+}
+
+void
+shim_exchange(const void *own, void *other, size_t bytes, unsigned from)
+{
+  if (bytes > MOST_EXCHANGED)
+    abort();
+  memcpy(slot[threadIdx.x], own, bytes);
+  __syncwarp();
+  memcpy(other, slot[threadIdx.x / LANES_OF_A_WARP * LANES_OF_A_WARP + from], bytes);
+  __syncwarp(); /* all have read before anyone writes again */
+}
+
+/* Stays in its context for good: after each block it waits for the next one. */
+static void
+live()
+{
+  for (;;) {
+    (*body)();
+    context *self = &of_thread[threadIdx.x];
+    unsigned warp = threadIdx.x / LANES_OF_A_WARP;
+    self->done = true;
+    alive--;
+    alive_in_warp[warp]--;
+    release_if_complete(&of_block, alive); /* threads that are gone are not waited for */
+    release_if_complete(&of_warp[warp], alive_in_warp[warp]);
+    if (!_setjmp(self->place))
+      _longjmp(scheduler, 1);
+  }
+}
+
+static void
+make_contexts(unsigned threads)
+{
+  for (unsigned i = 0; i < threads; i++) {
+    context *one = &of_thread[i];
+    if (one->stack)
+      continue;
+    void *stack = mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (stack == MAP_FAILED)
+      abort();
+    one->stack = (unsigned char *)stack;
+    getcontext(&one->start);
+    one->start.uc_stack.ss_sp = one->stack;
+    one->start.uc_stack.ss_size = STACK_BYTES;
+    one->start.uc_link = &return_to;
+    makecontext(&one->start, live, 0);
+    one->done = false;
+    one->waits = nullptr;
+    one->turn = UINT32_MAX; /* never started */
+  }
+}
+
+static bool
+may_go_on(const context *one)
+{
+  return !one->done && (!one->waits || one->waits->turn != one->turn);
+}
+
+static void
+resume(unsigned thread, bool is_first)
+{
+  context *one = &of_thread[thread];
+  threadIdx.x = thread;
+  one->waits = nullptr;
+  if (_setjmp(scheduler))
+    return;
+  if (is_first)
+    setcontext(&one->start);
+  _longjmp(one->place, 1);
+}
+
+static void
+run_block(unsigned threads)
+{
+  static unsigned started; /* contexts below this have run once */
+  thread_count = alive = threads;
+  of_block = barrier();
+  for (unsigned i = 0; i < threads; i++) {
+    of_thread[i].done = false;
+    of_thread[i].waits = nullptr;
+    if (i % LANES_OF_A_WARP == 0) {
+      of_warp[i / LANES_OF_A_WARP] = barrier();
+      alive_in_warp[i / LANES_OF_A_WARP] = threads - i < LANES_OF_A_WARP ? threads - i : LANES_OF_A_WARP;
+    }
+  }
+  while (alive) {
+    bool any = false;
+    for (unsigned i = 0; i < threads; i++)
+      if (may_go_on(&of_thread[i])) {
+        bool is_first = i >= started;
+        if (is_first)
+          started = i + 1;
+        resume(i, is_first);
+        any = true;
+      }
+    if (!any) {
+      fprintf(stderr, "shim: threads of a block wait for one another forever\n");
+      abort();
+    }
+  }
+}
+
+void
+shim_run_blocks(unsigned blocks, unsigned threads, const std::function<void()> &thread)
+{
+  opened all;
+  make_contexts(threads);
+  body = &thread;
+  for (unsigned i = 0; i < blocks; i++) {
+    blockIdx.x = i;
+    run_block(threads);
+  }
+}
+
+void
+shim_run_threads(unsigned blocks, unsigned threads, const std::function<void()> &thread)
+{
+  opened all;
+  for (unsigned i = 0; i < blocks; i++)
+    for (unsigned k = 0; k < threads; k++) {
+      blockIdx.x = i;
+      threadIdx.x = k;
+      thread();
+    }
+}

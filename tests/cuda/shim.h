@@ -1,0 +1,75 @@
+/* shim.h: as much of CUDA as libactnn-cuda uses, on a processor, so that every kernel can be run and compared on machines
+ * without a GPU. One thread at a time: the threads of a block take turns between barriers, and blocks follow one another.
+ *
+ * Device memory cannot be read or written except by kernels and copies: a program that touches it from outside ends by a signal, as it
+ * would go wrong on a GPU. For tests only. */
+#ifndef ACTNN_SHIM_H
+#define ACTNN_SHIM_H
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define SHARED static
+
+struct shim_place {
+  unsigned x;
+};
+extern shim_place threadIdx, blockIdx;
+
+void __syncthreads();
+void __syncwarp(unsigned mask = 0xffffffffu);
+void shim_run_threads(unsigned blocks, unsigned threads, const std::function<void()> &thread);
+void shim_run_blocks(unsigned blocks, unsigned threads, const std::function<void()> &thread);
+/* Puts `bytes` where the other lanes of the warp can see them, and takes those of lane `from`. */
+void shim_exchange(const void *own, void *other, size_t bytes, unsigned from);
+
+template <typename T>
+T
+__shfl_xor_sync(unsigned, T value, int apart)
+{
+  T other;
+  shim_exchange(&value, &other, sizeof value, (threadIdx.x % 32) ^ (unsigned)apart);
+  return other;
+}
+
+template <typename T>
+T
+__shfl_sync(unsigned, T value, int from)
+{
+  T other;
+  shim_exchange(&value, &other, sizeof value, (unsigned)from);
+  return other;
+}
+
+static inline unsigned
+atomicCAS(unsigned *at, unsigned expected, unsigned wanted)
+{
+  unsigned old = *at;
+  if (old == expected)
+    *at = wanted;
+  return old;
+}
+
+typedef enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation } cudaError_t;
+typedef enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice } cudaMemcpyKind;
+typedef struct shim_stream *cudaStream_t;
+
+cudaError_t cudaMalloc(void **memory, size_t bytes);
+cudaError_t cudaFree(void *memory);
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream);
+static inline cudaError_t cudaStreamCreate(cudaStream_t *stream) { *stream = nullptr; return cudaSuccess; }
+static inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+static inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+static inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+static inline cudaError_t cudaGetDeviceCount(int *count) { *count = 1; return cudaSuccess; }
+static inline const char *cudaGetErrorString(cudaError_t status) { return status ? "out of memory" : "no error"; }
+
+#endif
