@@ -128,5 +128,5 @@ bytes_beside(const actnn *trainer)
 }
 
 extern "C" const actnn_device actnn_cuda = {
-    "cuda", open_device, reserve, close_device, fetch, send, gpu_kernel_for, finish, bytes_beside,
+    "cuda", open_device, reserve, gpu_prepare_saves, close_device, fetch, send, gpu_kernel_for, finish, bytes_beside,
 };

@@ -320,6 +320,13 @@ actnn_codec_step(float base, float maximum, float top)
   return actnn_is_finite(range) && actnn_is_finite(ACTNN_PLUS(base, reach)) ? up : ACTNN_CODEC_POISON;
 }
 
+/* Which of two zeros a minimum is depends on the order in which it was looked for: headers know only one. */
+static inline ACTNN_DEVICE float
+actnn_codec_zero_is_plus(float value)
+{
+  return value == 0 ? 0 : value;
+}
+
 /* The header of a group with these extreme values, coded with `top` + 1 even levels; `finite`: none of its
  * values is infinite or NaN. The minimum is rounded down and the step up, so that base + top * step >= maximum
  * as decoded.
@@ -332,6 +339,7 @@ actnn_codec_header(float minimum, float maximum, float top, bool finite)
   actnn_header header = {ACTNN_CODEC_POISON, ACTNN_CODEC_POISON};
   if (!finite)
     return header;
+  minimum = actnn_codec_zero_is_plus(minimum);
   uint32_t bits = actnn_bits_of(minimum);
   if (minimum == maximum) {
     header.base = (uint16_t)(minimum == 0 ? 0 : bits >> 16);
@@ -368,6 +376,41 @@ actnn_codec_group(actnn_header header, bool dither)
   base |= (uint32_t)(header.step & 0x7fffu) << 1;
   float low = actnn_float_of(base), step = base ? ACTNN_MINUS(actnn_float_of(base | 1), low) : 1;
   return actnn_codec_levels_from(low, step, false);
+}
+
+/* The steps from the first level to the last; of square levels, in squares. */
+static inline ACTNN_DEVICE float
+actnn_codec_top(const actnn_code *code)
+{
+  int steps = code->levels - (code->spacing == ACTNN_MASKED_LEVELS ? 2 : 1);
+  return code->spacing == ACTNN_SQUARE_LEVELS ? (float)(steps * steps) : (float)steps;
+}
+
+/* A group's header from its extreme values; of masked and square levels, which start at zero, its first word is the step and all. */
+static inline ACTNN_DEVICE actnn_header
+actnn_codec_header_of(const actnn_code *code, float minimum, float maximum, bool finite)
+{
+  float top = actnn_codec_top(code);
+  actnn_header header = {0, 0};
+  if (code->spacing == ACTNN_EVEN_LEVELS)
+    return actnn_codec_header(minimum, maximum, top, finite);
+  if (!finite)
+    header.base = ACTNN_CODEC_POISON;
+  else if (maximum > 0)
+    header.base = (uint16_t)actnn_codec_step(0, maximum, top);
+  return header;
+}
+
+/* And what it says. */
+static inline ACTNN_DEVICE actnn_group
+actnn_codec_group_of(const actnn_code *code, actnn_header header)
+{
+  if (code->spacing == ACTNN_EVEN_LEVELS)
+    return actnn_codec_group(header, code->dither);
+  if (code->spacing == ACTNN_FIXED_LEVELS)
+    return actnn_codec_levels_from(code->low, ACTNN_OVER(ACTNN_MINUS(code->high, code->low), actnn_codec_top(code)), code->dither);
+  float step = actnn_float_of((uint32_t)header.base << 16);
+  return actnn_codec_levels_from(ACTNN_TIMES(step, 0.0f), step, code->dither && code->spacing != ACTNN_SQUARE_LEVELS);
 }
 
 /* ---- Codes --------------------------------------------------------------------------------------- */

@@ -17,42 +17,16 @@ set_group(tile_groups *groups, int lane, actnn_group group)
   groups->dither[lane] = group.dither;
 }
 
-/* What one step is worth where a header holds nothing else: masked and square levels start at zero. */
-static uint16_t
-step_from_zero(float maximum, float top, bool finite)
-{
-  if (!finite)
-    return ACTNN_CODEC_POISON;
-  return maximum > 0 ? (uint16_t)actnn_codec_step(0, maximum, top) : 0;
-}
-
-/* The steps from the first level to the last. */
-static float
-top_of(const actnn_code *code)
-{
-  int steps = code->levels - (code->spacing == ACTNN_MASKED_LEVELS ? 2 : 1);
-  return code->spacing == ACTNN_SQUARE_LEVELS ? (float)(steps * steps) : (float)steps;
-}
-
-static actnn_group
-group_of_words(const uint16_t *word, const actnn_code *code)
-{
-  if (code->spacing == ACTNN_EVEN_LEVELS)
-    return actnn_codec_group((actnn_header){word[0], word[1]}, code->dither);
-  if (code->spacing == ACTNN_FIXED_LEVELS)
-    return actnn_codec_levels_from(code->low, ACTNN_OVER(ACTNN_MINUS(code->high, code->low), top_of(code)), code->dither);
-  float step = actnn_float_of((uint32_t)word[0] << 16);
-  return actnn_codec_levels_from(ACTNN_TIMES(step, 0.0f), step, code->dither && code->spacing != ACTNN_SQUARE_LEVELS);
-}
-
 static void
 read_headers(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, tile_groups *groups)
 {
-  uint16_t word[LANES * 2] = {0};
+  uint16_t word[LANES * 2 + 1] = {0};
   int count = (int)actnn_codec_tile_headers(work->codec), words = work->codec->header_words;
   memcpy(word, sample + header_place(work), (size_t)(count * words) * sizeof *word);
-  for (int lane = 0; lane < LANES; lane++)
-    set_group(groups, lane, group_of_words(word + (count == 1 ? 0 : lane * words), code));
+  for (int lane = 0; lane < LANES; lane++) {
+    const uint16_t *own = word + (count == 1 ? 0 : lane * words);
+    set_group(groups, lane, actnn_codec_group_of(code, (actnn_header){own[0], own[1]}));
+  }
 }
 
 static void
@@ -62,11 +36,7 @@ write_headers(const actnn_tile_work *work, const actnn_tile_range *range, const 
   int count = (int)actnn_codec_tile_headers(work->codec), words = work->codec->header_words;
   for (int lane = 0; lane < count; lane++) {
     bool finite = range->magnitude[lane] < 0x7f800000u;
-    actnn_header header = {0, 0};
-    if (code->spacing == ACTNN_EVEN_LEVELS)
-      header = actnn_codec_header(range->minimum[lane], range->maximum[lane], top_of(code), finite);
-    else
-      header.base = step_from_zero(range->maximum[lane], top_of(code), finite);
+    actnn_header header = actnn_codec_header_of(code, range->minimum[lane], range->maximum[lane], finite);
     if (words > 0)
       word[lane * words] = header.base;
     if (words > 1)
@@ -149,7 +119,7 @@ static double
 noise_of_element(float value, const actnn_code *code, float base, float scale, double step)
 {
   double place = (double)(value - base) * scale * 0x1p-16, low = floor(place), high = low + 1;
-  if (!(place > 0 && place < (double)top_of(code)))
+  if (!(place > 0 && place < (double)actnn_codec_top(code)))
     return 0;
   if (code->spacing == ACTNN_SQUARE_LEVELS) {
     double level = floor(sqrt(place));
@@ -201,7 +171,7 @@ quantize(const actnn_tile_work *work, const float *value, const actnn_code *code
   tile_groups groups;
   actnn_tile tile = actnn_codec_tile(work->codec, work->tile);
   bool is_even = code->spacing == ACTNN_EVEN_LEVELS || code->spacing == ACTNN_FIXED_LEVELS;
-  float top = top_of(code);
+  float top = actnn_codec_top(code);
   open_tile(work, tile, value, known, is_even && !(exact_noise && !code->dither), buffer, &rows, &extremes);
   write_headers(work, &extremes, code, sample);
   read_headers(work, sample, code, &groups);

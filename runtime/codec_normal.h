@@ -58,4 +58,34 @@ actnn_codec_normal(float minimum, float maximum, float threshold, bool passes_be
   return result;
 }
 
+/* The header of a group with these extreme values. */
+static inline ACTNN_DEVICE actnn_header
+actnn_codec_normal_header(float minimum, float maximum, bool finite)
+{
+  actnn_header header = {ACTNN_CODEC_POISON, ACTNN_CODEC_POISON};
+  uint32_t down = actnn_codec_down(actnn_codec_zero_is_plus(minimum)), up = actnn_codec_up(actnn_codec_zero_is_plus(maximum));
+  if (finite && actnn_is_finite(actnn_float_of(down << 16)) && actnn_is_finite(actnn_float_of(up << 16))) {
+    header.base = (uint16_t)down;
+    header.step = (uint16_t)up;
+  }
+  return header;
+}
+
+/* Which side of a threshold a value is on goes by what the rectifier really let pass, so that no rounding of the threshold can tell
+ * otherwise. Where a group's range is all on one side, and elements are on the other, by rounding, or because they lie on the threshold,
+ * as what is exactly zero does without a bias, the range is widened: there must be levels for them. */
+static inline ACTNN_DEVICE actnn_header
+actnn_codec_widen(actnn_header header, float threshold, bool any_above, bool any_below)
+{
+  float minimum = actnn_float_of((uint32_t)header.base << 16), maximum = actnn_float_of((uint32_t)header.step << 16);
+  if (!actnn_is_finite(threshold))
+    return header;
+  float apart = ACTNN_PLUS(ACTNN_TIMES(fabsf(threshold), 0x1p-8f), 0x1p-100f); /* of a threshold of zero too */
+  if (any_above && threshold >= maximum)
+    header.step = (uint16_t)actnn_codec_up(ACTNN_PLUS(threshold, apart));
+  if (any_below && threshold <= minimum)
+    header.base = (uint16_t)actnn_codec_down(ACTNN_MINUS(threshold, apart));
+  return header;
+}
+
 #endif

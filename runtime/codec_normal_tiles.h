@@ -99,9 +99,7 @@ normalize_rows(const actnn_tile_work *work, int64_t row, int64_t done, int64_t r
     }
 }
 
-/* Which side of its lane's threshold a value is on goes by what the rectifier really let pass, y > 0, so that no rounding of the
- * threshold can tell otherwise. Widens the header where an element is on the other side of a threshold than all of the range: by
- * rounding, or because it lies on the threshold, as what is exactly zero does without a bias. There must be levels for it. */
+/* Widens headers to what thresholds ask for (actnn_codec_widen). */
 static void
 widen_for_thresholds(const actnn_tile_work *work, int64_t row, int64_t done, int64_t rows, const actnn_affine *affine,
                      const normal_rows *tile, actnn_header *header)
@@ -117,14 +115,7 @@ widen_for_thresholds(const actnn_tile_work *work, int64_t row, int64_t done, int
     above[lane] = passes_below[lane] ? (uint32_t)rows - above[lane] : above[lane];
   for (int lane = 0; lane < LANES; lane++) {
     actnn_header *own = &header[work->codec->lane_groups ? lane : 0];
-    float minimum = actnn_float_of((uint32_t)own->base << 16), maximum = actnn_float_of((uint32_t)own->step << 16);
-    if (!actnn_is_finite(threshold[lane]))
-      continue;
-    float apart = fabsf(threshold[lane]) * 0x1p-8f + 0x1p-100f; /* of a threshold of zero too */
-    if (above[lane] > 0 && threshold[lane] >= maximum)
-      own->step = (uint16_t)actnn_codec_up(threshold[lane] + apart);
-    if (above[lane] < (uint32_t)rows && threshold[lane] <= minimum)
-      own->base = (uint16_t)actnn_codec_down(threshold[lane] - apart);
+    *own = actnn_codec_widen(*own, threshold[lane], above[lane] > 0, above[lane] < (uint32_t)rows);
   }
 }
 
@@ -137,10 +128,8 @@ write_normal_header(const actnn_tile_work *work, actnn_tile at, const actnn_affi
   if (count == 1)
     share_range(&range);
   for (int lane = 0; lane < count; lane++) {
-    uint32_t down = actnn_codec_down(range.minimum[lane]), up = actnn_codec_up(range.maximum[lane]);
-    bool finite = range.magnitude[lane] < 0x7f800000u && actnn_is_finite(actnn_float_of(down << 16))
-                  && actnn_is_finite(actnn_float_of(up << 16));
-    header[lane] = finite ? (actnn_header){(uint16_t)down, (uint16_t)up} : (actnn_header){ACTNN_CODEC_POISON, ACTNN_CODEC_POISON};
+    bool finite = range.magnitude[lane] < 0x7f800000u;
+    header[lane] = actnn_codec_normal_header(range.minimum[lane], range.maximum[lane], finite);
   }
   for (int64_t done = 0, rows; affine->rectified && done < at.rows; done += rows) {
     rows = rows_of_channel(work->codec, at.first_row + done, at.rows - done);

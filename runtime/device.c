@@ -96,7 +96,7 @@ device_reserve_scratch(actnn *trainer)
 {
   size_t bytes = (size_t)(trainer->scratch_bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
   trainer->scratch = aligned_alloc(ACTNN_ALIGNMENT, bytes ? bytes : ACTNN_ALIGNMENT);
-  return trainer->scratch ? 0
+  return trainer->scratch ? trainer->device->prepared(trainer)
                           : actnn_fail(trainer, "%s: no memory for the %zu bytes of scratch of kernels that run on the processor",
                                        trainer->model->name, bytes);
 }

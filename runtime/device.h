@@ -19,6 +19,8 @@ struct actnn_device {
   int (*open)(actnn *trainer);
   /* The arena once more, larger, before anything is in it. */
   int (*reserve)(actnn *trainer, uint64_t bytes);
+  /* When all kernels have prepared themselves: reserves what they asked for. */
+  int (*prepared)(actnn *trainer);
   void (*close)(actnn *trainer);
   /* Arena to mirror, once all that was launched is done; mirror to arena. */
   int (*fetch)(actnn *trainer, uint64_t offset, uint64_t bytes);

@@ -54,9 +54,8 @@ reserve_items(const actnn *trainer)
   return !saves->item || !saves->item_cost || !saves->item_choice || !saves->scratch;
 }
 
-/* True where the samples of a save get bytes by their ranges: of normalized values they are all alike. */
-static bool
-goes_by_range(const actnn *trainer, uint32_t index)
+bool
+saves_go_by_range(const actnn *trainer, uint32_t index)
 {
   actnn_spacing spacing = trainer->model->save[index].spacing;
   return trainer->model->save[index].adaptation != ACTNN_KEEPS_ITS_SHARE &&
@@ -70,7 +69,7 @@ reserve_ranges(const actnn *trainer, uint32_t index)
 {
   struct saves *saves = trainer->saves;
   const actnn_codec *codec = &saves->save[index].codec;
-  int64_t tiles = goes_by_range(trainer, index) && codec->lane_groups ? codec->samples * actnn_codec_tiles(codec) : 0;
+  int64_t tiles = saves_go_by_range(trainer, index) && codec->lane_groups ? codec->samples * actnn_codec_tiles(codec) : 0;
   return enlarge((void **)&saves->tile, &saves->most_tiles, tiles, sizeof *saves->tile);
 }
 
@@ -227,22 +226,23 @@ find_range(const tile_job *job, int64_t each, const actnn_tile_work *work)
   job->sum[each] = job->kernels->range(work, job->value, job->code.spacing, job->range ? &job->range[each] : NULL);
 }
 
+void
+saves_find_ranges(actnn *trainer, uint32_t index, const actnn_view *value)
+{
+  tile_job job = saves_job(trainer, index, value->data);
+  saves_run_tiles(trainer, &job, find_range);
+  saves_sum_tiles(&trainer->saves->save[index].codec, trainer->saves->partial, trainer->saves->save[index].range);
+}
+
 int
-saves_decide(actnn *trainer, uint32_t index, const actnn_view *value)
+saves_decide(actnn *trainer, uint32_t index)
 {
   struct saves *saves = trainer->saves;
   save_state *state = &saves->save[index];
   if (!saves->placed && saves_place(trainer))
     return 1;
-  if (value && goes_by_range(trainer, index)) {
-    tile_job job = saves_job(trainer, index, value->data);
-    saves_run_tiles(trainer, &job, find_range);
-    saves_sum_tiles(&state->codec, saves->partial, state->range);
-    if (choose_by_range(trainer, index))
-      return 1;
-  } else if (choose_evenly(trainer, index)) {
+  if (saves_go_by_range(trainer, index) ? choose_by_range(trainer, index) : choose_evenly(trainer, index))
     return 1;
-  }
   state->coded_bytes = lay_out(saves, state);
   if (state->coded_bytes > state->share)
     return actnn_fail(trainer, "%s: its codes exceed their part of the pool; this is an error in the runtime",
@@ -271,7 +271,9 @@ saves_note_noise(actnn *trainer, uint32_t index)
 double
 saves_width(const save_state *state, int64_t sample)
 {
-  return isfinite(state->range[sample]) ? state->range[sample] : 0;
+  /* As a float: sums that were taken in another order, as a GPU does, then mostly decide the same. */
+  float width = (float)state->range[sample];
+  return isfinite(width) ? width : 0;
 }
 
 double
@@ -321,7 +323,7 @@ saves_job(const actnn *trainer, uint32_t index, void *value)
   job.code = (actnn_code){.spacing = save->spacing, .dither = save->dither, .low = (float)save->low, .high = (float)save->high};
   bool follows = trainer->saves->redrawn == NONE || trainer->saves->redrawn == index;
   job.key = actnn_random_key(trainer->seed, trainer->step, save->random_id, follows ? trainer->draw : 0);
-  job.range = goes_by_range(trainer, index) && state->codec.lane_groups ? trainer->saves->tile : NULL;
+  job.range = saves_go_by_range(trainer, index) && state->codec.lane_groups ? trainer->saves->tile : NULL;
   job.noise = trainer->saves->tile_noise;
   job.exact_noise = trainer->saves->count_noise || (trainer->saves->record_weights && saves_measure_now(trainer, index));
   return job;

@@ -35,7 +35,9 @@ actnn_QuantizeOnSave(const actnn_call *call)
     return 1;
   if (actnn_is_preparing(call))
     return saves_get_to_know(trainer, index, value, false);
-  if (saves_decide(trainer, index, value))
+  if (saves_go_by_range(trainer, index))
+    saves_find_ranges(trainer, index, value);
+  if (saves_decide(trainer, index))
     return 1;
   tile_job job = saves_job(trainer, index, value->data);
   saves_run_tiles(trainer, &job, code_tile);

@@ -1,8 +1,6 @@
 /* saves_measure.c: what the noise of codes does to the gradients that read them; see saves.h. */
 #include "saves_state.h"
 
-#include <omp.h>
-
 bool
 saves_measure_at(const actnn *trainer)
 {
@@ -129,21 +127,28 @@ sum_squares(const tile_job *job, int64_t each, const actnn_tile_work *work)
   job->sum[each] = job->kernels->squares(work, job->value);
 }
 
-void
-saves_note_flow(actnn *trainer, uint32_t index, const actnn_view *gradient, const double *variance)
+double
+saves_squares(actnn *trainer, uint32_t index, const actnn_view *value)
 {
-  save_state *state = &trainer->saves->save[index];
-  tile_job job = saves_plain_job(trainer, &state->codec, gradient->data);
+  const actnn_codec *codec = &trainer->saves->save[index].codec;
+  tile_job job = saves_plain_job(trainer, codec, value->data);
   double squares = 0;
   saves_run_tiles(trainer, &job, sum_squares);
-  for (int64_t tile = 0; tile < state->codec.samples * actnn_codec_tiles(&state->codec); tile++)
+  for (int64_t tile = 0; tile < codec->samples * actnn_codec_tiles(codec); tile++)
     squares += job.sum[tile];
+  return squares;
+}
+
+void
+saves_note_flow(actnn *trainer, uint32_t index, uint32_t gradient, double squares, const double *variance)
+{
+  save_state *state = &trainer->saves->save[index];
   for (int64_t sample = 0; sample < state->codec.samples; sample++) {
     state->energy[sample] = variance[sample];
     state->flow[sample] = squares > 0 ? demand_of(state, sample, variance[sample]) / squares : 0;
   }
   state->flow_from = trainer->saves->gradient_squares;
-  trainer->saves->flow_tensor = gradient->id;
+  trainer->saves->flow_tensor = gradient;
   trainer->saves->flow_save = index;
 }
 
@@ -222,6 +227,97 @@ weigh(const product *product, const double *at_places, const double *at_taps)
   return total(at_places, places) * total(at_taps, taps) * kernel / ((double)(met > 1 ? met : taps) * product->groups);
 }
 
+static void
+spread(double energy, int64_t count, double *map)
+{
+  for (int64_t i = 0; i < count; i++)
+    map[i] = energy / (double)count;
+}
+
+/* ---- sensitivities -------------------------------------------------------------------------------- */
+
+/* What MeasureSensitivity looks at: dy x scale?, the gradient and the restored value, multiplied by a scale of each feature if there is
+ * one, whose product is a weight's gradient; attributes: the save, whether the places of the product belong to x (a transposed
+ * convolution), its geometry. */
+static int
+describe(const actnn_call *call, saves_sensitivity *measured)
+{
+  const actnn_view *dy = &call->input[0], *x = &call->input[1];
+  uint32_t index = 0;
+  if (saves_find(call, NULL, &index))
+    return 1;
+  if (call->input_count < 2 || call->attribute_count < 7)
+    return actnn_fail(call->trainer, "MeasureSensitivity: two operands and seven attributes are needed");
+  *measured = (saves_sensitivity){.index = index, .dy = dy, .x = x, .is_swapped = call->attribute[1].i != 0, .with = call->attribute};
+  if (dy->type != ACTNN_F32 || actnn_codec_geometry(&measured->of_dy, dy->dim, dy->rank, dy->layout, ACTNN_EVEN_LEVELS) ||
+      actnn_codec_geometry(&measured->of_x, x->dim, x->rank, x->layout, ACTNN_EVEN_LEVELS))
+    return actnn_fail(call->trainer, "MeasureSensitivity: only gradients of type float can be measured");
+  /* Features are the last axis of a plain value; one that is flattened has no rows of them to scale. */
+  if (call->input_count > 2 && call->input[2].data && call->trainer->saves->save[index].codec.rows_are == ACTNN_FEATURE_ROWS)
+    measured->scale = &call->input[2];
+  return 0;
+}
+
+int
+saves_open_sensitivity(const actnn_call *call, saves_sensitivity *measured, bool *is_wanted)
+{
+  actnn *trainer = call->trainer;
+  struct saves *saves = trainer->saves;
+  *is_wanted = false;
+  if (describe(call, measured))
+    return 1;
+  int64_t samples = saves->save[measured->index].codec.samples, each = measured->of_dy.positions + 2 * measured->of_x.positions;
+  int64_t cut = measured->of_dy.samples * measured->of_dy.positions + 2 * measured->of_x.samples * measured->of_x.positions;
+  if (actnn_is_preparing(call)) /* a device maps the samples of dy and x before they become those of the save */
+    return saves_grow(saves, each * samples + cut + 1, 1) ? actnn_fail(trainer, "MeasureSensitivity: no memory for sums") : 0;
+  *is_wanted = saves_measure_now(trainer, measured->index) || saves->count_noise;
+  if (!*is_wanted)
+    return 0;
+  if (saves->flow_tensor == measured->dy->id && measured->of_dy.samples == samples && saves_measure_now(trainer, saves->flow_save))
+    measured->above = &saves->save[saves->flow_save];
+  measured->dy_map = saves->partial;
+  measured->noise_map = measured->dy_map + samples * measured->of_dy.positions;
+  measured->x_map = measured->above ? measured->noise_map + samples * measured->of_x.positions : NULL;
+  return saves_open(trainer, measured->index);
+}
+
+/* Of one sample: variance of the product from maps of each operand. */
+static double
+weigh_sample(const saves_sensitivity *measured, const double *of_dy, const double *of_x)
+{
+  bool is_swapped = measured->is_swapped;
+  const product product = {is_swapped ? measured->x : measured->dy,     is_swapped ? measured->dy : measured->x,
+                           is_swapped ? measured->of_x : measured->of_dy, is_swapped ? measured->of_dy : measured->of_x,
+                           &measured->with[2], &measured->with[3], &measured->with[4], &measured->with[5], (double)measured->with[6].i};
+  return is_swapped ? weigh(&product, of_x, of_dy) : weigh(&product, of_dy, of_x);
+}
+
+void
+saves_weigh_maps(actnn *trainer, const saves_sensitivity *measured)
+{
+  save_state *state = &trainer->saves->save[measured->index], *above = measured->above;
+  bool is_normal = trainer->model->save[measured->index].spacing == ACTNN_NORMAL_LEVELS;
+  int64_t samples = state->codec.samples, of_dy = measured->of_dy.positions, of_x = measured->of_x.positions;
+#pragma omp parallel for schedule(static) num_threads(trainer->threads) if (trainer->threads > 1)
+  for (int64_t sample = 0; sample < samples; sample++) {
+    double *gradient = measured->dy_map + sample * of_dy, *noise = measured->noise_map + sample * of_x, sum = total(noise, of_x);
+    /* What was counted element by element is more than a mean. */
+    double counted = measured->scale ? -1 : is_normal ? state->noise[sample].scaled : state->noise[sample].above;
+    for (int64_t i = 0; sum > 0 && counted >= 0 && i < of_x; i++)
+      noise[i] *= counted / sum;
+    state->sum[sample] = weigh_sample(measured, gradient, noise);
+    if (!above)
+      continue;
+    spread(above->energy[sample], of_dy, gradient);
+    above->sum[sample] = weigh_sample(measured, gradient, measured->x_map + sample * of_x);
+  }
+  saves_note_variance(trainer, measured->index, state->sum, false);
+  if (!above)
+    return;
+  above->below = trainer->model->save[measured->index].gradient;
+  add_demand(trainer->saves, above, DEMAND_BELOW, above->sum);
+}
+
 /* One sample of a view, squared, by position. A view cut into other samples than those asked for gives each the same part. */
 static void
 map_squares(const actnn *trainer, const actnn_view *view, const actnn_codec *codec, int64_t sample, int64_t samples, double *map)
@@ -237,86 +333,43 @@ map_squares(const actnn *trainer, const actnn_view *view, const actnn_codec *cod
     map[i] /= (double)samples;
 }
 
-/* noise: the sum over positions, which may have been counted element by element; negative where it was not. */
 static void
-map_noise(const tile_job *job, int64_t sample, double noise, double *map)
+map_noise(const tile_job *job, int64_t sample, double *map)
 {
   actnn_code code = saves_code_of(job, sample);
-  double sum = 0;
   memset(map, 0, (size_t)job->codec->positions * sizeof *map);
   for (int64_t tile = 0; tile < actnn_codec_tiles(job->codec); tile++) {
     actnn_tile_work work = {job->codec, job->block, sample, tile};
     job->kernels->noise_map(&work, job->stash + job->offset[sample], &code, &job->affine, map);
   }
-  sum = total(map, job->codec->positions);
-  for (int64_t i = 0; sum > 0 && noise >= 0 && i < job->codec->positions; i++)
-    map[i] *= noise / sum;
 }
 
-static void
-spread(double energy, int64_t count, double *map)
-{
-  for (int64_t i = 0; i < count; i++)
-    map[i] = energy / (double)count;
-}
-
-/* dy x scale?: the gradient and the restored value, multiplied by a scale of each feature if there is one, whose product is a
- * weight's gradient; attributes: the save, whether the places of the product belong to x (a transposed convolution), its geometry.
- * Notes the variance that x's code gives the product; and, where dy comes straight from a normalization whose code makes it noisy, what that noise does. */
+/* Notes the variance that x's code gives the product; and, where dy comes straight from a normalization whose code makes it noisy, what
+ * that noise does. */
 int
 actnn_MeasureSensitivity(const actnn_call *call)
 {
   actnn *trainer = call->trainer;
-  struct saves *saves = trainer->saves;
-  const actnn_view *dy = &call->input[0], *x = &call->input[1];
-  const actnn_attribute *with = call->attribute;
-  uint32_t index = 0;
-  actnn_codec of_dy, of_x;
-  if (saves_find(call, NULL, &index))
+  saves_sensitivity measured;
+  bool is_wanted;
+  if (saves_open_sensitivity(call, &measured, &is_wanted))
     return 1;
-  if (call->input_count < 2 || call->attribute_count < 7)
-    return actnn_fail(trainer, "MeasureSensitivity: two operands and seven attributes are needed");
-  save_state *state = &saves->save[index];
-  if (dy->type != ACTNN_F32 || actnn_codec_geometry(&of_dy, dy->dim, dy->rank, dy->layout, ACTNN_EVEN_LEVELS) ||
-      actnn_codec_geometry(&of_x, x->dim, x->rank, x->layout, ACTNN_EVEN_LEVELS))
-    return actnn_fail(trainer, "MeasureSensitivity: only gradients of type float can be measured");
-  int64_t each = of_dy.positions + of_x.positions;
-  if (actnn_is_preparing(call))
-    return saves_grow(saves, each * trainer->threads + 1, 1) ? actnn_fail(trainer, "MeasureSensitivity: no memory for sums") : 0;
-  if (!(saves_measure_now(trainer, index) || saves->count_noise))
+  if (!is_wanted)
     return 0;
-  if (saves_open(trainer, index))
-    return 1;
-  bool swapped = with[1].i != 0;
-  const product product = {swapped ? x : dy, swapped ? dy : x, swapped ? of_x : of_dy, swapped ? of_dy : of_x,
-                           &with[2], &with[3], &with[4], &with[5], (double)with[6].i};
-  tile_job job = saves_job(trainer, index, NULL);
-  bool is_normal = trainer->model->save[index].spacing == ACTNN_NORMAL_LEVELS;
-  if (is_normal)
+  const save_state *state = &trainer->saves->save[measured.index];
+  tile_job job = saves_job(trainer, measured.index, NULL);
+  if (trainer->model->save[measured.index].spacing == ACTNN_NORMAL_LEVELS)
     job.affine = (actnn_affine){actnn_data(trainer, state->scale), actnn_data(trainer, state->bias), state->rectified};
-  /* Features are the last axis of a plain value; one that is flattened has no rows of them to scale. */
-  bool scaled = call->input_count > 2 && call->input[2].data && state->codec.rows_are == ACTNN_FEATURE_ROWS;
-  if (scaled)
-    job.affine = (actnn_affine){.scale = call->input[2].data};
-  save_state *above = saves->flow_tensor == dy->id && of_dy.samples == state->codec.samples && saves_measure_now(trainer, saves->flow_save)
-                          ? &saves->save[saves->flow_save] : NULL;
-  int64_t samples = state->codec.samples;
+  if (measured.scale)
+    job.affine = (actnn_affine){.scale = measured.scale->data};
+  int64_t samples = state->codec.samples, of_dy = measured.of_dy.positions, of_x = measured.of_x.positions;
 #pragma omp parallel for schedule(static) num_threads(trainer->threads) if (trainer->threads > 1)
   for (int64_t sample = 0; sample < samples; sample++) {
-    double *gradient = saves->partial + each * omp_get_thread_num(), *value = gradient + of_dy.positions;
-    map_squares(trainer, dy, &of_dy, sample, samples, gradient);
-    map_noise(&job, sample, scaled ? -1 : is_normal ? state->noise[sample].scaled : state->noise[sample].above, value);
-    state->sum[sample] = swapped ? weigh(&product, value, gradient) : weigh(&product, gradient, value);
-    if (!above)
-      continue;
-    map_squares(trainer, x, &of_x, sample, samples, value);
-    spread(above->energy[sample], of_dy.positions, gradient);
-    above->sum[sample] = swapped ? weigh(&product, value, gradient) : weigh(&product, gradient, value);
+    map_squares(trainer, measured.dy, &measured.of_dy, sample, samples, measured.dy_map + sample * of_dy);
+    map_noise(&job, sample, measured.noise_map + sample * of_x);
+    if (measured.x_map)
+      map_squares(trainer, measured.x, &measured.of_x, sample, samples, measured.x_map + sample * of_x);
   }
-  saves_note_variance(trainer, index, state->sum, false);
-  if (above)
-    above->below = trainer->model->save[index].gradient;
-  if (above)
-    add_demand(saves, above, DEMAND_BELOW, above->sum);
+  saves_weigh_maps(trainer, &measured);
   return 0;
 }

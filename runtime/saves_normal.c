@@ -6,22 +6,21 @@
 
 #include <math.h>
 
-static bool
-is_rectified(const actnn_call *call)
+bool
+saves_is_rectified(const actnn_call *call)
 {
   return call->attribute_count > 1 && call->attribute[1].i != 0;
 }
 
-/* Attribute 0: the save; 1: whether a rectifier follows, as it was coded. */
-static int
-find_normal(const actnn_call *call, const actnn_view *value, uint32_t *index)
+int
+saves_find_normal(const actnn_call *call, const actnn_view *value, uint32_t *index)
 {
   actnn *trainer = call->trainer;
   if (saves_find(call, actnn_is_preparing(call) ? NULL : value, index))
     return 1;
   if (trainer->model->save[*index].spacing != ACTNN_NORMAL_LEVELS)
     return actnn_fail(trainer, "%s: it is not coded as a normalized value", trainer->model->save[*index].name);
-  if (!actnn_is_preparing(call) && trainer->saves->save[*index].rectified != is_rectified(call))
+  if (!actnn_is_preparing(call) && trainer->saves->save[*index].rectified != saves_is_rectified(call))
     return actnn_fail(trainer, "%s: it is read with another rectifier than it was saved with", trainer->model->save[*index].name);
   return 0;
 }
@@ -66,20 +65,20 @@ actnn_NormalizeOnSave(const actnn_call *call)
 {
   actnn *trainer = call->trainer;
   uint32_t index = 0;
-  if (find_normal(call, &call->input[0], &index))
+  if (saves_find_normal(call, &call->input[0], &index))
     return 1;
   if (actnn_is_preparing(call)) {
     trainer->saves->save[index].scale = call->input[3].id;
     trainer->saves->save[index].bias = call->input[4].id;
-    return saves_get_to_know(trainer, index, &call->input[0], is_rectified(call));
+    return saves_get_to_know(trainer, index, &call->input[0], saves_is_rectified(call));
   }
-  if (saves_decide(trainer, index, NULL))
+  if (saves_decide(trainer, index))
     return 1;
   tile_job job = saves_job(trainer, index, call->input[0].data);
   job.other = call->output[0].data;
   job.mean = call->input[1].data;
   job.rstd = call->input[2].data;
-  job.affine = (actnn_affine){call->input[3].data, call->input[4].data, is_rectified(call)};
+  job.affine = (actnn_affine){call->input[3].data, call->input[4].data, saves_is_rectified(call)};
   saves_run_tiles(trainer, &job, normalize_tile);
   saves_note_noise(trainer, index);
   return 0;
@@ -90,29 +89,28 @@ int
 actnn_DequantizeNormal(const actnn_call *call)
 {
   uint32_t index = 0;
-  if (find_normal(call, &call->output[0], &index))
+  if (saves_find_normal(call, &call->output[0], &index))
     return 1;
   if (actnn_is_preparing(call))
     return 0;
   if (saves_open(call->trainer, index))
     return 1;
   tile_job job = saves_job(call->trainer, index, call->output[0].data);
-  job.affine = (actnn_affine){call->input[1].data, call->input[2].data, is_rectified(call)};
+  job.affine = (actnn_affine){call->input[1].data, call->input[2].data, saves_is_rectified(call)};
   saves_run_tiles(call->trainer, &job, decode_affine);
   return 0;
 }
 
-/* Adds up the channels' sums of all samples, in order. */
-static void
-finish_sums(actnn *trainer, uint32_t index, const tile_job *job, float *dscale, float *db)
+void
+saves_finish_normal(actnn *trainer, uint32_t index, const actnn_normal_sums *normal)
 {
-  const actnn_codec *codec = job->codec;
   save_state *state = &trainer->saves->save[index];
+  const actnn_codec *codec = &state->codec;
   memset(state->channel, 0, (size_t)codec->channels * sizeof *state->channel);
   for (int64_t sample = 0; sample < codec->samples; sample++) {
     state->sum[sample] = 0;
     for (int64_t channel = 0; channel < codec->channels; channel++) {
-      const actnn_normal_sums *of = &job->normal[sample * codec->channels + channel];
+      const actnn_normal_sums *of = &normal[sample * codec->channels + channel];
       actnn_normal_sums *all = &state->channel[channel];
       state->sum[sample] += of->variance;
       all->dy += of->dy;
@@ -123,10 +121,6 @@ finish_sums(actnn *trainer, uint32_t index, const tile_job *job, float *dscale, 
       all->squares += of->squares;
     }
   }
-  for (int64_t channel = 0; channel < codec->channels; channel++) {
-    dscale[channel] = (float)state->channel[channel].projected;
-    db[channel] = (float)state->channel[channel].dy;
-  }
   saves_note_variance(trainer, index, state->sum, true);
 }
 
@@ -136,7 +130,7 @@ actnn_NormalGradScale(const actnn_call *call)
 {
   actnn *trainer = call->trainer;
   uint32_t index = 0;
-  if (find_normal(call, &call->input[0], &index))
+  if (saves_find_normal(call, &call->input[0], &index))
     return 1;
   const actnn_view *dy = &call->input[0];
   size_t bytes = (size_t)(dy->dim[0] * dy->dim[1]) * sizeof(actnn_normal_sums);
@@ -145,17 +139,21 @@ actnn_NormalGradScale(const actnn_call *call)
   if (saves_open(trainer, index))
     return 1;
   tile_job job = saves_job(trainer, index, dy->data);
-  job.affine = (actnn_affine){call->input[2].data, call->input[3].data, is_rectified(call)};
+  job.affine = (actnn_affine){call->input[2].data, call->input[3].data, saves_is_rectified(call)};
   job.normal = (actnn_normal_sums *)job.sum;
   memset(job.normal, 0, bytes);
   saves_run_in_order(trainer, &job, add_sums);
-  finish_sums(trainer, index, &job, call->output[0].data, call->output[1].data);
+  saves_finish_normal(trainer, index, job.normal);
+  float *dscale = call->output[0].data, *db = call->output[1].data;
+  for (int64_t channel = 0; channel < job.codec->channels; channel++) {
+    dscale[channel] = (float)trainer->saves->save[index].channel[channel].projected;
+    db[channel] = (float)trainer->saves->save[index].channel[channel].dy;
+  }
   return 0;
 }
 
-/* What the codes do to dx: each is multiplied by the slope of its channel. A sample's part is by its codes' variances. */
-static void
-note_flow(actnn *trainer, uint32_t index, const actnn_view *dx, const actnn_pull *pull)
+void
+saves_note_pull(actnn *trainer, uint32_t index, uint32_t dx, double squares, const actnn_pull *pull)
 {
   save_state *state = &trainer->saves->save[index];
   double energy = 0, noise = 0;
@@ -167,7 +165,22 @@ note_flow(actnn *trainer, uint32_t index, const actnn_view *dx, const actnn_pull
     noise += state->noise[sample].below + state->noise[sample].above;
   for (int64_t sample = 0; sample < state->codec.samples; sample++)
     state->sum[sample] = noise > 0 ? energy * (state->noise[sample].below + state->noise[sample].above) / noise : 0;
-  saves_note_flow(trainer, index, dx, state->sum);
+  saves_note_flow(trainer, index, dx, squares, state->sum);
+}
+
+void
+saves_find_pull(const actnn_codec *codec, const float *scale, const float *rstd, const float *dscale, const float *db, float *room,
+                actnn_pull *pull)
+{
+  int64_t channels = codec->channels;
+  double count = (double)(codec->samples * codec->positions);
+  float *factor = room, *shift = factor + channels, *slope = shift + channels;
+  for (int64_t channel = 0; channel < channels; channel++) {
+    factor[channel] = (float)((double)scale[channel] * rstd[channel]);
+    shift[channel] = (float)(db[channel] / count);
+    slope[channel] = (float)(dscale[channel] / count);
+  }
+  *pull = (actnn_pull){factor, shift, slope, (float)count};
 }
 
 /* dy code scale b rstd dscale db -> dx; attribute 1 says whether a rectifier follows. */
@@ -176,7 +189,7 @@ actnn_NormalGradInput(const actnn_call *call)
 {
   actnn *trainer = call->trainer;
   uint32_t index = 0;
-  if (find_normal(call, &call->output[0], &index))
+  if (saves_find_normal(call, &call->output[0], &index))
     return 1;
   const actnn_codec *codec = &trainer->saves->save[index].codec;
   if (actnn_is_preparing(call)) /* three numbers a channel; a number a tile and a sample to note the flow */
@@ -185,20 +198,13 @@ actnn_NormalGradInput(const actnn_call *call)
   if (saves_open(trainer, index))
     return 1;
   tile_job job = saves_job(trainer, index, call->output[0].data);
-  const float *scale = call->input[2].data, *rstd = call->input[4].data, *dscale = call->input[5].data, *db = call->input[6].data;
-  int64_t channels = codec->channels;
-  double count = (double)(codec->samples * codec->positions);
-  float *factor = (float *)(job.sum + codec->samples * (actnn_codec_tiles(codec) + 1)), *shift = factor + channels, *slope = shift + channels;
-  for (int64_t channel = 0; channel < channels; channel++) {
-    factor[channel] = (float)((double)scale[channel] * rstd[channel]);
-    shift[channel] = (float)(db[channel] / count);
-    slope[channel] = (float)(dscale[channel] / count);
-  }
-  job.pull = (actnn_pull){factor, shift, slope, (float)count};
-  job.affine = (actnn_affine){scale, call->input[3].data, is_rectified(call)};
+  const float *scale = call->input[2].data;
+  saves_find_pull(codec, scale, call->input[4].data, call->input[5].data, call->input[6].data,
+                  (float *)(job.sum + codec->samples * (actnn_codec_tiles(codec) + 1)), &job.pull);
+  job.affine = (actnn_affine){scale, call->input[3].data, saves_is_rectified(call)};
   job.other = call->input[0].data;
   saves_run_tiles(trainer, &job, pull_tile);
   if (saves_measure_now(trainer, index))
-    note_flow(trainer, index, &call->output[0], &job.pull);
+    saves_note_pull(trainer, index, call->output[0].id, saves_squares(trainer, index, &call->output[0]), &job.pull);
   return 0;
 }

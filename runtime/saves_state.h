@@ -124,8 +124,12 @@ int saves_find(const actnn_call *call, const actnn_view *value, uint32_t *index)
 int saves_get_to_know(actnn *trainer, uint32_t index, const actnn_view *value, bool rectified);
 /* Makes scratch large enough for so many numbers and samples. */
 int saves_grow(struct saves *saves, int64_t partial, int64_t samples);
-/* Decides how many levels every sample has, and where its codes lie. value: NULL where that does not follow from ranges. */
-int saves_decide(actnn *trainer, uint32_t index, const actnn_view *value);
+/* True where the samples of a save get bytes by their ranges: of normalized values they are all alike. */
+bool saves_go_by_range(const actnn *trainer, uint32_t index);
+/* Finds these ranges. */
+void saves_find_ranges(actnn *trainer, uint32_t index, const actnn_view *value);
+/* Decides how many levels every sample has, and where its codes lie: saves->offset. 0, or 1 with a message. */
+int saves_decide(actnn *trainer, uint32_t index);
 /* After coding: each sample's noise from its tiles'. */
 void saves_note_noise(actnn *trainer, uint32_t index);
 /* Before decoding: 0, or 1 with a message when there is nothing to decode. */
@@ -138,6 +142,20 @@ double saves_mean_noise(const save_state *state);
 
 /* A sample's range where it is a number. */
 double saves_width(const save_state *state, int64_t sample);
+
+/* ---- saves_normal.c ---------------------------------------------------------------------------------- */
+
+/* Attribute 1 of the kernels of normalized values. */
+bool saves_is_rectified(const actnn_call *call);
+/* As saves_find, of a normalized value, read with the rectifier that it was coded with. */
+int saves_find_normal(const actnn_call *call, const actnn_view *value, uint32_t *index);
+/* Adds up the sums of each channel of each sample, in order, over the samples, and notes the variance of the scale's gradient. */
+void saves_finish_normal(actnn *trainer, uint32_t index, const actnn_normal_sums *normal);
+/* What a normalization's gradient needs of its channels, from what its kernel reads; room: three numbers a channel. */
+void saves_find_pull(const actnn_codec *codec, const float *scale, const float *rstd, const float *dscale, const float *db, float *room,
+                     actnn_pull *pull);
+/* Notes what the codes do to dx: each is multiplied by the slope of its channel. A sample's part is by its codes' variances. */
+void saves_note_pull(actnn *trainer, uint32_t index, uint32_t dx, double squares, const actnn_pull *pull);
 
 /* ---- saves_redraw.c --------------------------------------------------------------------------------- */
 
@@ -169,9 +187,26 @@ void saves_compare_gradient(actnn *trainer, const weighted_gradient *gradient);
 /* Notes what the noise of save `index` does to gradients that read it: variance of each sample's part. is_normal: to
  * the gradient of a normalization's scale. */
 void saves_note_variance(actnn *trainer, uint32_t index, const double *variance, bool is_normal);
-/* Notes the variance that it gives the gradient that flows on, of each sample: all gradients finished
+/* Notes the variance that it gives the gradient that flows on, of each sample, beside that gradient's squares: all gradients finished
  * later get about as much noise beside their own squares, as white noise and gradient mostly do alike. */
-void saves_note_flow(actnn *trainer, uint32_t index, const actnn_view *gradient, const double *variance);
+void saves_note_flow(actnn *trainer, uint32_t index, uint32_t gradient, double squares, const double *variance);
+/* The squares of a gradient that lies as the value of save `index` does, summed. */
+double saves_squares(actnn *trainer, uint32_t index, const actnn_view *value);
+/* What MeasureSensitivity compares: a gradient and a value whose code its product reads. Maps have a number for each position of each
+ * sample: squares of dy, variances of x's codes and, where dy itself carries a code's noise (`above`), squares of x. */
+typedef struct saves_sensitivity {
+  uint32_t index;
+  const actnn_view *dy, *x, *scale; /* scale: of each feature; NULL: none */
+  actnn_codec of_dy, of_x;
+  bool is_swapped;
+  const actnn_attribute *with;
+  save_state *above;
+  double *dy_map, *noise_map, *x_map; /* x_map: NULL where it is not asked for */
+} saves_sensitivity;
+/* Describes it and, at a step that measures, opens the codes; the maps are to be filled then. 0, or 1 with a message. */
+int saves_open_sensitivity(const actnn_call *call, saves_sensitivity *measured, bool *is_wanted);
+/* Notes what follows from the maps. */
+void saves_weigh_maps(actnn *trainer, const saves_sensitivity *measured);
 /* What one step for the whole range of a sample would give all gradients. */
 double saves_demand(const actnn *trainer, uint32_t index, int64_t sample);
 /* Before a step that measures. */

@@ -1,0 +1,176 @@
+/* saves_measure.cu: what the noise of codes does to the gradients that read them, measured on a GPU at the steps that measure: maps of
+ * squares and of variances are made here, what follows from them is the processor's affair (saves_measure.c). */
+#include "kernels.h"
+#include "tiles.h"
+
+/* Numbers of a map, and where they are. */
+typedef struct map_job {
+  tiles_job tiles;
+  const float *value;    /* whose squares, or NULL: variances of codes */
+  actnn_affine affine;   /* what follows the codes */
+  double *map;           /* [samples][positions] */
+} map_job;
+
+/* The code of a row in a lane, read where it lies. */
+static __device__ uint32_t
+stored_code(const tiles_job &job, int64_t sample, int64_t row, int lane, tile_part &part)
+{
+  const actnn_codec &codec = job.codec;
+  int64_t run = row / codec.run_rows, in_run = (row - run * codec.run_rows) / codec.tile_rows;
+  part.sample = sample;
+  part.index = run * codec.run_tiles + in_run;
+  part.tile = actnn_codec_tile(&codec, part.index);
+  part.rows = (int)part.tile.rows;
+  part.lane = lane;
+  part.code = job.code;
+  part.code.levels = job.place[sample].levels;
+  part.bytes = job.stash + job.place[sample].offset;
+  packed_codes codes;
+  codes.bytes = part.bytes + actnn_codec_code_offset(&codec, part.tile, part.code.levels);
+  codes.packing = actnn_codec_packing(part.code.levels);
+  codes.symbols = (part.rows + codes.packing.together - 1) / codes.packing.together;
+  codes.levels = part.code.levels;
+  return code_at(codes, (int)(row - part.tile.first_row), lane);
+}
+
+/* Variance of a code of any but normal levels. The steps of square levels grow with the level. */
+static __device__ float
+variance_of_code(const actnn_code &code, const actnn_group &group, uint32_t level)
+{
+  float step = group.step, variance = step * step * (code.dither ? 1.0f / 12 : 1.0f / 6);
+  if (code.spacing == ACTNN_SQUARE_LEVELS) {
+    float width = 2 * (float)level + 1;
+    return step * step * width * width / 6;
+  }
+  return (code.spacing == ACTNN_MASKED_LEVELS && level == 0) || (code.dither && group.dither == 0) ? 0 : variance;
+}
+
+/* Of y, when the rectifier passes what the code stands for. */
+static __device__ float
+variance_of_normal(const map_job &job, const tile_part &part, int64_t channel, uint32_t level)
+{
+  actnn_header header = read_header(job.tiles, part);
+  float scale = job.affine.scale[channel], bias = job.affine.bias[channel];
+  float threshold = job.affine.rectified ? actnn_codec_threshold(scale, bias) : -INFINITY;
+  actnn_normal_levels levels =
+      actnn_codec_normal(actnn_float_of((uint32_t)header.base << 16), actnn_float_of((uint32_t)header.step << 16), threshold,
+                         job.affine.rectified && scale < 0, part.code.levels, part.code.dither);
+  bool above = (int)level >= levels.below_levels;
+  if (job.affine.rectified && above == levels.passes_below)
+    return 0;
+  float step = levels.passes_below ? levels.below.step : levels.above.step;
+  return step * step / (part.code.dither ? 12 : 6) * scale * scale;
+}
+
+static __device__ float
+variance_at(const map_job &job, int64_t sample, int64_t row, int lane, int64_t channel)
+{
+  tile_part part;
+  uint32_t level = stored_code(job.tiles, sample, row, lane, part);
+  if (part.code.spacing == ACTNN_NORMAL_LEVELS)
+    return variance_of_normal(job, part, channel, level);
+  float scale = job.affine.scale ? job.affine.scale[channel] : 1;
+  return variance_of_code(part.code, actnn_codec_group_of(&part.code, read_header(job.tiles, part)), level) * scale * scale;
+}
+
+/* A thread for each position of each sample: over all channels there. Of flat values the rows are many and positions one. */
+KERNEL
+fill_map(map_job job)
+{
+  const actnn_codec &codec = job.tiles.codec;
+  int64_t i = thread_number(), sample = i / codec.positions, position = i % codec.positions;
+  double sum = 0;
+  if (sample >= codec.samples)
+    return;
+  for (int64_t row = position; row < codec.rows; row += codec.positions) {
+    float of_row = 0;
+    for (int lane = 0; lane < ACTNN_LANES; lane++) {
+      int64_t at = actnn_codec_element(&codec, job.tiles.block, sample, row, lane);
+      if (at < 0)
+        continue;
+      of_row += job.value ? job.value[at] * job.value[at] : variance_at(job, sample, row, lane, row / codec.positions * ACTNN_LANES + lane);
+    }
+    sum += of_row;
+  }
+  job.map[i] = sum;
+}
+
+/* Makes a map and brings it to `here`. */
+static int
+bring_map(const actnn_call *call, const map_job &job, double *here)
+{
+  actnn *trainer = call->trainer;
+  int64_t count = job.tiles.codec.samples * job.tiles.codec.positions;
+  return LAUNCH(call, fill_map, count, job) ||
+         gpu_check(trainer, cudaMemcpyAsync(here, job.map, (size_t)count * sizeof *here, cudaMemcpyDeviceToHost, stream_of(trainer)),
+                   "maps of noise") ||
+         gpu_check(trainer, cudaStreamSynchronize(stream_of(trainer)), "maps of noise");
+}
+
+/* A map of squares for each of `samples` samples; a value cut into others gives each the same part of all. */
+static int
+bring_squares(const actnn_call *call, const actnn_view *value, const actnn_codec &codec, int64_t samples, double *map)
+{
+  map_job job;
+  memset(&job, 0, sizeof job);
+  job.tiles.codec = codec;
+  job.tiles.block = value->layout == ACTNN_BLOCKED ? call->trainer->channel_block : 1;
+  job.value = (const float *)value->data;
+  job.map = call->trainer->device_state->saves->map;
+  if (bring_map(call, job, map))
+    return 1;
+  if (codec.samples == samples)
+    return 0;
+  for (int64_t i = 0; i < codec.positions; i++) {
+    double sum = 0;
+    for (int64_t sample = 0; sample < codec.samples; sample++)
+      sum += map[sample * codec.positions + i];
+    map[i] = codec.samples > 1 ? sum / (double)samples : sum;
+  }
+  for (int64_t sample = 1; sample < samples; sample++)
+    memcpy(map + sample * codec.positions, map, (size_t)codec.positions * sizeof *map);
+  return 0;
+}
+
+static int
+bring_noise(const actnn_call *call, const saves_sensitivity *measured)
+{
+  actnn *trainer = call->trainer;
+  const save_state *state = &trainer->saves->save[measured->index];
+  map_job job;
+  memset(&job, 0, sizeof job);
+  if (gpu_saves_job(call, measured->index, measured->x, &job.tiles))
+    return 1;
+  job.tiles.block = 1; /* codes lie the same whatever the layout */
+  job.map = trainer->device_state->saves->map;
+  if (job.tiles.code.spacing == ACTNN_NORMAL_LEVELS) {
+    const actnn_tensor *tensor = trainer->model->tensor;
+    job.affine.scale = (const float *)(trainer->device_arena + tensor[state->scale].offset);
+    job.affine.bias = (const float *)(trainer->device_arena + tensor[state->bias].offset);
+    job.affine.rectified = state->rectified;
+  } else if (measured->scale) {
+    job.affine.scale = (const float *)measured->scale->data;
+  }
+  return bring_map(call, job, measured->noise_map);
+}
+
+extern "C" int
+gpu_MeasureSensitivity(const actnn_call *call)
+{
+  actnn *trainer = call->trainer;
+  saves_sensitivity measured;
+  bool is_wanted;
+  if (saves_open_sensitivity(call, &measured, &is_wanted))
+    return 1;
+  int64_t samples = trainer->saves->save[measured.index].codec.samples;
+  if (actnn_is_preparing(call))
+    return gpu_saves_note_map(call, measured.of_dy.samples * measured.of_dy.positions) ||
+           gpu_saves_note_map(call, measured.of_x.samples * measured.of_x.positions);
+  if (!is_wanted)
+    return 0;
+  if (bring_squares(call, measured.dy, measured.of_dy, samples, measured.dy_map) || bring_noise(call, &measured) ||
+      (measured.x_map && bring_squares(call, measured.x, measured.of_x, samples, measured.x_map)))
+    return 1;
+  saves_weigh_maps(trainer, &measured);
+  return 0;
+}

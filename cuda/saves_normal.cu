@@ -1,0 +1,492 @@
+/* saves_normal.cu: on a GPU, normalization by channel whose normalized value is saved as a code: applied and coded in one pass over
+ * memory, decoded inside the loops of its gradient and by whatever reads the value after scale, bias and rectifier. */
+#include "kernels.h"
+#include "tiles.h"
+
+/* What follows a normalized value, of one channel. */
+typedef struct channel_affine {
+  float scale, bias, threshold;
+  bool passes_below;
+} channel_affine;
+
+/* Lanes beyond the last channel have zeros. */
+static __device__ channel_affine
+affine_of(const actnn_affine &affine, int64_t channels, int64_t channel)
+{
+  channel_affine own = {0, 0, -INFINITY, false};
+  if (channel < channels) {
+    own.scale = affine.scale[channel];
+    own.bias = affine.bias[channel];
+  }
+  if (affine.rectified) {
+    own.threshold = actnn_codec_threshold(own.scale, own.bias);
+    own.passes_below = own.scale < 0;
+  }
+  return own;
+}
+
+/* Segments of a tile: rows of the same channels. The most that a tile of this geometry may have. */
+static inline __host__ __device__ int
+most_segments(const actnn_codec &codec)
+{
+  int64_t most = (codec.tile_rows + codec.positions - 1) / codec.positions + 1;
+  return (int)(most < codec.tile_rows ? most : codec.tile_rows);
+}
+
+/* ---- normalizing and coding ----------------------------------------------------------------------------------- */
+
+/* Whether lanes of segments have elements on either side of their threshold. */
+typedef struct side_room {
+  uint8_t above[CODES_OF_A_BLOCK], below[CODES_OF_A_BLOCK];
+} side_room;
+
+/* A group's header, by its first thread, from its range and from where its elements lie beside the thresholds. */
+static __device__ actnn_header
+widened_header(const tiles_job &job, const tile_part &part, const actnn_affine &affine, const own_range &range, const uint8_t *above,
+               const uint8_t *below)
+{
+  actnn_header header = actnn_codec_normal_header(range.minimum, range.maximum, range.magnitude < 0x7f800000u);
+  int64_t first = part.tile.first_row / job.codec.positions, last = (part.tile.first_row + part.rows - 1) / job.codec.positions;
+  int from = job.codec.lane_groups ? part.lane : 0, to = job.codec.lane_groups ? part.lane + 1 : ACTNN_LANES;
+  for (int64_t which = first; affine.rectified && which <= last; which++)
+    for (int lane = from; lane < to; lane++) {
+      int at = (int)(which - first) * ACTNN_LANES + lane;
+      channel_affine own = affine_of(affine, job.codec.channels, which * ACTNN_LANES + lane);
+      header = actnn_codec_widen(header, own.threshold, above[at], below[at]);
+    }
+  return header;
+}
+
+static __device__ actnn_normal_levels
+levels_of(const tile_part &part, const actnn_header &header, const channel_affine &own)
+{
+  return actnn_codec_normal(actnn_float_of((uint32_t)header.base << 16), actnn_float_of((uint32_t)header.step << 16), own.threshold,
+                            own.passes_below, part.code.levels, part.code.dither);
+}
+
+static __device__ uint32_t
+normal_code(const actnn_normal_levels &levels, int count, bool above, float x, uint32_t draw)
+{
+  const actnn_group &group = above ? levels.above : levels.below;
+  int steps = above ? count - levels.below_levels - 1 : levels.below_levels - 1;
+  return actnn_codec_code(x, group.base, group.scale, (float)(steps > 0 ? steps : 0), draw) + (above ? (uint32_t)levels.below_levels : 0);
+}
+
+static __device__ double
+variance_of_step(double step, bool dither)
+{
+  return step * step / (dither ? 12 : 6);
+}
+
+/* noise: MOST_SUMS numbers of each tile, as actnn_tile_noise has them; NULL: not asked for. y may be x. */
+KERNEL
+normalize(tiles_job job, const float *x, const float *mean, const float *rstd, actnn_affine affine, float *y, double *noise)
+{
+  SHARED range_room room;
+  SHARED side_room sides;
+  SHARED uint8_t codes[CODES_OF_A_BLOCK];
+  tile_part part = part_of(job);
+  int start = part.team * (CODES_OF_A_BLOCK / (BLOCK_THREADS / part.team_threads));
+  float own[OWN_ROWS];
+  uint32_t passed = 0;
+  own_range range = empty_range();
+  for (int i = part.thread; i < most_segments(job.codec) * ACTNN_LANES; i += part.team_threads)
+    sides.above[start + i] = sides.below[start + i] = 0;
+  __syncthreads();
+  for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
+    channel_affine after = affine_of(affine, job.codec.channels, walk.channel);
+    float value = 0, result = 0;
+    if (walk.at >= 0) {
+      float apart = ACTNN_MINUS(x[walk.at], mean[walk.channel]);
+      float factor = (float)((double)after.scale * rstd[walk.channel]); /* as the normalization's own kernels do */
+      value = ACTNN_TIMES(apart, rstd[walk.channel]);
+      result = ACTNN_PLUS(ACTNN_TIMES(apart, factor), after.bias);
+    }
+    bool passes = result > 0;
+    own[k] = value;
+    passed |= (uint32_t)passes << k;
+    widen_by(range, value);
+    (passes != after.passes_below ? sides.above : sides.below)[start + walk.segment * ACTNN_LANES + part.lane] = 1;
+    store_element(job, part, row, walk, y, passes || !affine.rectified ? result : 0);
+  });
+  range = join_ranges(part, !job.codec.lane_groups, range, room);
+  if (part.active && part.thread < (job.codec.lane_groups ? ACTNN_LANES : 1))
+    write_header(job, part, widened_header(job, part, affine, range, sides.above + start, sides.below + start));
+  __syncthreads();
+  actnn_header header = read_header(job, part);
+  own_draws draws = draw_own(job, part);
+  double below = 0, above_noise = 0, scaled = 0;
+  int64_t channel = -1;
+  channel_affine after;
+  actnn_normal_levels levels;
+  for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
+    if (walk.channel != channel) {
+      channel = walk.channel;
+      after = affine_of(affine, job.codec.channels, channel);
+      levels = levels_of(part, header, after);
+    }
+    bool above = !affine.rectified || (passed >> k & 1) != levels.passes_below;
+    codes[start + row * ACTNN_LANES + part.lane] = (uint8_t)normal_code(levels, part.code.levels, above, own[k], draw_of(draws, k));
+    if (!noise || walk.at < 0)
+      return;
+    double variance = variance_of_step(above ? levels.above.step : levels.below.step, part.code.dither);
+    bool passes = above != levels.passes_below;
+    below += passes ? 0 : variance;
+    above_noise += passes ? variance : 0;
+    scaled += passes ? variance * after.scale * after.scale : 0;
+  });
+  __syncthreads();
+  pack_tile(job, part, codes + start);
+  if (!noise)
+    return;
+  below = team_sum(part, below);
+  above_noise = team_sum(part, above_noise);
+  scaled = team_sum(part, scaled);
+  if (part.active && part.thread == 0) {
+    noise[part.each * MOST_SUMS] = below;
+    noise[part.each * MOST_SUMS + 1] = above_noise;
+    noise[part.each * MOST_SUMS + 2] = scaled;
+  }
+}
+
+/* ---- decoding ---------------------------------------------------------------------------------------------------- */
+
+/* A thread's decoding of its lane: levels are found again where the channels change. */
+typedef struct normal_decoder {
+  packed_codes codes;
+  actnn_header header;
+  own_draws draws;
+  int64_t channel;
+  channel_affine after;
+  actnn_normal_levels levels;
+} normal_decoder;
+
+static __device__ normal_decoder
+open_decoder(const tiles_job &job, const tile_part &part, uint32_t *room)
+{
+  normal_decoder decoder;
+  decoder.codes = load_codes(job, part, room);
+  decoder.header = read_header(job, part);
+  if (part.code.dither)
+    decoder.draws = draw_own(job, part);
+  decoder.channel = -1;
+  return decoder;
+}
+
+/* The normalized value, and whether the rectifier passed it. */
+static __device__ float
+decode(const tiles_job &job, const tile_part &part, const actnn_affine &affine, normal_decoder &decoder, int k, int row,
+       const row_walk &walk, bool &passes)
+{
+  if (walk.channel != decoder.channel) {
+    decoder.channel = walk.channel;
+    decoder.after = affine_of(affine, job.codec.channels, walk.channel);
+    decoder.levels = levels_of(part, decoder.header, decoder.after);
+  }
+  int code = (int)code_at(decoder.codes, row, part.lane);
+  bool above = code >= decoder.levels.below_levels;
+  const actnn_group &group = above ? decoder.levels.above : decoder.levels.below;
+  uint32_t draw = part.code.dither ? draw_of(decoder.draws, k) : 0;
+  passes = !affine.rectified || above != decoder.levels.passes_below;
+  return actnn_codec_value((uint32_t)(code - (above ? decoder.levels.below_levels : 0)), group.base, group.step, group.dither, draw);
+}
+
+/* The variance of codes that the rectifier passes, or of those that it blocks. */
+static __device__ double
+variance_of(const tile_part &part, const normal_decoder &decoder, bool passes)
+{
+  bool above = passes != decoder.levels.passes_below;
+  return variance_of_step(above ? decoder.levels.above.step : decoder.levels.below.step, part.code.dither);
+}
+
+KERNEL
+dequantize_normal(tiles_job job, actnn_affine affine, float *y)
+{
+  SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
+  tile_part part = part_of(job);
+  normal_decoder decoder = open_decoder(job, part, room);
+  for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
+    bool passes;
+    float x = decode(job, part, affine, decoder, k, row, walk, passes);
+    store_element(job, part, row, walk, y, passes ? x * decoder.after.scale + decoder.after.bias : 0);
+  });
+}
+
+/* ---- the gradient --------------------------------------------------------------------------------------------------- */
+
+/* What a channel's elements add up to (actnn_normal_sums). */
+typedef struct own_sums {
+  float dy, projected, squares, passed;
+  double variance, noise;
+} own_sums;
+
+static __device__ own_sums
+empty_sums(void)
+{
+  own_sums sums = {0, 0, 0, 0, 0, 0};
+  return sums;
+}
+
+static __device__ own_sums
+joined(own_sums a, const own_sums &b)
+{
+  a.dy += b.dy;
+  a.projected += b.projected;
+  a.squares += b.squares;
+  a.passed += b.passed;
+  a.variance += b.variance;
+  a.noise += b.noise;
+  return a;
+}
+
+/* Adds what a lane's threads have, in order, to its channel's sums of this sample. */
+static __device__ void
+add_to_channel(const tile_part &part, const own_sums &own, own_sums *room, int64_t channel, int64_t channels, actnn_normal_sums *sums)
+{
+  room[threadIdx.x] = own;
+  __syncthreads();
+  if (part.active && part.thread < ACTNN_LANES && channel < channels) {
+    own_sums all = room[threadIdx.x];
+    for (int other = part.thread + ACTNN_LANES; other < part.team_threads; other += ACTNN_LANES)
+      all = joined(all, room[part.team * part.team_threads + other]);
+    actnn_normal_sums *to = sums + part.sample * channels + channel;
+    to->dy += all.dy;
+    to->projected += all.projected;
+    to->variance += all.variance;
+    to->noise += all.noise;
+    to->passed += all.passed;
+    to->squares += all.squares;
+  }
+  __syncthreads();
+}
+
+/* Tiles that share channels are one team's, one after the other, so that no sum depends on who is first. */
+static inline __host__ __device__ int64_t
+tiles_in_turn(const actnn_codec &codec)
+{
+  return codec.lane_groups && codec.runs == 1 ? 1 : codec.run_tiles;
+}
+
+KERNEL
+sum_normal(tiles_job job, actnn_affine affine, const float *dy, actnn_normal_sums *sums)
+{
+  SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
+  SHARED own_sums sums_room[BLOCK_THREADS];
+  int64_t in_turn = tiles_in_turn(job.codec);
+  for (int64_t turn = 0; turn < in_turn; turn++) {
+    tile_part part = part_of(job, in_turn, turn);
+    normal_decoder decoder = open_decoder(job, part, room);
+    int64_t first = part.tile.first_row / job.codec.positions;
+    for (int segment = 0; segment < most_segments(job.codec); segment++) {
+      own_sums own = empty_sums();
+      for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
+        bool passes;
+        if (walk.segment != segment || walk.at < 0)
+          return;
+        float x = decode(job, part, affine, decoder, k, row, walk, passes);
+        own.noise += variance_of(part, decoder, passes);
+        if (!passes)
+          return;
+        float gradient = dy[walk.at];
+        own.dy += gradient;
+        own.projected += gradient * x;
+        own.squares += x * x;
+        own.passed += 1;
+        own.variance += (double)(gradient * gradient) * variance_of(part, decoder, true);
+      });
+      add_to_channel(part, own, sums_room, (first + segment) * ACTNN_LANES + part.lane, job.codec.channels, sums);
+    }
+  }
+}
+
+/* A thread for each channel: over the samples, in order. */
+KERNEL
+finish_normal(const actnn_normal_sums *sums, int64_t samples, int64_t channels, float *dscale, float *db)
+{
+  int64_t channel = thread_number();
+  double projected = 0, dy = 0;
+  if (channel >= channels)
+    return;
+  for (int64_t sample = 0; sample < samples; sample++) {
+    projected += sums[sample * channels + channel].projected;
+    dy += sums[sample * channels + channel].dy;
+  }
+  dscale[channel] = (float)projected;
+  db[channel] = (float)dy;
+}
+
+/* dx may be dy. */
+KERNEL
+pull_normal(tiles_job job, actnn_affine affine, const float *rstd, const float *dscale, const float *db, double count, const float *dy,
+            float *dx)
+{
+  SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
+  tile_part part = part_of(job);
+  normal_decoder decoder = open_decoder(job, part, room);
+  int64_t channel = -1;
+  float factor = 0, shift = 0, slope = 0, correction = 1;
+  for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
+    bool passes;
+    float x = decode(job, part, affine, decoder, k, row, walk, passes);
+    if (walk.channel != channel && walk.at >= 0) {
+      channel = walk.channel;
+      factor = (float)((double)decoder.after.scale * rstd[channel]);
+      shift = (float)(db[channel] / count);
+      slope = (float)(dscale[channel] / count);
+      correction = part.code.dither ? (float)(1 + variance_of(part, decoder, true) / (float)count) : 1;
+    }
+    float gradient = passes && walk.at >= 0 ? dy[walk.at] : 0;
+    store_element(job, part, row, walk, dx, factor * (gradient * correction - shift - x * slope));
+  });
+}
+
+/* ---- calls ------------------------------------------------------------------------------------------------------------ */
+
+static actnn_affine
+affine_operands(const actnn_call *call, size_t scale, size_t bias)
+{
+  actnn_affine affine = {(const float *)call->input[scale].data, (const float *)call->input[bias].data, saves_is_rectified(call)};
+  return affine;
+}
+
+/* Each sample's noise, as the processor keeps it. */
+static int
+fetch_noise(const actnn_call *call, uint32_t index)
+{
+  save_state *state = &call->trainer->saves->save[index];
+  static_assert(sizeof *state->noise == MOST_SUMS * sizeof(double), "a sample's noise is three numbers");
+  return gpu_saves_fetch_sums(call, &state->codec, MOST_SUMS, (double *)state->noise);
+}
+
+extern "C" int
+gpu_NormalizeOnSave(const actnn_call *call)
+{
+  actnn *trainer = call->trainer;
+  const actnn_view *x = &call->input[0];
+  uint32_t index = 0;
+  tiles_job job;
+  if (actnn_is_preparing(call))
+    return actnn_NormalizeOnSave(call) || saves_find(call, NULL, &index) || gpu_saves_note(call, index);
+  if (saves_find_normal(call, x, &index) || saves_decide(trainer, index) || gpu_saves_job(call, index, x, &job))
+    return 1;
+  double *noise = gpu_saves_wants_noise(trainer) ? trainer->device_state->saves->tile_sum : NULL;
+  if (LAUNCH_BLOCKS(call, normalize, blocks_of_tiles(job.codec), job, (const float *)x->data, (const float *)call->input[1].data,
+                    (const float *)call->input[2].data, affine_operands(call, 3, 4), (float *)call->output[0].data, noise))
+    return 1;
+  return noise && fetch_noise(call, index);
+}
+
+/* Opens the codes of a normalized value, of the layout of `value`. */
+static int
+open_normal(const actnn_call *call, const actnn_view *value, uint32_t *index, tiles_job *job)
+{
+  return saves_find_normal(call, value, index) || saves_open(call->trainer, *index) || gpu_saves_job(call, *index, value, job);
+}
+
+extern "C" int
+gpu_DequantizeNormal(const actnn_call *call)
+{
+  uint32_t index = 0;
+  tiles_job job;
+  if (actnn_is_preparing(call))
+    return saves_find_normal(call, NULL, &index);
+  if (open_normal(call, &call->output[0], &index, &job))
+    return 1;
+  return LAUNCH_BLOCKS(call, dequantize_normal, blocks_of_tiles(job.codec), job, affine_operands(call, 1, 2), (float *)call->output[0].data);
+}
+
+/* Brings the channels' sums, where what the code's noise does is looked at. */
+static int
+look_at_sums(const actnn_call *call, uint32_t index, const actnn_normal_sums *there)
+{
+  actnn *trainer = call->trainer;
+  const actnn_codec *codec = &trainer->saves->save[index].codec;
+  actnn_normal_sums *here = (actnn_normal_sums *)trainer->saves->partial;
+  size_t bytes = (size_t)(codec->samples * codec->channels) * sizeof *here;
+  if (gpu_check(trainer, cudaMemcpyAsync(here, there, bytes, cudaMemcpyDeviceToHost, stream_of(trainer)), "sums of channels") ||
+      gpu_check(trainer, cudaStreamSynchronize(stream_of(trainer)), "sums of channels"))
+    return 1;
+  saves_finish_normal(trainer, index, here);
+  return 0;
+}
+
+extern "C" int
+gpu_NormalGradScale(const actnn_call *call)
+{
+  actnn *trainer = call->trainer;
+  const actnn_view *dy = &call->input[0];
+  uint32_t index = 0;
+  tiles_job job;
+  if (actnn_is_preparing(call))
+    return actnn_NormalGradScale(call);
+  if (open_normal(call, dy, &index, &job))
+    return 1;
+  actnn_normal_sums *sums = trainer->device_state->saves->normal;
+  const actnn_codec &codec = job.codec;
+  size_t bytes = (size_t)(codec.samples * codec.channels) * sizeof *sums;
+  int64_t teams = codec.samples * (actnn_codec_tiles(&codec) / tiles_in_turn(codec)), in_a_block = BLOCK_THREADS / threads_of_a_team(codec);
+  if (gpu_check(trainer, cudaMemsetAsync(sums, 0, bytes, stream_of(trainer)), "sums of channels") ||
+      LAUNCH_BLOCKS(call, sum_normal, (teams + in_a_block - 1) / in_a_block, job, affine_operands(call, 2, 3), (const float *)dy->data, sums) ||
+      LAUNCH(call, finish_normal, codec.channels, sums, codec.samples, codec.channels, (float *)call->output[0].data,
+             (float *)call->output[1].data))
+    return 1;
+  return gpu_saves_wants_noise(trainer) && look_at_sums(call, index, sums);
+}
+
+/* Squares of a gradient, a sum for each tile. */
+KERNEL
+sum_squares(tiles_job job, const float *value, double *sum)
+{
+  tile_part part = part_of(job);
+  double own = 0;
+  for_own_rows(job, part, [&](int, int, const row_walk &walk) {
+    if (walk.at >= 0)
+      own += (double)value[walk.at] * value[walk.at];
+  });
+  own = team_sum(part, own);
+  if (part.active && part.thread == 0)
+    sum[part.each] = own;
+}
+
+/* What the code's noise does to the gradient that flows on, as the processor's kernel notes it. */
+static int
+look_at_flow(const actnn_call *call, uint32_t index, const tiles_job &job)
+{
+  actnn *trainer = call->trainer;
+  save_state *state = &trainer->saves->save[index];
+  const actnn_view *dx = &call->output[0];
+  double squares = 0;
+  actnn_pull pull;
+  const float *operand[7];
+  tiles_job plain = job;
+  plain.place = NULL;
+  for (int i = 2; i < 7; i++)
+    if (!(operand[i] = (const float *)actnn_data(trainer, call->input[i].id)))
+      return 1;
+  if (LAUNCH_BLOCKS(call, sum_squares, blocks_of_tiles(plain.codec), plain, (const float *)dx->data, trainer->device_state->saves->tile_sum) ||
+      gpu_saves_fetch_sums(call, &state->codec, 1, state->sum))
+    return 1;
+  for (int64_t sample = 0; sample < state->codec.samples; sample++)
+    squares += state->sum[sample];
+  saves_find_pull(&state->codec, operand[2], operand[4], operand[5], operand[6], (float *)trainer->saves->partial, &pull);
+  saves_note_pull(trainer, index, dx->id, squares, &pull);
+  return 0;
+}
+
+extern "C" int
+gpu_NormalGradInput(const actnn_call *call)
+{
+  actnn *trainer = call->trainer;
+  uint32_t index = 0;
+  tiles_job job;
+  if (actnn_is_preparing(call))
+    return actnn_NormalGradInput(call);
+  if (open_normal(call, &call->output[0], &index, &job))
+    return 1;
+  double count = (double)(job.codec.samples * job.codec.positions);
+  if (LAUNCH_BLOCKS(call, pull_normal, blocks_of_tiles(job.codec), job, affine_operands(call, 2, 3), (const float *)call->input[4].data,
+                    (const float *)call->input[5].data, (const float *)call->input[6].data, count, (const float *)call->input[0].data,
+                    (float *)call->output[0].data))
+    return 1;
+  return saves_measure_now(trainer, index) && look_at_flow(call, index, job);
+}

@@ -1,0 +1,303 @@
+/* test_codes.c: codes made on a GPU, or on its stand-in, are the processor's, byte for byte, and mean the same.
+ *
+ * One program of two halves, as a trainer has them, runs once on each: a plain value is brought into its layout and coded; then decoded
+ * and brought back. Values, levels, spacings, rounding and shapes change from case to case; the arena's bytes are compared. */
+#include "device.h"
+#include "saves_state.h"
+#include "tap.h"
+#include "trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  X, LAID_OUT, CODE, DECODED, RESULT, /* a value, coded as it is */
+  GRADIENT, MEAN, RSTD, SCALE, BIAS, Y, Y_RESULT, AFFINE, DSCALE, DBIAS, DY, DX, DX_RESULT, /* or normalized */
+  TENSORS
+};
+
+/* What is coded, and how. */
+typedef struct code_case {
+  int rank;
+  int64_t dim[4];
+  actnn_layout layout;
+  actnn_spacing spacing;
+  bool dither, rectified, by_range;
+  int choice, more; /* all samples have the number of levels numbered so; or, with `more`, some the next */
+  enum { ORDINARY, CONSTANT, NOT_FINITE, WIDE, ZEROS } values;
+} code_case;
+
+static code_case current;
+
+static int
+code(actnn *trainer)
+{
+  if (current.layout == ACTNN_BLOCKED)
+    RUN(actnn_ToBlocked, OUT(LAID_OUT), IN(X), WITHOUT);
+  else
+    RUN(actnn_Neg, OUT(LAID_OUT), IN(X), WITHOUT);
+  if (current.spacing == ACTNN_NORMAL_LEVELS) {
+    RUN(actnn_NormalizeOnSave, OUT(Y, CODE), IN(LAID_OUT, MEAN, RSTD, SCALE, BIAS), WITH(INT(0), INT(current.rectified)));
+    RUN(actnn_ToPlain, OUT(Y_RESULT), IN(Y), WITHOUT);
+  } else {
+    RUN(actnn_QuantizeOnSave, OUT(CODE), IN(LAID_OUT), WITH(INT(0)));
+  }
+  return 0;
+}
+
+static int
+decode(actnn *trainer)
+{
+  if (current.spacing == ACTNN_NORMAL_LEVELS) {
+    RUN(actnn_DequantizeNormal, OUT(DECODED), IN(CODE, SCALE, BIAS), WITH(INT(0), INT(current.rectified)));
+    RUN(actnn_ToPlain, OUT(RESULT), IN(DECODED), WITHOUT);
+    RUN(actnn_ToBlocked, OUT(DY), IN(GRADIENT), WITHOUT);
+    RUN(actnn_NormalGradScale, OUT(DSCALE, DBIAS), IN(DY, CODE, SCALE, BIAS), WITH(INT(0), INT(current.rectified)));
+    RUN(actnn_NormalGradInput, OUT(DX), IN(DY, CODE, SCALE, BIAS, RSTD, DSCALE, DBIAS), WITH(INT(0), INT(current.rectified)));
+    RUN(actnn_ToPlain, OUT(DX_RESULT), IN(DX), WITHOUT);
+    return 0;
+  }
+  RUN(actnn_DequantizeOnBackward, OUT(DECODED), IN(CODE), WITH(INT(0)));
+  if (current.spacing == ACTNN_MASKED_LEVELS)
+    RUN(actnn_SelectCoded, OUT(DX), IN(LAID_OUT, CODE), WITH(INT(0)));
+  if (current.layout == ACTNN_BLOCKED)
+    RUN(actnn_ToPlain, OUT(RESULT), IN(DECODED), WITHOUT);
+  else
+    RUN(actnn_Neg, OUT(RESULT), IN(DECODED), WITHOUT);
+  if (current.spacing == ACTNN_MASKED_LEVELS && current.layout == ACTNN_BLOCKED)
+    RUN(actnn_ToPlain, OUT(DX_RESULT), IN(DX), WITHOUT);
+  return 0;
+}
+
+/* A trainer, and what it made. */
+typedef struct run {
+  actnn_tensor tensor[TENSORS];
+  actnn_save save;
+  actnn_model model;
+  actnn *trainer;
+} run;
+
+static uint64_t
+padded(uint64_t bytes)
+{
+  return (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+}
+
+/* The layout of the tensors; images are padded to whole blocks of 16 channels, as in a plan. */
+static void
+plan(run *run)
+{
+  uint64_t end = 0;
+  for (int i = 0; i < TENSORS; i++) {
+    bool is_image = i == LAID_OUT || i == DECODED || i == Y || i == DY || i == DX || i == AFFINE;
+    bool is_vector = (i >= MEAN && i <= BIAS) || i == DSCALE || i == DBIAS;
+    actnn_tensor *tensor = &run->tensor[i];
+    *tensor = (actnn_tensor){.type = ACTNN_F32, .layout = (uint8_t)(is_image ? current.layout : i == CODE ? ACTNN_STASH : ACTNN_PLAIN)};
+    tensor->rank = (uint8_t)(is_vector ? 1 : current.rank);
+    uint64_t count = 1;
+    for (int axis = 0; axis < tensor->rank; axis++) {
+      tensor->dim[axis] = is_vector ? current.dim[1] : current.dim[axis];
+      count *= is_image && axis == 1 && current.layout == ACTNN_BLOCKED ? ((uint64_t)tensor->dim[axis] + 15) / 16 * 16
+                                                                      : (uint64_t)tensor->dim[axis];
+    }
+    tensor->bytes = padded(count * 4);
+    tensor->offset = end;
+    end += i == CODE ? 0 : tensor->bytes;
+  }
+  actnn_tensor *stash = &run->tensor[CODE];
+  int levels = actnn_choice_levels(current.choice), next = actnn_choice_levels(current.choice + 1);
+  stash->bytes = actnn_stash_bytes(current.dim, current.rank, current.layout, current.spacing, levels);
+  if (current.more)
+    stash->bytes =
+        padded((stash->bytes + actnn_stash_bytes(current.dim, current.rank, current.layout, current.spacing, next)) / 2);
+  stash->offset = end;
+  run->model.stash_offset = end;
+  run->model.stash_bytes = stash->bytes;
+  run->model.workspace_offset = run->model.arena_bytes = end + stash->bytes;
+}
+
+static float
+value_at(size_t i)
+{
+  float wave = (float)(sin((double)i * 0.37) + 0.3 * cos((double)(i % 97) * 1.7)), size = (float)(1 + i % 5);
+  switch (current.values) {
+  case CONSTANT: return 0.7f;
+  case ZEROS: return i % 3 ? 0 : -0.0f;
+  case NOT_FINITE: return i == 37 ? NAN : i == 4111 ? INFINITY : wave;
+  case WIDE: return wave * powf(10, (float)((int)(i / 64 % 61) - 30));
+  default: return wave * size;
+  }
+}
+
+/* Positive and negative scales, and of either a threshold within the range, beyond it, and on a value of zero. */
+static void
+fill(run *run)
+{
+  size_t count = trainer_elements(&run->tensor[X]), channels = (size_t)current.dim[1];
+  float *x = actnn_data(run->trainer, X), *gradient = actnn_data(run->trainer, GRADIENT), *mean = actnn_data(run->trainer, MEAN), *rstd = actnn_data(run->trainer, RSTD);
+  float *scale = actnn_data(run->trainer, SCALE), *bias = actnn_data(run->trainer, BIAS);
+  for (size_t i = 0; i < count; i++) {
+    x[i] = value_at(i);
+    gradient[i] = (float)(0.6 + cos((double)i * 0.11) + 0.2 * sin((double)(i % 89)));
+    if (current.spacing == ACTNN_MASKED_LEVELS || current.spacing == ACTNN_SQUARE_LEVELS)
+      x[i] = x[i] > 0 || isnan(x[i]) ? x[i] : 0;
+    if (current.spacing == ACTNN_FIXED_LEVELS)
+      x[i] = tanhf(x[i]);
+    if (current.layout == ACTNN_PLAIN)
+      x[i] = -x[i];
+  }
+  for (size_t c = 0; c < channels; c++) {
+    mean[c] = c % 7 ? 0.1f * (float)(c % 3) : 0;
+    rstd[c] = 0.5f + 0.1f * (float)(c % 4);
+    scale[c] = c % 11 == 5 ? 0 : (float)(c % 5) - 1.5f;
+    bias[c] = c % 7 ? 0.2f * (float)((int)(c % 9) - 4) : 0;
+  }
+  for (uint32_t i = X; i <= BIAS; i++)
+    if (i == X || i >= GRADIENT)
+      actnn_put(run->trainer, i);
+}
+
+/* False with a diagnostic. */
+static bool
+go(run *run, const actnn_device *device, int block)
+{
+  static const actnn_input input = {X, "x"};
+  char error[512] = "";
+  plan(run);
+  run->save = (actnn_save){.tensor = CODE, .name = "value", .spacing = current.spacing, .dither = current.dither, .low = -1, .high = 1,
+                           .choices = (1 << ACTNN_LEVEL_CHOICES) - 1, .random_id = 5,
+                           .adaptation = current.by_range ? ACTNN_ADAPTS_BY_READERS : ACTNN_KEEPS_ITS_SHARE, .gradient = NONE, .scale = NONE};
+  uint64_t stash_offset = run->model.stash_offset, stash_bytes = run->model.stash_bytes, arena_bytes = run->model.arena_bytes;
+  run->model = (actnn_model){.version = ACTNN_VERSION, .name = "codes", .tensor = run->tensor, .tensor_count = TENSORS, .input = &input,
+                             .input_count = 1, .save = &run->save, .save_count = 1, .label = NONE, .loss = NONE, .evaluation_loss = NONE,
+                             .evaluation_output = NONE, .learning_rate = NONE, .step_number = NONE, .training_output = NONE, .batch = 1,
+                             .arena_bytes = arena_bytes, .stash_offset = stash_offset, .stash_bytes = stash_bytes,
+                             .workspace_offset = arena_bytes, .device = device, .forward = code, .backward = decode};
+  run->trainer = trainer_create(&run->model, &(trainer_options){.threads = 1, .channel_block = block, .seed = 77, .quiet = true}, error,
+                                sizeof error);
+  if (!run->trainer) {
+    printf("# %s\n", error);
+    return false;
+  }
+  fill(run);
+  run->trainer->step = 3;
+  if (!saves_begin_step(run->trainer) && !code(run->trainer) && !decode(run->trainer))
+    return true;
+  printf("# %s\n", actnn_error(run->trainer));
+  return false;
+}
+
+static bool
+same_bytes(run *a, run *b, uint32_t tensor)
+{
+  size_t bytes = trainer_elements(&a->tensor[tensor]) * 4;
+  const float *one = actnn_data(a->trainer, tensor), *other = actnn_data(b->trainer, tensor);
+  for (size_t i = 0; i < bytes / 4; i++)
+    if (memcmp(&one[i], &other[i], 4) && !(isnan(one[i]) && isnan(other[i])) && !(one[i] == 0 && other[i] == 0)) {
+      printf("# tensor %u element %zu: %.9g, %.9g\n", tensor, i, (double)one[i], (double)other[i]);
+      return false;
+    }
+  return true;
+}
+
+/* Up to the rounding of sums and of what the compilers make of a product and a sum. */
+static bool
+close_to(run *a, run *b, uint32_t tensor)
+{
+  const float *one = actnn_data(a->trainer, tensor), *other = actnn_data(b->trainer, tensor);
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < trainer_elements(&a->tensor[tensor]); i++) {
+    if (!isfinite(one[i]) && !isfinite(other[i]))
+      continue;
+    difference += pow((double)one[i] - other[i], 2);
+    size += pow(one[i], 2);
+  }
+  if (difference <= 1e-10 * size)
+    return true;
+  printf("# tensor %u: relative distance %g\n", tensor, sqrt(difference / size));
+  return false;
+}
+
+static bool
+same_codes(run *a, run *b)
+{
+  const unsigned char *one = a->trainer->arena + a->model.stash_offset, *other = b->trainer->arena + b->model.stash_offset;
+  uint64_t bytes = saves_coded_bytes(a->trainer, 0);
+  if (b->trainer->device && b->trainer->device->fetch(b->trainer, b->model.stash_offset, b->model.stash_bytes))
+    return false;
+  for (uint64_t i = 0; i < bytes; i++)
+    if (one[i] != other[i]) {
+      printf("# byte %llu of %llu: %02x, %02x\n", (unsigned long long)i, (unsigned long long)bytes, one[i], other[i]);
+      return false;
+    }
+  return bytes > 0 && bytes == saves_coded_bytes(b->trainer, 0);
+}
+
+static bool
+compare(void)
+{
+  run one = {.trainer = NULL}, other = {.trainer = NULL};
+  bool same = go(&one, NULL, 16) && go(&other, &actnn_cuda, 0);
+  same = same && same_codes(&one, &other);
+  if (same && current.spacing == ACTNN_NORMAL_LEVELS)
+    same = same_bytes(&one, &other, Y_RESULT) && close_to(&one, &other, RESULT) && close_to(&one, &other, DSCALE) &&
+           close_to(&one, &other, DBIAS) && close_to(&one, &other, DX_RESULT);
+  else if (same)
+    same = same_bytes(&one, &other, RESULT) &&
+           (current.spacing != ACTNN_MASKED_LEVELS ||
+            same_bytes(&one, &other, current.layout == ACTNN_BLOCKED ? DX_RESULT : DX));
+  actnn_destroy(one.trainer);
+  actnn_destroy(other.trainer);
+  return same;
+}
+
+static const struct {
+  const char *what;
+  int rank;
+  int64_t dim[4];
+  actnn_layout layout;
+} shapes[] = {
+    {"maps of 400 positions", 4, {2, 32, 20, 20}, ACTNN_BLOCKED},
+    {"maps of 81, 3 blocks of channels", 4, {2, 40, 9, 9}, ACTNN_BLOCKED},
+    {"small maps, one range for 16 rows", 4, {3, 24, 5, 5}, ACTNN_BLOCKED},
+    {"an odd number of channels", 4, {2, 21, 13, 11}, ACTNN_BLOCKED},
+    {"maps of one position", 3, {2, 2100, 1}, ACTNN_BLOCKED},
+    {"tokens and features", 3, {2, 137, 48}, ACTNN_PLAIN},
+    {"few tokens", 3, {2, 5, 32}, ACTNN_PLAIN},
+    {"rows of no whole lanes", 2, {3, 500}, ACTNN_PLAIN},
+};
+
+static void
+check_shape(size_t shape, actnn_spacing spacing)
+{
+  bool is_same = true;
+  int cases = 0;
+  if (spacing == ACTNN_NORMAL_LEVELS && shapes[shape].layout != ACTNN_BLOCKED)
+    return;
+  for (int choice = 0; choice < ACTNN_LEVEL_CHOICES && is_same; choice++)
+    for (int variant = 0; variant < 8 && is_same; variant++) {
+      current = (code_case){.rank = shapes[shape].rank, .layout = shapes[shape].layout, .spacing = spacing, .dither = variant & 1,
+                            .rectified = variant & 2, .by_range = variant & 4, .more = choice < 6, .choice = choice,
+                            .values = (choice + variant) % 5};
+      memcpy(current.dim, shapes[shape].dim, sizeof current.dim);
+      if (actnn_choice_levels(choice) < actnn_least_levels(spacing, current.rectified) ||
+          (current.rectified && spacing != ACTNN_NORMAL_LEVELS) || (current.dither && spacing == ACTNN_SQUARE_LEVELS))
+        continue;
+      cases++;
+      is_same = compare();
+      if (!is_same)
+        printf("# %d levels, dither %d, rectified %d, by range %d, values %d\n", actnn_choice_levels(choice), current.dither,
+               current.rectified, current.by_range, (int)current.values);
+    }
+  ok(is_same && cases > 0, "%s levels, %s: %d cases", actnn_spacing_name((int)spacing), shapes[shape].what, cases);
+}
+
+int
+main(void)
+{
+  for (int spacing = 0; spacing < ACTNN_SPACINGS; spacing++)
+    for (size_t shape = 0; shape < sizeof shapes / sizeof *shapes; shape++)
+      check_shape(shape, (actnn_spacing)spacing);
+  return tap_done();
+}
