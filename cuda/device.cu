@@ -2,6 +2,9 @@
 #include "gpu.h"
 #include "kernels.h"
 
+#include "../src/operators/indices.h"
+#include "../src/operators/triangles.h"
+
 #include <stdlib.h>
 
 int
@@ -40,9 +43,27 @@ gpu_release(void *memory)
 }
 
 static int
-forget_not_finite(actnn *trainer)
+forget_notes(actnn *trainer)
 {
-  return gpu_check(trainer, cudaMemsetAsync(trainer->device_state->not_finite, 0xff, sizeof(uint32_t), stream_of(trainer)), "a step");
+  return gpu_check(trainer, cudaMemsetAsync(trainer->device_state->notes, 0xff, sizeof(gpu_notes), stream_of(trainer)), "a step");
+}
+
+/* Waits for all that was launched; 1 when a kernel failed or refused its operands, in the words of the processor's. */
+static int
+hear_notes(actnn *trainer, gpu_notes *notes)
+{
+  struct device_state *state = trainer->device_state;
+  if (gpu_check(trainer, cudaMemcpyAsync(notes, state->notes, sizeof *notes, cudaMemcpyDeviceToHost, state->stream), "a step") ||
+      gpu_check(trainer, cudaStreamSynchronize(state->stream), "a step"))
+    return 1;
+  if (notes->refusal == NONE)
+    return 0;
+  actnn_call call;
+  memset(&call, 0, sizeof call);
+  call.trainer = trainer;
+  if (forget_notes(trainer))
+    return 1;
+  return notes->refusal == NOT_TRIANGULAR ? not_triangular(&call, notes->number) : bad_index(&call, "Gather", notes->number, notes->bound);
 }
 
 static int
@@ -58,8 +79,9 @@ open_device(actnn *trainer)
   trainer->channel_block = 1;
   if (gpu_check(trainer, cudaStreamCreate(&state->stream), "a stream"))
     return 1;
-  state->not_finite = (uint32_t *)gpu_reserve(trainer, sizeof(uint32_t), "a word");
-  return !state->not_finite || forget_not_finite(trainer) || gpu_open_library(trainer);
+  state->notes = (gpu_notes *)gpu_reserve(trainer, sizeof(gpu_notes), "notes");
+  state->not_finite = &state->notes->not_finite;
+  return !state->notes || forget_notes(trainer) || gpu_open_library(trainer);
 }
 
 static int
@@ -83,7 +105,7 @@ close_device(actnn *trainer)
   gpu_close_library(trainer);
   gpu_close_saves(trainer);
   gpu_release(trainer->device_arena);
-  gpu_release(state->not_finite);
+  gpu_release(state->notes);
   if (state->stream)
     cudaStreamDestroy(state->stream);
   free(state);
@@ -93,11 +115,12 @@ close_device(actnn *trainer)
 static int
 fetch(actnn *trainer, uint64_t offset, uint64_t bytes)
 {
-  cudaStream_t stream = stream_of(trainer);
+  gpu_notes notes;
   return gpu_check(trainer,
-                   cudaMemcpyAsync(trainer->arena + offset, trainer->device_arena + offset, (size_t)bytes, cudaMemcpyDeviceToHost, stream),
+                   cudaMemcpyAsync(trainer->arena + offset, trainer->device_arena + offset, (size_t)bytes, cudaMemcpyDeviceToHost,
+                                   stream_of(trainer)),
                    "fetching a tensor") ||
-         gpu_check(trainer, cudaStreamSynchronize(stream), "fetching a tensor");
+         hear_notes(trainer, &notes);
 }
 
 /* From pageable memory: the call returns once the bytes have been taken. */
@@ -113,12 +136,12 @@ send(actnn *trainer, uint64_t offset, uint64_t bytes)
 static int
 finish(actnn *trainer, uint32_t *not_finite)
 {
-  struct device_state *state = trainer->device_state;
+  gpu_notes notes;
   *not_finite = NONE;
-  if (gpu_check(trainer, cudaMemcpyAsync(not_finite, state->not_finite, sizeof *not_finite, cudaMemcpyDeviceToHost, state->stream), "a step") ||
-      gpu_check(trainer, cudaStreamSynchronize(state->stream), "a step"))
+  if (hear_notes(trainer, &notes))
     return 1;
-  return *not_finite != NONE && forget_not_finite(trainer);
+  *not_finite = notes.not_finite;
+  return *not_finite != NONE && forget_notes(trainer);
 }
 
 static uint64_t

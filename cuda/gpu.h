@@ -14,6 +14,11 @@ extern "C" { /* the runtime is C */
 #include "device.h"
 }
 
+/* Plain loops' headers are meant as the runtime's: for float. */
+#ifndef ACTNN_RUNTIME
+#define ACTNN_RUNTIME
+#endif
+
 #ifdef ACTNN_SHIM
 #include "shim.h"
 #else
@@ -25,10 +30,20 @@ extern "C" { /* the runtime is C */
 
 enum { BLOCK_THREADS = 256, WARP = 32, MOST_BLOCKS = 0x7fffffff };
 
+/* What kernels tell the processor, which hears it when it next waits for them. All bits are set: nothing. */
+typedef struct gpu_notes {
+  uint32_t not_finite; /* the first tensor found not finite in this step */
+  uint32_t refusal;    /* why an operand is refused, and the numbers that say so */
+  int64_t number, bound;
+} gpu_notes;
+
+enum { BAD_INDEX, NOT_TRIANGULAR }; /* refusals */
+
 /* The device's own of a trainer (device.cu). */
 struct device_state {
   cudaStream_t stream;
-  uint32_t *not_finite;      /* there: the first tensor found not finite in this step, NONE */
+  gpu_notes *notes;          /* there */
+  uint32_t *not_finite;      /* among the notes */
   uint64_t beside;           /* bytes reserved beside the arena */
   struct gpu_saves *saves;   /* saves.cu */
   struct gpu_library *library; /* library.cu */
@@ -65,6 +80,13 @@ blocks_for(int64_t count)
             gpu_check((call)->trainer, cudaGetLastError(), #kernel)) \
          : 0)
 #endif
+
+/* Threads, whole blocks of them, that are enough for `count` elements when each takes so many. */
+static inline int64_t
+threads_of(int64_t count, int each)
+{
+  return (int64_t)blocks_for((count + each - 1) / each) * BLOCK_THREADS;
+}
 
 /* The number of this thread among all. */
 static inline __device__ int64_t
@@ -112,6 +134,16 @@ static __device__ T
 block_max(T value)
 {
   return block_fold(value, larger_of<T>());
+}
+
+/* Notes that an operand is refused; the first one is told. */
+static inline __device__ void
+note_refusal(gpu_notes *notes, uint32_t refusal, int64_t number, int64_t bound)
+{
+  if (atomicCAS(&notes->refusal, NONE, refusal) == NONE) {
+    notes->number = number;
+    notes->bound = bound;
+  }
 }
 
 /* Notes that a tensor is not finite. */

@@ -2,9 +2,6 @@
  * number are read where they lie, so that a launch need not know them. */
 #include "gpu.h"
 
-#ifndef ACTNN_RUNTIME
-#define ACTNN_RUNTIME
-#endif
 #include "../src/operators/optimizer_steps.h"
 
 /* An update's operands; what is absent is NULL. */

@@ -117,8 +117,7 @@ run_points(const actnn_call *call, actnn_type result_type, Point point, const ch
   if (actnn_is_preparing(call))
     return 0;
   point.numbers = numbers_of(call, otherwise);
-  int64_t threads = (job.count + EACH - 1) / EACH;
-  threads = (threads + BLOCK_THREADS - 1) / BLOCK_THREADS * BLOCK_THREADS; /* a block has EACH * BLOCK_THREADS elements */
+  int64_t threads = threads_of(job.count, EACH);
   if (job.count <= INT32_MAX)
     return LAUNCH(call, (points<uint32_t, Result, Point>), threads, job, point);
   return LAUNCH(call, (points<uint64_t, Result, Point>), threads, job, point);

@@ -71,16 +71,6 @@ transpose_tile(const Matrix *m, size_t size, char *to, const char *from, int64_t
   else transpose_tile_1(m, (uint8_t *)to, (const uint8_t *)from, rows, columns);
 }
 
-/* The axis of the pattern along which the operand is contiguous, where that is not the last; -1 otherwise. */
-static int
-contiguous_axis(const Strided *pattern)
-{
-  if (pattern->stride[pattern->rank - 1] == 1) return -1;
-  for (int i = 0; i + 1 < pattern->rank; i++)
-    if (pattern->stride[i] == 1 && pattern->dim[i] >= 4) return i;
-  return -1;
-}
-
 /* Tile rows of all matrices are shared among threads; the other axes number the matrices. */
 static void
 transpose_matrices(const Strided *pattern, int axis, char *to, const char *from)
@@ -117,7 +107,7 @@ gather_pattern(Strided *pattern, const void *from, void *to)
 {
   strided_join(pattern);
   if (!strided_rows(pattern)) return;
-  int axis = contiguous_axis(pattern);
+  int axis = strided_contiguous_axis(pattern, 4);
   if (axis >= 0) transpose_matrices(pattern, axis, to, from);
   else copy_rows(pattern, (char *)(uintptr_t)from, to, true);
 }
@@ -239,26 +229,6 @@ actnn_SliceGrad(const actnn_call *call)
 }
 
 /* ---- padding and resizing ------------------------------------------------------------------------ */
-
-/* Where `inner` lies in `padded`, when padding only adds constants; the pads are attribute `pads`, axes
- * `axes`. */
-static bool
-pad_pattern(const actnn_call *call, size_t pads, size_t axes, const actnn_view *padded, const actnn_view *inner,
-            Strided *pattern)
-{
-  const actnn_attribute *pad = &call->attribute[pads];
-  int64_t stride[ACTNN_MAX_RANK];
-  if (strcmp(call->attribute[3].text, "constant")) return false;
-  *pattern = whole_pattern(padded, stride);
-  for (size_t k = 0; k < pad->count; k++)
-    if (pad->ints[k] < 0) return false;
-  for (size_t k = 0; k < pad->count / 2; k++) {
-    int64_t axis = int_at(call, axes, k, (int64_t)k);
-    pattern->start += pad->ints[k] * stride[axis < 0 ? axis + inner->rank : axis];
-  }
-  for (int i = 0; i < inner->rank; i++) strided_axis(pattern, inner->dim[i], stride[i]);
-  return true;
-}
 
 int
 actnn_Pad(const actnn_call *call)

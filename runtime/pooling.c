@@ -55,22 +55,12 @@ row_place(const Window *window, const taps *taps, int64_t z, int64_t y)
   for (int64_t kz = taps[0].first; kz < taps[0].last; kz++) \
     for (int64_t ky = taps[1].first; ky < taps[1].last; ky++)
 
-/* Taps along one axis that the average is over: with padding counted, all that rounding up did not add behind it. */
-static inline int64_t
-counted(const Window *window, int axis, int64_t at)
-{
-  int64_t start = at * window->stride[axis] - window->begin[axis];
-  int64_t room = window->input[axis] + window->end[axis] - start;
-  int64_t count = (room + window->dilation[axis] - 1) / window->dilation[axis];
-  return count < window->kernel[axis] ? count : window->kernel[axis];
-}
-
 static inline float
 average_scale(const plane *plane, const taps *taps, int64_t z, int64_t y, int64_t x)
 {
   const Window *window = plane->window;
   int64_t count = (taps[0].last - taps[0].first) * (taps[1].last - taps[1].first) * (taps[2].last - taps[2].first);
-  if (plane->count_include_pad) count = counted(window, 0, z) * counted(window, 1, y) * counted(window, 2, x);
+  if (plane->count_include_pad) count = window_counted(window, 0, z) * window_counted(window, 1, y) * window_counted(window, 2, x);
   return count ? 1 / (float)count : 0;
 }
 

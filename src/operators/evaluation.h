@@ -7,6 +7,7 @@
 #define ACTNN_EVALUATION_H
 
 #include "../../runtime/actnn.h"
+#include "../../runtime/philox.h" /* ACTNN_DEVICE: CUDA's kernels read and write elements too */
 
 #include <math.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 #define EVALUATE(name) evaluate_##name
 #endif
 
-static inline bool
+static inline ACTNN_DEVICE bool
 is_floating(actnn_type type)
 {
   return type == ACTNN_F32 || type == ACTNN_F64 || type == ACTNN_F16 || type == ACTNN_BF16;
@@ -34,7 +35,7 @@ element_count(const actnn_view *view)
 }
 
 /* One element of any type as a double, and back (rounding toward zero, saturating). */
-static inline double
+static inline ACTNN_DEVICE double
 load_element(const actnn_view *view, int64_t index)
 {
   if (is_floating(view->type)) return ((const REAL *)view->data)[index];
@@ -42,7 +43,7 @@ load_element(const actnn_view *view, int64_t index)
   return (double)((const int64_t *)view->data)[index];
 }
 
-static inline int64_t
+static inline ACTNN_DEVICE int64_t
 integer_of(double value)
 {
   if (value != value) return 0;
@@ -51,7 +52,7 @@ integer_of(double value)
   return (int64_t)value;
 }
 
-static inline void
+static inline ACTNN_DEVICE void
 store_element(const actnn_view *view, int64_t index, double value)
 {
   if (is_floating(view->type)) ((REAL *)view->data)[index] = (REAL)value;

@@ -22,7 +22,7 @@ bad_index(const actnn_call *call, const char *name, int64_t index, int64_t exten
 }
 
 /* An index in [-extent, extent) as one in [0, extent); -1 otherwise. */
-static inline int64_t
+static inline ACTNN_DEVICE int64_t
 wrapped_index(int64_t index, int64_t extent)
 {
   if (index < 0) index += extent;

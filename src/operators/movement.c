@@ -41,25 +41,6 @@ EVALUATE(TransposeInverse)(const actnn_call *call)
   return 0;
 }
 
-/* Channels of the deep side are (b1, b2, c) in mode DCR and (c, b1, b2) in mode CRD; the wide side is
- * (n, c, h, b1, w, b2). The pattern walks the deep side in the order of the wide one. */
-static Strided
-depth_pattern(const actnn_call *call, const actnn_view *deep)
-{
-  int64_t block = call->attribute[0].i, channels = deep->dim[1] / (block * block);
-  int64_t height = deep->dim[2], width = deep->dim[3], map = height * width;
-  bool is_column = strcmp(call->attribute[1].text, "DCR") != 0;
-  int64_t channel_step = is_column ? block * block : 1, block_step = is_column ? 1 : channels;
-  Strided pattern = {.size = element_bytes(deep->type)};
-  strided_axis(&pattern, deep->dim[0], deep->dim[1] * map);
-  strided_axis(&pattern, channels, channel_step * map);
-  strided_axis(&pattern, height, width);
-  strided_axis(&pattern, block, block * block_step * map);
-  strided_axis(&pattern, width, 1);
-  strided_axis(&pattern, block, block_step * map);
-  return pattern;
-}
-
 int
 EVALUATE(DepthToSpace)(const actnn_call *call)
 {
@@ -145,29 +126,16 @@ EVALUATE(SliceGrad)(const actnn_call *call)
 int
 EVALUATE(Expand)(const actnn_call *call)
 {
-  const actnn_view *x = &call->input[0], *y = &call->output[0];
-  int64_t stride[ACTNN_MAX_RANK];
-  Strided pattern = whole_pattern(x, stride);
-  for (int i = 0; i < y->rank; i++) {
-    int from = i - (y->rank - x->rank);
-    strided_axis(&pattern, y->dim[i], from < 0 || x->dim[from] == 1 ? 0 : stride[from]);
-  }
-  strided_gather(&pattern, x->data, y->data);
+  Strided pattern = expand_pattern(call);
+  strided_gather(&pattern, call->input[0].data, call->output[0].data);
   return 0;
 }
 
-/* y seen as repeats x dim on every axis */
 int
 EVALUATE(Tile)(const actnn_call *call)
 {
-  const actnn_view *x = &call->input[0], *y = &call->output[0];
-  int64_t stride[ACTNN_MAX_RANK];
-  Strided pattern = whole_pattern(x, stride);
-  for (int i = 0; i < x->rank; i++) {
-    strided_axis(&pattern, x->dim[i] ? y->dim[i] / x->dim[i] : 0, 0);
-    strided_axis(&pattern, x->dim[i], stride[i]);
-  }
-  strided_gather(&pattern, x->data, y->data);
+  Strided pattern = tile_pattern(call);
+  strided_gather(&pattern, call->input[0].data, call->output[0].data);
   return 0;
 }
 
@@ -250,8 +218,6 @@ EVALUATE(Cast)(const actnn_call *call)
 {
   const actnn_view *x = &call->input[0], *y = &call->output[0];
   int64_t count = element_count(y), to = call->attribute[0].i;
-  bool is_copy = element_bytes(x->type) == element_bytes(y->type) && is_floating(x->type) == is_floating(y->type) &&
-                 (y->type != ACTNN_BOOL || x->type == ACTNN_BOOL);
   if (to == ACTNN_F16 || to == ACTNN_BF16) {
     for (int64_t i = 0; i < count; i++) {
       double number = load_element(x, i);
@@ -259,7 +225,7 @@ EVALUATE(Cast)(const actnn_call *call)
                     to == ACTNN_F16 ? round_fraction(number, 10, -14, 65504)
                                     : round_fraction(number, 7, -126, 3.39e38));
     }
-  } else if (is_copy) {
+  } else if (cast_copies(x, y)) {
     if (x->data != y->data && count) memcpy(y->data, x->data, plain_bytes(y));
   } else {
     for (int64_t i = 0; i < count; i++) store_element(y, i, load_element(x, i));

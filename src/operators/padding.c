@@ -1,29 +1,8 @@
 /* padding.c: evaluation of Pad and its gradient. Every padded position has one source or the constant; modes
  * differ in that map alone, so that the gradient adds along it. */
-#include "evaluation.h"
-#include "slicing.h"
+#include "patterns.h"
 
 actnn_kernel EVALUATE(Pad), EVALUATE(PadGrad);
-
-static PadMode
-mode_named(const char *mode)
-{
-  return !strcmp(mode, "reflect") ? PAD_REFLECT
-         : !strcmp(mode, "edge")  ? PAD_EDGE
-         : !strcmp(mode, "wrap")  ? PAD_WRAP
-                                  : PAD_CONSTANT;
-}
-
-/* Elements added in front of each axis; constant operands are pads at `pads` and axes at `axes`. */
-static void
-pad_begins(const actnn_call *call, size_t pads, size_t axes, int rank, int64_t *begin)
-{
-  for (int i = 0; i < rank; i++) begin[i] = 0;
-  for (size_t k = 0; k < call->attribute[pads].count / 2; k++) {
-    int64_t axis = int_at(call, axes, k, (int64_t)k);
-    begin[axis < 0 ? axis + rank : axis] = int_at(call, pads, k, 0);
-  }
-}
 
 /* Element of `whole` that lies at `index` of the padded tensor, or -1. */
 static int64_t
@@ -42,13 +21,9 @@ int
 EVALUATE(Pad)(const actnn_call *call)
 {
   const actnn_view *x = &call->input[0], *y = &call->output[0];
-  const actnn_attribute *fill = &call->attribute[1];
   int64_t begin[ACTNN_MAX_RANK], stride[ACTNN_MAX_RANK], index[ACTNN_MAX_RANK] = {0}, count = element_count(y);
-  PadMode mode = mode_named(call->attribute[3].text);
-  double value = fill->kind == ACTNN_REALS && fill->count  ? fill->reals[0]
-                 : fill->kind == ACTNN_INTS && fill->count ? (double)fill->ints[0]
-                 : fill->kind == ACTNN_REAL                ? fill->f
-                                                           : 0;
+  PadMode mode = pad_mode_named(call->attribute[3].text);
+  double value = pad_value(call);
   size_t size = element_bytes(y->type);
   pad_begins(call, 0, 2, x->rank, begin);
   row_major_strides(x, stride);
@@ -66,7 +41,7 @@ EVALUATE(PadGrad)(const actnn_call *call)
 {
   const actnn_view *dy = &call->input[0], *dx = &call->output[0];
   int64_t begin[ACTNN_MAX_RANK], stride[ACTNN_MAX_RANK], index[ACTNN_MAX_RANK] = {0}, count = element_count(dy);
-  PadMode mode = mode_named(call->attribute[3].text);
+  PadMode mode = pad_mode_named(call->attribute[3].text);
   const REAL *from = dy->data;
   REAL *to = dx->data;
   pad_begins(call, 1, 2, dx->rank, begin);

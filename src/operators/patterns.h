@@ -11,7 +11,7 @@ static inline Strided
 whole_pattern(const actnn_view *view, int64_t *stride)
 {
   row_major_strides(view, stride);
-  return (Strided){.size = element_bytes(view->type)};
+  return strided_of(element_bytes(view->type));
 }
 
 /* Element of x for each element of y = transpose(x, perm), or with `inverts` of the inverse permutation. */
@@ -66,7 +66,7 @@ block_pattern(const actnn_view *view, int64_t block, int64_t *dim, int *rank)
     dim[1] = (dim[1] + block - 1) / block;
     dim[(*rank)++] = block;
   }
-  return (Strided){.size = element_bytes(view->type)};
+  return strided_of(element_bytes(view->type));
 }
 
 /* Where `part`, which begins at `start` of `axis`, lies in `whole`. Along blocked channels start is a multiple
@@ -87,6 +87,111 @@ part_pattern(const actnn_view *whole, const actnn_view *part, int64_t axis, int6
   pattern.start = start * stride[axis];
   for (int i = 0; i < rank; i++) strided_axis(&pattern, dim[i], stride[i]);
   return pattern;
+}
+
+/* Channels of the deep side are (b1, b2, c) in mode DCR and (c, b1, b2) in mode CRD; the wide side is
+ * (n, c, h, b1, w, b2). The pattern walks the deep side in the order of the wide one. */
+static inline Strided
+depth_pattern(const actnn_call *call, const actnn_view *deep)
+{
+  int64_t block = call->attribute[0].i, channels = deep->dim[1] / (block * block);
+  int64_t height = deep->dim[2], width = deep->dim[3], map = height * width;
+  bool is_column = strcmp(call->attribute[1].text, "DCR") != 0;
+  int64_t channel_step = is_column ? block * block : 1, block_step = is_column ? 1 : channels;
+  Strided pattern = strided_of(element_bytes(deep->type));
+  strided_axis(&pattern, deep->dim[0], deep->dim[1] * map);
+  strided_axis(&pattern, channels, channel_step * map);
+  strided_axis(&pattern, height, width);
+  strided_axis(&pattern, block, block * block_step * map);
+  strided_axis(&pattern, width, 1);
+  strided_axis(&pattern, block, block_step * map);
+  return pattern;
+}
+
+/* Axes of extent 1, and those that y has in front, repeat x. */
+static inline Strided
+expand_pattern(const actnn_call *call)
+{
+  const actnn_view *x = &call->input[0], *y = &call->output[0];
+  int64_t stride[ACTNN_MAX_RANK];
+  Strided pattern = whole_pattern(x, stride);
+  for (int i = 0; i < y->rank; i++) {
+    int from = i - (y->rank - x->rank);
+    strided_axis(&pattern, y->dim[i], from < 0 || x->dim[from] == 1 ? 0 : stride[from]);
+  }
+  return pattern;
+}
+
+/* y seen as repeats x dim on every axis */
+static inline Strided
+tile_pattern(const actnn_call *call)
+{
+  const actnn_view *x = &call->input[0], *y = &call->output[0];
+  int64_t stride[ACTNN_MAX_RANK];
+  Strided pattern = whole_pattern(x, stride);
+  for (int i = 0; i < x->rank; i++) {
+    strided_axis(&pattern, x->dim[i] ? y->dim[i] / x->dim[i] : 0, 0);
+    strided_axis(&pattern, x->dim[i], stride[i]);
+  }
+  return pattern;
+}
+
+static inline PadMode
+pad_mode_named(const char *mode)
+{
+  return !strcmp(mode, "reflect") ? PAD_REFLECT
+         : !strcmp(mode, "edge")  ? PAD_EDGE
+         : !strcmp(mode, "wrap")  ? PAD_WRAP
+                                  : PAD_CONSTANT;
+}
+
+/* Elements added in front of each axis; constant operands are pads at `pads` and axes at `axes`. */
+static inline void
+pad_begins(const actnn_call *call, size_t pads, size_t axes, int rank, int64_t *begin)
+{
+  for (int i = 0; i < rank; i++) begin[i] = 0;
+  for (size_t k = 0; k < call->attribute[pads].count / 2; k++) {
+    int64_t axis = int_at(call, axes, k, (int64_t)k);
+    begin[axis < 0 ? axis + rank : axis] = int_at(call, pads, k, 0);
+  }
+}
+
+/* The constant that attribute 1 of Pad is. */
+static inline double
+pad_value(const actnn_call *call)
+{
+  const actnn_attribute *fill = &call->attribute[1];
+  if (fill->kind == ACTNN_REALS && fill->count) return fill->reals[0];
+  if (fill->kind == ACTNN_INTS && fill->count) return (double)fill->ints[0];
+  return fill->kind == ACTNN_REAL ? fill->f : 0;
+}
+
+/* Where `inner` lies in `padded`, when padding only adds constants; the pads are attribute `pads`, axes
+ * `axes`. */
+static inline bool
+pad_pattern(const actnn_call *call, size_t pads, size_t axes, const actnn_view *padded, const actnn_view *inner,
+            Strided *pattern)
+{
+  const actnn_attribute *pad = &call->attribute[pads];
+  int64_t stride[ACTNN_MAX_RANK];
+  if (strcmp(call->attribute[3].text, "constant")) return false;
+  *pattern = whole_pattern(padded, stride);
+  for (size_t k = 0; k < pad->count; k++)
+    if (pad->ints[k] < 0) return false;
+  for (size_t k = 0; k < pad->count / 2; k++) {
+    int64_t axis = int_at(call, axes, k, (int64_t)k);
+    pattern->start += pad->ints[k] * stride[axis < 0 ? axis + inner->rank : axis];
+  }
+  for (int i = 0; i < inner->rank; i++) strided_axis(pattern, inner->dim[i], stride[i]);
+  return true;
+}
+
+/* True when a cast changes no byte. */
+static inline bool
+cast_copies(const actnn_view *x, const actnn_view *y)
+{
+  return element_bytes(x->type) == element_bytes(y->type) && is_floating(x->type) == is_floating(y->type) &&
+         (y->type != ACTNN_BOOL || x->type == ACTNN_BOOL);
 }
 
 #endif

@@ -19,7 +19,7 @@ random_key_of(const actnn_call *call, uint64_t use)
 }
 
 /* Block `index` of a stream. */
-static inline actnn_philox_block
+static inline ACTNN_DEVICE actnn_philox_block
 random_block(actnn_philox_key key, uint64_t index)
 {
   actnn_philox_block counter = {{(uint32_t)index, (uint32_t)(index >> 32), 0, 0}};
@@ -27,14 +27,14 @@ random_block(actnn_philox_key key, uint64_t index)
 }
 
 /* [0, 1) in steps of 2^-24, exact in float. */
-static inline double
+static inline ACTNN_DEVICE double
 uniform_draw(actnn_philox_key key, uint64_t element)
 {
   return (double)(random_block(key, element / 4).word[element % 4] >> 8) * 0x1p-24;
 }
 
 /* Box and Muller: two uniform words make two normals. */
-static inline double
+static inline ACTNN_DEVICE double
 normal_draw(actnn_philox_key key, uint64_t element)
 {
   actnn_philox_block block = random_block(key, element / 4);
@@ -75,7 +75,7 @@ dropout_rule(const actnn_call *call)
   return (DropoutRule){threshold > 65536 ? 65536 : (uint32_t)threshold, ratio < 1 ? 1 / (1 - ratio) : 0, true};
 }
 
-static inline uint32_t
+static inline ACTNN_DEVICE uint32_t
 dropout_draw(const actnn_philox_block *block, unsigned element)
 {
   return block->word[element / 2] >> (element % 2 * 16) & 0xffff;

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "../../runtime/philox.h" /* ACTNN_DEVICE */
+
 typedef struct SliceRange {
   int64_t first, count, step;
 } SliceRange;
@@ -23,13 +25,14 @@ slice_range(int64_t extent, int64_t start, int64_t end, int64_t step)
   if (end < lowest) end = lowest;
   if (end > highest) end = highest;
   int64_t span = step > 0 ? end - start : start - end, stride = step > 0 ? step : -step;
-  return (SliceRange){start, span > 0 ? (span - 1) / stride + 1 : 0, step};
+  SliceRange range = {start, span > 0 ? (span - 1) / stride + 1 : 0, step};
+  return range;
 }
 
 typedef enum PadMode { PAD_CONSTANT, PAD_REFLECT, PAD_EDGE, PAD_WRAP } PadMode;
 
 /* Source of padded position `at`, `begin` elements having been added in front; -1: the constant. */
-static inline int64_t
+static inline ACTNN_DEVICE int64_t
 pad_source(int64_t at, int64_t begin, int64_t extent, PadMode mode)
 {
   int64_t i = at - begin;

@@ -3,6 +3,8 @@
 #ifndef ACTNN_STRIDED_H
 #define ACTNN_STRIDED_H
 
+#include "../../runtime/philox.h" /* ACTNN_DEVICE */
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -16,6 +18,16 @@ typedef struct Strided {
   int64_t start;
   size_t size; /* bytes of an element */
 } Strided;
+
+/* Without axes: one element. */
+static inline Strided
+strided_of(size_t size)
+{
+  Strided pattern;
+  memset(&pattern, 0, sizeof pattern);
+  pattern.size = size;
+  return pattern;
+}
 
 static inline void
 strided_axis(Strided *pattern, int64_t dim, int64_t stride)
@@ -49,12 +61,35 @@ strided_join(Strided *pattern)
   pattern->rank = made;
 }
 
+/* The axis along which the strided side is contiguous, where that is not the last: a transposition. -1 otherwise, or when the axis is
+ * shorter than `least`. */
+static inline int
+strided_contiguous_axis(const Strided *pattern, int64_t least)
+{
+  if (pattern->stride[pattern->rank - 1] == 1) return -1;
+  for (int i = 0; i + 1 < pattern->rank; i++)
+    if (pattern->stride[i] == 1 && pattern->dim[i] >= least) return i;
+  return -1;
+}
+
 static inline int64_t
 strided_rows(const Strided *pattern)
 {
   int64_t rows = 1;
   for (int i = 0; i + 1 < pattern->rank; i++) rows *= pattern->dim[i];
   return pattern->dim[pattern->rank - 1] ? rows : 0;
+}
+
+/* Which element of the strided side element `index` meets. */
+static inline ACTNN_DEVICE int64_t
+strided_place(const Strided *pattern, int64_t index)
+{
+  int64_t at = pattern->start;
+  for (int i = pattern->rank - 1; i > 0; i--) {
+    at += index % pattern->dim[i] * pattern->stride[i];
+    index /= pattern->dim[i];
+  }
+  return pattern->rank ? at + index * pattern->stride[0] : at;
 }
 
 /* Copies `count` elements, `to_step` and `from_step` elements apart. */
@@ -103,14 +138,14 @@ static inline void
 strided_gather(Strided *pattern, const void *from, void *to)
 {
   strided_join(pattern);
-  strided_copy_rows(pattern, (char *)(uintptr_t)from, to, true, 0, strided_rows(pattern));
+  strided_copy_rows(pattern, (char *)(uintptr_t)from, (char *)to, true, 0, strided_rows(pattern));
 }
 
 static inline void
 strided_scatter(Strided *pattern, const void *from, void *to)
 {
   strided_join(pattern);
-  strided_copy_rows(pattern, to, (char *)(uintptr_t)from, false, 0, strided_rows(pattern));
+  strided_copy_rows(pattern, (char *)to, (char *)(uintptr_t)from, false, 0, strided_rows(pattern));
 }
 
 #endif

@@ -24,7 +24,7 @@ triangles_of(const actnn_view *view)
 }
 
 /* Where a row begins in the packed tensor, in elements. */
-static inline int64_t
+static inline ACTNN_DEVICE int64_t
 packed_row(const Triangles *triangles, int64_t row)
 {
   int64_t matrix = row / triangles->extent, down = row % triangles->extent;

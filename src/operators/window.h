@@ -6,6 +6,7 @@
 #define ACTNN_WINDOW_H
 
 #include "../../runtime/actnn.h"
+#include "../../runtime/philox.h" /* ACTNN_DEVICE: CUDA's kernels slide the same windows */
 
 enum { WINDOW_AXES = 3 };
 
@@ -17,7 +18,7 @@ typedef struct Window {
   int64_t begin[WINDOW_AXES], end[WINDOW_AXES]; /* padding */
 } Window;
 
-static inline int64_t
+static inline ACTNN_DEVICE int64_t
 window_volume(const int64_t *extent)
 {
   return extent[0] * extent[1] * extent[2];
@@ -34,7 +35,10 @@ window_attribute(const actnn_attribute *attribute, int index, int64_t otherwise)
 static inline Window
 window_of(const actnn_attribute *attribute, const actnn_view *input, const actnn_view *output)
 {
-  Window window = {.batch = input->dim[0], .channels = input->dim[1], .spatial = input->rank - 2};
+  Window window;
+  window.batch = input->dim[0];
+  window.channels = input->dim[1];
+  window.spatial = input->rank - 2;
   int missing = WINDOW_AXES - window.spatial;
   for (int axis = 0; axis < WINDOW_AXES; axis++) {
     int i = axis - missing;
@@ -52,7 +56,7 @@ window_of(const actnn_attribute *attribute, const actnn_view *input, const actnn
 
 /* The taps [*first, *last) of the kernel along `axis` that fall on the input, for output position `at`; returns
  * where tap 0 lies, which may be in the padding. */
-static inline int64_t
+static inline ACTNN_DEVICE int64_t
 window_taps(const Window *window, int axis, int64_t at, int64_t *first, int64_t *last)
 {
   int64_t start = at * window->stride[axis] - window->begin[axis], dilation = window->dilation[axis];
@@ -63,6 +67,27 @@ window_taps(const Window *window, int axis, int64_t at, int64_t *first, int64_t 
   if (*last > window->kernel[axis]) *last = window->kernel[axis];
   if (*first > *last) *first = *last;
   return start;
+}
+
+/* The results [*first, *last) along `axis` whose windows may reach input position `at`, all of them where nothing is dilated. */
+static inline ACTNN_DEVICE void
+window_results(const Window *window, int axis, int64_t at, int64_t *first, int64_t *last)
+{
+  int64_t stride = window->stride[axis], place = at + window->begin[axis];
+  int64_t beyond = place - (window->kernel[axis] - 1) * window->dilation[axis];
+  *first = beyond > 0 ? (beyond + stride - 1) / stride : 0;
+  *last = place / stride + 1;
+  if (*last > window->output[axis]) *last = window->output[axis];
+}
+
+/* Taps along one axis that the average is over when it counts padding: all that rounding up did not add behind it. */
+static inline ACTNN_DEVICE int64_t
+window_counted(const Window *window, int axis, int64_t at)
+{
+  int64_t start = at * window->stride[axis] - window->begin[axis];
+  int64_t room = window->input[axis] + window->end[axis] - start;
+  int64_t count = (room + window->dilation[axis] - 1) / window->dilation[axis];
+  return count < window->kernel[axis] ? count : window->kernel[axis];
 }
 
 #endif

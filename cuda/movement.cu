@@ -1,0 +1,457 @@
+/* movement.cu: operators that move elements and compute nothing, by the patterns of the plain loops (src/operators/patterns.h). */
+#include "moving.h"
+
+extern "C" {
+#include "layout.h"
+}
+
+#include "../src/operators/patterns.h"
+
+static int64_t
+bytes_of(const actnn_view *view)
+{
+  return element_count(view) * (int64_t)element_bytes(view->type);
+}
+
+/* ---- copies along a pattern ------------------------------------------------------------------------------------ */
+
+typedef struct CopyJob {
+  Strided pattern;
+  const void *from;
+  void *to;
+  int64_t count; /* units */
+  bool gathers;  /* the pattern is of `from`; otherwise of `to` */
+} CopyJob;
+
+template <typename Unit>
+KERNEL
+copy(CopyJob job)
+{
+  Unit unit[TAKEN_AT_ONCE];
+  int64_t place[TAKEN_AT_ONCE];
+  for (int each = 0; each < TAKEN_AT_ONCE; each++) {
+    int64_t i = piece_number(each);
+    if (i >= job.count)
+      break;
+    place[each] = strided_place(&job.pattern, i);
+    unit[each] = ((const Unit *)job.from)[job.gathers ? place[each] : i];
+  }
+  for (int each = 0; each < TAKEN_AT_ONCE; each++) {
+    int64_t i = piece_number(each);
+    if (i < job.count)
+      ((Unit *)job.to)[job.gathers ? i : place[each]] = unit[each];
+  }
+}
+
+/* Takes elements together that lie side by side on both sides of a pattern, as far as a unit goes. */
+static void
+widen(Strided *pattern)
+{
+  int last = pattern->rank - 1;
+  while (pattern->size < WIDEST_UNIT && pattern->stride[last] == 1) {
+    bool is_even = pattern->start % 2 == 0 && pattern->dim[last] % 2 == 0;
+    for (int i = 0; i < last; i++)
+      is_even = is_even && pattern->stride[i] % 2 == 0;
+    if (!is_even)
+      return;
+    pattern->size *= 2;
+    pattern->start /= 2;
+    pattern->dim[last] /= 2;
+    for (int i = 0; i < last; i++)
+      pattern->stride[i] /= 2;
+  }
+}
+
+static int
+copy_pattern(const actnn_call *call, const Strided *joined, const void *from, void *to, bool gathers)
+{
+  Strided pattern = *joined;
+  if (pattern.rank == 1 && pattern.stride[0] == 1) {
+    int64_t place = pattern.start * (int64_t)pattern.size;
+    return copy_bytes(call, (char *)to + (gathers ? 0 : place), (const char *)from + (gathers ? place : 0), pattern.dim[0] * (int64_t)pattern.size);
+  }
+  widen(&pattern);
+  CopyJob job = {pattern, from, to, strided_rows(&pattern) * pattern.dim[pattern.rank - 1], gathers};
+  return with_unit(pattern.size, [=](auto unit) { return LAUNCH(call, copy<decltype(unit)>, threads_of(job.count, TAKEN_AT_ONCE), job); });
+}
+
+/* ---- transpositions -------------------------------------------------------------------------------------------- */
+
+enum { TILE = 32, TILE_ROWS_AT_ONCE = BLOCK_THREADS / TILE, LEAST_OF_A_TILE = 8 };
+
+/* Matrices of rows x columns, contiguous along columns in `to` and along rows in `from`: both sides are then read and written along
+ * their own rows, with a tile between them. The other axes number the matrices. */
+typedef struct TransposeJob {
+  const void *from;
+  void *to;
+  int64_t rows, columns, from_stride, to_stride, row_tiles, column_tiles;
+  Strided from_start, to_start; /* of matrix after matrix */
+} TransposeJob;
+
+template <typename Unit>
+KERNEL
+transpose(TransposeJob job)
+{
+  SHARED Unit tile[TILE][TILE + 1];
+  int64_t block = blockIdx.x, column = block % job.column_tiles * TILE;
+  block /= job.column_tiles;
+  int64_t row = block % job.row_tiles * TILE, matrix = block / job.row_tiles;
+  const Unit *from = (const Unit *)job.from + strided_place(&job.from_start, matrix);
+  Unit *to = (Unit *)job.to + strided_place(&job.to_start, matrix);
+  int lane = threadIdx.x % TILE, first = threadIdx.x / TILE;
+  for (int c = first; c < TILE; c += TILE_ROWS_AT_ONCE)
+    if (row + lane < job.rows && column + c < job.columns)
+      tile[c][lane] = from[(column + c) * job.from_stride + row + lane];
+  __syncthreads();
+  for (int r = first; r < TILE; r += TILE_ROWS_AT_ONCE)
+    if (row + r < job.rows && column + lane < job.columns)
+      to[(row + r) * job.to_stride + column + lane] = tile[lane][r];
+}
+
+/* Tiles of a joined pattern whose strided side is contiguous along `axis`. */
+static int
+transpose_matrices(const actnn_call *call, const Strided *pattern, int axis, const void *from, void *to)
+{
+  int last = pattern->rank - 1;
+  int64_t step[STRIDED_MAX_RANK], matrices = 1;
+  TransposeJob job = {from, to, pattern->dim[axis], pattern->dim[last], pattern->stride[last], 0, 0, 0, strided_of(0), strided_of(0)};
+  step[last] = 1;
+  for (int i = last; i > 0; i--)
+    step[i - 1] = step[i] * pattern->dim[i];
+  job.from_start.start = pattern->start;
+  job.to_stride = step[axis];
+  job.row_tiles = (job.rows + TILE - 1) / TILE;
+  job.column_tiles = (job.columns + TILE - 1) / TILE;
+  for (int i = 0; i < last; i++) {
+    if (i == axis)
+      continue;
+    strided_axis(&job.from_start, pattern->dim[i], pattern->stride[i]);
+    strided_axis(&job.to_start, pattern->dim[i], step[i]);
+    matrices *= pattern->dim[i];
+  }
+  return with_unit(pattern->size, [=](auto unit) {
+    return LAUNCH_BLOCKS(call, transpose<decltype(unit)>, matrices * job.row_tiles * job.column_tiles, job);
+  });
+}
+
+static int
+gather(const actnn_call *call, Strided pattern, const void *from, void *to)
+{
+  strided_join(&pattern);
+  int axis = strided_contiguous_axis(&pattern, LEAST_OF_A_TILE);
+  if (axis >= 0 && pattern.dim[pattern.rank - 1] >= LEAST_OF_A_TILE)
+    return transpose_matrices(call, &pattern, axis, from, to);
+  return copy_pattern(call, &pattern, from, to, true);
+}
+
+static int
+scatter(const actnn_call *call, Strided pattern, const void *from, void *to)
+{
+  strided_join(&pattern);
+  return copy_pattern(call, &pattern, from, to, false);
+}
+
+static int
+scatter_onto_zeros(const actnn_call *call, Strided pattern, const void *from, void *to)
+{
+  return clear_bytes(call, to, bytes_of(&call->output[0])) || scatter(call, pattern, from, to);
+}
+
+#define MOVES(NAME, how, pattern) \
+  extern "C" int gpu_##NAME(const actnn_call *call) \
+  { \
+    return actnn_is_preparing(call) ? 0 : how(call, pattern, call->input[0].data, call->output[0].data); \
+  }
+MOVES(Transpose, gather, transpose_pattern(call, false))
+MOVES(TransposeInverse, gather, transpose_pattern(call, true))
+MOVES(DepthToSpace, gather, depth_pattern(call, &call->input[0]))
+MOVES(SpaceToDepth, scatter, depth_pattern(call, &call->output[0]))
+MOVES(Slice, gather, slice_pattern(call, &call->input[0], 0))
+MOVES(SliceGrad, scatter_onto_zeros, slice_pattern(call, &call->output[0], 1))
+MOVES(SliceBack, scatter_onto_zeros, part_pattern(&call->output[0], &call->input[0], call->attribute[1].i, call->attribute[2].i, 1))
+MOVES(Expand, gather, expand_pattern(call))
+MOVES(Tile, gather, tile_pattern(call))
+
+/* ---- joining and taking apart ---------------------------------------------------------------------------------- */
+
+/* Blocked channels are joined and cut by whole blocks; anything else is for the processor to refuse. */
+static bool
+fills_blocks(const actnn_call *call, const actnn_view *part, int64_t axis, int64_t start)
+{
+  int64_t block = call->trainer->channel_block;
+  return part->layout != ACTNN_BLOCKED || axis != 1 || (start % block == 0 && part->dim[1] % block == 0);
+}
+
+static int64_t
+axis_of(const actnn_view *view, int64_t axis)
+{
+  return axis < 0 ? axis + view->rank : axis;
+}
+
+extern "C" int
+gpu_Concat(const actnn_call *call)
+{
+  const actnn_view *y = &call->output[0];
+  int64_t axis = axis_of(y, call->attribute[0].i), start = 0;
+  for (size_t i = 0; i < call->input_count; i++) {
+    const actnn_view *x = &call->input[i];
+    if (!fills_blocks(call, x, axis, start))
+      return DEVICE_DECLINES;
+    if (!actnn_is_preparing(call) && scatter(call, part_pattern(y, x, axis, start, call->trainer->channel_block), x->data, y->data))
+      return 1;
+    start += x->dim[axis];
+  }
+  return 0;
+}
+
+extern "C" int
+gpu_ConcatPart(const actnn_call *call)
+{
+  const actnn_view *whole = &call->input[0], *part = &call->output[0];
+  int64_t axis = axis_of(whole, call->attribute[1].i), start = call->attribute[2].i;
+  if (!fills_blocks(call, part, axis, start))
+    return DEVICE_DECLINES;
+  if (actnn_is_preparing(call))
+    return 0;
+  return gather(call, part_pattern(whole, part, axis, start, call->trainer->channel_block), whole->data, part->data);
+}
+
+extern "C" int
+gpu_Split(const actnn_call *call)
+{
+  const actnn_view *x = &call->input[0];
+  int64_t axis = axis_of(x, call->attribute[1].i), start = 0;
+  for (size_t i = 0; i < call->output_count && !actnn_is_preparing(call); i++) {
+    const actnn_view *y = &call->output[i];
+    if (y->data && gather(call, part_pattern(x, y, axis, start, 1), x->data, y->data))
+      return 1;
+    start += int_at(call, 0, i, 0);
+  }
+  return 0;
+}
+
+/* ---- padding --------------------------------------------------------------------------------------------------- */
+
+typedef struct PadJob {
+  actnn_view y;
+  const void *x;
+  int64_t count, extent[ACTNN_MAX_RANK], inner[ACTNN_MAX_RANK], stride[ACTNN_MAX_RANK], begin[ACTNN_MAX_RANK];
+  PadMode mode;
+  double value;
+} PadJob;
+
+template <typename Unit>
+KERNEL
+pad(PadJob job)
+{
+  int64_t i = thread_number(), left = i, at = 0;
+  if (i >= job.count)
+    return;
+  for (int axis = job.y.rank - 1; axis >= 0 && at >= 0; axis--) {
+    int64_t from = pad_source(left % job.extent[axis], job.begin[axis], job.inner[axis], job.mode);
+    left /= job.extent[axis];
+    at = from < 0 ? -1 : at + from * job.stride[axis];
+  }
+  if (at < 0)
+    store_element(&job.y, i, job.value);
+  else
+    ((Unit *)job.y.data)[i] = ((const Unit *)job.x)[at];
+}
+
+extern "C" int
+gpu_Pad(const actnn_call *call)
+{
+  if (actnn_is_preparing(call))
+    return 0;
+  const actnn_view *x = &call->input[0], *y = &call->output[0];
+  PadJob job;
+  memset(&job, 0, sizeof job);
+  job.y = *y;
+  job.x = x->data;
+  job.count = element_count(y);
+  job.mode = pad_mode_named(call->attribute[3].text);
+  job.value = pad_value(call);
+  pad_begins(call, 0, 2, x->rank, job.begin);
+  row_major_strides(x, job.stride);
+  memcpy(job.extent, y->dim, (size_t)y->rank * sizeof *y->dim);
+  memcpy(job.inner, x->dim, (size_t)x->rank * sizeof *x->dim);
+  return with_unit(element_bytes(y->type), [=](auto unit) { return LAUNCH(call, pad<decltype(unit)>, job.count, job); });
+}
+
+/* Where padding repeats elements their gradients are sums: left to the processor. */
+extern "C" int
+gpu_PadGrad(const actnn_call *call)
+{
+  Strided pattern;
+  if (!pad_pattern(call, 1, 2, &call->input[0], &call->output[0], &pattern))
+    return DEVICE_DECLINES;
+  return actnn_is_preparing(call) ? 0 : gather(call, pattern, call->input[0].data, call->output[0].data);
+}
+
+/* ---- the same elements ----------------------------------------------------------------------------------------- */
+
+/* A blocked tensor keeps its layout, its padding included. */
+static int
+copy_whole(const actnn_call *call)
+{
+  const actnn_view *x = &call->input[0], *y = &call->output[0];
+  if (actnn_is_preparing(call))
+    return 0;
+  return copy_bytes(call, y->data, x->data, y->layout == ACTNN_PLAIN ? bytes_of(y) : (int64_t)(x->bytes < y->bytes ? x->bytes : y->bytes));
+}
+
+#define KEEPS(NAME) \
+  extern "C" int gpu_##NAME(const actnn_call *call) \
+  { \
+    return copy_whole(call); \
+  }
+KEEPS(Identity)
+KEEPS(Reshape)
+KEEPS(Flatten)
+KEEPS(Squeeze)
+KEEPS(Unsqueeze)
+
+KERNEL
+cast(actnn_view x, actnn_view y, int64_t count)
+{
+  int64_t i = thread_number();
+  if (i < count)
+    store_element(&y, i, load_element(&x, i));
+}
+
+/* Types of half the precision are rounded by the processor. */
+extern "C" int
+gpu_Cast(const actnn_call *call)
+{
+  const actnn_view *x = &call->input[0], *y = &call->output[0];
+  if (call->attribute[0].i == ACTNN_F16 || call->attribute[0].i == ACTNN_BF16)
+    return DEVICE_DECLINES;
+  if (cast_copies(x, y))
+    return copy_whole(call);
+  int64_t count = element_count(y);
+  return actnn_is_preparing(call) ? 0 : LAUNCH(call, cast, count, *x, *y, count);
+}
+
+/* ---- constants ------------------------------------------------------------------------------------------------- */
+
+enum { MOST_VALUES = 256 }; /* which travel with the launch */
+
+typedef struct FillJob {
+  actnn_view y;
+  int64_t count;
+  bool is_one;
+  double value[MOST_VALUES];
+} FillJob;
+
+KERNEL
+fill(FillJob job)
+{
+  int64_t i = thread_number();
+  if (i < job.count)
+    store_element(&job.y, i, job.value[job.is_one ? 0 : i]);
+}
+
+extern "C" int
+gpu_Fill(const actnn_call *call)
+{
+  const actnn_attribute *values = &call->attribute[2];
+  if (values->count < 1 || values->count > MOST_VALUES)
+    return DEVICE_DECLINES;
+  if (actnn_is_preparing(call))
+    return 0;
+  FillJob job = {call->output[0], element_count(&call->output[0]), values->count == 1, {0}};
+  if (job.is_one && values->reals[0] == 0 && !signbit(values->reals[0]))
+    return clear_bytes(call, job.y.data, bytes_of(&job.y));
+  memcpy(job.value, values->reals, values->count * sizeof *values->reals);
+  return LAUNCH(call, fill, job.count, job);
+}
+
+/* ---- triangles of zeros ---------------------------------------------------------------------------------------- */
+
+typedef struct TriluJob {
+  const void *x;
+  void *y;
+  int64_t count, height, width, k;
+  bool keeps_upper;
+} TriluJob;
+
+template <typename Unit>
+KERNEL
+trilu(TriluJob job)
+{
+  int64_t i = thread_number();
+  if (i >= job.count)
+    return;
+  int64_t row = i / job.width, right = i % job.width - row % job.height;
+  bool is_kept = job.keeps_upper ? right >= job.k : right <= job.k;
+  ((Unit *)job.y)[i] = is_kept ? ((const Unit *)job.x)[i] : Unit();
+}
+
+extern "C" int
+gpu_Trilu(const actnn_call *call)
+{
+  if (actnn_is_preparing(call))
+    return 0;
+  const actnn_view *y = &call->output[0];
+  TriluJob job = {call->input[0].data, y->data, element_count(y), y->dim[y->rank - 2], y->dim[y->rank - 1], int_at(call, 0, 0, 0),
+                  call->attribute[1].i != 0};
+  return with_unit(element_bytes(y->type), [=](auto unit) { return LAUNCH(call, trilu<decltype(unit)>, job.count, job); });
+}
+
+/* ---- between layouts ------------------------------------------------------------------------------------------- */
+
+typedef struct LayoutJob {
+  const void *from;
+  void *to;
+  layout_planes planes;
+  int64_t count; /* of `to` */
+  bool to_blocks;
+} LayoutJob;
+
+template <typename Unit>
+KERNEL
+change_layout(LayoutJob job)
+{
+  const layout_planes &planes = job.planes;
+  int64_t i = thread_number(), left = i, lane = 0;
+  if (i >= job.count)
+    return;
+  if (job.to_blocks) {
+    lane = left % planes.lanes;
+    left /= planes.lanes;
+  }
+  int64_t position = left % planes.positions, rows = job.to_blocks ? planes.blocks : planes.channels;
+  left /= planes.positions;
+  int64_t row = left % rows, sample = left / rows, channel = job.to_blocks ? row * planes.lanes + lane : row;
+  int64_t plain = (sample * planes.channels + channel) * planes.positions + position;
+  int64_t block = sample * planes.blocks + channel / planes.lanes;
+  int64_t blocked = (block * planes.positions + position) * planes.lanes + channel % planes.lanes;
+  ((Unit *)job.to)[i] = channel < planes.channels ? ((const Unit *)job.from)[job.to_blocks ? plain : blocked] : Unit();
+}
+
+static int
+run_change_layout(const actnn_call *call, bool to_blocks)
+{
+  const actnn_view *x = &call->input[0], *y = &call->output[0];
+  if (x->type != y->type)
+    return DEVICE_DECLINES;
+  if (actnn_is_preparing(call))
+    return 0;
+  LayoutJob job = {x->data, y->data, layout_of(call->trainer, to_blocks ? y : x), 0, to_blocks};
+  if (job.planes.lanes == 1)
+    return copy_bytes(call, y->data, x->data, bytes_of(y));
+  job.count = job.planes.batch * job.planes.positions * (to_blocks ? job.planes.blocks * job.planes.lanes : job.planes.channels);
+  return with_unit(element_bytes(x->type), [=](auto unit) { return LAUNCH(call, change_layout<decltype(unit)>, job.count, job); });
+}
+
+extern "C" int
+gpu_ToBlocked(const actnn_call *call)
+{
+  return run_change_layout(call, true);
+}
+
+extern "C" int
+gpu_ToPlain(const actnn_call *call)
+{
+  return run_change_layout(call, false);
+}
