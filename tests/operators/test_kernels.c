@@ -40,19 +40,33 @@ static const struct {
   const char *name, *tries;
 } larger[] = {
     {"Transpose",
-     "130,141 | 9,70,65 perm=0x2x1 | 5,40,3,64 perm=0x2x1x3 | 70,6,50 perm=2x1x0 | 40,50,30:bool perm=2x0x1"},
+     "130,141 | 9,70,65 perm=0x2x1 | 5,40,3,64 perm=0x2x1x3 | 70,6,50 perm=2x1x0 | 40,50,30:bool perm=2x0x1 | "
+     "40,33,37:int64 perm=0x2x1 | 6,500,3 perm=0x2x1 | 300,200 perm=0x1"},
     {"TransposeInverse", "9,70,65 perm=1x2x0 | 33,20,40 perm=2x0x1"},
-    {"Concat", "40,16,30,1 40,32,30,1 axis=1 | 300,50 300,11 axis=1 | 20,16,7,9 20,16,7,5 axis=3"},
+    {"Concat", "40,16,30,1 40,32,30,1 axis=1 | 300,50 300,11 axis=1 | 20,16,7,9 20,16,7,5 axis=3 | 300,48:bool 300,16:bool axis=1"},
+    {"SliceBack", "300,60 {300,90} axis=1 start=7 | 40,50,20 {60,50,20} axis=0 start=8"},
+    {"DepthToSpace", "2,32,20,30 blocksize=2 | 2,36,20,30 blocksize=3 mode=CRD"},
+    {"SpaceToDepth", "2,8,40,60 blocksize=2 | 2,4,60,90 blocksize=3 mode=CRD"},
+    {"Expand", "40,1,30 {2,40,50,30} | 300,1 {300,200} | 1,500 {100,500}"},
+    {"Tile", "30,40 {3,5} | 600 {20}"},
+    {"Trilu", "2,70,90 {1} | 3,80,60 {-2} upper=0"},
+    {"Identity", "300,200 | 20,19,6,7"},
+    {"Reshape", "300,200 {200,-1}"},
+    {"Cast", "300,200:int64 to=1 irange=-9:9 | 300,200 to=7 range=-9:9 | 300,200 to=9 | 300,200:bool to=1 | 300,200:bool to=7 | 301,7 to=10"},
     {"ConcatPart", "40,48,30,1 {40,16,30,1} axis=1 start=32 | 300,90 {300,60} axis=1 start=7"},
     {"Split", "300,90 {30,60} axis=1"},
-    {"Slice", "200,150 {3,1} {199,140} {0,1} {1,2} | 200,150 {-1,140} {-500,3} {0,1} {-1,-1}"},
+    {"Slice", "200,150 {3,1} {199,140} {0,1} {1,2} | 200,150 {-1,140} {-500,3} {0,1} {-1,-1} | "
+     "64,96 {8} {48} {1} | 64,97,8:int64 {2,6} {60,90} {0,1}"},
     {"SliceGrad", "196,70 {200,150} {3,1} {199,140} {0,1} {1,2}"},
-    {"Pad", "4,10,30,31 {0,0,1,2,0,0,3,4} | 40,50,30 {1,2,0,0,1,3} {0.5}"},
+    {"Pad", "4,10,30,31 {0,0,1,2,0,0,3,4} | 40,50,30 {1,2,0,0,1,3} {0.5} | "
+     "40,50,30 {1,2,3,1,1,3} mode=reflect | 300,50 {-7,2,1,-3} | 300,50:int64 {7,2,1,3} {3}"},
     {"PadGrad", "4,10,34,37 {4,10,30,31} {0,0,1,2,0,0,3,4} | 1,2,7,8 {1,2,4,4} {0,0,2,1,0,0,1,3} _ mode=reflect"},
     {"Resize", "4,6,20,21 _ {1.0,1.0,2.0,2.0} mode=linear"},
     {"ResizeGrad", "4,6,40,42 {4,6,20,21} {0.0} {1.0,1.0,2.0,2.0} _ mode=linear"},
-    {"Gather", "100,200 30,10:int64 irange=-100:100 | 20,50,40 30:int64 axis=1 irange=0:50"},
-    {"GatherGrad", "300,130 300:int64 {40,130} irange=-40:40 | 20,60,33 60:int64 {20,5,33} axis=1 irange=0:5"},
+    {"Gather", "100,200 30,10:int64 irange=-100:100 | 20,50,40 30:int64 axis=1 irange=0:50 | "
+     "60,37 500:int64 irange=-60:60 | 60,24:bool 500:int64 irange=0:60 | 200,6:int64 20,40:int64 irange=0:200"},
+    {"GatherGrad", "300,130 300:int64 {40,130} irange=-40:40 | 20,60,33 60:int64 {20,5,33} axis=1 irange=0:5 | "
+     "2600,64 2600:int64 {700,64} irange=-700:700 | 3000,4 3000:int64 {2,4} irange=0:2 | 2,1025,3 1025:int64 {2,9,3} axis=1 irange=0:9"},
     {"ReduceSum", "40,70,30 {1} | 300,200 {0} | 60000"},
     {"SumTo", "40,70,30 {30} | 40,70,30 {70,1}"},
     {"Softmax", "300,200"},
@@ -63,8 +77,21 @@ static const struct {
     {"Product", "150,170 170,130 130"},
     {"ChannelSum", "20,19,30,31"},
     {"Add", "20,19,30,31 20,19,30,31 | 300,200 200"},
-    {"Dropout", "300,200 {0.5} {1}"},
-    {"MaxPoolWithOffset", "4,19,30,31 kernel_shape=3x3 strides=2x2 pads=1x1x1x1"},
+    {"Dropout", "300,200 {0.5} {1} | 37,71 {0.1} {1} random_id=5"},
+    {"DropoutReplay", "37,71 {0.1} {1} random_id=5"},
+    {"RandomNormal", "shape=37x71 mean=0.5 scale=2 random_id=1"},
+    {"RandomUniform", "shape=37x71 low=-1 high=2 random_id=2"},
+    {"Bernoulli", "37,71 range=0:1 random_id=3"},
+    {"MaxPoolWithOffset", "4,19,30,31 kernel_shape=3x3 strides=2x2 pads=1x1x1x1 | 2,19,9,8,7 kernel_shape=2x3x2 strides=1x2x2 pads=1x1x0x0x1x1 "
+                          "dilations=1x2x1"},
+    {"MaxPoolGrad", "4,19,15,16 4,19,15,16:uint8 {4,19,30,31} kernel_shape=3x3 strides=2x2 pads=1x1x1x1 irange=0:9 | "
+                    "2,19,10,3,4 2,19,10,3,4:uint8 {2,19,9,8,7} kernel_shape=2x3x2 strides=1x2x2 pads=1x1x0x1x1x1 dilations=1x2x1 irange=0:12 | "
+                    "3,5,40 3,5,40:uint8 {3,5,83} kernel_shape=5 strides=2 irange=0:5"},
+    {"AveragePool", "4,19,30,31 kernel_shape=3x3 strides=2x2 pads=1x1x1x1"},
+    {"AveragePoolGrad", "4,19,15,16 {4,19,30,31} kernel_shape=3x3 strides=2x2 pads=1x1x1x1 | "
+                        "4,19,15,16 {4,19,30,31} kernel_shape=3x3 strides=2x2 pads=1x1x1x1 count_include_pad=1 | "
+                        "1,2,4,2 {1,2,6,6} kernel_shape=3x2 strides=2x3 ceil_mode=1 count_include_pad=1 pads=1x0x1x1 | "
+                        "1,3,12,8 {1,3,14,14} kernel_shape=3x4 dilations=1x2"},
 };
 
 static actnn_kernel *

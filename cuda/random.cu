@@ -1,0 +1,141 @@
+/* random.cu: random operators, by the draws that the processor takes (src/operators/random_draws.h): an element's follow from its place
+ * alone. */
+#include "moving.h"
+
+#include "../src/operators/random_draws.h"
+
+/* ---- dropout --------------------------------------------------------------------------------------------------- */
+
+enum { DRAWS = 8 }; /* of one random block, for one thread */
+
+typedef struct DropoutJob {
+  const float *x;
+  float *y;
+  uint8_t *mask; /* NULL: not asked for */
+  int64_t count;
+  actnn_philox_key key;
+  uint32_t threshold;
+  float scale;
+} DropoutJob;
+
+struct alignas(16) EightFloats {
+  float of[DRAWS];
+};
+struct alignas(8) EightBytes {
+  uint8_t of[DRAWS];
+};
+
+KERNEL
+drop(DropoutJob job)
+{
+  int64_t number = thread_number(), first = number * DRAWS;
+  if (first >= job.count)
+    return;
+  bool are_eight = first + DRAWS <= job.count;
+  EightFloats value = EightFloats();
+  EightBytes kept;
+  if (are_eight)
+    value = ((const EightFloats *)job.x)[number];
+  else
+    for (int i = 0; first + i < job.count; i++)
+      value.of[i] = job.x[first + i];
+  actnn_philox_block block = random_block(job.key, (uint64_t)number);
+  for (unsigned i = 0; i < DRAWS; i++) {
+    kept.of[i] = dropout_draw(&block, i) >= job.threshold && job.scale != 0;
+    value.of[i] = kept.of[i] ? value.of[i] * job.scale : 0;
+  }
+  if (are_eight) {
+    ((EightFloats *)job.y)[number] = value;
+    if (job.mask)
+      ((EightBytes *)job.mask)[number] = kept;
+    return;
+  }
+  for (int i = 0; first + i < job.count; i++) {
+    job.y[first + i] = value.of[i];
+    if (job.mask)
+      job.mask[first + i] = kept.of[i];
+  }
+}
+
+static int
+run_dropout(const actnn_call *call)
+{
+  if (actnn_is_preparing(call))
+    return 0;
+  const actnn_view *mask = optional_output(call, 1);
+  DropoutRule rule = dropout_rule(call);
+  int64_t count = element_count(&call->input[0]);
+  DropoutJob job = {(const float *)call->input[0].data, (float *)call->output[0].data, mask ? (uint8_t *)mask->data : NULL, count,
+                    random_key_of(call, USE_DROPOUT), rule.threshold, (float)rule.scale};
+  if (rule.is_active)
+    return LAUNCH(call, drop, (count + DRAWS - 1) / DRAWS, job);
+  if (mask && count > 0 && gpu_check(call->trainer, cudaMemsetAsync(mask->data, 1, (size_t)count, stream_of(call->trainer)), "a mask"))
+    return 1;
+  return copy_bytes(call, job.y, job.x, count * (int64_t)sizeof(float));
+}
+
+extern "C" int
+gpu_Dropout(const actnn_call *call)
+{
+  return run_dropout(call);
+}
+
+extern "C" int
+gpu_DropoutReplay(const actnn_call *call)
+{
+  return run_dropout(call);
+}
+
+/* ---- distributions --------------------------------------------------------------------------------------------- */
+
+enum distribution { NORMAL, UNIFORM, BERNOULLI };
+
+/* low: of a normal distribution the mean; width: its scale. */
+typedef struct DrawJob {
+  actnn_view x, y;
+  int64_t count;
+  actnn_philox_key key;
+  distribution is;
+  double low, width;
+} DrawJob;
+
+KERNEL
+draw(DrawJob job)
+{
+  int64_t i = thread_number();
+  if (i >= job.count)
+    return;
+  double drawn = job.is == NORMAL ? normal_draw(job.key, (uint64_t)i) : uniform_draw(job.key, (uint64_t)i);
+  store_element(&job.y, i, job.is == BERNOULLI ? drawn < load_element(&job.x, i) : job.low + job.width * drawn);
+}
+
+static int
+run_draw(const actnn_call *call, distribution is, uint64_t use)
+{
+  if (actnn_is_preparing(call))
+    return 0;
+  DrawJob job;
+  memset(&job, 0, sizeof job);
+  job.y = call->output[0];
+  job.count = element_count(&job.y);
+  job.key = random_key_of(call, use);
+  job.is = is;
+  if (is == BERNOULLI) {
+    job.x = call->input[0];
+  } else {
+    job.low = call->attribute[0].f;
+    job.width = is == NORMAL ? call->attribute[1].f : call->attribute[1].f - job.low;
+  }
+  return LAUNCH(call, draw, job.count, job);
+}
+
+#define DRAWN(NAME, is, use) \
+  extern "C" int gpu_##NAME(const actnn_call *call) \
+  { \
+    return run_draw(call, is, use); \
+  }
+DRAWN(RandomNormal, NORMAL, USE_NORMAL)
+DRAWN(RandomNormalLike, NORMAL, USE_NORMAL)
+DRAWN(RandomUniform, UNIFORM, USE_UNIFORM)
+DRAWN(RandomUniformLike, UNIFORM, USE_UNIFORM)
+DRAWN(Bernoulli, BERNOULLI, USE_UNIFORM)
