@@ -1,0 +1,97 @@
+/* test_exact.c: calls that the table of operators cannot describe, or whose results must be the processor's to the last bit: constants,
+ * layouts, dropout with its mask; and what is wrong with an operand is said in the processor's words. */
+#include "both.h"
+
+static void
+fill_with_bytes(Both *both, uint32_t id, unsigned most)
+{
+  unsigned char *byte = data_of(both, id);
+  for (uint64_t i = 0; i < both->tensor[id].bytes; i++) byte[i] = (unsigned char)(random_byte(both) % (most + 1));
+}
+
+static void
+test_fill(Both *both)
+{
+  static const struct {
+    actnn_type type;
+    uint64_t size;
+  } types[] = {{ACTNN_F32, 4}, {ACTNN_I64, 8}, {ACTNN_BOOL, 1}};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+    actnn_tensor many = {.type = (uint8_t)types[i].type, .rank = 2, .dim = {70, 9}}, few = many;
+    few.dim[0] = 1;
+    few.dim[1] = 5;
+    uint32_t y = add_tensor(both, many, types[i].size, 0), z = add_tensor(both, few, types[i].size, 0);
+    same_on_both(both, actnn_Fill, OUT(y), IN(NONE), WITH(ABSENT, INT(types[i].type), REALS(1)), "one number for all");
+    same_on_both(both, actnn_Fill, OUT(y), IN(NONE), WITH(ABSENT, INT(types[i].type), REALS(0)), "zeros");
+    same_on_both(both, actnn_Fill, OUT(y), IN(NONE), WITH(ABSENT, INT(types[i].type), REALS(-0.0)), "zeros below zero");
+    same_on_both(both, actnn_Fill, OUT(z), IN(NONE), WITH(ABSENT, INT(types[i].type), REALS(1, 0, 2.5, -3, 1e30)), "several numbers");
+    forget_tensors(both);
+  }
+}
+
+static void
+test_layouts(Both *both, actnn_type type, uint64_t size)
+{
+  actnn_tensor plain = {.type = (uint8_t)type, .rank = 4, .dim = {3, 19, 14, 9}}, blocked = plain;
+  blocked.layout = ACTNN_BLOCKED;
+  uint32_t x = add_tensor(both, plain, size, 0), y = add_tensor(both, blocked, size, 0), z = add_tensor(both, plain, size, 0);
+  uint32_t copy = add_tensor(both, blocked, size, 0);
+  fill_with_bytes(both, x, 255);
+  same_on_both(both, actnn_ToBlocked, OUT(y), IN(x), WITHOUT, "blocks of rows");
+  same_on_both(both, actnn_ToPlain, OUT(z), IN(y), WITHOUT, "rows of blocks");
+  same_on_both(both, actnn_Identity, OUT(copy), IN(y), WITHOUT, "blocks copied");
+  forget_tensors(both);
+}
+
+static void
+test_dropout(Both *both, int64_t elements)
+{
+  actnn_tensor value = {.type = ACTNN_F32, .rank = 1, .dim = {elements}}, bytes = value;
+  bytes.type = ACTNN_BOOL;
+  uint32_t x = add_tensor(both, value, 4, 0), y = add_tensor(both, value, 4, 0), mask = add_tensor(both, bytes, 1, 0);
+  fill_with_bytes(both, x, 100);
+  same_on_both(both, actnn_Dropout, OUT(y, mask), IN(x), WITH(REALS(0.3), INTS(1), INT(0), INT(5)), "dropout and its mask");
+  same_on_both(both, actnn_Dropout, OUT(y, mask), IN(x), WITH(REALS(1), INTS(1), INT(0), INT(5)), "dropout of everything");
+  same_on_both(both, actnn_Dropout, OUT(y, mask), IN(x), WITH(REALS(0.3), INTS(0), INT(0), INT(5)), "dropout outside of training");
+  same_on_both(both, actnn_DropoutReplay, OUT(x), IN(x), WITH(REALS(0.3), INTS(1), INT(5)), "its replay, in place");
+  forget_tensors(both);
+}
+
+static void
+test_indices(Both *both)
+{
+  actnn_tensor table = {.type = ACTNN_F32, .rank = 2, .dim = {50, 12}}, list = {.type = ACTNN_I64, .rank = 1, .dim = {600}};
+  actnn_tensor rows = {.type = ACTNN_F32, .rank = 2, .dim = {600, 12}};
+  uint32_t x = add_tensor(both, table, 4, 0), indices = add_tensor(both, list, 8, 0), y = add_tensor(both, rows, 4, 0);
+  uint32_t dx = add_tensor(both, table, 4, 0);
+  fill_with_bytes(both, x, 100);
+  int64_t *index = data_of(both, indices);
+  for (int i = 0; i < 600; i++) index[i] = random_byte(both) % 100 - 50;
+  same_on_both(both, actnn_Gather, OUT(y), IN(x, indices), WITH(INT(0)), "rows by index");
+  for (int64_t i = 0; i < 600 * 12; i++) ((float *)data_of(both, y))[i] = (float)random_byte(both) / 7;
+  same_on_both(both, actnn_GatherGrad, OUT(dx), IN(y, indices), WITH(ABSENT, INT(0)), "their sums");
+  ((int64_t *)data_of(both, indices))[417] = 50;
+  refused_on_both(both, actnn_Gather, OUT(y), IN(x, indices), WITH(INT(0)), "an index too large");
+  refused_on_both(both, actnn_GatherGrad, OUT(dx), IN(y, indices), WITH(ABSENT, INT(0)), "the same in the gradient");
+  ((int64_t *)data_of(both, indices))[417] = INT64_MIN;
+  refused_on_both(both, actnn_Gather, OUT(y), IN(x, indices), WITH(INT(0)), "an index far too small");
+  refused_on_both(both, actnn_GatherGrad, OUT(dx), IN(y, indices), WITH(ABSENT, INT(0)), "the same in the gradient");
+  forget_tensors(both);
+}
+
+int
+main(void)
+{
+  Both both = {.block = 1, .state = 3};
+  test_fill(&both);
+  for (both.block = 1; both.block <= 16; both.block += both.block == 1 ? 7 : 8) {
+    test_layouts(&both, ACTNN_F32, 4);
+    test_layouts(&both, ACTNN_BOOL, 1);
+  }
+  both.block = 1;
+  test_dropout(&both, 5);
+  test_dropout(&both, 4096);
+  test_dropout(&both, 10007);
+  test_indices(&both);
+  return tap_done();
+}
