@@ -47,7 +47,9 @@ gpu_Gather(const actnn_call *call)
   int64_t width = row_bytes / (int64_t)unit_bytes;
   GatherJob job = {x->data, (const int64_t *)indices->data, call->output[0].data, around.outer * rows * width, rows, around.extent, width,
                    call->trainer->device_state->notes};
-  return with_unit(unit_bytes, [=](auto unit) { return LAUNCH(call, gather_rows<decltype(unit)>, threads_of(job.count, TAKEN_AT_ONCE), job); });
+  return with_unit(unit_bytes, [=](auto unit) {
+    return LAUNCH(call, gather_rows<decltype(unit)>, threads_of(job.count, TAKEN_AT_ONCE), job);
+  });
 }
 
 /* ---- GatherGrad ------------------------------------------------------------------------------------------------ */

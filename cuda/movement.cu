@@ -67,8 +67,8 @@ copy_pattern(const actnn_call *call, const Strided *joined, const void *from, vo
 {
   Strided pattern = *joined;
   if (pattern.rank == 1 && pattern.stride[0] == 1) {
-    int64_t place = pattern.start * (int64_t)pattern.size;
-    return copy_bytes(call, (char *)to + (gathers ? 0 : place), (const char *)from + (gathers ? place : 0), pattern.dim[0] * (int64_t)pattern.size);
+    int64_t size = (int64_t)pattern.size, place = pattern.start * size;
+    return copy_bytes(call, (char *)to + (gathers ? 0 : place), (const char *)from + (gathers ? place : 0), pattern.dim[0] * size);
   }
   widen(&pattern);
   CopyJob job = {pattern, from, to, strided_rows(&pattern) * pattern.dim[pattern.rank - 1], gathers};

@@ -189,8 +189,9 @@ load_four(const uint32_t *x, int64_t count, int64_t first)
   if (first + QUAD <= count)
     return *(const FourFloats *)(x + first);
   FourFloats four = FourFloats();
-  for (int i = 0; first + i < count; i++)
-    four.of[i] = x[first + i];
+  for (int i = 0; i < QUAD; i++) /* a fixed end: what it indexes stays in registers */
+    if (first + i < count)
+      four.of[i] = x[first + i];
   return four;
 }
 
@@ -200,8 +201,9 @@ store_four(uint32_t *x, int64_t count, int64_t first, const FourFloats &four)
   if (first + QUAD <= count)
     *(FourFloats *)(x + first) = four;
   else
-    for (int i = 0; first + i < count; i++)
-      x[first + i] = four.of[i];
+    for (int i = 0; i < QUAD; i++)
+      if (first + i < count)
+        x[first + i] = four.of[i];
 }
 
 /* Where the thread's element of bit 0 of its first byte lies. */

@@ -6,16 +6,18 @@ extern "C" {
 #include "layout.h"
 }
 
+#include "../src/operators/evaluation.h"
 #include "../src/operators/window.h"
+
+enum { COUNT_INCLUDE_PAD = 6 }; /* this attribute, of average pools alone */
 
 /* Images are batch x blocks planes of positions x lanes, lanes innermost (layout.h). */
 typedef struct PoolJob {
   Window window;
   int64_t count, lanes, blocks, channels;
   const float *from;
-  const uint8_t *offset; /* of results of a max pool */
   float *to;
-  uint8_t *offset_to;
+  uint8_t *offset; /* of results of a max pool: made, or read by its gradient */
   bool counts_padding;
 } PoolJob;
 
@@ -108,7 +110,7 @@ max_pool(PoolJob job)
     }
   });
   job.to[i] = place.is_padding ? 0 : best;
-  job.offset_to[i] = place.is_padding ? 0 : (uint8_t)at;
+  job.offset[i] = place.is_padding ? 0 : (uint8_t)at;
 }
 
 KERNEL
@@ -191,53 +193,30 @@ pool_job(const actnn_call *call, const actnn_view *image, const actnn_view *resu
 {
   PoolJob job;
   layout_planes planes = layout_of(call->trainer, image);
+  bool is_gradient = image == &call->output[0];
+  const actnn_view *offset = is_gradient ? optional_input(call, 1) : optional_output(call, 1);
   memset(&job, 0, sizeof job);
   job.window = window_of(call->attribute + shape, image, result);
   job.lanes = planes.lanes;
   job.blocks = planes.blocks;
   job.channels = planes.channels;
-  job.count = planes.batch * planes.blocks * planes.lanes * window_volume(image == &call->output[0] ? job.window.input : job.window.output);
+  job.count = planes.batch * planes.blocks * planes.lanes * window_volume(is_gradient ? job.window.input : job.window.output);
   job.from = (const float *)call->input[0].data;
   job.to = (float *)call->output[0].data;
+  job.offset = offset ? (uint8_t *)offset->data : NULL;
+  job.counts_padding = call->attribute_count > COUNT_INCLUDE_PAD && call->attribute[COUNT_INCLUDE_PAD].i != 0;
   return job;
 }
 
-extern "C" int
-gpu_MaxPoolWithOffset(const actnn_call *call)
-{
-  if (actnn_is_preparing(call))
-    return 0;
-  PoolJob job = pool_job(call, &call->input[0], &call->output[0], 0);
-  job.offset_to = (uint8_t *)call->output[1].data;
-  return LAUNCH(call, max_pool, job.count, job);
-}
-
-extern "C" int
-gpu_MaxPoolGrad(const actnn_call *call)
-{
-  if (actnn_is_preparing(call))
-    return 0;
-  PoolJob job = pool_job(call, &call->output[0], &call->input[0], 1);
-  job.offset = (const uint8_t *)call->input[1].data;
-  return LAUNCH(call, max_pool_gradient, job.count, job);
-}
-
-extern "C" int
-gpu_AveragePool(const actnn_call *call)
-{
-  if (actnn_is_preparing(call))
-    return 0;
-  PoolJob job = pool_job(call, &call->input[0], &call->output[0], 1);
-  job.counts_padding = call->attribute[6].i != 0;
-  return LAUNCH(call, average_pool, job.count, job);
-}
-
-extern "C" int
-gpu_AveragePoolGrad(const actnn_call *call)
-{
-  if (actnn_is_preparing(call))
-    return 0;
-  PoolJob job = pool_job(call, &call->output[0], &call->input[0], 1);
-  job.counts_padding = call->attribute[6].i != 0;
-  return LAUNCH(call, average_pool_gradient, job.count, job);
-}
+#define POOLS(NAME, kernel, image, result, shape) \
+  extern "C" int gpu_##NAME(const actnn_call *call) \
+  { \
+    if (actnn_is_preparing(call)) \
+      return 0; \
+    PoolJob job = pool_job(call, image, result, shape); \
+    return LAUNCH(call, kernel, job.count, job); \
+  }
+POOLS(MaxPoolWithOffset, max_pool, &call->input[0], &call->output[0], 0)
+POOLS(MaxPoolGrad, max_pool_gradient, &call->output[0], &call->input[0], 1)
+POOLS(AveragePool, average_pool, &call->input[0], &call->output[0], 1)
+POOLS(AveragePoolGrad, average_pool_gradient, &call->output[0], &call->input[0], 1)

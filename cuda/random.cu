@@ -31,14 +31,15 @@ drop(DropoutJob job)
   int64_t number = thread_number(), first = number * DRAWS;
   if (first >= job.count)
     return;
-  bool are_eight = first + DRAWS <= job.count;
+  bool are_eight = first + DRAWS <= job.count; /* loops have fixed ends, for what they index stays in registers then */
   EightFloats value = EightFloats();
   EightBytes kept;
   if (are_eight)
     value = ((const EightFloats *)job.x)[number];
   else
-    for (int i = 0; first + i < job.count; i++)
-      value.of[i] = job.x[first + i];
+    for (int i = 0; i < DRAWS; i++)
+      if (first + i < job.count)
+        value.of[i] = job.x[first + i];
   actnn_philox_block block = random_block(job.key, (uint64_t)number);
   for (unsigned i = 0; i < DRAWS; i++) {
     kept.of[i] = dropout_draw(&block, i) >= job.threshold && job.scale != 0;
@@ -50,9 +51,10 @@ drop(DropoutJob job)
       ((EightBytes *)job.mask)[number] = kept;
     return;
   }
-  for (int i = 0; first + i < job.count; i++) {
-    job.y[first + i] = value.of[i];
-    if (job.mask)
+  for (int i = 0; i < DRAWS; i++) {
+    if (first + i < job.count)
+      job.y[first + i] = value.of[i];
+    if (first + i < job.count && job.mask)
       job.mask[first + i] = kept.of[i];
   }
 }

@@ -85,7 +85,8 @@ view_in(const Both *both, uint32_t id, unsigned char *arena)
 
 /* Calls the kernel once with views of `arena`. */
 static inline int
-call_in(const Both *both, actnn *trainer, actnn_kernel *kernel, actnn_list out, actnn_list in, actnn_attributes with, unsigned char *arena)
+call_in(const Both *both, actnn *trainer, actnn_kernel *kernel, actnn_list out, actnn_list in, actnn_attributes with,
+        unsigned char *arena)
 {
   actnn_view output[MOST_TENSORS], input[MOST_TENSORS];
   actnn_call call = {trainer, out.count, in.count, with.count, output, input, with.attribute};

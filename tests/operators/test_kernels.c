@@ -52,7 +52,8 @@ static const struct {
     {"Trilu", "2,70,90 {1} | 3,80,60 {-2} upper=0"},
     {"Identity", "300,200 | 20,19,6,7"},
     {"Reshape", "300,200 {200,-1}"},
-    {"Cast", "300,200:int64 to=1 irange=-9:9 | 300,200 to=7 range=-9:9 | 300,200 to=9 | 300,200:bool to=1 | 300,200:bool to=7 | 301,7 to=10"},
+    {"Cast", "300,200:int64 to=1 irange=-9:9 | 300,200 to=7 range=-9:9 | 300,200 to=9 | 300,200:bool to=1 | 300,200:bool to=7 | "
+             "301,7 to=10"},
     {"ConcatPart", "40,48,30,1 {40,16,30,1} axis=1 start=32 | 300,90 {300,60} axis=1 start=7"},
     {"Split", "300,90 {30,60} axis=1"},
     {"Slice", "200,150 {3,1} {199,140} {0,1} {1,2} | 200,150 {-1,140} {-500,3} {0,1} {-1,-1} | "
@@ -82,10 +83,11 @@ static const struct {
     {"RandomNormal", "shape=37x71 mean=0.5 scale=2 random_id=1"},
     {"RandomUniform", "shape=37x71 low=-1 high=2 random_id=2"},
     {"Bernoulli", "37,71 range=0:1 random_id=3"},
-    {"MaxPoolWithOffset", "4,19,30,31 kernel_shape=3x3 strides=2x2 pads=1x1x1x1 | 2,19,9,8,7 kernel_shape=2x3x2 strides=1x2x2 pads=1x1x0x0x1x1 "
-                          "dilations=1x2x1"},
+    {"MaxPoolWithOffset", "4,19,30,31 kernel_shape=3x3 strides=2x2 pads=1x1x1x1 | "
+                          "2,19,9,8,7 kernel_shape=2x3x2 strides=1x2x2 pads=1x1x0x0x1x1 dilations=1x2x1"},
     {"MaxPoolGrad", "4,19,15,16 4,19,15,16:uint8 {4,19,30,31} kernel_shape=3x3 strides=2x2 pads=1x1x1x1 irange=0:9 | "
-                    "2,19,10,3,4 2,19,10,3,4:uint8 {2,19,9,8,7} kernel_shape=2x3x2 strides=1x2x2 pads=1x1x0x1x1x1 dilations=1x2x1 irange=0:12 | "
+                    "2,19,10,3,4 2,19,10,3,4:uint8 {2,19,9,8,7} kernel_shape=2x3x2 strides=1x2x2 pads=1x1x0x1x1x1 dilations=1x2x1 "
+                    "irange=0:12 | "
                     "3,5,40 3,5,40:uint8 {3,5,83} kernel_shape=5 strides=2 irange=0:5"},
     {"AveragePool", "4,19,30,31 kernel_shape=3x3 strides=2x2 pads=1x1x1x1"},
     {"AveragePoolGrad", "4,19,15,16 {4,19,30,31} kernel_shape=3x3 strides=2x2 pads=1x1x1x1 | "
@@ -335,9 +337,9 @@ run_kernel(Run *run, Arena *arena)
   actnn_view input[MOST_VIEWS];
   for (uint32_t i = 0; i < node->operand_count; i++)
     input[i] = run->input[i] ? make_view(arena, run->input[i], run->is_operand_blocked[i], run->block, i, true)
-                             : (actnn_view){.data = NULL};
+                             : (actnn_view){.id = NONE};
   for (uint32_t i = 0; i < node->result_count; i++) {
-    run->output[i] = (actnn_view){.data = NULL};
+    run->output[i] = (actnn_view){.id = NONE};
     if (node->results[i] != NO_VALUE)
       run->output[i] =
           make_view(arena, &run->result[i], run->is_result_blocked[i], run->block, MOST_VIEWS + i, false);
