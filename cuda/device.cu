@@ -76,7 +76,6 @@ open_device(actnn *trainer)
   trainer->device_state = state;
   if (!state)
     return actnn_fail(trainer, "out of memory");
-  trainer->channel_block = 1;
   if (gpu_check(trainer, cudaStreamCreate(&state->stream), "a stream"))
     return 1;
   state->notes = (gpu_notes *)gpu_reserve(trainer, sizeof(gpu_notes), "notes");

@@ -55,6 +55,15 @@ stream_of(const actnn *trainer)
   return trainer->device_state->stream;
 }
 
+/* The channel block of a value here: 1, plain, or all of its channels: channels last. */
+static inline int64_t
+gpu_block_of(const actnn *trainer, const actnn_view *view)
+{
+  if (view->layout != ACTNN_BLOCKED || view->dim[1] < 1)
+    return 1;
+  return trainer->channel_block == ACTNN_CHANNELS_LAST ? view->dim[1] : trainer->channel_block;
+}
+
 /* 0, or 1 and the reason why the device refuses. */
 int gpu_check(actnn *trainer, cudaError_t status, const char *what);
 /* Memory there beside the arena, counted; NULL with a message. It is zero, and released by gpu_release. */

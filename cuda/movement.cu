@@ -174,18 +174,39 @@ MOVES(Tile, gather, tile_pattern(call))
 
 /* ---- joining and taking apart ---------------------------------------------------------------------------------- */
 
-/* Blocked channels are joined and cut by whole blocks; anything else is for the processor to refuse. */
-static bool
-fills_blocks(const actnn_call *call, const actnn_view *part, int64_t axis, int64_t start)
-{
-  int64_t block = call->trainer->channel_block;
-  return part->layout != ACTNN_BLOCKED || axis != 1 || (start % block == 0 && part->dim[1] % block == 0);
-}
-
 static int64_t
 axis_of(const actnn_view *view, int64_t axis)
 {
   return axis < 0 ? axis + view->rank : axis;
+}
+
+/* With its channels last, a value is as a plain one of other axes; `dim` is where those are put. */
+static actnn_view
+as_if_last(const actnn_view *view, int64_t *dim)
+{
+  actnn_view plain = *view;
+  for (int i = 0; i < view->rank; i++)
+    dim[i == 1 ? view->rank - 1 : i > 1 ? i - 1 : 0] = view->dim[i];
+  plain.dim = dim;
+  plain.layout = ACTNN_PLAIN;
+  return plain;
+}
+
+static Strided
+part_as_it_lies(const actnn_call *call, const actnn_view *whole, const actnn_view *part, int64_t axis, int64_t start)
+{
+  int64_t dim[2][ACTNN_MAX_RANK];
+  if (whole->layout != ACTNN_BLOCKED || call->trainer->channel_block != ACTNN_CHANNELS_LAST)
+    return part_pattern(whole, part, axis, start, 1);
+  actnn_view all = as_if_last(whole, dim[0]), some = as_if_last(part, dim[1]);
+  return part_pattern(&all, &some, axis == 1 ? whole->rank - 1 : axis > 1 ? axis - 1 : 0, start, 1);
+}
+
+/* Blocks of 8 and 16 channels are the processor's. */
+static bool
+is_in_blocks(const actnn_call *call)
+{
+  return call->trainer->channel_block != 1 && call->trainer->channel_block != ACTNN_CHANNELS_LAST;
 }
 
 extern "C" int
@@ -193,11 +214,11 @@ gpu_Concat(const actnn_call *call)
 {
   const actnn_view *y = &call->output[0];
   int64_t axis = axis_of(y, call->attribute[0].i), start = 0;
+  if (is_in_blocks(call))
+    return DEVICE_DECLINES;
   for (size_t i = 0; i < call->input_count; i++) {
     const actnn_view *x = &call->input[i];
-    if (!fills_blocks(call, x, axis, start))
-      return DEVICE_DECLINES;
-    if (!actnn_is_preparing(call) && scatter(call, part_pattern(y, x, axis, start, call->trainer->channel_block), x->data, y->data))
+    if (!actnn_is_preparing(call) && scatter(call, part_as_it_lies(call, y, x, axis, start), x->data, y->data))
       return 1;
     start += x->dim[axis];
   }
@@ -208,12 +229,11 @@ extern "C" int
 gpu_ConcatPart(const actnn_call *call)
 {
   const actnn_view *whole = &call->input[0], *part = &call->output[0];
-  int64_t axis = axis_of(whole, call->attribute[1].i), start = call->attribute[2].i;
-  if (!fills_blocks(call, part, axis, start))
+  if (is_in_blocks(call))
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;
-  return gather(call, part_pattern(whole, part, axis, start, call->trainer->channel_block), whole->data, part->data);
+  return gather(call, part_as_it_lies(call, whole, part, axis_of(whole, call->attribute[1].i), call->attribute[2].i), whole->data, part->data);
 }
 
 extern "C" int

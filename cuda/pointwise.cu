@@ -72,13 +72,13 @@ static bool
 make_job(const actnn_call *call, actnn_type result_type, PointJob *job)
 {
   const actnn_view *y = &call->output[0];
-  int64_t block = y->layout == ACTNN_BLOCKED ? call->trainer->channel_block : 1;
+  int64_t block = gpu_block_of(call->trainer, y);
   Extents e = extents_of(y, block);
   memset(job, 0, sizeof *job);
   if (call->input_count > MOST_OPERANDS || y->type != result_type || y->layout == ACTNN_STASH)
     return false;
   for (size_t k = 0; k < call->input_count; k++)
-    if (!make_source(&job->source[k], &call->input[k], y, &e, block))
+    if (!make_source(&job->source[k], &call->input[k], y, &e, gpu_block_of(call->trainer, &call->input[k]), block))
       return false;
   job->result = y->data;
   job->count = e.count;

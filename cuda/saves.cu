@@ -135,7 +135,7 @@ gpu_saves_job(const actnn_call *call, uint32_t index, const actnn_view *value, t
   tile_job here = saves_job(trainer, index, value->data);
   memset(job, 0, sizeof *job);
   job->codec = trainer->saves->save[index].codec;
-  job->block = value->layout == ACTNN_BLOCKED ? trainer->channel_block : 1;
+  job->block = (int)gpu_block_of(trainer, value);
   job->stash = trainer->device_arena + trainer->model->stash_offset + trainer->saves->save[index].place;
   job->place = trainer->device_state->saves->place[index];
   job->code = here.code;
@@ -334,7 +334,7 @@ find_sample_ranges(const actnn_call *call, uint32_t index, const actnn_view *val
   tiles_job job;
   memset(&job, 0, sizeof job);
   job.codec = state->codec;
-  job.block = value->layout == ACTNN_BLOCKED ? trainer->channel_block : 1;
+  job.block = (int)gpu_block_of(trainer, value);
   job.code.spacing = trainer->model->save[index].spacing;
   return LAUNCH_BLOCKS(call, find_ranges, blocks_of_tiles(job.codec), job, (const float *)value->data,
                        job.codec.lane_groups ? saves->range : (actnn_tile_range *)NULL, saves->tile_sum) ||

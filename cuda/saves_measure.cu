@@ -114,7 +114,7 @@ bring_squares(const actnn_call *call, const actnn_view *value, const actnn_codec
   map_job job;
   memset(&job, 0, sizeof job);
   job.tiles.codec = codec;
-  job.tiles.block = value->layout == ACTNN_BLOCKED ? call->trainer->channel_block : 1;
+  job.tiles.block = (int)gpu_block_of(call->trainer, value);
   job.value = (const float *)value->data;
   job.map = call->trainer->device_state->saves->map;
   if (bring_map(call, job, map))

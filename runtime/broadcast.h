@@ -82,7 +82,7 @@ plain_in_blocked_strides(Source *source, const actnn_view *x, const actnn_view *
 static inline void
 blocked_strides(Source *source, const actnn_view *x, const actnn_view *y, int64_t block)
 {
-  int64_t step = block;
+  int64_t step = block; /* x's own */
   for (int i = y->rank - 1; i >= 2; i--) {
     source->stride[i] = x->dim[i] == 1 ? 0 : step;
     step *= x->dim[i];
@@ -118,9 +118,9 @@ same_dims(const actnn_view *a, const actnn_view *b)
   return a->rank == b->rank && !memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim);
 }
 
-/* How an operand is read; false when it does not fit the fast path. */
+/* How an operand is read; false when it does not fit the fast path. Blocks are those of the operand's and of the result's layout. */
 static inline bool
-make_source(Source *source, const actnn_view *x, const actnn_view *y, const Extents *e, int64_t block)
+make_source(Source *source, const actnn_view *x, const actnn_view *y, const Extents *e, int64_t x_block, int64_t block)
 {
   memset(source, 0, sizeof *source);
   source->data = x->data;
@@ -145,7 +145,7 @@ make_source(Source *source, const actnn_view *x, const actnn_view *y, const Exte
   } else if (x->layout == ACTNN_PLAIN) {
     plain_in_blocked_strides(source, x, y, block);
   } else if (x->layout == ACTNN_BLOCKED && x->rank == y->rank) {
-    blocked_strides(source, x, y, block);
+    blocked_strides(source, x, y, x_block);
   } else {
     return false;
   }

@@ -31,13 +31,72 @@ move_views(actnn *trainer, const actnn_view *view, size_t count, bool to_device)
   return 0;
 }
 
+/* ---- images ------------------------------------------------------------------------------------------ */
+
+static uint64_t
+image_bytes(const actnn_view *view)
+{
+  uint64_t bytes = view->type == ACTNN_F32 ? 4 : 1;
+  for (int axis = 0; axis < view->rank; axis++)
+    bytes *= (uint64_t)view->dim[axis];
+  return bytes;
+}
+
+/* [samples, rows, columns] to [samples, columns, rows]. */
+static void
+swap_axes(unsigned char *to, const unsigned char *from, size_t samples, size_t rows, size_t columns, size_t size)
+{
+  for (size_t n = 0; n < samples; n++)
+    for (size_t row = 0; row < rows; row++)
+      for (size_t column = 0; column < columns; column++)
+        memcpy(to + ((n * columns + column) * rows + row) * size, from + ((n * rows + row) * columns + column) * size, size);
+}
+
+/* Images lie with their channels last on a device, which the processor's kernels do not know: for them they are brought into ONNX's
+ * order, and what they write into the device's. */
+static void
+reorder_images(actnn *trainer, const actnn_view *view, size_t count, bool to_device)
+{
+  for (size_t i = 0; i < count && trainer->channel_block == ACTNN_CHANNELS_LAST; i++) {
+    if (view[i].id == NONE || view[i].layout != ACTNN_BLOCKED || !image_bytes(&view[i]))
+      continue;
+    size_t size = view[i].type == ACTNN_F32 ? 4 : 1, samples = (size_t)view[i].dim[0], channels = (size_t)view[i].dim[1];
+    size_t positions = (size_t)image_bytes(&view[i]) / size / samples / channels;
+    swap_axes(trainer->image, view[i].data, samples, to_device ? channels : positions, to_device ? positions : channels, size);
+    memcpy(view[i].data, trainer->image, (size_t)image_bytes(&view[i]));
+  }
+}
+
+static void
+note_images(actnn *trainer, const actnn_view *view, size_t count)
+{
+  for (size_t i = 0; i < count; i++)
+    if (view[i].id != NONE && view[i].layout == ACTNN_BLOCKED && image_bytes(&view[i]) > trainer->image_bytes)
+      trainer->image_bytes = image_bytes(&view[i]);
+}
+
+/* ---- kernels of the processor ------------------------------------------------------------------------ */
+
+/* With images as they are in ONNX. */
+static int
+run_plain(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
+{
+  int block = trainer->channel_block;
+  trainer->channel_block = block == ACTNN_CHANNELS_LAST ? 1 : block;
+  int failed = kernel(call);
+  trainer->channel_block = block;
+  return failed;
+}
+
 /* While a kernel prepares itself for the processor, what it asks for is scratch of the processor. */
 static int
 prepare_on_processor(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
 {
   uint64_t wanted = trainer->workspace_wanted;
   trainer->workspace_wanted = trainer->scratch_bytes;
-  int failed = kernel(call);
+  note_images(trainer, call->input, call->input_count);
+  note_images(trainer, call->output, call->output_count);
+  int failed = run_plain(trainer, kernel, call);
   trainer->scratch_bytes = trainer->workspace_wanted;
   trainer->workspace_wanted = wanted;
   return failed;
@@ -52,7 +111,9 @@ run_on_processor(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
     return 1;
   trainer->workspace = trainer->scratch;
   trainer->workspace_bytes = trainer->scratch_bytes;
-  int failed = kernel(call);
+  reorder_images(trainer, call->input, call->input_count, false);
+  int failed = run_plain(trainer, kernel, call);
+  reorder_images(trainer, call->output, call->output_count, true);
   trainer->workspace = workspace;
   trainer->workspace_bytes = bytes;
   return failed || move_views(trainer, call->output, call->output_count, true);
@@ -96,7 +157,8 @@ device_reserve_scratch(actnn *trainer)
 {
   size_t bytes = (size_t)(trainer->scratch_bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
   trainer->scratch = aligned_alloc(ACTNN_ALIGNMENT, bytes ? bytes : ACTNN_ALIGNMENT);
-  return trainer->scratch ? trainer->device->prepared(trainer)
+  trainer->image = malloc((size_t)trainer->image_bytes + 1);
+  return trainer->scratch && trainer->image ? trainer->device->prepared(trainer)
                           : actnn_fail(trainer, "%s: no memory for the %zu bytes of scratch of kernels that run on the processor",
                                        trainer->model->name, bytes);
 }

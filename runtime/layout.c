@@ -12,6 +12,7 @@ layout_of(const actnn *trainer, const actnn_view *view)
                           .lanes = 1};
   for (int i = 2; i < view->rank; i++) planes.positions *= view->dim[i];
   if (view->layout == ACTNN_BLOCKED) planes.lanes = trainer->channel_block;
+  if (planes.lanes == ACTNN_CHANNELS_LAST) planes.lanes = planes.channels > 0 ? (int)planes.channels : 1;
   planes.blocks = (planes.channels + planes.lanes - 1) / planes.lanes;
   return planes;
 }

@@ -132,7 +132,7 @@ run_points(const actnn_call *call, ChunkLoop *loop, actnn_type result_type, actn
   if (e.count == 0) return 0;
   for (size_t k = 0; k < operands; k++) {
     is_plain = is_plain && call->input[k].layout == ACTNN_PLAIN;
-    is_fast = is_fast && make_source(&source[k], &call->input[k], y, &e, block);
+    is_fast = is_fast && make_source(&source[k], &call->input[k], y, &e, block, block);
   }
   if (is_fast) return run_chunks(call, loop, source, operands, &e, block);
   if (is_plain) return otherwise(call);

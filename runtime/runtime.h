@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+enum { ACTNN_CHANNELS_LAST = -1 };
+
 struct actnn {
   const actnn_model *model;
   const actnn_device *device;          /* where tensors live (device.h); NULL: in the processor's memory */
@@ -13,6 +15,8 @@ struct actnn {
   unsigned char *device_arena;         /* address there of the arena, whose mirror `arena` then is */
   unsigned char *scratch;              /* of kernels that run on the processor all the same */
   uint64_t scratch_bytes;
+  unsigned char *image;                /* the largest image that they read or write, while it is put in another order */
+  uint64_t image_bytes;
   unsigned char *arena;
   uint64_t arena_bytes;     /* really reserved: the plan's, and what this machine's library asks beyond it */
   unsigned char *workspace; /* scratch for library primitives, inside the arena */
@@ -21,7 +25,7 @@ struct actnn {
   bool preparing;            /* kernels make their primitives, say their scratch, and compute nothing */
   bool lacks_memory;         /* while preparing: a primitive could not be made because memory ran out */
   int threads;
-  int channel_block;         /* B: 1, 8 or 16 */
+  int channel_block;         /* B: 1, 8 or 16; ACTNN_CHANNELS_LAST on a device: of each value all its channels */
   uint64_t seed;
   uint64_t step;             /* counts training steps; part of every random key and of checkpoints */
   struct library_primitive **primitive; /* one slot a tensor: the primitive that writes it (library.c) */

@@ -229,8 +229,9 @@ start(actnn *trainer, const trainer_options *options)
     return actnn_fail(trainer, "%d threads make no sense; give 1 to 4096, or 0 for all cores",
                       options->threads);
   trainer->threads = options->threads ? options->threads : omp_get_max_threads();
-  trainer->channel_block = options->channel_block ? options->channel_block : trainer_machine_channel_block();
-  if (trainer->channel_block != 1 && trainer->channel_block != 8 && trainer->channel_block != 16)
+  int liked = model->device ? ACTNN_CHANNELS_LAST : trainer_machine_channel_block();
+  trainer->channel_block = options->channel_block ? options->channel_block : liked;
+  if (trainer->channel_block != 1 && trainer->channel_block != liked && (model->device || (trainer->channel_block != 8 && trainer->channel_block != 16)))
     return actnn_fail(trainer, "a channel block is 1, 8 or 16, not %d", trainer->channel_block);
   trainer->seed = options->seed;
   trainer->quiet = options->quiet;
@@ -284,6 +285,7 @@ actnn_destroy(actnn *trainer)
   if (trainer->device)
     trainer->device->close(trainer);
   free(trainer->scratch);
+  free(trainer->image);
   if (trainer->arena)
     munmap(trainer->arena, trainer->arena_bytes ? (size_t)trainer->arena_bytes : ACTNN_ALIGNMENT);
   free(trainer);

@@ -4,6 +4,8 @@
 
 #include "../../runtime/actnn.h"
 
+#include <string.h>
+
 /* For every batch index: y [rows, columns] = a [rows, inner] . b [inner, columns]. All steps are in elements; a batch
  * step of 0 is a broadcast. y is row-major; its batch steps are given too. */
 typedef struct Product {
@@ -53,7 +55,8 @@ product_fold(Product *product)
 static inline Product
 product_of(const actnn_view *a, const actnn_view *b, const actnn_view *y, bool transpose_a, bool transpose_b)
 {
-  Product product = {0};
+  Product product;
+  memset(&product, 0, sizeof product);
   int64_t b_last = b->dim[b->rank - 1], b_before = b->dim[b->rank - 2];
   product.inner = transpose_b ? b_last : b_before;
   product.columns = transpose_b ? b_before : b_last;

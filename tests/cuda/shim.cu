@@ -43,11 +43,17 @@ protect(int protection)
       abort();
 }
 
-/* While kernels and copies work. */
-struct opened {
-  opened() { if (open_count++ == 0) protect(PROT_READ | PROT_WRITE); }
-  ~opened() { if (--open_count == 0) protect(PROT_NONE); }
-};
+shim_opened::shim_opened()
+{
+  if (open_count++ == 0)
+    protect(PROT_READ | PROT_WRITE);
+}
+
+shim_opened::~shim_opened()
+{
+  if (--open_count == 0)
+    protect(PROT_NONE);
+}
 
 cudaError_t
 cudaMalloc(void **memory, size_t bytes)
@@ -77,7 +83,7 @@ cudaFree(void *memory)
 cudaError_t
 cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
 {
-  opened all;
+  shim_opened all;
   memmove(to, from, bytes);
   return cudaSuccess;
 }
@@ -85,7 +91,7 @@ cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaSt
 cudaError_t
 cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t)
 {
-  opened all;
+  shim_opened all;
   memset(memory, value, bytes);
   return cudaSuccess;
 }
@@ -253,7 +259,7 @@ run_block(unsigned threads)
 void
 shim_run_blocks(unsigned blocks, unsigned threads, const std::function<void()> &thread)
 {
-  opened all;
+  shim_opened all;
   make_contexts(threads);
   body = &thread;
   for (unsigned i = 0; i < blocks; i++) {
@@ -265,7 +271,7 @@ shim_run_blocks(unsigned blocks, unsigned threads, const std::function<void()> &
 void
 shim_run_threads(unsigned blocks, unsigned threads, const std::function<void()> &thread)
 {
-  opened all;
+  shim_opened all;
   for (unsigned i = 0; i < blocks; i++)
     for (unsigned k = 0; k < threads; k++) {
       blockIdx.x = i;

@@ -72,4 +72,10 @@ static inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 static inline cudaError_t cudaGetDeviceCount(int *count) { *count = 1; return cudaSuccess; }
 static inline const char *cudaGetErrorString(cudaError_t status) { return status ? "out of memory" : "no error"; }
 
+/* Device memory can be touched while one of these lives: for stand-ins of libraries. */
+struct shim_opened {
+  shim_opened();
+  ~shim_opened();
+};
+
 #endif

@@ -118,11 +118,19 @@ kernel_bytes(actnn_type type)
   return is_real(type) ? 4 : type == ACTNN_BOOL || type == ACTNN_U8 ? 1 : 8;
 }
 
+/* The channel block of a view: with channels last, all of its channels. */
+static int64_t
+own_block(const actnn_view *view, int64_t block)
+{
+  return block != ACTNN_CHANNELS_LAST ? block : view->dim[1] > 0 ? view->dim[1] : 1;
+}
+
 /* Place of row-major element `index` in memory. */
 static int64_t
 place_of(const actnn_view *view, int64_t block, int64_t index)
 {
   if (view->layout == ACTNN_PLAIN) return index;
+  block = own_block(view, block);
   int64_t positions = 1, channels = view->dim[1], blocks = (channels + block - 1) / block;
   for (int i = 2; i < view->rank; i++) positions *= view->dim[i];
   int64_t p = index % positions, c = index / positions % channels, n = index / positions / channels;
@@ -133,6 +141,7 @@ static int64_t
 places(const actnn_view *view, int64_t block)
 {
   int64_t count = 1;
+  if (view->layout == ACTNN_BLOCKED) block = own_block(view, block);
   for (int i = 0; i < view->rank; i++)
     count *= i == 1 && view->layout == ACTNN_BLOCKED ? (view->dim[1] + block - 1) / block * block : view->dim[i];
   return count;
@@ -224,13 +233,13 @@ choose_blocks(const Try *made, int64_t block, bool *operand, bool *result)
       operand[i] = shape_equal(&x->shape, &y->shape);
       if (!operand[i]) return false;
     }
-    if (operand[i] && joins && x->shape.dim[1] % block) return false;
+    if (operand[i] && joins && block > 0 && x->shape.dim[1] % block) return false;
     any |= operand[i];
   }
   for (uint32_t i = 0; i < node->result_count; i++) {
     const Value *value = result_value(program, node, i);
     result[i] = value && i < node->operator->result_count && is_image(&node->operator->results[i], &value->shape);
-    if (result[i] && joins && value->shape.dim[1] % block) return false;
+    if (result[i] && joins && block > 0 && value->shape.dim[1] % block) return false;
   }
   return any;
 }
@@ -385,12 +394,19 @@ check_layout(Run *run, Arena *arena)
   return difference;
 }
 
+/* How images may lie beside ONNX's own order. */
+#ifdef ON_GPU
+static const int64_t blocks[] = {1, ACTNN_CHANNELS_LAST};
+#else
+static const int64_t blocks[] = {8, 16};
+#endif
+
 static const char *
 check_case(const Try *made, Arena *arena)
 {
   Program *program = made->program;
   const Node *node = node_at(program, made->node);
-  Run run = {.made = made, .kernel = kernel_of(node->operator), .block = 8};
+  Run run = {.made = made, .kernel = kernel_of(node->operator), .block = blocks[1]};
   if (node->operand_count > MOST_VIEWS || node->result_count > MOST_VIEWS)
     return "it has too many operands or results";
   run.result = arena_array(arena, MOST_VIEWS, sizeof *run.result);
@@ -400,8 +416,8 @@ check_case(const Try *made, Arena *arena)
   }
   if (!evaluate_node(program, made->node, arena, run.input, run.result)) return "the evaluation failed";
   const char *difference = check_layout(&run, arena);
-  for (int64_t block = 8; block <= 16 && !difference; block *= 2) {
-    run.block = block;
+  for (size_t i = 0; i < sizeof blocks / sizeof *blocks && !difference; i++) {
+    int64_t block = run.block = blocks[i];
     if (!choose_blocks(made, block, run.is_operand_blocked, run.is_result_blocked)) continue;
     difference = check_layout(&run, arena);
     if (difference) difference = arena_format(arena, "in blocks of %lld: %s", (long long)block, difference);

@@ -1,0 +1,34 @@
+/* libraries.h: what the files library*.cu share: handles of cuDNN and cuBLASLt, and for each tensor what it is computed by. */
+#ifndef ACTNN_CUDA_LIBRARY_H
+#define ACTNN_CUDA_LIBRARY_H
+
+#include "gpu.h"
+
+#include <cublasLt.h>
+#include <cudnn.h>
+
+/* What a tensor is computed by, made while the trainer prepares; one of the two is there (library_convolution.cu, library_matmul.cu). */
+typedef struct gpu_primitive {
+  struct gpu_convolution *convolution;
+  struct gpu_product *product;
+} gpu_primitive;
+
+struct gpu_library {
+  cudnnHandle_t dnn;
+  cublasLtHandle_t blas;
+  gpu_primitive *primitive; /* one slot a tensor */
+};
+
+static inline gpu_primitive *
+gpu_primitive_of(const actnn *trainer, uint32_t tensor)
+{
+  return &trainer->device_state->library->primitive[tensor];
+}
+
+/* 0, or 1 and why the library refuses. */
+int gpu_check_dnn(actnn *trainer, cudnnStatus_t status, const char *what);
+int gpu_check_blas(actnn *trainer, cublasStatus_t status, const char *what);
+void gpu_drop_convolution(struct gpu_convolution *convolution);
+void gpu_drop_product(struct gpu_product *product);
+
+#endif

@@ -1,0 +1,428 @@
+/* library_convolution.cu: convolutions by cuDNN.
+ *
+ * Images lie plainly, or channels last where the trainer has them so (gpu_block_of). The library is fast where all operands of a
+ * convolution lie the same way: channels last, weights and images that are held plainly go through the workspace. Its algorithms are
+ * chosen, by its own judgement, among those that fit what is left of the planned workspace and give the same bits every time. */
+#include "libraries.h"
+#include "moving.h"
+
+extern "C" {
+#include "library.h"
+}
+
+#include <stdlib.h>
+
+enum { MOST_AXES = WINDOW_AXES + 2, MOST_ALGORITHMS = 16 };
+
+/* An operand as it is held and as the library gets it. */
+typedef struct operand {
+  int64_t dim[MOST_AXES]; /* N, C, then spatial axes; of weights filters, channels of a group, .. */
+  int axes;
+  bool is_last_held, is_last_wanted; /* channels last */
+  uint64_t place; /* of a copy in the workspace, where the two differ */
+} operand;
+
+struct gpu_convolution {
+  library_direction direction;
+  operand x, w, y;
+  cudnnTensorDescriptor_t of_x, of_y;
+  cudnnFilterDescriptor_t of_w;
+  cudnnConvolutionDescriptor_t window;
+  int algorithm;
+  uint64_t copies_bytes, workspace_bytes; /* copies first, then the library's */
+};
+
+void
+gpu_drop_convolution(struct gpu_convolution *convolution)
+{
+  if (!convolution)
+    return;
+  if (convolution->of_x)
+    cudnnDestroyTensorDescriptor(convolution->of_x);
+  if (convolution->of_y)
+    cudnnDestroyTensorDescriptor(convolution->of_y);
+  if (convolution->of_w)
+    cudnnDestroyFilterDescriptor(convolution->of_w);
+  if (convolution->window)
+    cudnnDestroyConvolutionDescriptor(convolution->window);
+  free(convolution);
+}
+
+/* ---- copies between the two orders ------------------------------------------------------------------------------ */
+
+static int64_t
+elements_of(const operand *operand)
+{
+  int64_t count = 1;
+  for (int i = 0; i < operand->axes; i++)
+    count *= operand->dim[i];
+  return count;
+}
+
+/* [batch, rows, columns] to [batch, columns, rows]: a tile at a time, so that reads and writes both run along memory. */
+enum { TILE = 32 };
+
+KERNEL
+swap_axes(const float *from, int64_t rows, int64_t columns, int64_t row_tiles, int64_t column_tiles, float *to)
+{
+  SHARED float tile[TILE][TILE + 1];
+  int64_t number = blockIdx.x, batch = number / (row_tiles * column_tiles);
+  int64_t row = number / column_tiles % row_tiles * TILE, column = number % column_tiles * TILE;
+  int x = (int)threadIdx.x % TILE, y = (int)threadIdx.x / TILE;
+  for (int i = y; i < TILE; i += BLOCK_THREADS / TILE)
+    if (row + i < rows && column + x < columns)
+      tile[i][x] = from[(batch * rows + row + i) * columns + column + x];
+  __syncthreads();
+  for (int i = y; i < TILE; i += BLOCK_THREADS / TILE)
+    if (column + i < columns && row + x < rows)
+      to[(batch * columns + column + i) * rows + row + x] = tile[x][i];
+}
+
+/* Channels to the end, or back to the second axis. */
+static int
+reorder(const actnn_call *call, const operand *operand, bool to_last, const void *from, void *to)
+{
+  int64_t channels = operand->dim[1], positions = elements_of(operand) / operand->dim[0] / channels;
+  int64_t rows = to_last ? channels : positions, columns = to_last ? positions : channels;
+  int64_t row_tiles = (rows + TILE - 1) / TILE, column_tiles = (columns + TILE - 1) / TILE;
+  return LAUNCH_BLOCKS(call, swap_axes, operand->dim[0] * row_tiles * column_tiles, (const float *)from, rows, columns, row_tiles,
+                       column_tiles, (float *)to);
+}
+
+/* ---- describing --------------------------------------------------------------------------------------------------- */
+
+static operand
+image_operand(const actnn *trainer, const actnn_view *view)
+{
+  operand image;
+  memset(&image, 0, sizeof image);
+  image.axes = view->rank < 4 ? 4 : view->rank; /* a single spatial axis gets another one before it */
+  image.dim[0] = view->dim[0];
+  image.dim[1] = view->dim[1];
+  for (int i = 2; i < image.axes; i++)
+    image.dim[i] = 1;
+  for (int i = 2; i < view->rank; i++)
+    image.dim[image.axes - view->rank + i] = view->dim[i];
+  image.is_last_held = gpu_block_of(trainer, view) > 1;
+  return image;
+}
+
+/* Strides of an operand's axes, as the library gets it. */
+static void
+describe_strides(const operand *operand, int *dim, int *stride)
+{
+  int64_t step = operand->is_last_wanted ? operand->dim[1] : 1;
+  for (int i = operand->axes - 1; i >= 0; i--) {
+    dim[i] = (int)operand->dim[i];
+    stride[i] = 1;
+    if (i == 1 && operand->is_last_wanted)
+      continue;
+    stride[i] = (int)step;
+    step *= operand->dim[i];
+  }
+}
+
+static bool
+describe_image(const operand *operand, cudnnTensorDescriptor_t *descriptor)
+{
+  int dim[MOST_AXES], stride[MOST_AXES];
+  describe_strides(operand, dim, stride);
+  return cudnnCreateTensorDescriptor(descriptor) == CUDNN_STATUS_SUCCESS &&
+         cudnnSetTensorNdDescriptor(*descriptor, CUDNN_DATA_FLOAT, operand->axes, dim, stride) == CUDNN_STATUS_SUCCESS;
+}
+
+static bool
+describe_window(const Window *window, int64_t groups, int axes, cudnnConvolutionDescriptor_t *descriptor)
+{
+  int pad[WINDOW_AXES], stride[WINDOW_AXES], dilation[WINDOW_AXES], spatial = axes - 2;
+  for (int i = 0; i < spatial; i++) {
+    int axis = WINDOW_AXES - spatial + i;
+    pad[i] = (int)window->begin[axis];
+    stride[i] = (int)window->stride[axis];
+    dilation[i] = (int)window->dilation[axis];
+  }
+  return cudnnCreateConvolutionDescriptor(descriptor) == CUDNN_STATUS_SUCCESS &&
+         cudnnSetConvolutionNdDescriptor(*descriptor, spatial, pad, stride, dilation, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT) ==
+             CUDNN_STATUS_SUCCESS &&
+         cudnnSetConvolutionGroupCount(*descriptor, (int)groups) == CUDNN_STATUS_SUCCESS &&
+         cudnnSetConvolutionMathType(*descriptor, CUDNN_FMA_MATH) == CUDNN_STATUS_SUCCESS;
+}
+
+static bool
+describe(struct gpu_convolution *convolution, const Window *window, int64_t groups)
+{
+  const operand *w = &convolution->w;
+  int dim[MOST_AXES];
+  for (int i = 0; i < w->axes; i++)
+    dim[i] = (int)w->dim[i];
+  return describe_image(&convolution->x, &convolution->of_x) && describe_image(&convolution->y, &convolution->of_y) &&
+         cudnnCreateFilterDescriptor(&convolution->of_w) == CUDNN_STATUS_SUCCESS &&
+         cudnnSetFilterNdDescriptor(convolution->of_w, CUDNN_DATA_FLOAT, w->is_last_wanted ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW,
+                                    w->axes, dim) == CUDNN_STATUS_SUCCESS &&
+         describe_window(window, groups, w->axes, &convolution->window);
+}
+
+/* ---- algorithms ------------------------------------------------------------------------------------------------------- */
+
+/* What the library says of an algorithm; it has a type of its own for each direction. */
+typedef struct candidate {
+  int algorithm;
+  bool is_good;
+  size_t bytes;
+} candidate;
+
+template <typename Performance>
+static candidate
+candidate_of(const Performance &performance)
+{
+  candidate found = {(int)performance.algo, performance.status == CUDNN_STATUS_SUCCESS && performance.determinism == CUDNN_DETERMINISTIC,
+                     performance.memory};
+  return found;
+}
+
+/* Candidates in the library's order, quickest first; their number. */
+static int
+list_candidates(const actnn *trainer, const struct gpu_convolution *c, candidate *found)
+{
+  cudnnHandle_t dnn = trainer->device_state->library->dnn;
+  int count = 0;
+  if (c->direction == LIBRARY_OUTPUT) {
+    cudnnConvolutionFwdAlgoPerf_t list[MOST_ALGORITHMS];
+    if (cudnnGetConvolutionForwardAlgorithm_v7(dnn, c->of_x, c->of_w, c->window, c->of_y, MOST_ALGORITHMS, &count, list))
+      return 0;
+    for (int i = 0; i < count; i++)
+      found[i] = candidate_of(list[i]);
+  } else if (c->direction == LIBRARY_INPUT_GRADIENT) {
+    cudnnConvolutionBwdDataAlgoPerf_t list[MOST_ALGORITHMS];
+    if (cudnnGetConvolutionBackwardDataAlgorithm_v7(dnn, c->of_w, c->of_y, c->window, c->of_x, MOST_ALGORITHMS, &count, list))
+      return 0;
+    for (int i = 0; i < count; i++)
+      found[i] = candidate_of(list[i]);
+  } else {
+    cudnnConvolutionBwdFilterAlgoPerf_t list[MOST_ALGORITHMS];
+    if (cudnnGetConvolutionBackwardFilterAlgorithm_v7(dnn, c->of_x, c->of_y, c->window, c->of_w, MOST_ALGORITHMS, &count, list))
+      return 0;
+    for (int i = 0; i < count; i++)
+      found[i] = candidate_of(list[i]);
+  }
+  return count;
+}
+
+/* The first that fits the workspace, or else the one that asks for the least: the workspace then grows. */
+static bool
+choose_algorithm(const actnn *trainer, struct gpu_convolution *convolution)
+{
+  candidate found[MOST_ALGORITHMS];
+  int count = list_candidates(trainer, convolution, found), chosen = -1;
+  uint64_t room = trainer->workspace_bytes > convolution->copies_bytes ? trainer->workspace_bytes - convolution->copies_bytes : 0;
+  for (int i = 0; i < count; i++) {
+    if (!found[i].is_good)
+      continue;
+    if (found[i].bytes <= room) {
+      chosen = i;
+      break;
+    }
+    if (chosen < 0 || found[i].bytes < found[chosen].bytes)
+      chosen = i;
+  }
+  if (chosen < 0)
+    return false;
+  convolution->algorithm = found[chosen].algorithm;
+  convolution->workspace_bytes = found[chosen].bytes;
+  return true;
+}
+
+/* ---- preparing -------------------------------------------------------------------------------------------------------------- */
+
+/* A convolution's views, in its own roles: x slides under w and makes y. */
+typedef struct roles {
+  library_direction direction;
+  const actnn_view *x, *w, *y, *bias; /* bias may be NULL */
+} roles;
+
+/* The library knows padding that is the same on both sides, and extents and strides that are ints. */
+static bool
+suits_library(const roles *roles, const Window *window)
+{
+  const actnn_view *view[] = {roles->x, roles->w, roles->y};
+  for (int axis = 0; axis < WINDOW_AXES; axis++)
+    if (window->begin[axis] != window->end[axis] || window->begin[axis] < 0)
+      return false;
+  for (int i = 0; i < 3; i++) {
+    int64_t count = 1;
+    if (view[i]->type != ACTNN_F32 || view[i]->rank < 3 || view[i]->rank > MOST_AXES)
+      return false;
+    for (int axis = 0; axis < view[i]->rank; axis++)
+      count *= view[i]->dim[axis];
+    if (count <= 0 || count > INT32_MAX)
+      return false;
+  }
+  return true;
+}
+
+/* Gives an operand that is wanted otherwise than it is held its place in the workspace. */
+static void
+place_copy(struct gpu_convolution *convolution, operand *operand)
+{
+  if (operand->is_last_held == operand->is_last_wanted)
+    return;
+  operand->place = convolution->copies_bytes;
+  convolution->copies_bytes +=
+      ((uint64_t)elements_of(operand) * sizeof(float) + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+}
+
+static struct gpu_convolution *
+make_convolution(const actnn *trainer, const roles *roles, const Window *window, int64_t groups)
+{
+  struct gpu_convolution *convolution = (struct gpu_convolution *)calloc(1, sizeof *convolution);
+  if (!convolution)
+    return NULL;
+  convolution->direction = roles->direction;
+  convolution->x = image_operand(trainer, roles->x);
+  convolution->y = image_operand(trainer, roles->y);
+  convolution->w = image_operand(trainer, roles->w);
+  bool is_last = convolution->x.is_last_held || convolution->y.is_last_held;
+  operand *const operands[] = {&convolution->x, &convolution->w, &convolution->y};
+  for (int i = 0; i < 3; i++) {
+    operands[i]->is_last_wanted = is_last;
+    place_copy(convolution, operands[i]);
+  }
+  if (describe(convolution, window, groups) && choose_algorithm(trainer, convolution))
+    return convolution;
+  gpu_drop_convolution(convolution);
+  return NULL;
+}
+
+static int
+prepare(const actnn_call *call, const roles *roles)
+{
+  actnn *trainer = call->trainer;
+  Window window = window_of(call->attribute + 1, roles->x, roles->y);
+  gpu_primitive *slot = gpu_primitive_of(trainer, call->output[0].id);
+  gpu_drop_convolution(slot->convolution);
+  slot->convolution = suits_library(roles, &window) ? make_convolution(trainer, roles, &window, call->attribute[5].i) : NULL;
+  if (!slot->convolution)
+    return DEVICE_DECLINES;
+  uint64_t wanted = slot->convolution->copies_bytes + slot->convolution->workspace_bytes;
+  if (wanted > trainer->workspace_wanted)
+    trainer->workspace_wanted = wanted;
+  return 0;
+}
+
+/* ---- running -------------------------------------------------------------------------------------------------------------------- */
+
+/* An operand that is read, as the library wants it; NULL when it cannot be brought there. */
+static void *
+given(const actnn_call *call, const operand *operand, const actnn_view *view)
+{
+  if (operand->is_last_held == operand->is_last_wanted)
+    return view->data;
+  void *copy = call->trainer->workspace + operand->place;
+  return reorder(call, operand, operand->is_last_wanted, view->data, copy) ? NULL : copy;
+}
+
+/* Where the library writes what it computes, and bringing that to where it is held. */
+static void *
+taken(const actnn_call *call, const operand *operand, const actnn_view *view)
+{
+  return operand->is_last_held == operand->is_last_wanted ? view->data : call->trainer->workspace + operand->place;
+}
+
+static int
+bring_back(const actnn_call *call, const operand *operand, const void *computed, const actnn_view *view)
+{
+  return computed == view->data ? 0 : reorder(call, operand, operand->is_last_held, computed, view->data);
+}
+
+/* A thread for each element: adds the bias of its channel. */
+KERNEL
+add_bias(float *y, const float *bias, int64_t count, int64_t channels, int64_t positions, bool is_last)
+{
+  int64_t i = thread_number();
+  if (i < count)
+    y[i] += bias[is_last ? i % channels : i / positions % channels];
+}
+
+static int
+compute(const actnn_call *call, struct gpu_convolution *c, const roles *roles)
+{
+  actnn *trainer = call->trainer;
+  cudnnHandle_t dnn = trainer->device_state->library->dnn;
+  void *room = trainer->workspace + c->copies_bytes;
+  const float one = 1, none = 0;
+  bool makes_x = c->direction == LIBRARY_INPUT_GRADIENT, makes_w = c->direction == LIBRARY_WEIGHT_GRADIENT;
+  void *x = makes_x ? taken(call, &c->x, roles->x) : given(call, &c->x, roles->x);
+  void *w = makes_w ? taken(call, &c->w, roles->w) : given(call, &c->w, roles->w);
+  void *y = makes_x || makes_w ? given(call, &c->y, roles->y) : taken(call, &c->y, roles->y);
+  if (!x || !w || !y)
+    return 1;
+  cudnnStatus_t status =
+      makes_x   ? cudnnConvolutionBackwardData(dnn, &one, c->of_w, w, c->of_y, y, c->window, (cudnnConvolutionBwdDataAlgo_t)c->algorithm,
+                                               room, c->workspace_bytes, &none, c->of_x, x)
+      : makes_w ? cudnnConvolutionBackwardFilter(dnn, &one, c->of_x, x, c->of_y, y, c->window,
+                                                 (cudnnConvolutionBwdFilterAlgo_t)c->algorithm, room, c->workspace_bytes, &none, c->of_w, w)
+                : cudnnConvolutionForward(dnn, &one, c->of_x, x, c->of_w, w, c->window, (cudnnConvolutionFwdAlgo_t)c->algorithm, room,
+                                          c->workspace_bytes, &none, c->of_y, y);
+  if (gpu_check_dnn(trainer, status, "a convolution"))
+    return 1;
+  if (makes_x)
+    return bring_back(call, &c->x, x, roles->x);
+  return makes_w ? bring_back(call, &c->w, w, roles->w) : bring_back(call, &c->y, y, roles->y);
+}
+
+static int
+add_bias_to(const actnn_call *call, const operand *y, const actnn_view *view, const actnn_view *bias)
+{
+  int64_t count = elements_of(y), channels = y->dim[1];
+  return LAUNCH(call, add_bias, count, (float *)view->data, (const float *)bias->data, count, channels, count / y->dim[0] / channels,
+                y->is_last_held);
+}
+
+static int
+convolve(const actnn_call *call, const roles *roles)
+{
+  if (actnn_is_preparing(call))
+    return prepare(call, roles);
+  struct gpu_convolution *convolution = gpu_primitive_of(call->trainer, call->output[0].id)->convolution;
+  if (!convolution)
+    return DEVICE_DECLINES;
+  if (compute(call, convolution, roles))
+    return 1;
+  bool makes_x = roles->direction == LIBRARY_INPUT_GRADIENT;
+  return roles->bias && add_bias_to(call, makes_x ? &convolution->x : &convolution->y, &call->output[0], roles->bias);
+}
+
+static const actnn_view *
+bias_of(const actnn_call *call)
+{
+  return call->input_count > 2 && call->input[2].data ? &call->input[2] : NULL;
+}
+
+extern "C" int
+gpu_Conv(const actnn_call *call)
+{
+  const roles roles = {LIBRARY_OUTPUT, &call->input[0], &call->input[1], &call->output[0], bias_of(call)};
+  return convolve(call, &roles);
+}
+
+extern "C" int
+gpu_ConvGradInput(const actnn_call *call)
+{
+  const roles roles = {LIBRARY_INPUT_GRADIENT, &call->output[0], &call->input[1], &call->input[0], NULL};
+  return convolve(call, &roles);
+}
+
+extern "C" int
+gpu_ConvGradWeight(const actnn_call *call)
+{
+  const roles roles = {LIBRARY_WEIGHT_GRADIENT, &call->input[1], &call->output[0], &call->input[0], NULL};
+  return convolve(call, &roles);
+}
+
+/* The gradient of a convolution for its input, with x as the gradient of the output. */
+extern "C" int
+gpu_ConvTranspose(const actnn_call *call)
+{
+  const roles roles = {LIBRARY_INPUT_GRADIENT, &call->output[0], &call->input[1], &call->input[0], bias_of(call)};
+  return convolve(call, &roles);
+}

@@ -1,0 +1,338 @@
+/* libraries.cu: the stand-ins for cuDNN and cuBLASLt; see libraries/cudnn.h. */
+#include "libraries/cublasLt.h"
+#include "libraries/cudnn.h"
+
+#include <cstdlib>
+#include <vector>
+
+template <typename Struct>
+static bool
+make(Struct **made)
+{
+  *made = (Struct *)calloc(1, sizeof **made);
+  return *made != nullptr;
+}
+
+/* ---- cuDNN ------------------------------------------------------------------------------------------------ */
+
+const char *cudnnGetErrorString(cudnnStatus_t status) { return status ? "a bad parameter" : "none"; }
+struct stand_in_handle { int unused; };
+static cudnnStatus_t said(bool is_good) { return is_good ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM; }
+cudnnStatus_t cudnnCreate(cudnnHandle_t *handle) { return said(make(handle)); }
+cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) { free(handle); return CUDNN_STATUS_SUCCESS; }
+cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t) { return CUDNN_STATUS_SUCCESS; }
+cudnnStatus_t cudnnCreateTensorDescriptor(cudnnTensorDescriptor_t *descriptor) { return said(make(descriptor)); }
+cudnnStatus_t cudnnDestroyTensorDescriptor(cudnnTensorDescriptor_t descriptor) { free(descriptor); return CUDNN_STATUS_SUCCESS; }
+cudnnStatus_t cudnnCreateFilterDescriptor(cudnnFilterDescriptor_t *descriptor) { return said(make(descriptor)); }
+cudnnStatus_t cudnnDestroyFilterDescriptor(cudnnFilterDescriptor_t descriptor) { free(descriptor); return CUDNN_STATUS_SUCCESS; }
+cudnnStatus_t cudnnCreateConvolutionDescriptor(cudnnConvolutionDescriptor_t *descriptor) { return said(make(descriptor)); }
+cudnnStatus_t cudnnDestroyConvolutionDescriptor(cudnnConvolutionDescriptor_t descriptor) { free(descriptor); return CUDNN_STATUS_SUCCESS; }
+cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t, cudnnMathType_t) { return CUDNN_STATUS_SUCCESS; }
+
+cudnnStatus_t
+cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t descriptor, cudnnDataType_t, int axes, const int *dim, const int *stride)
+{
+  if (axes < 4 || axes > STAND_IN_AXES) /* as the library has it */
+    return CUDNN_STATUS_BAD_PARAM;
+  descriptor->axes = axes;
+  memcpy(descriptor->dim, dim, (size_t)axes * sizeof *dim);
+  memcpy(descriptor->stride, stride, (size_t)axes * sizeof *stride);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t
+cudnnSetFilterNdDescriptor(cudnnFilterDescriptor_t descriptor, cudnnDataType_t type, cudnnTensorFormat_t format, int axes, const int *dim)
+{
+  int stride[STAND_IN_AXES], step = format == CUDNN_TENSOR_NHWC ? dim[1] : 1;
+  for (int i = axes - 1; i >= 0; i--) {
+    stride[i] = i == 1 && format == CUDNN_TENSOR_NHWC ? 1 : step;
+    step *= i == 1 && format == CUDNN_TENSOR_NHWC ? 1 : dim[i];
+  }
+  return cudnnSetTensorNdDescriptor(descriptor, type, axes, dim, stride);
+}
+
+cudnnStatus_t
+cudnnSetConvolutionNdDescriptor(cudnnConvolutionDescriptor_t descriptor, int axes, const int *pad, const int *stride, const int *dilation,
+                                cudnnConvolutionMode_t mode, cudnnDataType_t)
+{
+  if (axes < 2 || axes > 3 || mode != CUDNN_CROSS_CORRELATION)
+    return CUDNN_STATUS_BAD_PARAM;
+  descriptor->axes = axes;
+  descriptor->groups = 1;
+  memcpy(descriptor->pad, pad, (size_t)axes * sizeof *pad);
+  memcpy(descriptor->stride, stride, (size_t)axes * sizeof *stride);
+  memcpy(descriptor->dilation, dilation, (size_t)axes * sizeof *dilation);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t
+cudnnSetConvolutionGroupCount(cudnnConvolutionDescriptor_t descriptor, int groups)
+{
+  descriptor->groups = groups;
+  return CUDNN_STATUS_SUCCESS;
+}
+
+/* Shapes must fit, as the library would find. */
+static bool
+fits(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t y)
+{
+  if (x->axes != w->axes || x->axes != y->axes || window->axes != x->axes - 2 || x->dim[0] != y->dim[0] ||
+      x->dim[1] != w->dim[1] * window->groups || y->dim[1] != w->dim[0] || w->dim[0] % window->groups)
+    return false;
+  for (int i = 0; i < window->axes; i++)
+    if (y->dim[2 + i] != (x->dim[2 + i] + 2 * window->pad[i] - window->dilation[i] * (w->dim[2 + i] - 1) - 1) / window->stride[i] + 1)
+      return false;
+  return true;
+}
+
+/* Quickest first: one that is not deterministic, one that wants very much memory, and one for every day. */
+static cudnnStatus_t
+list_algorithms(bool is_fitting, int *count, cudnnConvolutionFwdAlgoPerf_t *list)
+{
+  const cudnnConvolutionFwdAlgoPerf_t known[] = {{7, CUDNN_STATUS_SUCCESS, 0, CUDNN_NON_DETERMINISTIC},
+                                                 {8, CUDNN_STATUS_SUCCESS, (size_t)1 << 40, CUDNN_DETERMINISTIC},
+                                                 {9, CUDNN_STATUS_SUCCESS, 1000, CUDNN_DETERMINISTIC}};
+  *count = is_fitting ? 3 : 0;
+  memcpy(list, known, sizeof known);
+  return said(is_fitting);
+}
+
+cudnnStatus_t
+cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
+                                       cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t y, int, int *count,
+                                       cudnnConvolutionFwdAlgoPerf_t *list)
+{
+  return list_algorithms(fits(x, w, window, y), count, list);
+}
+
+cudnnStatus_t
+cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t, cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t dy,
+                                            cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t dx, int, int *count,
+                                            cudnnConvolutionBwdDataAlgoPerf_t *list)
+{
+  return list_algorithms(fits(dx, w, window, dy), count, list);
+}
+
+cudnnStatus_t
+cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnTensorDescriptor_t dy,
+                                              cudnnConvolutionDescriptor_t window, cudnnFilterDescriptor_t dw, int, int *count,
+                                              cudnnConvolutionBwdFilterAlgoPerf_t *list)
+{
+  return list_algorithms(fits(x, dw, window, dy), count, list);
+}
+
+/* Three spatial axes, the first of extent 1 where there are two. */
+struct loops {
+  int dim_x[5], dim_w[5], dim_y[5], pad[3], stride[3], dilation[3], groups;
+  long step_x[5], step_w[5], step_y[5];
+};
+
+static void
+widen(const stand_in_tensor *tensor, int *dim, long *step)
+{
+  int missing = 5 - tensor->axes;
+  for (int i = 0; i < 5; i++) {
+    int from = i < 2 ? i : i - missing;
+    bool is_missing = i >= 2 && i < 2 + missing;
+    dim[i] = is_missing ? 1 : tensor->dim[from];
+    step[i] = is_missing ? 0 : tensor->stride[from];
+  }
+}
+
+static loops
+loops_of(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t y)
+{
+  loops all;
+  int missing = 3 - window->axes;
+  widen(x, all.dim_x, all.step_x);
+  widen(w, all.dim_w, all.step_w);
+  widen(y, all.dim_y, all.step_y);
+  for (int i = 0; i < 3; i++) {
+    all.pad[i] = i < missing ? 0 : window->pad[i - missing];
+    all.stride[i] = i < missing ? 1 : window->stride[i - missing];
+    all.dilation[i] = i < missing ? 1 : window->dilation[i - missing];
+  }
+  all.groups = window->groups;
+  return all;
+}
+
+/* meet(place in x, place in w, place in y) for each product of the convolution. */
+template <typename Meet>
+static void
+for_products(const loops &l, Meet meet)
+{
+  int filters = l.dim_y[1] / l.groups, channels = l.dim_w[1];
+  for (int n = 0; n < l.dim_y[0]; n++)
+    for (int k = 0; k < l.dim_y[1]; k++)
+      for (int z = 0; z < l.dim_y[2]; z++)
+        for (int v = 0; v < l.dim_y[3]; v++)
+          for (int u = 0; u < l.dim_y[4]; u++) {
+            long y = n * l.step_y[0] + k * l.step_y[1] + z * l.step_y[2] + v * l.step_y[3] + u * l.step_y[4];
+            for (int kz = 0; kz < l.dim_w[2]; kz++)
+              for (int ky = 0; ky < l.dim_w[3]; ky++)
+                for (int kx = 0; kx < l.dim_w[4]; kx++) {
+                  int a = z * l.stride[0] - l.pad[0] + kz * l.dilation[0], b = v * l.stride[1] - l.pad[1] + ky * l.dilation[1],
+                      c = u * l.stride[2] - l.pad[2] + kx * l.dilation[2];
+                  if (a < 0 || a >= l.dim_x[2] || b < 0 || b >= l.dim_x[3] || c < 0 || c >= l.dim_x[4])
+                    continue;
+                  long x = n * l.step_x[0] + (long)(k / filters) * channels * l.step_x[1] + a * l.step_x[2] + b * l.step_x[3] + c * l.step_x[4];
+                  long w = k * l.step_w[0] + kz * l.step_w[2] + ky * l.step_w[3] + kx * l.step_w[4];
+                  for (int i = 0; i < channels; i++)
+                    meet(x + i * l.step_x[1], w + i * l.step_w[1], y);
+                }
+          }
+}
+
+/* Sums in double precision of the operand that is computed; the workspace is spoilt, as the library may. */
+template <typename Meet>
+static cudnnStatus_t
+compute(cudnnTensorDescriptor_t of_x, cudnnFilterDescriptor_t of_w, cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t of_y,
+        int algorithm, void *workspace, size_t bytes, stand_in_tensor *result, float *to, Meet meet)
+{
+  shim_opened all;
+  if (!fits(of_x, of_w, window, of_y) || algorithm != 9 || bytes < 1000 || !workspace)
+    return CUDNN_STATUS_BAD_PARAM;
+  memset(workspace, 0xff, bytes);
+  long count = 1;
+  for (int i = 0; i < result->axes; i++)
+    count *= result->dim[i];
+  std::vector<double> sum((size_t)count);
+  for_products(loops_of(of_x, of_w, window, of_y), [&](long x, long w, long y) { meet(sum, x, w, y); });
+  for (long i = 0; i < count; i++)
+    to[i] = (float)sum[(size_t)i];
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t
+cudnnConvolutionForward(cudnnHandle_t, const void *, cudnnTensorDescriptor_t of_x, const void *x, cudnnFilterDescriptor_t of_w,
+                        const void *w, cudnnConvolutionDescriptor_t window, int algorithm, void *workspace, size_t bytes, const void *,
+                        cudnnTensorDescriptor_t of_y, void *y)
+{
+  const float *a = (const float *)x, *b = (const float *)w;
+  return compute(of_x, of_w, window, of_y, algorithm, workspace, bytes, of_y, (float *)y,
+                 [=](std::vector<double> &sum, long i, long j, long k) { sum[(size_t)k] += (double)a[i] * b[j]; });
+}
+
+cudnnStatus_t
+cudnnConvolutionBackwardData(cudnnHandle_t, const void *, cudnnFilterDescriptor_t of_w, const void *w, cudnnTensorDescriptor_t of_dy,
+                             const void *dy, cudnnConvolutionDescriptor_t window, int algorithm, void *workspace, size_t bytes, const void *,
+                             cudnnTensorDescriptor_t of_dx, void *dx)
+{
+  const float *b = (const float *)w, *c = (const float *)dy;
+  return compute(of_dx, of_w, window, of_dy, algorithm, workspace, bytes, of_dx, (float *)dx,
+                 [=](std::vector<double> &sum, long i, long j, long k) { sum[(size_t)i] += (double)b[j] * c[k]; });
+}
+
+cudnnStatus_t
+cudnnConvolutionBackwardFilter(cudnnHandle_t, const void *, cudnnTensorDescriptor_t of_x, const void *x, cudnnTensorDescriptor_t of_dy,
+                               const void *dy, cudnnConvolutionDescriptor_t window, int algorithm, void *workspace, size_t bytes, const void *,
+                               cudnnFilterDescriptor_t of_dw, void *dw)
+{
+  const float *a = (const float *)x, *c = (const float *)dy;
+  return compute(of_x, of_dw, window, of_dy, algorithm, workspace, bytes, of_dw, (float *)dw,
+                 [=](std::vector<double> &sum, long i, long j, long k) { sum[(size_t)j] += (double)a[i] * c[k]; });
+}
+
+/* ---- cuBLASLt -------------------------------------------------------------------------------------------------- */
+
+const char *cublasLtGetStatusString(cublasStatus_t status) { return status ? "a bad value" : "none"; }
+struct stand_in_blas { int unused; };
+static cublasStatus_t told(bool is_good) { return is_good ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE; }
+cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle) { return told(make(handle)); }
+cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) { free(handle); return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *made, cublasComputeType_t, cudaDataType_t) { return told(make(made)); }
+cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t operation) { free(operation); return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) { free(layout); return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *made) { return told(make(made)); }
+cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t made) { free(made); return CUBLAS_STATUS_SUCCESS; }
+
+cublasStatus_t
+cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t attribute, const void *value, size_t bytes)
+{
+  void *field[] = {&operation->of_a, &operation->of_b, &operation->epilogue, &operation->bias};
+  size_t size[] = {sizeof operation->of_a, sizeof operation->of_b, sizeof operation->epilogue, sizeof operation->bias};
+  if (bytes != size[attribute])
+    return CUBLAS_STATUS_INVALID_VALUE;
+  memcpy(field[attribute], value, bytes);
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t
+cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDataType_t, uint64_t rows, uint64_t columns, int64_t step)
+{
+  if (!make(layout) || step < (int64_t)rows)
+    return CUBLAS_STATUS_INVALID_VALUE;
+  **layout = stand_in_matrix{rows, columns, step, 0, 1};
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t
+cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout, cublasLtMatrixLayoutAttribute_t attribute, const void *value, size_t bytes)
+{
+  bool is_count = attribute == CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT;
+  if (bytes != (is_count ? sizeof layout->batch : sizeof layout->batch_step))
+    return CUBLAS_STATUS_INVALID_VALUE;
+  memcpy(is_count ? (void *)&layout->batch : (void *)&layout->batch_step, value, bytes);
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t
+cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t, const void *value, size_t)
+{
+  memcpy(&preference->bytes, value, sizeof preference->bytes);
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+/* Extents after transposition must fit. */
+static bool
+fits(cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t d)
+{
+  uint64_t m = operation->of_a == CUBLAS_OP_T ? a->columns : a->rows, k = operation->of_a == CUBLAS_OP_T ? a->rows : a->columns;
+  uint64_t inner = operation->of_b == CUBLAS_OP_T ? b->columns : b->rows, n = operation->of_b == CUBLAS_OP_T ? b->rows : b->columns;
+  return m == d->rows && n == d->columns && k == inner && a->batch == d->batch && b->batch == d->batch;
+}
+
+cublasStatus_t
+cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t, int,
+                               cublasLtMatmulHeuristicResult_t *list, int *count)
+{
+  *count = fits(operation, a, b, d);
+  *list = cublasLtMatmulHeuristicResult_t{{3}, 0, CUBLAS_STATUS_SUCCESS};
+  return told(*count > 0);
+}
+
+static float
+element(const float *data, const stand_in_matrix *of, bool is_transposed, int64_t row, int64_t column)
+{
+  return data[is_transposed ? column + row * of->step : row + column * of->step];
+}
+
+cublasStatus_t
+cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, const void *alpha, const void *a, cublasLtMatrixLayout_t of_a,
+               const void *b, cublasLtMatrixLayout_t of_b, const void *beta, const void *c, cublasLtMatrixLayout_t, void *d,
+               cublasLtMatrixLayout_t of_d, const cublasLtMatmulAlgo_t *algorithm, void *, size_t, cudaStream_t)
+{
+  shim_opened all;
+  bool turns_a = operation->of_a == CUBLAS_OP_T, turns_b = operation->of_b == CUBLAS_OP_T;
+  float scale = *(const float *)alpha, kept = *(const float *)beta;
+  if (!fits(operation, of_a, of_b, of_d) || algorithm->number != 3)
+    return CUBLAS_STATUS_INVALID_VALUE;
+  int64_t inner = (int64_t)(turns_a ? of_a->rows : of_a->columns);
+  for (int64_t batch = 0; batch < of_d->batch; batch++) {
+    const float *x = (const float *)a + batch * of_a->batch_step, *y = (const float *)b + batch * of_b->batch_step;
+    const float *before = (const float *)c + batch * of_d->batch_step;
+    float *to = (float *)d + batch * of_d->batch_step;
+    for (int64_t column = 0; column < (int64_t)of_d->columns; column++)
+      for (int64_t row = 0; row < (int64_t)of_d->rows; row++) {
+        double sum = 0;
+        for (int64_t i = 0; i < inner; i++)
+          sum += (double)element(x, of_a, turns_a, row, i) * element(y, of_b, turns_b, i, column);
+        sum = scale * sum + (kept != 0 ? kept * before[row + column * of_d->step] : 0);
+        if (operation->epilogue == CUBLASLT_EPILOGUE_BIAS)
+          sum += operation->bias[row];
+        to[row + column * of_d->step] = (float)sum;
+      }
+  }
+  return CUBLAS_STATUS_SUCCESS;
+}
