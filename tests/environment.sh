@@ -5,7 +5,7 @@
 #
 #   $work                                an empty folder of this test, the current one, removed at the end
 #   $models, $actnnc, $oracle            the zoo, the translator, the double-precision oracle reference_gradients
-#   build_trainer NAME MODEL [OPTION]... compiles MODEL to ./NAME.c and that to the program ./NAME
+#   build_trainer NAME MODEL [OPTION]... compiles MODEL to ./NAME.c and that to the program ./NAME; for a GPU where $device names its library
 #   ok WHAT, not_ok WHAT [FILE]          one point of the test; FILE is shown as comments
 #   check WHAT COMMAND...                ok when the command succeeds; what it printed is shown when it does not
 #   skip WHAT REASON, skip_all REASON    one point, or the whole test, cannot run here
@@ -63,7 +63,7 @@ finish() {
 # compile_trainer NAME: ./NAME.c to the program ./NAME.
 compile_trainer() {
   # shellcheck disable=SC2086 # CC and the folders are lists of words
-  $CC -std=c11 -Wall -Wextra -pedantic -Werror $includes "$1.c" -L"$library" -lactnn -o "$1"
+  $CC -std=c11 -Wall -Wextra -pedantic -Werror $includes "$1.c" -L"$library" ${device:+-L"$top_builddir/tests/cuda" -l"$device"} -lactnn -o "$1"
 }
 
 build_trainer() {

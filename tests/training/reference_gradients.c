@@ -5,6 +5,8 @@
  *   reference_gradients compare MODEL BATCH DIR WEIGHTS.safetensors GRADIENTS.safetensors LIMIT [NAME=N ...]
  *       computes every parameter's gradient in double precision from those weights and inputs and compares: prints the largest
  *       relative L2 distance and the parameter that has it; exit code 0 when it is at most LIMIT, 2 when larger, 1 on error
+ *   reference_gradients distance ONE.safetensors OTHER.safetensors LIMIT
+ *       the same between two files of gradients, or checkpoints
  */
 #include "../../passes/passes.h"
 #include "../../runtime/safetensors.h"
@@ -221,9 +223,55 @@ compare(Program *program, const char *directory, const char *weights_path, const
   return compared && worst <= limit ? 0 : 2;
 }
 
+/* ---- two files --------------------------------------------------------------------------------------- */
+
+/* Sums of squares of the difference of two gradients, and of the first; false when they are not the same tensor. */
+static bool
+square_sums(safetensors_file *one, safetensors_file *other, const safetensors_entry *entry, double *difference, double *size)
+{
+  const safetensors_entry *also = safetensors_find(other, entry->name);
+  float *a = malloc(entry->bytes + 1), *b = malloc(entry->bytes + 1);
+  bool is_good = a && b && also && also->bytes == entry->bytes && safetensors_read(one, entry, a) &&
+                 safetensors_read(other, also, b);
+  *difference = *size = 0;
+  for (uint64_t i = 0; is_good && i < entry->bytes / sizeof *a; i++) {
+    *difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+    *size += (double)a[i] * a[i];
+  }
+  free(a);
+  free(b);
+  return is_good;
+}
+
+static int
+compare_files(const char *one_path, const char *other_path, double limit)
+{
+  safetensors_file one, other;
+  double largest = 0, scale = 0, difference, size;
+  const char *worst = "none";
+  if (!safetensors_open(&one, one_path)) return fprintf(stderr, "%s\n", one.error), 1;
+  if (!safetensors_open(&other, other_path)) return fprintf(stderr, "%s\n", other.error), 1;
+  for (int pass = 0; pass < 2; pass++)
+    for (size_t i = 0; i < one.entry_count; i++) {
+      if (one.entry[i].type != ACTNN_F32) continue; /* a checkpoint's counters */
+      if (!square_sums(&one, &other, &one.entry[i], &difference, &size)) return fprintf(stderr, "%s: differs\n", one.entry[i].name), 1;
+      if (pass == 0) scale = fmax(scale, sqrt(size));
+      double distance = pass == 0 ? 0 : relative_distance(difference, size, scale);
+      if (distance <= largest) continue;
+      largest = distance;
+      worst = one.entry[i].name;
+    }
+  printf("%zu gradients, largest relative distance %.3g, of '%s'\n", one.entry_count, largest, worst);
+  bool is_close = one.entry_count > 0 && one.entry_count == other.entry_count && largest <= limit;
+  safetensors_close(&one);
+  safetensors_close(&other);
+  return is_close ? 0 : 2;
+}
+
 int
 main(int argc, char **argv)
 {
+  if (argc == 5 && !strcmp(argv[1], "distance")) return compare_files(argv[2], argv[3], atof(argv[4]));
   bool makes_inputs = argc > 5 && !strcmp(argv[1], "inputs");
   int dims_at = makes_inputs ? 6 : 8;
   if (!makes_inputs && (argc < 8 || strcmp(argv[1], "compare"))) return fprintf(stderr, "see the top of reference_gradients.c\n"), 1;

@@ -1,0 +1,96 @@
+#!/bin/sh
+# trainers.t: emitted trainers on a GPU, or on its stand-in: their FP32 gradients against the double-precision oracle; with codes, against
+# the same trainer on the processor, which makes the same codes; checkpoints that go from one to the other.
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
+small=$top_srcdir/tests/training/models
+[ -f "$top_builddir/tests/cuda/libactnn-cuda.so" ] || skip_all "no C++ compiler made the stand-in for a GPU"
+# The stand-in leaves the device's memory open between kernels here; test_kernels and others see that nobody reaches into it.
+SHIM_TRUSTS=1
+export SHIM_TRUSTS
+
+# both NAME MODEL OPTION...: the trainer for the processor, ./NAME-c, and that for a GPU, ./NAME-cuda.
+both() {
+  name=$1 model=$2
+  shift 2
+  device='' && build_trainer "$name-c" "$model" "$@" && device=actnn-cuda && build_trainer "$name-cuda" "$model" --target=cuda "$@"
+}
+
+# given DIRECTORY: arguments that feed each input.
+given() {
+  for file in "$1"/*.npy; do
+    input=${file##*/}
+    printf ' --data %s=%s' "${input%.npy}" "$file"
+  done
+}
+
+# exact NAME MODEL BATCH [DIM=N]...: gradients in FP32 from weights that one step has moved.
+exact() {
+  name=$1 model=$2 batch=$3
+  shift 3
+  options=
+  for dimension in "$@"; do options="$options --dim $dimension"; done
+  for seed in 1 2 3; do
+    rm -rf data && mkdir data && "$oracle" inputs "$model" "$batch" "$seed" data "$@" || return 1
+    # shellcheck disable=SC2046,SC2086 # lists of words
+    device=actnn-cuda && build_trainer "$name" "$model" --target=cuda --batch="$batch" $options --loss=softmax-cross-entropy --level=L0 &&
+      ./"$name" $(given data) --steps 1 --lr 0.02 --seed "$seed" --checkpoint weights.safetensors --quiet --threads 1 &&
+      ./"$name" $(given data) --seed "$seed" --weights weights.safetensors --dump-gradients gradients.safetensors --quiet --threads 1 &&
+      "$oracle" compare "$model" "$batch" data weights.safetensors gradients.safetensors 1e-4 "$@" && return 0
+  done
+  return 1
+}
+
+# coded NAME MODEL BATCH STEPS LIMIT [OPTION]...: gradients from codes, on both, of weights that so many steps have moved; several seeds,
+# since a kink may fall to its other side on one of them; in the deepest some always do, which is what their larger limit is for.
+coded() {
+  name=$1 model=$2 batch=$3 steps=$4 limit=$5
+  shift 5
+  both "$name" "$model" --batch="$batch" --loss=softmax-cross-entropy "$@" || return 1
+  dimensions=$(printf '%s\n' "$@" | sed -n 's/^--dim=//p')
+  for seed in 1 2 3; do
+    # shellcheck disable=SC2046,SC2086
+    rm -rf data && mkdir data && "$oracle" inputs "$model" "$batch" "$seed" data $dimensions &&
+      ./"$name-c" $(given data) --steps "$steps" --lr 0.02 --seed "$seed" --checkpoint weights.safetensors --quiet --threads 1 &&
+      ./"$name-c" $(given data) --seed "$seed" --weights weights.safetensors --dump-gradients one.safetensors --quiet --threads 1 &&
+      ./"$name-cuda" $(given data) --seed "$seed" --weights weights.safetensors --dump-gradients other.safetensors --quiet --threads 1 &&
+      "$oracle" distance one.safetensors other.safetensors "$limit" && return 0
+  done
+  return 1
+}
+
+# Runs go from one to the other and on; how far the end is from that of a run that stayed may be what rounding makes of it.
+checkpoints() {
+  rm -rf data && mkdir data && "$oracle" inputs "$models/lenet5.onnx" 32 5 data && both lenet "$models/lenet5.onnx" --batch=8 \
+    --loss=softmax-cross-entropy --optimizer=adam || return 1
+  # shellcheck disable=SC2046
+  for way in "c cuda" "cuda c"; do
+    ./lenet-c $(given data) --steps 6 --seed 3 --quiet --threads 1 --checkpoint stayed.safetensors &&
+      ./lenet-"${way% *}" $(given data) --steps 3 --seed 3 --quiet --threads 1 --checkpoint went.safetensors &&
+      ./lenet-"${way#* }" $(given data) --steps 6 --resume went.safetensors --quiet --threads 1 --checkpoint went.safetensors || return 1
+    "$oracle" distance stayed.safetensors went.safetensors 1e-3 || return 1
+  done
+}
+
+# The arena on the device is as large as planned.
+memory() {
+  device=actnn-cuda && build_trainer sized "$models/lenet5.onnx" --target=cuda --batch=8 --loss=softmax-cross-entropy &&
+    ./sized --memory >sized.json || return 1
+  arena=$(sed -n 's/.*"arena_bytes": \([0-9]*\), "planned_arena_bytes".*/\1/p' sized.json)
+  planned=$(sed -n 's/.*"planned_arena_bytes": \([0-9]*\).*/\1/p' sized.json)
+  cat sized.json && [ -n "$arena" ] && [ "$arena" = "$planned" ]
+}
+
+check "lenet5: FP32 gradients" exact lenet5 "$models/lenet5.onnx" 4
+check "resnet20: FP32 gradients" exact resnet20 "$models/resnet20.onnx" 2
+check "decoder: FP32 gradients" exact decoder "$models/decoder.onnx" 2 T=16
+check "vit-tiny: FP32 gradients" exact vit "$small/vit-tiny.onnx" 2
+check "unet: FP32 gradients" exact unet "$small/unet.onnx" 2
+check "gpt2: FP32 gradients" exact gpt2 "$small/gpt2.onnx" 2 T=16
+check "resnet20: gradients from codes" coded resnet20 "$models/resnet20.onnx" 4 1 1e-3
+check "resnet20: ActNN's scheme" coded resnet20a "$models/resnet20.onnx" 4 1 1e-3 --scheme=actnn
+check "mobilenetv2: gradients from codes" coded mobilenetv2 "$small/mobilenetv2.onnx" 4 8 3e-2
+check "densenet121: gradients from codes" coded densenet121 "$small/densenet121.onnx" 2 2 3e-2
+check "decoder: gradients from codes" coded decoder "$models/decoder.onnx" 2 1 1e-3 --dim=T=32
+check "checkpoints of one go on with the other" checkpoints
+check "the arena is the planned one" memory
+finish
