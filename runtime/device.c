@@ -1,5 +1,6 @@
 /* device.c: see device.h. Kernels that the device does not have, run on the processor between fetching and sending. */
 #include "device.h"
+#include "profile.h"
 #include "saves.h"
 #include "trainer.h"
 
@@ -88,12 +89,26 @@ run_plain(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
   return failed;
 }
 
+/* Lists an operator that the device has no kernel for, once. */
+static void
+note_operator(actnn *trainer, actnn_kernel *kernel)
+{
+  const char *name = kernel_name(kernel);
+  size_t used = strlen(trainer->on_processor), length = strlen(name);
+  for (const char *at = trainer->on_processor; (at = strstr(at, name)); at += length)
+    if ((at == trainer->on_processor || at[-1] == ' ') && (at[length] == ',' || !at[length]))
+      return;
+  if (used + length + 3 < sizeof trainer->on_processor)
+    snprintf(trainer->on_processor + used, sizeof trainer->on_processor - used, "%s%s", used ? ", " : "", name);
+}
+
 /* While a kernel prepares itself for the processor, what it asks for is scratch of the processor. */
 static int
 prepare_on_processor(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
 {
   uint64_t wanted = trainer->workspace_wanted;
   trainer->workspace_wanted = trainer->scratch_bytes;
+  note_operator(trainer, kernel);
   note_images(trainer, call->input, call->input_count);
   note_images(trainer, call->output, call->output_count);
   int failed = run_plain(trainer, kernel, call);
@@ -155,6 +170,9 @@ device_run(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
 int
 device_reserve_scratch(actnn *trainer)
 {
+  if (trainer->on_processor[0] && !trainer->quiet)
+    fprintf(stderr, "%s: for want of a kernel on the GPU these run on the processor, their operands fetched, their results sent: %s\n",
+            trainer->model->name, trainer->on_processor);
   size_t bytes = (size_t)(trainer->scratch_bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
   trainer->scratch = aligned_alloc(ACTNN_ALIGNMENT, bytes ? bytes : ACTNN_ALIGNMENT);
   trainer->image = malloc((size_t)trainer->image_bytes + 1);

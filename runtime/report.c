@@ -1,5 +1,6 @@
 /* report.c: memory and saved values as JSON, for people, tests and the translator's --profile-use. */
 #include "report.h"
+#include "device.h"
 #include "atomic_file.h"
 #include "saves.h"
 #include "text_buffer.h"
@@ -22,6 +23,9 @@ print_memory(const actnn *trainer, FILE *stream)
   for (size_t index = 0; index < rows; index++)
     fprintf(stream, "%s\"%s\": %llu", index ? ", " : "{", row[index].name,
             (unsigned long long)row[index].bytes);
+  if (trainer->device)
+    fprintf(stream, ", \"device\": \"%s\", \"beside_bytes\": %llu", trainer->device->name,
+            (unsigned long long)trainer->device->bytes_beside(trainer));
   fprintf(stream, "}\n");
 }
 
