@@ -48,14 +48,43 @@ forget_notes(actnn *trainer)
   return gpu_check(trainer, cudaMemsetAsync(trainer->device_state->notes, 0xff, sizeof(gpu_notes), stream_of(trainer)), "a step");
 }
 
+enum { MOST_FETCHED = 8 };
+
+/* Bytes that are on their way to the mirror. */
+struct fetched {
+  int count;
+  uint64_t offset[MOST_FETCHED], bytes[MOST_FETCHED], place[MOST_FETCHED]; /* in the arena; in the waiting room */
+};
+
+static uint64_t
+padded(uint64_t bytes)
+{
+  return (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+}
+
+/* After all that was launched is done. */
+static void
+empty_waiting_room(actnn *trainer)
+{
+  struct device_state *state = trainer->device_state;
+  for (int i = 0; state->fetched && i < state->fetched->count; i++)
+    memcpy(trainer->arena + state->fetched->offset[i], state->waiting_room + state->fetched->place[i], (size_t)state->fetched->bytes[i]);
+  if (state->fetched)
+    state->fetched->count = 0;
+  state->waiting = 0;
+}
+
 /* Waits for all that was launched; 1 when a kernel failed or refused its operands, in the words of the processor's. */
 static int
-hear_notes(actnn *trainer, gpu_notes *notes)
+hear_notes(actnn *trainer, gpu_notes *notes, bool is_at_end)
 {
   struct device_state *state = trainer->device_state;
   if (gpu_check(trainer, cudaMemcpyAsync(notes, state->notes, sizeof *notes, cudaMemcpyDeviceToHost, state->stream), "a step") ||
       gpu_check(trainer, cudaStreamSynchronize(state->stream), "a step"))
     return 1;
+  /* In the midst of a step results stay where they are: their place in the mirror may get other tenants until its end. */
+  if (is_at_end || !state->fetched || !state->fetched->count)
+    empty_waiting_room(trainer);
   if (notes->refusal == NONE)
     return 0;
   actnn_call call;
@@ -105,6 +134,9 @@ close_device(actnn *trainer)
   gpu_close_saves(trainer);
   gpu_release(trainer->device_arena);
   gpu_release(state->notes);
+  if (state->waiting_room)
+    cudaFreeHost(state->waiting_room);
+  free(state->fetched);
   if (state->stream)
     cudaStreamDestroy(state->stream);
   free(state);
@@ -119,7 +151,7 @@ fetch(actnn *trainer, uint64_t offset, uint64_t bytes)
                    cudaMemcpyAsync(trainer->arena + offset, trainer->device_arena + offset, (size_t)bytes, cudaMemcpyDeviceToHost,
                                    stream_of(trainer)),
                    "fetching a tensor") ||
-         hear_notes(trainer, &notes);
+         hear_notes(trainer, &notes, false);
 }
 
 /* From pageable memory: the call returns once the bytes have been taken. */
@@ -132,12 +164,70 @@ send(actnn *trainer, uint64_t offset, uint64_t bytes)
                    "sending a tensor");
 }
 
+/* ---- without waiting ------------------------------------------------------------------------------------------ */
+
+/* Room for all that a step sends and fetches without waiting; what has no place there is waited for. */
+static int
+prepare_device(actnn *trainer)
+{
+  struct device_state *state = trainer->device_state;
+  const actnn_model *model = trainer->model;
+  const uint32_t others[] = {model->learning_rate, model->step_number, model->loss, model->training_output};
+  for (uint32_t i = 0; i < model->input_count; i++)
+    state->waiting_bytes += padded(model->tensor[model->input[i].tensor].bytes);
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    state->waiting_bytes += others[i] == NONE ? 0 : padded(model->tensor[others[i]].bytes);
+  state->fetched = (struct fetched *)calloc(1, sizeof *state->fetched);
+  if (!state->fetched)
+    return actnn_fail(trainer, "out of memory");
+  return (state->waiting_bytes &&
+          gpu_check(trainer, cudaMallocHost((void **)&state->waiting_room, (size_t)state->waiting_bytes), "memory for batches")) ||
+         gpu_prepare_saves(trainer);
+}
+
+/* A place in the waiting room; NULL: it is full. */
+static unsigned char *
+wait_here(struct device_state *state, uint64_t bytes)
+{
+  if (bytes > state->waiting_bytes - state->waiting)
+    return NULL;
+  unsigned char *place = state->waiting_room + state->waiting;
+  state->waiting += padded(bytes);
+  return place;
+}
+
+static int
+send_soon(actnn *trainer, uint64_t offset, uint64_t bytes)
+{
+  unsigned char *place = wait_here(trainer->device_state, bytes);
+  if (!place) /* batches of an evaluation follow one another without a step's end */
+    return send(trainer, offset, bytes);
+  memcpy(place, trainer->arena + offset, (size_t)bytes);
+  return gpu_check(trainer, cudaMemcpyAsync(trainer->device_arena + offset, place, (size_t)bytes, cudaMemcpyHostToDevice, stream_of(trainer)),
+                   "sending a batch");
+}
+
+static int
+fetch_later(actnn *trainer, uint64_t offset, uint64_t bytes)
+{
+  struct device_state *state = trainer->device_state;
+  unsigned char *place = state->fetched->count < MOST_FETCHED ? wait_here(state, bytes) : NULL;
+  if (!place)
+    return fetch(trainer, offset, bytes);
+  int i = state->fetched->count++;
+  state->fetched->offset[i] = offset;
+  state->fetched->bytes[i] = bytes;
+  state->fetched->place[i] = (uint64_t)(place - state->waiting_room);
+  return gpu_check(trainer, cudaMemcpyAsync(place, trainer->device_arena + offset, (size_t)bytes, cudaMemcpyDeviceToHost, stream_of(trainer)),
+                   "fetching what a step has made");
+}
+
 static int
 finish(actnn *trainer, uint32_t *not_finite)
 {
   gpu_notes notes;
   *not_finite = NONE;
-  if (hear_notes(trainer, &notes))
+  if (hear_notes(trainer, &notes, true))
     return 1;
   *not_finite = notes.not_finite;
   return *not_finite != NONE && forget_notes(trainer);
@@ -150,5 +240,5 @@ bytes_beside(const actnn *trainer)
 }
 
 extern "C" const actnn_device actnn_cuda = {
-    "cuda", open_device, reserve, gpu_prepare_saves, close_device, fetch, send, gpu_kernel_for, finish, bytes_beside,
+    "cuda", open_device, reserve, prepare_device, close_device, fetch, send, fetch_later, send_soon, gpu_kernel_for, finish, bytes_beside,
 };

@@ -45,6 +45,9 @@ struct device_state {
   gpu_notes *notes;          /* there */
   uint32_t *not_finite;      /* among the notes */
   uint64_t beside;           /* bytes reserved beside the arena */
+  unsigned char *waiting_room; /* pinned: what is on its way to or from the arena without anybody waiting */
+  uint64_t waiting_bytes, waiting; /* reserved, and taken since the last `finish` */
+  struct fetched *fetched;   /* what is on its way here */
   struct gpu_saves *saves;   /* saves.cu */
   struct gpu_library *library; /* library.cu */
 };

@@ -187,8 +187,23 @@ device_send_inputs(actnn *trainer)
   const actnn_model *model = trainer->model;
   for (uint32_t i = 0; trainer->device && i < model->input_count; i++) {
     const actnn_tensor *tensor = &model->tensor[model->input[i].tensor];
-    if (device_send(trainer, tensor->offset, tensor->bytes))
+    if (trainer->device->send_soon(trainer, tensor->offset, tensor->bytes))
       return 1;
   }
+  const uint32_t scalar[] = {model->learning_rate, model->step_number};
+  for (size_t i = 0; trainer->device && i < sizeof scalar / sizeof *scalar; i++)
+    if (scalar[i] != NONE && trainer->device->send_soon(trainer, model->tensor[scalar[i]].offset, model->tensor[scalar[i]].bytes))
+      return 1;
+  return 0;
+}
+
+int
+device_fetch_results(actnn *trainer)
+{
+  const actnn_model *model = trainer->model;
+  const uint32_t result[] = {model->loss, model->training_output};
+  for (size_t i = 0; i < sizeof result / sizeof *result; i++)
+    if (result[i] != NONE && trainer->device->fetch_later(trainer, model->tensor[result[i]].offset, model->tensor[result[i]].bytes))
+      return 1;
   return 0;
 }

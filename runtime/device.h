@@ -25,6 +25,9 @@ struct actnn_device {
   /* Arena to mirror, once all that was launched is done; mirror to arena. */
   int (*fetch)(actnn *trainer, uint64_t offset, uint64_t bytes);
   int (*send)(actnn *trainer, uint64_t offset, uint64_t bytes);
+  /* The same without waiting: what is sent may be written to again, what is fetched is in the mirror, after `finish`. */
+  int (*fetch_later)(actnn *trainer, uint64_t offset, uint64_t bytes);
+  int (*send_soon)(actnn *trainer, uint64_t offset, uint64_t bytes);
   /* The device's kernel for one of the processor's, by its address; NULL: it has none. Views are of device memory. */
   actnn_kernel *(*kernel)(actnn_kernel *of_processor);
   /* Waits for all launched kernels; tells one of them that failed, and the first tensor that is not finite, NONE if all are. */
@@ -37,8 +40,10 @@ struct actnn_device {
 int device_run(actnn *trainer, actnn_kernel *kernel, const actnn_call *call);
 /* Makes room for the scratch of kernels that run on the processor, once all are prepared. */
 int device_reserve_scratch(actnn *trainer);
-/* Sends all inputs of the model. */
+/* Sends all inputs of the model, the learning rate and the step's number; nobody waits for it. */
 int device_send_inputs(actnn *trainer);
+/* Has the loss and the prediction of a training step fetched, before backward makes other use of their memory. */
+int device_fetch_results(actnn *trainer);
 
 /* Nothing on the processor, whose memory the arena is. */
 static inline int

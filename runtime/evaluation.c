@@ -71,6 +71,16 @@ cross_entropy(const float *logit, size_t stride, int64_t classes, int64_t label,
                                        : log(sum) - ((double)logit[(size_t)label * stride] - (double)largest);
 }
 
+/* A step on a device has had its prediction fetched already, and its memory has other uses since (device_fetch_results). */
+static const float *
+predicted_values(actnn *trainer, uint32_t prediction)
+{
+  const actnn_model *model = trainer->model;
+  if (trainer->device && prediction == model->training_output)
+    return (const float *)(const void *)(trainer->arena + model->tensor[prediction].offset);
+  return actnn_data(trainer, prediction);
+}
+
 /* Scores the first `count` samples of a classifying prediction; false when the prediction counts no classes. */
 static bool
 score_classes(scorer *scorer, actnn *trainer, uint32_t prediction, uint64_t count, double *per_sample)
@@ -84,7 +94,9 @@ score_classes(scorer *scorer, actnn *trainer, uint32_t prediction, uint64_t coun
   const actnn_tensor *tensor = &model->tensor[prediction];
   size_t positions = trainer_elements(tensor) / (size_t)(classes * tensor->dim[0]);
   size_t stride = axis == 1 ? positions : 1, next = axis == 1 ? 1 : (size_t)classes;
-  const float *logits = actnn_data(trainer, prediction);
+  const float *logits = predicted_values(trainer, prediction);
+  if (!logits)
+    return false;
 #pragma omp parallel for schedule(static) num_threads(trainer->threads)
   for (int64_t sample = 0; sample < (int64_t)count; sample++) {
     scorer->loss[sample] = 0;
@@ -128,7 +140,7 @@ score_elements(scorer *scorer, actnn *trainer, uint32_t prediction, uint64_t cou
       trainer_elements(output) != trainer_elements(label))
     return false;
   size_t elements = trainer_elements(output) / (size_t)model->batch;
-  const float *predicted = actnn_data(trainer, prediction),
+  const float *predicted = predicted_values(trainer, prediction),
               *target = (const float *)(const void *)scorer->label;
 #pragma omp parallel for schedule(static) num_threads(trainer->threads)
   for (int64_t sample = 0; sample < (int64_t)count; sample++) {

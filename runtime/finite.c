@@ -73,7 +73,7 @@ finite_check_forward(actnn *trainer, double loss)
   const actnn_model *model = trainer->model;
   if (!isfinite(loss))
     return refuse(trainer, "the ", "loss", " is not finite");
-  for (uint32_t index = 0; !trainer->device && index < model->variable_count; index++) {
+  for (uint32_t index = 0; index < model->variable_count; index++) {
     const actnn_variable *variable = &model->variable[index];
     const actnn_tensor *tensor = &model->tensor[variable->tensor];
     if (variable->role == ACTNN_RUNNING && tensor->type == ACTNN_F32 &&
@@ -93,15 +93,11 @@ variable_of(const actnn_model *model, uint32_t tensor)
   return NULL;
 }
 
-/* A device looks at the same things as the processor's kernels do, all through the step. */
 int
-finite_check_device(actnn *trainer)
+finite_check_device(actnn *trainer, double loss, uint32_t tensor)
 {
-  uint32_t tensor = NONE;
-  if (!trainer->device)
-    return 0;
-  if (trainer->device->finish(trainer, &tensor))
-    return 1;
+  if (!isfinite(loss))
+    return refuse(trainer, "the ", "loss", " is not finite");
   if (tensor == NONE)
     return 0;
   const actnn_variable *variable = variable_of(trainer->model, tensor);

@@ -17,8 +17,8 @@ void finite_release(actnn *trainer);
 int finite_keep(actnn *trainer);
 /* After forward: refuses a loss or running statistics that are not finite. 0, or 1 with a message. */
 int finite_check_forward(actnn *trainer, double loss);
-/* After backward: the same of what a device found in its updates and statistics. */
-int finite_check_device(actnn *trainer);
+/* After a step on a device: refuses that loss, or what was found in updates and statistics: the first tensor, NONE if all is finite. */
+int finite_check_device(actnn *trainer, double loss, uint32_t tensor);
 /* Called by an update whose results are not finite; says whose and always returns 1. */
 int finite_refuse_update(const actnn_call *call);
 /* After a step that failed: true when that was because something was not finite and the variables are again what they

@@ -82,11 +82,10 @@ int
 gradient_study_run(gradient_study *study)
 {
   actnn *trainer = study->trainer;
-  double loss;
   actnn_observe_gradients(trainer, observe, study);
   study->product = 0;
   int failed =
-      trainer_forward(trainer, trainer->model->default_learning_rate, &loss) || trainer_backward(trainer);
+      trainer_forward(trainer, trainer->model->default_learning_rate) || trainer_backward(trainer);
   actnn_observe_gradients(trainer, NULL, NULL);
   study->observed++;
   if (study->exact_norm > 0) {

@@ -38,6 +38,7 @@ struct actnn {
   uint64_t draw;             /* normally 0; `--variance` raises it to redraw codes of the same step */
   struct profile *profile;   /* `--profile`: times of calls (profile.c); NULL otherwise */
   unsigned char *kept;       /* the variables before this step, when one that is not finite is to be undone (finite.c); NULL */
+  double loss;               /* of the last step */
   bool is_not_finite;        /* why this step failed */
   bool quiet;                /* no notes on stderr */
   char error[512];

@@ -230,7 +230,6 @@ saves_redraw(actnn *trainer, double learning_rate)
 {
   struct redraw *redraw = trainer->saves->redraw;
   uint32_t save = choose(trainer);
-  double loss;
   if (!redraw || save == NONE)
     return 0;
   if (saves_begin_step(trainer)) /* both passes have the same levels */
@@ -244,7 +243,7 @@ saves_redraw(actnn *trainer, double learning_rate)
   saves_redraw_only(trainer, save);
   trainer->draw = 1;
   actnn_observe_gradients(trainer, ignore, NULL);
-  int failed = trainer_forward(trainer, learning_rate, &loss) || trainer_backward(trainer);
+  int failed = trainer_forward(trainer, learning_rate) || trainer_backward(trainer);
   actnn_observe_gradients(trainer, NULL, NULL);
   trainer->draw = 0;
   redraw->is_first_pass = false;

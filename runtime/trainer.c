@@ -431,9 +431,8 @@ actnn_run(actnn *trainer, actnn_kernel *kernel, actnn_list out, actnn_list in, a
 /* ---- steps -------------------------------------------------------------------------------------- */
 
 static int
-read_scalar(actnn *trainer, uint32_t tensor, double *value)
+read_scalar(actnn *trainer, uint32_t tensor, const void *data, double *value)
 {
-  const void *data = actnn_data(trainer, tensor);
   if (!data)
     return actnn_fail(trainer, "%s: the model has no loss", trainer->model->name);
   switch (trainer->model->tensor[tensor].type) {
@@ -443,18 +442,8 @@ read_scalar(actnn *trainer, uint32_t tensor, double *value)
   }
 }
 
-static int
-send_scalars(actnn *trainer)
-{
-  const uint32_t scalar[] = {trainer->model->learning_rate, trainer->model->step_number};
-  for (size_t i = 0; trainer->device && i < sizeof scalar / sizeof *scalar; i++)
-    if (scalar[i] != NONE && actnn_put(trainer, scalar[i]))
-      return 1;
-  return 0;
-}
-
 int
-trainer_forward(actnn *trainer, double learning_rate, double *loss)
+trainer_forward(actnn *trainer, double learning_rate)
 {
   const actnn_model *model = trainer->model;
   use_threads(trainer);
@@ -464,15 +453,29 @@ trainer_forward(actnn *trainer, double learning_rate, double *loss)
     *(float *)(void *)(trainer->arena + model->tensor[model->learning_rate].offset) = (float)learning_rate;
   if (model->step_number != NONE)
     *(int64_t *)(void *)(trainer->arena + model->tensor[model->step_number].offset) = (int64_t)trainer->step;
-  if (send_scalars(trainer) || device_send_inputs(trainer) || finite_keep(trainer) || saves_begin_step(trainer) || model->forward(trainer) || read_scalar(trainer, model->loss, loss))
+  if (device_send_inputs(trainer) || finite_keep(trainer) || saves_begin_step(trainer) || model->forward(trainer))
     return 1;
-  return finite_check_forward(trainer, *loss);
+  if (trainer->device)
+    return device_fetch_results(trainer);
+  return read_scalar(trainer, model->loss, actnn_data(trainer, model->loss), &trainer->loss) || finite_check_forward(trainer, trainer->loss);
+}
+
+/* What a device has made of the step: only now does anybody wait for it. */
+static int
+hear_device(actnn *trainer)
+{
+  const actnn_model *model = trainer->model;
+  uint32_t not_finite = NONE;
+  if (trainer->device->finish(trainer, &not_finite))
+    return 1;
+  const void *loss = model->loss < model->tensor_count ? trainer->arena + model->tensor[model->loss].offset : NULL;
+  return read_scalar(trainer, model->loss, loss, &trainer->loss) || finite_check_device(trainer, trainer->loss, not_finite);
 }
 
 int
 trainer_backward(actnn *trainer)
 {
-  if (trainer->model->backward(trainer) || finite_check_device(trainer))
+  if (trainer->model->backward(trainer) || (trainer->device && hear_device(trainer)))
     return 1;
   if (!trainer->observer)
     trainer->step++;
@@ -488,8 +491,11 @@ trainer_skips(actnn *trainer)
 int
 actnn_step(actnn *trainer, double learning_rate, double *loss)
 {
-  double ignored;
-  return trainer_forward(trainer, learning_rate, loss ? loss : &ignored) || trainer_backward(trainer);
+  if (trainer_forward(trainer, learning_rate) || trainer_backward(trainer))
+    return 1;
+  if (loss)
+    *loss = trainer->loss;
+  return 0;
 }
 
 int
@@ -507,5 +513,5 @@ actnn_evaluate_batch(actnn *trainer, double *loss)
       *loss = NAN;
     return 0;
   }
-  return read_scalar(trainer, model->evaluation_loss, loss ? loss : &ignored);
+  return read_scalar(trainer, model->evaluation_loss, actnn_data(trainer, model->evaluation_loss), loss ? loss : &ignored);
 }

@@ -17,10 +17,10 @@ typedef struct trainer_options {
 /* As `actnn_create`. */
 actnn *trainer_create(const actnn_model *model, const trainer_options *options, char *error, size_t error_bytes);
 
-/* The first half of `actnn_step`: sets the learning rate and the step number, runs forward, reads the loss and
+/* The first half of `actnn_step`: sets the learning rate and the step number, runs forward, reads the loss (trainer->loss) and
  * refuses one that is not finite (no parameter has been updated then). The model's training_output may be read
- * between the halves. 0, or 1 with a message. */
-int trainer_forward(actnn *trainer, double learning_rate, double *loss);
+ * between the halves. On a device all that is only launched, and known after the second half. 0, or 1 with a message. */
+int trainer_forward(actnn *trainer, double learning_rate);
 /* The second half: backward with the updates; the step counter moves on, except under an observer. */
 int trainer_backward(actnn *trainer);
 /* After either half has failed: true when the step was not finite and is undone, and training can go on with the next. */

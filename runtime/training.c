@@ -241,6 +241,7 @@ skip_step(run *run, journal_step *entry)
   if (!trainer_skips(run->trainer))
     return tell(run);
   entry->step = run->trainer->step;
+  entry->loss = run->trainer->loss;
   entry->epoch = (double)entry->step / (double)run->steps_per_epoch;
   return journal_add_skipped(&run->journal, entry, actnn_error(run->trainer));
 }
@@ -261,12 +262,16 @@ train_step(run *run)
   }
   batch_fill(&run->training, trainer, trainer->step);
   scorer_keep_labels(&run->scorer, trainer);
-  if (trainer_forward(trainer, entry.learning_rate, &entry.loss))
+  bool is_scored = run->journal.has_log || run->journal.has_terminal;
+  if (trainer_forward(trainer, entry.learning_rate))
     return skip_step(run, &entry);
-  if (run->journal.has_log || run->journal.has_terminal)
+  if (is_scored && !trainer->device)
     entry.accuracy = scorer_accuracy(&run->scorer, trainer, model->training_output);
   if (trainer_backward(trainer))
     return skip_step(run, &entry);
+  if (is_scored && trainer->device)
+    entry.accuracy = scorer_accuracy(&run->scorer, trainer, model->training_output);
+  entry.loss = trainer->loss;
   saves_end_redraw(trainer);
   entry.step = trainer->step;
   entry.epoch = (double)entry.step / (double)run->steps_per_epoch;

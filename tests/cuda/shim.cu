@@ -81,6 +81,20 @@ cudaFree(void *memory)
 }
 
 cudaError_t
+cudaMallocHost(void **memory, size_t bytes)
+{
+  *memory = malloc(bytes);
+  return *memory ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t
+cudaFreeHost(void *memory)
+{
+  free(memory);
+  return cudaSuccess;
+}
+
+cudaError_t
 cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
 {
   shim_opened all;
