@@ -132,7 +132,7 @@ describe_image(const operand *operand, cudnnTensorDescriptor_t *descriptor)
 }
 
 static bool
-describe_window(const Window *window, int64_t groups, int axes, cudnnConvolutionDescriptor_t *descriptor)
+describe_window(const Window *window, int64_t groups, int axes, cudnnMathType_t arithmetic, cudnnConvolutionDescriptor_t *descriptor)
 {
   int pad[WINDOW_AXES], stride[WINDOW_AXES], dilation[WINDOW_AXES], spatial = axes - 2;
   for (int i = 0; i < spatial; i++) {
@@ -145,12 +145,13 @@ describe_window(const Window *window, int64_t groups, int axes, cudnnConvolution
          cudnnSetConvolutionNdDescriptor(*descriptor, spatial, pad, stride, dilation, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT) ==
              CUDNN_STATUS_SUCCESS &&
          cudnnSetConvolutionGroupCount(*descriptor, (int)groups) == CUDNN_STATUS_SUCCESS &&
-         cudnnSetConvolutionMathType(*descriptor, CUDNN_FMA_MATH) == CUDNN_STATUS_SUCCESS;
+         cudnnSetConvolutionMathType(*descriptor, arithmetic) == CUDNN_STATUS_SUCCESS;
 }
 
 static bool
-describe(struct gpu_convolution *convolution, const Window *window, int64_t groups)
+describe(const actnn *trainer, struct gpu_convolution *convolution, const Window *window, int64_t groups)
 {
+  cudnnMathType_t arithmetic = trainer->tensor_float ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH; /* the former rounds where that is faster */
   const operand *w = &convolution->w;
   int dim[MOST_AXES];
   for (int i = 0; i < w->axes; i++)
@@ -159,7 +160,7 @@ describe(struct gpu_convolution *convolution, const Window *window, int64_t grou
          cudnnCreateFilterDescriptor(&convolution->of_w) == CUDNN_STATUS_SUCCESS &&
          cudnnSetFilterNdDescriptor(convolution->of_w, CUDNN_DATA_FLOAT, w->is_last_wanted ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW,
                                     w->axes, dim) == CUDNN_STATUS_SUCCESS &&
-         describe_window(window, groups, w->axes, &convolution->window);
+         describe_window(window, groups, w->axes, arithmetic, &convolution->window);
 }
 
 /* ---- algorithms ------------------------------------------------------------------------------------------------------- */
@@ -287,7 +288,7 @@ make_convolution(const actnn *trainer, const roles *roles, const Window *window,
     operands[i]->is_last_wanted = is_last;
     place_copy(convolution, operands[i]);
   }
-  if (describe(convolution, window, groups) && choose_algorithm(trainer, convolution))
+  if (describe(trainer, convolution, window, groups) && choose_algorithm(trainer, convolution))
     return convolution;
   gpu_drop_convolution(convolution);
   return NULL;

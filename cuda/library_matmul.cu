@@ -62,11 +62,12 @@ make_layout(cublasLtMatrixLayout_t *layout, const library_product *shape, const 
 }
 
 static bool
-set_operation(struct gpu_product *product, bool a_is_transposed, bool b_is_transposed)
+set_operation(const actnn *trainer, struct gpu_product *product, bool a_is_transposed, bool b_is_transposed)
 {
+  cublasComputeType_t compute = trainer->tensor_float ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
   cublasOperation_t of_a = a_is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, of_b = b_is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
   cublasLtEpilogue_t epilogue = product->shape.has_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
-  if (cublasLtMatmulDescCreate(&product->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F) != CUBLAS_STATUS_SUCCESS) {
+  if (cublasLtMatmulDescCreate(&product->operation, compute, CUDA_R_32F) != CUBLAS_STATUS_SUCCESS) {
     product->operation = NULL;
     return false;
   }
@@ -115,7 +116,7 @@ prepare_product(actnn *trainer, uint32_t id, const library_product *shape)
   if (make_layout(&product->a, shape, &shape->a, shape->rows, shape->inner, &a_is_transposed) &&
       make_layout(&product->b, shape, &shape->b, shape->inner, shape->columns, &b_is_transposed) &&
       make_layout(&product->y, shape, &shape->y, shape->rows, shape->columns, &y_is_transposed) && !y_is_transposed &&
-      set_operation(product, a_is_transposed, b_is_transposed) && choose_algorithm(trainer, product)) {
+      set_operation(trainer, product, a_is_transposed, b_is_transposed) && choose_algorithm(trainer, product)) {
     slot->product = product;
     return 0;
   }

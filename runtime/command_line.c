@@ -33,6 +33,7 @@ typedef enum option_key {
   OPTION_DUMP_GRADIENTS,
   OPTION_GRADIENT_REFERENCE,
   OPTION_CHANNEL_BLOCK,
+  OPTION_TENSOR_FLOAT,
   OPTION_HELP
 } option_key;
 
@@ -79,6 +80,7 @@ static const option_row option_table[] = {
     {OPTION_GRADIENT_REFERENCE, "--gradient-reference", "FILE",
      "exact gradients for --variance, from an uncompressed trainer"},
     {OPTION_CHANNEL_BLOCK, "--channel-block", "N", "layout of images: 1, 8 or 16 (what this machine likes)"},
+    {OPTION_TENSOR_FLOAT, "--tf32", NULL, "on a GPU: products and convolutions of numbers rounded to TF32, 10 bits of fraction: faster"},
     {OPTION_HELP, "--help", NULL, "this list"}};
 
 enum { OPTION_COUNT = sizeof option_table / sizeof option_table[0] };
@@ -217,6 +219,7 @@ set_option(command_options *options, const option_row *row, const char *value)
   case OPTION_QUIET: options->quiet = true; return true;
   case OPTION_MEMORY: options->memory = true; return true;
   case OPTION_PROFILE: options->profile = true; return true;
+  case OPTION_TENSOR_FLOAT: options->tensor_float = true; return true;
   case OPTION_PROFILE_GENERATE: options->profile_generate = value; return true;
   case OPTION_DUMP_GRADIENTS: options->dump_gradients = value; return true;
   case OPTION_GRADIENT_REFERENCE: options->variance.reference = value; return true;

@@ -41,6 +41,7 @@ struct actnn {
   double loss;               /* of the last step */
   bool is_not_finite;        /* why this step failed */
   bool quiet;                /* no notes on stderr */
+  bool tensor_float;         /* products of numbers rounded to TF32, on a GPU */
   char error[512];
 };
 

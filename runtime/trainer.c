@@ -235,6 +235,7 @@ start(actnn *trainer, const trainer_options *options)
     return actnn_fail(trainer, "a channel block is 1, 8 or 16, not %d", trainer->channel_block);
   trainer->seed = options->seed;
   trainer->quiet = options->quiet;
+  trainer->tensor_float = options->tensor_float;
   use_threads(trainer);
   trainer->device = model->device;
   if (check_model(trainer) || (trainer->device && trainer->device->open(trainer)) || reserve_arena(trainer, model->arena_bytes))

@@ -11,6 +11,7 @@ typedef struct trainer_options {
   uint64_t seed;
   bool quiet;   /* no notes on stderr */
   bool profile; /* time every call */
+  bool tensor_float; /* products of numbers rounded to TF32, on a GPU */
   bool skips;   /* a step that is not finite is undone (finite.h) */
 } trainer_options;
 

@@ -388,6 +388,7 @@ actnn_main(const actnn_model *model, int argc, char **argv)
                               .seed = options->has_seed ? options->seed : model->seed,
                               .quiet = options->quiet,
                               .profile = options->profile,
+                              .tensor_float = options->tensor_float,
                               .skips = options->skips};
   run.trainer = trainer_create(model, &settings, error, sizeof error);
   if (!run.trainer) {
