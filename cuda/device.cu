@@ -42,6 +42,21 @@ gpu_release(void *memory)
     cudaFree(memory);
 }
 
+int
+gpu_settle_room(const actnn_call *call, const gpu_room *room)
+{
+  actnn *trainer = call->trainer;
+  if (trainer->preparing) {
+    if (trainer->workspace_wanted < room->bytes)
+      trainer->workspace_wanted = room->bytes;
+    return 0;
+  }
+  if (trainer->workspace_bytes >= room->bytes)
+    return 0;
+  return actnn_fail(trainer, "tensor %u: the workspace of %llu bytes is too small, %llu are needed", call->output[0].id,
+                    (unsigned long long)trainer->workspace_bytes, (unsigned long long)room->bytes);
+}
+
 static int
 forget_notes(actnn *trainer)
 {
@@ -74,6 +89,13 @@ empty_waiting_room(actnn *trainer)
   state->waiting = 0;
 }
 
+static int
+refuse_label(actnn *trainer, int64_t label, int64_t classes)
+{
+  return actnn_fail(trainer, "a label is %lld, not in 0..%lld; check the data, or that the model has enough classes", (long long)label,
+                    (long long)classes - 1);
+}
+
 /* Waits for all that was launched; 1 when a kernel failed or refused its operands, in the words of the processor's. */
 static int
 hear_notes(actnn *trainer, gpu_notes *notes, bool is_at_end)
@@ -92,6 +114,8 @@ hear_notes(actnn *trainer, gpu_notes *notes, bool is_at_end)
   call.trainer = trainer;
   if (forget_notes(trainer))
     return 1;
+  if (notes->refusal == BAD_LABEL)
+    return refuse_label(trainer, notes->number, notes->bound);
   return notes->refusal == NOT_TRIANGULAR ? not_triangular(&call, notes->number) : bad_index(&call, "Gather", notes->number, notes->bound);
 }
 

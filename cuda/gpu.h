@@ -37,7 +37,7 @@ typedef struct gpu_notes {
   int64_t number, bound;
 } gpu_notes;
 
-enum { BAD_INDEX, NOT_TRIANGULAR }; /* refusals */
+enum { BAD_INDEX, NOT_TRIANGULAR, BAD_LABEL }; /* refusals */
 
 /* The device's own of a trainer (device.cu). */
 struct device_state {
@@ -107,23 +107,53 @@ thread_number(void)
   return (int64_t)blockIdx.x * BLOCK_THREADS + threadIdx.x;
 }
 
-/* ---- sums over a block, the same in every thread; all threads take part ---------------------------------- */
+/* Scratch that a kernel takes from the workspace, piece by piece, the same pieces while preparing and after. */
+typedef struct gpu_room {
+  uint64_t bytes;
+} gpu_room;
+
+template <typename T>
+static T *
+take_room(const actnn_call *call, gpu_room *room, int64_t count)
+{
+  T *memory = (T *)((uintptr_t)call->trainer->workspace + room->bytes); /* while preparing: an address of nothing */
+  room->bytes += ((uint64_t)count * sizeof(T) + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+  return memory;
+}
+
+/* Once all is taken: asks for it while preparing, and sees that it is there after. 0, or 1 with the reason. */
+int gpu_settle_room(const actnn_call *call, const gpu_room *room);
+
+/* ---- sums over threads, the same in every one of them; all threads of the block take part ------------------- */
+
+/* Over the `lanes` threads of a cell that have the same column: a cell has `width` columns side by side, both numbers powers of two, and
+ * is the whole block or at most a warp. */
+template <typename T, typename Join>
+static __device__ T
+cell_fold(T value, Join join, int width, int lanes)
+{
+  SHARED T part[BLOCK_THREADS / WARP][WARP];
+  int threads = width * lanes;
+  for (int apart = (threads < WARP ? threads : WARP) / 2; apart >= width; apart /= 2)
+    value = join(value, __shfl_xor_sync(0xffffffffu, value, apart));
+  if (threads <= WARP)
+    return value;
+  __syncthreads(); /* the last fold's parts have been read */
+  if (threadIdx.x % WARP < (unsigned)width)
+    part[threadIdx.x / WARP][threadIdx.x % WARP] = value;
+  __syncthreads();
+  int column = (int)threadIdx.x % width;
+  value = part[0][column];
+  for (int i = 1; i < BLOCK_THREADS / WARP; i++)
+    value = join(value, part[i][column]);
+  return value;
+}
 
 template <typename T, typename Join>
 static __device__ T
 block_fold(T value, Join join)
 {
-  SHARED T part[BLOCK_THREADS / WARP];
-  for (int apart = WARP / 2; apart > 0; apart /= 2)
-    value = join(value, __shfl_xor_sync(0xffffffffu, value, apart));
-  __syncthreads(); /* the last fold's parts have been read */
-  if (threadIdx.x % WARP == 0)
-    part[threadIdx.x / WARP] = value;
-  __syncthreads();
-  value = part[0];
-  for (int i = 1; i < BLOCK_THREADS / WARP; i++)
-    value = join(value, part[i]);
-  return value;
+  return cell_fold(value, join, 1, BLOCK_THREADS);
 }
 
 template <typename T> struct sum_of {

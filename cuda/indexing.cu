@@ -100,10 +100,6 @@ typedef struct GatherGradJob {
   int64_t outer, count, extent, width; /* of dy: outer x count x width */
 } GatherGradJob;
 
-template <int Wide> struct alignas(Wide * sizeof(float)) Columns {
-  float of[Wide];
-};
-
 /* Where a run of equal indices starts, its thread adds their rows, so many loads at a time but one after the other. */
 template <int Wide>
 KERNEL
@@ -132,35 +128,26 @@ sum_rows(GatherGradJob job)
   ((Columns<Wide> *)job.dx)[(outer * job.extent + index) * job.width + column] = sum;
 }
 
-/* Scratch for the sorted indices: of each kind so many. */
-static uint64_t
-sorted_bytes(int64_t count)
-{
-  return ((uint64_t)count * sizeof(int32_t) + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
-}
-
 extern "C" int
 gpu_GatherGrad(const actnn_call *call)
 {
-  actnn *trainer = call->trainer;
   const actnn_view *dx = &call->output[0];
   const int64_t *indices = (const int64_t *)call->input[1].data;
   AroundAxis around = around_axis(dx, call->attribute[1].i);
   int64_t count = element_count(&call->input[1]);
-  uint64_t bytes = sorted_bytes(count);
+  gpu_room room = {0};
   if (count > MOST_SORTED || around.extent > INT32_MAX || dx->type != ACTNN_F32)
     return DEVICE_DECLINES;
-  if (actnn_is_preparing(call)) {
-    if (trainer->workspace_wanted < 2 * bytes)
-      trainer->workspace_wanted = 2 * bytes;
+  SortedIndices sorted;
+  sorted.place = take_room<int32_t>(call, &room, count);
+  sorted.index = take_room<int32_t>(call, &room, count);
+  if (gpu_settle_room(call, &room))
+    return 1;
+  if (actnn_is_preparing(call))
     return 0;
-  }
-  if (trainer->workspace_bytes < 2 * bytes)
-    return actnn_fail(trainer, "GatherGrad: the workspace of %llu bytes is too small", (unsigned long long)trainer->workspace_bytes);
-  SortedIndices sorted = {(int32_t *)trainer->workspace, (int32_t *)(trainer->workspace + bytes)};
   GatherGradJob job = {(const float *)call->input[0].data, (float *)dx->data, sorted, around.outer, count, around.extent, around.inner};
   int failed = clear_bytes(call, dx->data, element_count(dx) * (int64_t)sizeof(float)) ||
-               LAUNCH_BLOCKS(call, sort_indices, blocks_for(count), indices, count, around.extent, sorted, trainer->device_state->notes);
+               LAUNCH_BLOCKS(call, sort_indices, blocks_for(count), indices, count, around.extent, sorted, call->trainer->device_state->notes);
   if (failed)
     return 1;
   if (job.width % 4)

@@ -11,6 +11,11 @@ struct alignas(16) sixteen_bytes {
   uint32_t word[4];
 };
 
+/* Floats side by side that a thread takes together. */
+template <int Wide> struct alignas(Wide * sizeof(float)) Columns {
+  float of[Wide];
+};
+
 /* run(a unit of so many bytes). */
 template <typename Run>
 static int

@@ -1,9 +1,8 @@
 /* reduction.c: sums and means along any axes, sums down to a shape, and their inverse.
  *
- * Axes that are folded (or kept) side by side are merged first, which leaves two shapes of work. Innermost axis
- * folded: a result is a sum of contiguous runs. Innermost axis kept: 16 results side by side are a sum of vectors.
- * Either is cut into a fixed number of slices, whose partial sums are combined in order: the same result for any
- * number of threads. Padded channels of blocked tensors are zero and may be summed.
+ * Merged axes (folding.h) leave two shapes of work. Innermost axis folded: a result is a sum of contiguous runs.
+ * Innermost axis kept: 16 results side by side are a sum of vectors. Either is cut into a fixed number of slices, whose
+ * partial sums are combined in order: the same result for any number of threads. Padded channels of blocked tensors are zero and may be summed.
  *
  * Compiled once for each instruction set, see instruction_set.h.
  */
@@ -12,137 +11,9 @@
 #endif
 #include "instruction_set.h"
 
-#include "../src/operators/axes.h"
+#include "folding.h"
 
-enum { MOST_AXES = ACTNN_MAX_RANK + 1, TASKS = 128, SLICES = 16, RUN = 4096, SLICE_FLOATS = 4096 };
-
-typedef struct FoldAxis {
-  int64_t dim, x_stride, y_stride;
-  bool is_folded, is_alone; /* alone: not to be merged with its neighbours */
-} FoldAxis;
-
-typedef struct FoldPlan {
-  FoldAxis axis[MOST_AXES];
-  int count;
-  int64_t block_channels; /* of a blocked x with a plain y: channels in the last block; 0: no limit */
-  int64_t block, blocks;
-  int block_axis;         /* among the kept outer axes, after merging; -1 */
-  FoldAxis inner, kept[MOST_AXES], folded[MOST_AXES];
-  int kept_count, folded_count;
-  int64_t outputs, terms; /* products of the outer kept and of the outer folded extents */
-} FoldPlan;
-
-static void
-add_axis(FoldPlan *plan, int64_t dim, int64_t x_stride, int64_t y_stride, bool is_folded, bool is_alone)
-{
-  FoldAxis *last = plan->count ? &plan->axis[plan->count - 1] : NULL;
-  if (dim == 1 && !is_alone) return;
-  if (last && !is_alone && !last->is_alone && last->is_folded == is_folded && last->x_stride == x_stride * dim
-      && (is_folded || last->y_stride == y_stride * dim)) {
-    last->dim *= dim;
-    last->x_stride = x_stride;
-    last->y_stride = is_folded ? 0 : y_stride;
-    return;
-  }
-  plan->axis[plan->count++] = (FoldAxis){dim, x_stride, is_folded ? 0 : y_stride, is_folded, is_alone};
-}
-
-/* The innermost axis apart from the outer ones, those by kind. */
-static void
-sort_axes(FoldPlan *plan)
-{
-  if (plan->count == 0) plan->axis[plan->count++] = (FoldAxis){.dim = 1, .x_stride = 1, .y_stride = 1};
-  plan->outputs = plan->terms = 1;
-  plan->block_axis = -1;
-  for (int i = 0; i < plan->count - 1; i++) {
-    const FoldAxis *axis = &plan->axis[i];
-    if (axis->is_folded) {
-      plan->folded[plan->folded_count++] = *axis;
-      plan->terms *= axis->dim;
-    } else {
-      if (axis->is_alone) plan->block_axis = plan->kept_count;
-      plan->kept[plan->kept_count++] = *axis;
-      plan->outputs *= axis->dim;
-    }
-  }
-  plan->inner = plan->axis[plan->count - 1];
-}
-
-static void
-plan_plain(FoldPlan *plan, const actnn_view *x, const bool *is_folded)
-{
-  int64_t y_stride[ACTNN_MAX_RANK], x_stride[ACTNN_MAX_RANK], step = 1;
-  row_major_strides(x, x_stride);
-  for (int i = x->rank - 1; i >= 0; i--) {
-    y_stride[i] = step;
-    if (!is_folded[i]) step *= x->dim[i];
-  }
-  for (int i = 0; i < x->rank; i++) add_axis(plan, x->dim[i], x_stride[i], y_stride[i], is_folded[i], false);
-  sort_axes(plan);
-}
-
-/* y's strides along x's axes (aligned at the right); along channels the stride of one channel, *block_stride that of a
- * block of them. */
-static bool
-result_strides(const actnn_view *x, const actnn_view *y, int64_t block, int64_t *stride, int64_t *block_stride)
-{
-  int shift = x->rank - y->rank;
-  int64_t step = y->layout == ACTNN_BLOCKED ? block : 1;
-  for (int i = 0; i < ACTNN_MAX_RANK; i++) stride[i] = 0;
-  if (y->layout == ACTNN_PLAIN) {
-    for (int i = y->rank - 1; i >= 0; i--) {
-      stride[i + shift] = step;
-      step *= y->dim[i];
-    }
-    *block_stride = stride[1] * block;
-    return true;
-  }
-  if (shift != 0) return false;
-  for (int i = y->rank - 1; i >= 2; i--) {
-    stride[i] = step;
-    step *= y->dim[i];
-  }
-  stride[1] = 1;
-  *block_stride = step;
-  stride[0] = step * ((y->dim[1] + block - 1) / block);
-  return true;
-}
-
-static bool
-plan_blocked(FoldPlan *plan, const actnn_view *x, const actnn_view *y, const bool *is_folded, int64_t block)
-{
-  int64_t stride[ACTNN_MAX_RANK], block_stride, blocks = (x->dim[1] + block - 1) / block, positions = 1, step;
-  bool is_limited = !is_folded[1] && y->layout == ACTNN_PLAIN && x->dim[1] % block != 0;
-  if (!result_strides(x, y, block, stride, &block_stride)) return false;
-  for (int i = 2; i < x->rank; i++) positions *= x->dim[i];
-  add_axis(plan, x->dim[0], blocks * positions * block, stride[0], is_folded[0], false);
-  add_axis(plan, blocks, positions * block, block_stride, is_folded[1], is_limited);
-  step = positions * block;
-  for (int i = 2; i < x->rank; i++) {
-    step /= x->dim[i] ? x->dim[i] : 1;
-    add_axis(plan, x->dim[i], step, stride[i], is_folded[i], false);
-  }
-  add_axis(plan, block, 1, stride[1], is_folded[1], is_limited);
-  if (is_limited) plan->block_channels = x->dim[1] % block;
-  plan->blocks = blocks;
-  sort_axes(plan);
-  return true;
-}
-
-/* The offset that the linear index `number` over some axes stands for; *other gets the one in y. */
-static int64_t
-offset_over(const FoldAxis *axis, int count, int64_t number, int64_t *other)
-{
-  int64_t at = 0;
-  if (other) *other = 0;
-  for (int i = count - 1; i >= 0; i--) {
-    int64_t index = number % axis[i].dim;
-    number /= axis[i].dim;
-    at += index * axis[i].x_stride;
-    if (other) *other += index * axis[i].y_stride;
-  }
-  return at;
-}
+enum { TASKS = 128, SLICES = 16, RUN = 4096, SLICE_FLOATS = 4096 };
 
 static double
 run_sum(const float *x, int64_t count)
@@ -190,7 +61,7 @@ sum_runs(const FoldWork *work, const float *x, int64_t first, int64_t end, doubl
   double total = 0;
   for (int64_t unit = first; unit < end; unit++) {
     int64_t start = unit % work->runs * RUN, rest = plan->inner.dim - start;
-    const float *from = x + offset_over(plan->folded, plan->folded_count, unit / work->runs, NULL) + start;
+    const float *from = x + fold_offset(plan->folded, plan->folded_count, unit / work->runs, NULL) + start;
     total += run_sum(from, rest < RUN ? rest : RUN);
   }
   sum[0] = total;
@@ -206,7 +77,7 @@ sum_vectors(const FoldPlan *plan, const float *x, int64_t first, int64_t end, in
     int64_t stop = begin + ROWS < end ? begin + ROWS : end;
     lanes total = {0}, value = {0};
     for (int64_t unit = begin; unit < stop; unit++) {
-      const float *from = x + offset_over(plan->folded, plan->folded_count, unit, NULL);
+      const float *from = x + fold_offset(plan->folded, plan->folded_count, unit, NULL);
       if (used == LANES) {
         LOAD_LANES(value, from);
       } else {
@@ -231,7 +102,7 @@ sum_slice(const FoldWork *work, int64_t group, int64_t slice, double *sum)
 {
   const FoldPlan *plan = work->plan;
   int64_t first = slice * work->per_slice, end = first + work->per_slice < work->units ? first + work->per_slice : work->units;
-  const float *x = work->x + offset_over(plan->kept, plan->kept_count, group / work->tiles, NULL);
+  const float *x = work->x + fold_offset(plan->kept, plan->kept_count, group / work->tiles, NULL);
   if (plan->inner.is_folded) sum_runs(work, x, first, end, sum);
   else sum_vectors(plan, x + group % work->tiles * LANES, first, end, lanes_in_tile(work, group), sum);
 }
@@ -242,7 +113,7 @@ finish_group(const FoldWork *work, int64_t group, double (*slice)[LANES], double
 {
   const FoldPlan *plan = work->plan;
   int64_t at, column = group % work->tiles * LANES, used = plan->inner.is_folded ? 1 : lanes_in_tile(work, group);
-  offset_over(plan->kept, plan->kept_count, group / work->tiles, &at);
+  fold_offset(plan->kept, plan->kept_count, group / work->tiles, &at);
   for (int64_t k = 0; k < used; k++) {
     double sum = 0;
     for (int64_t s = 0; s < work->slices; s++) sum += slice[s][k];
@@ -299,7 +170,7 @@ reduce(const actnn_call *call, bool is_mean, actnn_kernel *otherwise)
   FoldPlan plan = {0};
   if (!is_plain_float(x) || element_count(x) == 0) return otherwise(call);
   mark_axes(x, &call->attribute[0], call->attribute[2].i != 0, is_folded);
-  plan_plain(&plan, x, is_folded);
+  fold_plain(&plan, x, is_folded);
   double folded = (double)(plan.terms * (plan.inner.is_folded ? plan.inner.dim : 1));
   run_plan(&plan, x->data, call->output[0].data, is_mean ? 1 / folded : 1);
   return 0;
@@ -339,13 +210,10 @@ ENTRY(SumTo)(const actnn_call *call)
   FoldPlan plan = {0};
   if (x->layout == ACTNN_PLAIN && (!is_plain_float(x) || element_count(x) == 0) && y->layout == ACTNN_PLAIN)
     return plain_SumTo(call);
-  for (int i = 0; i < x->rank; i++) {
-    int in_y = i - (x->rank - y->rank);
-    is_folded[i] = in_y < 0 || (y->dim[in_y] == 1 && x->dim[i] != 1);
-  }
+  mark_broadcast_axes(x, y, is_folded);
   if (is_plain_float(x) && y->layout == ACTNN_PLAIN) {
-    plan_plain(&plan, x, is_folded);
-  } else if (x->type != ACTNN_F32 || x->layout != ACTNN_BLOCKED || !plan_blocked(&plan, x, y, is_folded, block)) {
+    fold_plain(&plan, x, is_folded);
+  } else if (x->type != ACTNN_F32 || x->layout != ACTNN_BLOCKED || !fold_blocked(&plan, x, y, is_folded, block)) {
     return actnn_fail(call->trainer, "SumTo cannot sum from this layout to that one");
   }
   if (y->layout == ACTNN_BLOCKED) clear_result(y, block);
@@ -363,7 +231,7 @@ spread(const actnn_call *call, bool is_mean, actnn_kernel *otherwise)
   FoldPlan plan = {0};
   if (!is_plain_float(y) || element_count(y) == 0) return otherwise(call);
   mark_axes(y, &call->attribute[1], call->attribute[3].i != 0, is_folded);
-  plan_plain(&plan, y, is_folded);
+  fold_plain(&plan, y, is_folded);
   const float *x = call->input[0].data;
   float *to = y->data;
   int64_t length = plan.inner.dim, rows = element_count(y) / length;
@@ -372,7 +240,7 @@ spread(const actnn_call *call, bool is_mean, actnn_kernel *otherwise)
 #pragma omp parallel for schedule(static) if (rows * length > SERIAL_ELEMENTS)
   for (int64_t row = 0; row < rows; row++) {
     int64_t in_x;
-    offset_over(plan.axis, plan.count - 1, row, &in_x);
+    fold_offset(plan.axis, plan.count - 1, row, &in_x);
     float *line = to + row * length, value = x[in_x] * factor;
     if (plan.inner.is_folded)
       for (int64_t i = 0; i < length; i++) line[i] = value;

@@ -15,7 +15,8 @@ split_by_mask(const actnn_view *view, const bool *is_folded, AxisSplit *split)
 {
   int64_t stride[ACTNN_MAX_RANK];
   row_major_strides(view, stride);
-  *split = (AxisSplit){.kept_count = 1, .folded_count = 1};
+  memset(split, 0, sizeof *split);
+  split->kept_count = split->folded_count = 1;
   for (int i = 0; i < view->rank; i++) {
     if (is_folded[i]) {
       split->folded_dim[split->folded_rank] = view->dim[i];
@@ -39,6 +40,16 @@ mark_axes(const actnn_view *view, const actnn_attribute *axes, bool empty_means_
     int64_t axis = axes->kind == ACTNN_INT ? axes->i : axes->ints[i];
     if (axis < 0) axis += view->rank;
     if (axis >= 0 && axis < view->rank) is_folded[axis] = true;
+  }
+}
+
+/* Marks the axes along which y is broadcast to the shape of x: those that it lacks, or of which it has one. */
+static inline void
+mark_broadcast_axes(const actnn_view *x, const actnn_view *y, bool *is_folded)
+{
+  for (int i = 0; i < x->rank; i++) {
+    int in_y = i - (x->rank - y->rank);
+    is_folded[i] = in_y < 0 || (y->dim[in_y] == 1 && x->dim[i] != 1);
   }
 }
 

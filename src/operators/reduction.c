@@ -169,10 +169,7 @@ EVALUATE(SumTo)(const actnn_call *call)
   AxisSplit split;
   bool is_folded[ACTNN_MAX_RANK] = {false};
   int64_t kept[ACTNN_MAX_RANK] = {0};
-  for (int i = 0; i < x->rank; i++) {
-    int in_y = i - (x->rank - y->rank);
-    is_folded[i] = in_y < 0 || (y->dim[in_y] == 1 && x->dim[i] != 1);
-  }
+  mark_broadcast_axes(x, y, is_folded);
   split_by_mask(x, is_folded, &split);
   for (int64_t k = 0; k < split.kept_count; k++) {
     store_element(y, k, fold_group(x, offset_at(kept, split.kept_stride, split.kept_rank), &split, SUM));

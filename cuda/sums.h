@@ -1,0 +1,398 @@
+/* sums.h: sums along axes of tensors: of reductions, of statistics, of gradients of what was broadcast.
+ *
+ * Threads form cells (gpu.h: cell_fold): columns side by side, so that neighbouring threads read neighbouring elements whether it is the
+ * innermost axis that is summed (one column) or not. Where results are few, terms are cut into slices, each a block's, whose sums lie in
+ * the workspace until a second kernel joins them. How threads are dealt follows from shapes alone, and sums are always added in the same
+ * order: the same result on every run and every GPU. */
+#ifndef ACTNN_CUDA_SUMS_H
+#define ACTNN_CUDA_SUMS_H
+
+#include "gpu.h"
+
+extern "C" {
+#include "layout.h"
+}
+
+#include "folding.h"
+
+enum {
+  TERMS_AT_ONCE = 8,     /* loads of a thread that are on their way together; they are added in float, and their sum in double */
+  MANY_TERMS = 64,       /* for one lane: above this a whole block shares them */
+  ENOUGH_WARPS = 2048,   /* cells of a warp fill a GPU when there are so many */
+  ENOUGH_BLOCKS = 1024,  /* likewise; fewer are cut into slices */
+  TERMS_OF_A_SLICE = 16  /* at least, for each lane */
+};
+
+/* ---- division ---------------------------------------------------------------------------------------------------- */
+
+/* By a number that is the same for all threads: by multiplication wherever the dividend is below 2^31, for divisions in the loops of
+ * kernels take longer than memory does. */
+typedef struct Divisor {
+  int64_t number;
+  uint32_t multiplier, shift;
+} Divisor;
+
+static inline Divisor
+divisor_of(int64_t number)
+{
+  Divisor divisor = {number, 0, 31};
+  if (number > INT32_MAX) /* a small dividend's quotient is zero then */
+    return divisor;
+  while (((int64_t)1 << (divisor.shift - 31)) < number)
+    divisor.shift++;
+  divisor.multiplier = (uint32_t)((((uint64_t)1 << divisor.shift) + (uint64_t)number - 1) / (uint64_t)number);
+  return divisor;
+}
+
+static inline __device__ int64_t
+quotient(int64_t dividend, const Divisor &divisor)
+{
+  if (dividend >> 31)
+    return dividend / divisor.number;
+  return (int64_t)((uint64_t)(uint32_t)dividend * divisor.multiplier >> divisor.shift);
+}
+
+static inline __device__ int64_t
+remainder_of(int64_t dividend, const Divisor &divisor)
+{
+  return dividend - quotient(dividend, divisor) * divisor.number;
+}
+
+/* ---- cells ------------------------------------------------------------------------------------------------------- */
+
+/* How lines of terms are dealt to cells: `outer` groups of `columns` lines side by side. */
+typedef struct Cells {
+  int width, lanes;
+  int64_t columns, outer;
+  Divisor tiles; /* cells of a group */
+  Divisor slices;
+} Cells;
+
+/* What a thread has. */
+typedef struct Seat {
+  int64_t outer, column, slice;
+  int lane;
+  bool is_inside; /* there is such a line */
+} Seat;
+
+static inline Cells
+cells_of(int64_t outer, int64_t columns, int64_t terms)
+{
+  Cells cells;
+  cells.columns = columns;
+  cells.outer = outer;
+  cells.width = cells.lanes = 1;
+  while (cells.width < WARP && cells.width < columns)
+    cells.width *= 2;
+  cells.tiles = divisor_of((columns + cells.width - 1) / cells.width);
+  cells.slices = divisor_of(1);
+  while (cells.lanes < WARP / cells.width && cells.lanes < terms)
+    cells.lanes *= 2;
+  int64_t warps = outer * cells.tiles.number * cells.width * cells.lanes / WARP;
+  bool is_long = terms > (int64_t)cells.lanes * MANY_TERMS, is_rare = warps < ENOUGH_WARPS && terms > (int64_t)cells.lanes * 4;
+  if (is_long || is_rare)
+    cells.lanes = BLOCK_THREADS / cells.width;
+  return cells;
+}
+
+static inline int64_t
+blocks_of_cells(const Cells &cells)
+{
+  int64_t in_a_block = BLOCK_THREADS / (cells.width * cells.lanes);
+  return (cells.outer * cells.tiles.number * cells.slices.number + in_a_block - 1) / in_a_block;
+}
+
+static inline __device__ Seat
+take_seat(const Cells &cells)
+{
+  Seat seat;
+  unsigned threads = (unsigned)(cells.width * cells.lanes), within = threadIdx.x % threads;
+  int64_t number = (int64_t)blockIdx.x * (BLOCK_THREADS / threads) + threadIdx.x / threads, cell = quotient(number, cells.slices);
+  seat.slice = number - cell * cells.slices.number;
+  seat.outer = quotient(cell, cells.tiles);
+  seat.column = (cell - seat.outer * cells.tiles.number) * cells.width + within % cells.width;
+  seat.lane = (int)(within / cells.width);
+  seat.is_inside = seat.outer < cells.outer && seat.column < cells.columns;
+  return seat;
+}
+
+/* The sum over a cell's lanes. */
+template <typename T>
+static __device__ T
+cell_sum(const Cells &cells, T value)
+{
+  return cell_fold(value, sum_of<T>(), cells.width, cells.lanes);
+}
+
+/* ---- a thread's own terms ---------------------------------------------------------------------------------------- */
+
+/* Two sums are as cheap as one: kernels wait for memory. */
+typedef struct Pair {
+  float a, b;
+} Pair;
+
+typedef struct Sums {
+  double a, b;
+  float center; /* what was taken from each element before */
+} Sums;
+
+/* use(what was loaded, how many) for terms first, first + step and so on before `end`. */
+template <typename T, typename Load, typename Use>
+static __device__ void
+for_terms(int64_t first, int64_t end, int64_t step, Load load, Use use)
+{
+  T term[TERMS_AT_ONCE];
+  for (; first + (TERMS_AT_ONCE - 1) * step < end; first += TERMS_AT_ONCE * step) {
+    for (int k = 0; k < TERMS_AT_ONCE; k++)
+      term[k] = load(first + k * step);
+    use(term, TERMS_AT_ONCE);
+  }
+  for (; first < end; first += step) {
+    term[0] = load(first);
+    use(term, 1);
+  }
+}
+
+template <typename Load>
+static __device__ void
+add_terms(int64_t first, int64_t end, int64_t step, Load load, Sums *sums)
+{
+  for_terms<Pair>(first, end, step, load, [&](Pair *term, int count) {
+    for (int half = count / 2; half > 0; half /= 2)
+      for (int k = 0; k < half; k++) {
+        term[k].a += term[k + half].a;
+        term[k].b += term[k + half].b;
+      }
+    sums->a += term[0].a;
+    sums->b += term[0].b;
+  });
+}
+
+/* A line's elements less a number near their mean have a variance without cancellation, in one pass: the mean of the first few, one
+ * of each lane. `own` is the lane's, which counts if there are so many. */
+static inline __device__ float
+sampled_center(const Cells &cells, const Seat &seat, float own, int64_t terms)
+{
+  double count = (double)(terms < cells.lanes ? terms : cells.lanes);
+  return (float)(cell_sum(cells, seat.is_inside && seat.lane < terms ? (double)own : 0) / count);
+}
+
+/* ---- sums along axes --------------------------------------------------------------------------------------------- */
+
+typedef struct Axes {
+  int count;
+  Divisor dim[MOST_AXES];
+  int64_t stride[MOST_AXES], other[MOST_AXES]; /* in what is summed and in the result */
+} Axes;
+
+typedef struct Fold {
+  Cells cells;
+  Axes kept, folded;
+  int64_t column_place; /* of neighbouring columns: how far apart their results are */
+  int64_t terms, terms_of_a_slice;
+} Fold;
+
+static inline void
+append_axis(Axes *axes, const FoldAxis &axis)
+{
+  axes->dim[axes->count] = divisor_of(axis.dim);
+  axes->stride[axes->count] = axis.x_stride;
+  axes->other[axes->count++] = axis.y_stride;
+}
+
+static inline Axes
+axes_of(const FoldAxis *axis, int count)
+{
+  Axes axes;
+  axes.count = 0;
+  for (int i = 0; i < count; i++)
+    append_axis(&axes, axis[i]);
+  return axes;
+}
+
+/* The offset of linear index `number`; *other gets the one in the result. */
+static inline __device__ int64_t
+offset_over(const Axes &axes, int64_t number, int64_t *other)
+{
+  int64_t at = 0, place = 0;
+  for (int i = axes.count - 1; i >= 0; i--) {
+    int64_t rest = i > 0 ? quotient(number, axes.dim[i]) : 0, index = number - rest * axes.dim[i].number;
+    at += index * axes.stride[i];
+    place += index * axes.other[i];
+    number = rest;
+  }
+  *other = place;
+  return at;
+}
+
+static inline Fold
+fold_of(const FoldPlan &plan)
+{
+  Fold fold;
+  fold.kept = axes_of(plan.kept, plan.kept_count);
+  fold.folded = axes_of(plan.folded, plan.folded_count);
+  fold.terms = plan.terms;
+  fold.column_place = plan.inner.y_stride;
+  if (plan.inner.is_folded) {
+    append_axis(&fold.folded, plan.inner);
+    fold.terms *= plan.inner.dim;
+  }
+  fold.cells = cells_of(plan.outputs, plan.inner.is_folded ? 1 : plan.inner.dim, fold.terms);
+  int64_t blocks = blocks_of_cells(fold.cells), most = fold.terms / (fold.cells.lanes * TERMS_OF_A_SLICE), slices = ENOUGH_BLOCKS / blocks;
+  slices = slices < most ? slices : most;
+  if (slices < 2 || fold.cells.width * fold.cells.lanes < BLOCK_THREADS)
+    slices = 1;
+  fold.terms_of_a_slice = (fold.terms + slices - 1) / slices;
+  fold.cells.slices = divisor_of((fold.terms + fold.terms_of_a_slice - 1) / fold.terms_of_a_slice);
+  return fold;
+}
+
+/* What a term is: `sums` of them are made of each element; those that sample their center get it from the first elements, others from
+ * where the result lies. Terms have at(offset of the element, number of the term, center), and sample(offset) or center(place). */
+template <int Sums_, bool Samples> struct term_kind {
+  enum { sums = Sums_, samples = Samples };
+  __device__ float center(int64_t) const { return 0; }
+  __device__ float sample(int64_t) const { return 0; }
+};
+
+/* Without slices, finish(place of the result, its sums); else sums go to `partial`, by result and slice. */
+template <typename Term, typename Finish>
+KERNEL
+fold_terms(Fold fold, Term term, Finish finish, Sums *partial)
+{
+  Seat seat = take_seat(fold.cells);
+  int64_t place = 0, base = 0, ignored, first = seat.slice * fold.terms_of_a_slice, end = first + fold.terms_of_a_slice;
+  Sums sums = {0, 0, 0};
+  if (seat.is_inside) {
+    base = offset_over(fold.kept, seat.outer, &place) + seat.column;
+    place += seat.column * fold.column_place;
+  }
+  if (Term::samples) {
+    bool has_own = seat.is_inside && seat.lane < fold.terms;
+    float own = has_own ? term.sample(base + offset_over(fold.folded, seat.lane, &ignored)) : 0;
+    sums.center = sampled_center(fold.cells, seat, own, fold.terms);
+  } else if (seat.is_inside) {
+    sums.center = term.center(place);
+  }
+  end = !seat.is_inside ? first : end < fold.terms ? end : fold.terms;
+  add_terms(first + seat.lane, end, fold.cells.lanes, [&](int64_t i) {
+    return term.at(base + offset_over(fold.folded, i, &ignored), i, sums.center);
+  }, &sums);
+  sums.a = cell_sum(fold.cells, sums.a);
+  if (Term::sums > 1)
+    sums.b = cell_sum(fold.cells, sums.b);
+  if (!seat.is_inside || seat.lane)
+    return;
+  if (fold.cells.slices.number == 1)
+    finish(place, sums);
+  else
+    partial[(seat.outer * fold.cells.columns + seat.column) * fold.cells.slices.number + seat.slice] = sums;
+}
+
+/* A warp has a result. */
+template <typename Finish>
+KERNEL
+join_slices(Fold fold, Finish finish, const Sums *partial)
+{
+  int64_t number = thread_number() / WARP, outer = number / fold.cells.columns, slices = fold.cells.slices.number, place;
+  bool is_inside = outer < fold.cells.outer;
+  Sums sums = {0, 0, 0};
+  for (int64_t i = threadIdx.x % WARP; is_inside && i < slices; i += WARP) {
+    Sums one = partial[number * slices + i];
+    sums.a += one.a;
+    sums.b += one.b;
+    sums.center = one.center;
+  }
+  sums.a = cell_fold(sums.a, sum_of<double>(), 1, WARP);
+  sums.b = cell_fold(sums.b, sum_of<double>(), 1, WARP);
+  if (!is_inside || threadIdx.x % WARP)
+    return;
+  offset_over(fold.kept, outer, &place);
+  finish(place + (number - outer * fold.cells.columns) * fold.column_place, sums);
+}
+
+static inline Sums *
+take_partial(const actnn_call *call, gpu_room *room, const Fold &fold)
+{
+  int64_t slices = fold.cells.slices.number;
+  return take_room<Sums>(call, room, slices > 1 ? fold.cells.outer * fold.cells.columns * slices : 0);
+}
+
+template <typename Term, typename Finish>
+static int
+run_fold(const actnn_call *call, const Fold &fold, Term term, Finish finish, Sums *partial)
+{
+  if (LAUNCH_BLOCKS(call, (fold_terms<Term, Finish>), blocks_of_cells(fold.cells), fold, term, finish, partial))
+    return 1;
+  if (fold.cells.slices.number == 1)
+    return 0;
+  return LAUNCH_BLOCKS(call, join_slices<Finish>, blocks_for(fold.cells.outer * fold.cells.columns * WARP), fold, finish, partial);
+}
+
+/* ---- operands ---------------------------------------------------------------------------------------------------- */
+
+/* Channels in memory: those of a blocked tensor's padding count. */
+static inline int64_t
+padded_channels(const layout_planes &planes)
+{
+  return planes.blocks * planes.lanes;
+}
+
+/* Sums of channels, over the batch as well unless samples are kept; a result's place is its channel's number. */
+static inline FoldPlan
+channel_plan(const layout_planes &planes, bool keeps_samples)
+{
+  FoldPlan plan;
+  memset(&plan, 0, sizeof plan);
+  int64_t run = planes.positions * planes.lanes;
+  fold_axis(&plan, planes.batch, planes.blocks * run, padded_channels(planes), !keeps_samples, false);
+  fold_axis(&plan, planes.blocks, run, planes.lanes, false, false);
+  fold_axis(&plan, planes.positions, planes.lanes, 0, true, false);
+  fold_axis(&plan, planes.lanes, 1, 1, false, false);
+  fold_sort(&plan);
+  return plan;
+}
+
+/* Sums of rows x columns along either. */
+static inline Fold
+matrix_fold(int64_t rows, int64_t columns, bool keeps_rows)
+{
+  FoldPlan plan;
+  memset(&plan, 0, sizeof plan);
+  fold_axis(&plan, rows, columns, 1, !keeps_rows, false);
+  fold_axis(&plan, columns, 1, 1, keeps_rows, false);
+  fold_sort(&plan);
+  return fold_of(plan);
+}
+
+static inline bool
+are_floats(const actnn_view *view, size_t count)
+{
+  for (size_t i = 0; i < count; i++)
+    if (view[i].id != NONE && (view[i].type != ACTNN_F32 || view[i].layout == ACTNN_STASH || element_count(&view[i]) == 0))
+      return false;
+  return true;
+}
+
+/* Operands and results that are there are floats, not empty. */
+static inline bool
+is_for_floats(const actnn_call *call)
+{
+  return are_floats(call->input, call->input_count) && are_floats(call->output, call->output_count);
+}
+
+static inline const float *
+float_input(const actnn_call *call, size_t index)
+{
+  const actnn_view *view = optional_input(call, index);
+  return view ? (const float *)view->data : NULL;
+}
+
+static inline float *
+float_output(const actnn_call *call, size_t index)
+{
+  const actnn_view *view = optional_output(call, index);
+  return view ? (float *)view->data : NULL;
+}
+
+#endif
