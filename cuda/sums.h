@@ -136,7 +136,8 @@ typedef struct Sums {
   float center; /* what was taken from each element before */
 } Sums;
 
-/* use(what was loaded, how many) for terms first, first + step and so on before `end`. */
+/* use(what was loaded, how many, the first's number) for terms first, first + step and so on before `end`; loads of a thread precede what
+ * it writes, so that results may lie on operands. */
 template <typename T, typename Load, typename Use>
 static __device__ void
 for_terms(int64_t first, int64_t end, int64_t step, Load load, Use use)
@@ -145,11 +146,11 @@ for_terms(int64_t first, int64_t end, int64_t step, Load load, Use use)
   for (; first + (TERMS_AT_ONCE - 1) * step < end; first += TERMS_AT_ONCE * step) {
     for (int k = 0; k < TERMS_AT_ONCE; k++)
       term[k] = load(first + k * step);
-    use(term, TERMS_AT_ONCE);
+    use(term, TERMS_AT_ONCE, first);
   }
   for (; first < end; first += step) {
     term[0] = load(first);
-    use(term, 1);
+    use(term, 1, first);
   }
 }
 
@@ -157,7 +158,7 @@ template <typename Load>
 static __device__ void
 add_terms(int64_t first, int64_t end, int64_t step, Load load, Sums *sums)
 {
-  for_terms<Pair>(first, end, step, load, [&](Pair *term, int count) {
+  for_terms<Pair>(first, end, step, load, [&](Pair *term, int count, int64_t) {
     for (int half = count / 2; half > 0; half /= 2)
       for (int k = 0; k < half; k++) {
         term[k].a += term[k + half].a;
@@ -165,6 +166,17 @@ add_terms(int64_t first, int64_t end, int64_t step, Load load, Sums *sums)
       }
     sums->a += term[0].a;
     sums->b += term[0].b;
+  });
+}
+
+/* to[i * apart] = make(load(i), i) for the same terms. */
+template <typename T, typename Load, typename Make>
+static __device__ void
+write_terms(int64_t first, int64_t end, int64_t step, Load load, float *to, int64_t apart, Make make)
+{
+  for_terms<T>(first, end, step, load, [&](const T *term, int count, int64_t i) {
+    for (int k = 0; k < count; k++)
+      to[(i + k * step) * apart] = make(term[k], i + k * step);
   });
 }
 

@@ -1,0 +1,224 @@
+/* normalization.cu: normalization over the batch, by channel: sums in one pass over memory, a channel's coefficients from its sums, and an
+ * affine function of each element in a second pass. */
+#include "affine.h"
+
+/* Operands and results that are images have one layout. */
+static bool
+is_of_one_layout(const actnn_call *call, const actnn_view *image, const actnn_view *other)
+{
+  return is_for_floats(call) && image->rank >= 2 &&
+         layout_of(call->trainer, image).lanes == layout_of(call->trainer, other).lanes;
+}
+
+/* ---- forward ----------------------------------------------------------------------------------------------------- */
+
+/* From a channel's moments all that follows; what is NULL is not asked for. */
+struct finish_statistics {
+  const float *scale, *b, *running_mean, *running_variance;
+  float *new_mean, *new_variance, *mean, *rstd;
+  double epsilon, momentum, count;
+  int64_t channels;
+  Coefficients *coefficients;
+  uint32_t *not_finite, mean_id, variance_id;
+
+  __device__ void renew(float *array, int64_t c, double old, double value, uint32_t id) const
+  {
+    float renewed = (float)(old * momentum + value * (1 - momentum));
+    put(array, c, renewed);
+    if (array && !actnn_is_finite(renewed))
+      note_not_finite(not_finite, id);
+  }
+
+  __device__ void operator()(int64_t c, const Sums &sums) const
+  {
+    Moments moments = moments_of(sums, count);
+    float own_rstd = (float)(1 / sqrt(moments.variance + epsilon));
+    Coefficients own = {0, 0, 0, 0};
+    if (c < channels) {
+      renew(new_mean, c, running_mean[c], moments.mean, mean_id);
+      renew(new_variance, c, running_variance[c], moments.variance, variance_id);
+      put(mean, c, moments.mean);
+      put(rstd, c, own_rstd);
+      own.center = (float)moments.mean;
+    }
+    if (coefficients && c < channels) {
+      own.slope = (float)((double)scale[c] * own_rstd);
+      own.bias = b[c];
+    }
+    if (coefficients)
+      coefficients[c] = own;
+  }
+};
+
+/* The numbers of the operand that is the running mean, and of the results that are new_mean and mean; variances follow them. */
+static finish_statistics
+statistics_of(const actnn_call *call, size_t running, size_t new_mean, size_t mean)
+{
+  finish_statistics finish;
+  memset(&finish, 0, sizeof finish);
+  finish.running_mean = float_input(call, running);
+  finish.running_variance = float_input(call, running + 1);
+  finish.new_mean = float_output(call, new_mean);
+  finish.new_variance = float_output(call, new_mean + 1);
+  finish.mean = float_output(call, mean);
+  finish.rstd = float_output(call, mean + 1);
+  finish.epsilon = call->attribute[0].f;
+  finish.momentum = call->attribute[1].f;
+  finish.not_finite = call->trainer->device_state->not_finite;
+  finish.mean_id = call->input[running].id;
+  finish.variance_id = call->input[running + 1].id;
+  return finish;
+}
+
+/* y NULL: statistics only. */
+static int
+batch_norm(const actnn_call *call, finish_statistics finish, float *y)
+{
+  layout_planes planes = layout_of(call->trainer, &call->input[0]);
+  Fold fold = fold_of(channel_plan(planes, false));
+  gpu_room room = {0};
+  Sums *partial = take_partial(call, &room, fold);
+  if (y)
+    finish.coefficients = take_room<Coefficients>(call, &room, padded_channels(planes));
+  if (gpu_settle_room(call, &room))
+    return 1;
+  if (actnn_is_preparing(call))
+    return 0;
+  moment_terms term;
+  term.x = float_input(call, 0);
+  finish.count = (double)fold.terms;
+  finish.channels = planes.channels;
+  if (run_fold(call, fold, term, finish, partial))
+    return 1;
+  return y && run_affine(call, planes, false, finish.coefficients, term.x, NULL, y);
+}
+
+extern "C" int
+gpu_BatchNorm(const actnn_call *call)
+{
+  if (!is_of_one_layout(call, &call->input[0], &call->output[0]))
+    return DEVICE_DECLINES;
+  finish_statistics finish = statistics_of(call, 3, 1, 3);
+  finish.scale = float_input(call, 1);
+  finish.b = float_input(call, 2);
+  return batch_norm(call, finish, float_output(call, 0));
+}
+
+extern "C" int
+gpu_BatchNormStatistics(const actnn_call *call)
+{
+  if (!is_of_one_layout(call, &call->input[0], &call->input[0]))
+    return DEVICE_DECLINES;
+  return batch_norm(call, statistics_of(call, 1, 2, 0), NULL);
+}
+
+KERNEL
+frozen_coefficients(const float *scale, const float *b, const float *mean, const float *variance, double epsilon, int64_t channels,
+                    int64_t padded, Coefficients *coefficients)
+{
+  int64_t c = thread_number();
+  Coefficients own = {0, 0, 0, 0};
+  if (c >= padded)
+    return;
+  if (c < channels) {
+    own.center = mean[c];
+    own.slope = (float)(scale[c] / sqrt(variance[c] + epsilon));
+    own.bias = b[c];
+  }
+  coefficients[c] = own;
+}
+
+/* Training mode has been rewritten to BatchNorm; the processor's kernel says so. */
+extern "C" int
+gpu_BatchNormalization(const actnn_call *call)
+{
+  layout_planes planes = layout_of(call->trainer, &call->input[0]);
+  int64_t padded = padded_channels(planes);
+  gpu_room room = {0};
+  if (!is_of_one_layout(call, &call->input[0], &call->output[0]) || call->attribute[2].i != 0)
+    return DEVICE_DECLINES;
+  Coefficients *coefficients = take_room<Coefficients>(call, &room, padded);
+  if (gpu_settle_room(call, &room))
+    return 1;
+  if (actnn_is_preparing(call))
+    return 0;
+  if (LAUNCH(call, frozen_coefficients, padded, float_input(call, 1), float_input(call, 2), float_input(call, 3), float_input(call, 4),
+             call->attribute[0].f, planes.channels, padded, coefficients))
+    return 1;
+  return run_affine(call, planes, false, coefficients, float_input(call, 0), NULL, float_output(call, 0));
+}
+
+/* ---- backward ---------------------------------------------------------------------------------------------------- */
+
+/* Frozen: `spread` is the variance, and dx an affine function of dy alone. */
+struct finish_gradient {
+  const float *scale, *mean, *spread;
+  double epsilon, count;
+  bool is_frozen;
+  int64_t channels;
+  write_parameters write;
+  Coefficients *coefficients;
+
+  __device__ void operator()(int64_t c, const Sums &sums) const
+  {
+    Coefficients own = {0, 0, 0, 0};
+    if (c < channels) {
+      double rstd = is_frozen ? 1 / sqrt(spread[c] + epsilon) : spread[c], factor = scale[c] * rstd;
+      Sums parameters = {sums.a, sums.b * rstd, 0};
+      write(c, parameters);
+      if (is_frozen) {
+        own.slope = (float)factor;
+      } else {
+        own.center = mean[c];
+        own.gradient = (float)factor;
+        own.slope = (float)(-factor * sums.b * rstd * rstd / count);
+        own.bias = (float)(-factor * sums.a / count);
+      }
+    }
+    coefficients[c] = own;
+  }
+};
+
+static int
+batch_norm_gradient(const actnn_call *call, bool is_frozen)
+{
+  const actnn_view *x = &call->input[1];
+  float *dx = float_output(call, 0);
+  if (!is_of_one_layout(call, x, &call->input[0]) || (dx && !is_of_one_layout(call, x, &call->output[0])))
+    return DEVICE_DECLINES;
+  layout_planes planes = layout_of(call->trainer, x);
+  Fold fold = fold_of(channel_plan(planes, false));
+  gpu_room room = {0};
+  Sums *partial = take_partial(call, &room, fold);
+  Coefficients *coefficients = take_room<Coefficients>(call, &room, padded_channels(planes));
+  if (gpu_settle_room(call, &room))
+    return 1;
+  if (actnn_is_preparing(call))
+    return 0;
+  projected_terms term;
+  term.dy = float_input(call, 0);
+  term.x = float_input(call, 1);
+  term.mean = float_input(call, 3);
+  term.each = divisor_of(1);
+  term.count = planes.channels;
+  finish_gradient finish = {float_input(call, 2), term.mean, float_input(call, 4), is_frozen ? call->attribute[0].f : 0, (double)fold.terms,
+                            is_frozen, planes.channels, {float_output(call, 1), float_output(call, 2)}, coefficients};
+  if (run_fold(call, fold, term, finish, partial))
+    return 1;
+  if (!dx)
+    return 0;
+  return is_frozen ? run_affine(call, planes, false, coefficients, term.dy, NULL, dx)
+                   : run_affine(call, planes, false, coefficients, term.x, term.dy, dx);
+}
+
+extern "C" int
+gpu_BatchNormGrad(const actnn_call *call)
+{
+  return batch_norm_gradient(call, false);
+}
+
+extern "C" int
+gpu_BatchNormFrozenGrad(const actnn_call *call)
+{
+  return batch_norm_gradient(call, true);
+}
