@@ -74,7 +74,17 @@ static const struct {
     {"Spread", "40,1,30 {40,70,30} {1} | 300 {300,200} {1} keepdims=0 | 5,3,2 {5,70,3,9,2} {1,3} keepdims=0"},
     {"SpreadMean", "40,1,30 {40,70,30} {1} | 200 {300,200} {0} keepdims=0"},
     {"SumTo", "40,70,30 {30} | 40,70,30 {70,1} | 4,19,30,31 {4,1,30,31} | 4,19,30,31 {1,19,1,1} | 4,16,30,31 {4,16,1,1} | 4,19,30,31 {1,19,30,1}"},
-    {"Softmax", "300,200"},
+    {"Softmax", "300,200 | 3,5000 | 2600,10 | 4,21,30,31 axis=1 | 2,300,40 axis=1 | 2,2000,3 axis=1"},
+    {"SoftmaxGrad", "300,200 300,200 | 3,5000 3,5000 | 4,21,30,31 4,21,30,31 axis=1"},
+    {"LogSoftmax", "300,200 | 3,5000 | 2,300,40 axis=1"},
+    {"LogSoftmaxGrad", "300,200 300,200 | 2,300,40 2,300,40 axis=1"},
+    {"SoftmaxCrossEntropyLoss", "300,200 300:int64 irange=0:200 | 3,5000 3:int64 irange=0:5000 | "
+                                "4,21,30,31 4,30,31:int64 21 irange=0:21 range=0.2:1 ignore_index=3 | 9000,5 9000:int64 irange=0:5 reduction=sum | "
+                                "2,7,60,60 2,60,60:int64 irange=0:7 reduction=none"},
+    {"SoftmaxCrossEntropyGrad", "[] 300,200 300:int64 irange=0:200 | [] 4,21,30,31 4,30,31:int64 21 irange=0:21 range=0.2:1 ignore_index=3 | "
+                                "9000 9000,5 9000:int64 irange=0:5 reduction=none | [] 9000,5 9000:int64 irange=0:5"},
+    {"NegativeLogLikelihoodLoss", "300,200 300:int64 irange=0:200 | 4,21,30,31 4,30,31:int64 21 irange=0:21 range=0.2:1"},
+    {"NegativeLogLikelihoodGrad", "[] {300,200} 300:int64 irange=0:200 | [] {4,21,30,31} 4,30,31:int64 21 irange=0:21 range=0.2:1"},
     {"LayerNormalization", "300,200 200 200 | 5,3000 3000 3000 | 2500,40 40 _ | 70,3 3 3"},
     {"LayerNormalizationGrad", "300,200 300,200 200 300,1 300,1 | 5,3000 5,3000 3000 5,1 5,1 | 2500,40 2500,40 40 2500,1 2500,1 | "
                                "5000,3 5000,3 3 5000,1 5000,1"},
