@@ -46,6 +46,8 @@ int
 gpu_settle_room(const actnn_call *call, const gpu_room *room)
 {
   actnn *trainer = call->trainer;
+  if (room->declines)
+    return DEVICE_DECLINES;
   if (trainer->preparing) {
     if (trainer->workspace_wanted < room->bytes)
       trainer->workspace_wanted = room->bytes;

@@ -110,6 +110,7 @@ thread_number(void)
 /* Scratch that a kernel takes from the workspace, piece by piece, the same pieces while preparing and after. */
 typedef struct gpu_room {
   uint64_t bytes;
+  bool declines; /* what it is for does not suit the kernel */
 } gpu_room;
 
 template <typename T>
@@ -121,7 +122,7 @@ take_room(const actnn_call *call, gpu_room *room, int64_t count)
   return memory;
 }
 
-/* Once all is taken: asks for it while preparing, and sees that it is there after. 0, or 1 with the reason. */
+/* Once all is taken: asks for it while preparing, and sees that it is there after. 0, 1 with the reason, or DEVICE_DECLINES. */
 int gpu_settle_room(const actnn_call *call, const gpu_room *room);
 
 /* ---- sums over threads, the same in every one of them; all threads of the block take part ------------------- */

@@ -135,16 +135,15 @@ gpu_GatherGrad(const actnn_call *call)
   const int64_t *indices = (const int64_t *)call->input[1].data;
   AroundAxis around = around_axis(dx, call->attribute[1].i);
   int64_t count = element_count(&call->input[1]);
-  gpu_room room = {0};
+  gpu_room room = {0, false};
   if (count > MOST_SORTED || around.extent > INT32_MAX || dx->type != ACTNN_F32)
     return DEVICE_DECLINES;
   SortedIndices sorted;
   sorted.place = take_room<int32_t>(call, &room, count);
   sorted.index = take_room<int32_t>(call, &room, count);
-  if (gpu_settle_room(call, &room))
-    return 1;
-  if (actnn_is_preparing(call))
-    return 0;
+  int settled = gpu_settle_room(call, &room);
+  if (settled || actnn_is_preparing(call))
+    return settled;
   GatherGradJob job = {(const float *)call->input[0].data, (float *)dx->data, sorted, around.outer, count, around.extent, around.inner};
   int failed = clear_bytes(call, dx->data, element_count(dx) * (int64_t)sizeof(float)) ||
                LAUNCH_BLOCKS(call, sort_indices, blocks_for(count), indices, count, around.extent, sorted, call->trainer->device_state->notes);

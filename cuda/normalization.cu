@@ -1,6 +1,51 @@
 /* normalization.cu: normalization over the batch, by channel: sums in one pass over memory, a channel's coefficients from its sums, and an
  * affine function of each element in a second pass. */
-#include "affine.h"
+#include "moving.h"
+#include "normalization.h"
+
+/* ---- each element ------------------------------------------------------------------------------------------------ */
+
+typedef struct AffineJob {
+  const float *x, *dy; /* dy NULL: forward */
+  float *y;
+  const Coefficients *coefficients;
+  int64_t count;
+  Divisor run, blocks, lanes; /* elements of a plane; planes until coefficients begin anew; lanes of a plane */
+} AffineJob;
+
+template <int Wide>
+KERNEL
+affine(AffineJob job)
+{
+  Columns<Wide> value[TAKEN_AT_ONCE];
+  for (int each = 0; each < TAKEN_AT_ONCE; each++) {
+    int64_t unit = piece_number(each), i = unit * Wide;
+    if (i >= job.count)
+      break;
+    int64_t plane = remainder_of(quotient(i, job.run), job.blocks);
+    Coefficients own = job.coefficients[plane * job.lanes.number + remainder_of(i, job.lanes)];
+    Columns<Wide> x = ((const Columns<Wide> *)job.x)[unit], dy = job.dy ? ((const Columns<Wide> *)job.dy)[unit] : Columns<Wide>();
+    for (int k = 0; k < Wide; k++)
+      value[each].of[k] = (x.of[k] - own.center) * own.slope + own.bias + own.gradient * dy.of[k];
+  }
+  for (int each = 0; each < TAKEN_AT_ONCE; each++) {
+    int64_t unit = piece_number(each);
+    if (unit * Wide < job.count)
+      ((Columns<Wide> *)job.y)[unit] = value[each];
+  }
+}
+
+int
+gpu_affine(const actnn_call *call, const layout_planes &planes, bool by_sample, const Coefficients *coefficients, const float *x,
+           const float *dy, float *y)
+{
+  int64_t run = planes.positions * planes.lanes, count = planes.batch * planes.blocks * run;
+  AffineJob job = {x, dy, y, coefficients, count, divisor_of(run), divisor_of(planes.blocks * (by_sample ? planes.batch : 1)),
+                   divisor_of(planes.lanes)};
+  if (planes.lanes == 1 && run % 4 == 0)
+    return LAUNCH(call, affine<4>, threads_of(count / 4, TAKEN_AT_ONCE), job);
+  return LAUNCH(call, affine<1>, threads_of(count, TAKEN_AT_ONCE), job);
+}
 
 /* Operands and results that are images have one layout. */
 static bool
@@ -76,21 +121,20 @@ batch_norm(const actnn_call *call, finish_statistics finish, float *y)
 {
   layout_planes planes = layout_of(call->trainer, &call->input[0]);
   Fold fold = fold_of(channel_plan(planes, false));
-  gpu_room room = {0};
+  gpu_room room = {0, false};
   Sums *partial = take_partial(call, &room, fold);
   if (y)
     finish.coefficients = take_room<Coefficients>(call, &room, padded_channels(planes));
-  if (gpu_settle_room(call, &room))
-    return 1;
-  if (actnn_is_preparing(call))
-    return 0;
+  int settled = gpu_settle_room(call, &room);
+  if (settled || actnn_is_preparing(call))
+    return settled;
   moment_terms term;
   term.x = float_input(call, 0);
   finish.count = (double)fold.terms;
   finish.channels = planes.channels;
   if (run_fold(call, fold, term, finish, partial))
     return 1;
-  return y && run_affine(call, planes, false, finish.coefficients, term.x, NULL, y);
+  return y && gpu_affine(call, planes, false, finish.coefficients, term.x, NULL, y);
 }
 
 extern "C" int
@@ -134,18 +178,17 @@ gpu_BatchNormalization(const actnn_call *call)
 {
   layout_planes planes = layout_of(call->trainer, &call->input[0]);
   int64_t padded = padded_channels(planes);
-  gpu_room room = {0};
+  gpu_room room = {0, false};
   if (!is_of_one_layout(call, &call->input[0], &call->output[0]) || call->attribute[2].i != 0)
     return DEVICE_DECLINES;
   Coefficients *coefficients = take_room<Coefficients>(call, &room, padded);
-  if (gpu_settle_room(call, &room))
-    return 1;
-  if (actnn_is_preparing(call))
-    return 0;
+  int settled = gpu_settle_room(call, &room);
+  if (settled || actnn_is_preparing(call))
+    return settled;
   if (LAUNCH(call, frozen_coefficients, padded, float_input(call, 1), float_input(call, 2), float_input(call, 3), float_input(call, 4),
              call->attribute[0].f, planes.channels, padded, coefficients))
     return 1;
-  return run_affine(call, planes, false, coefficients, float_input(call, 0), NULL, float_output(call, 0));
+  return gpu_affine(call, planes, false, coefficients, float_input(call, 0), NULL, float_output(call, 0));
 }
 
 /* ---- backward ---------------------------------------------------------------------------------------------------- */
@@ -188,13 +231,12 @@ batch_norm_gradient(const actnn_call *call, bool is_frozen)
     return DEVICE_DECLINES;
   layout_planes planes = layout_of(call->trainer, x);
   Fold fold = fold_of(channel_plan(planes, false));
-  gpu_room room = {0};
+  gpu_room room = {0, false};
   Sums *partial = take_partial(call, &room, fold);
   Coefficients *coefficients = take_room<Coefficients>(call, &room, padded_channels(planes));
-  if (gpu_settle_room(call, &room))
-    return 1;
-  if (actnn_is_preparing(call))
-    return 0;
+  int settled = gpu_settle_room(call, &room);
+  if (settled || actnn_is_preparing(call))
+    return settled;
   projected_terms term;
   term.dy = float_input(call, 0);
   term.x = float_input(call, 1);
@@ -207,8 +249,8 @@ batch_norm_gradient(const actnn_call *call, bool is_frozen)
     return 1;
   if (!dx)
     return 0;
-  return is_frozen ? run_affine(call, planes, false, coefficients, term.dy, NULL, dx)
-                   : run_affine(call, planes, false, coefficients, term.x, term.dy, dx);
+  return is_frozen ? gpu_affine(call, planes, false, coefficients, term.dy, NULL, dx)
+                   : gpu_affine(call, planes, false, coefficients, term.x, term.dy, dx);
 }
 
 extern "C" int

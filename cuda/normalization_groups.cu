@@ -1,6 +1,6 @@
 /* normalization_groups.cu: normalization of groups of channels of a sample. A group may be as long as an image: it takes sums, and an affine
  * function of each element after them, as normalization over the batch does. */
-#include "affine.h"
+#include "normalization.h"
 
 typedef struct Groups {
   layout_planes planes;
@@ -59,23 +59,22 @@ static int
 group_norm(const actnn_call *call, int64_t count)
 {
   Groups groups;
-  gpu_room room = {0};
+  gpu_room room = {0, false};
   if (!groups_of(call, &call->input[0], count, &groups))
     return DEVICE_DECLINES;
   Fold fold = matrix_fold(groups.planes.batch * count, length_of(groups), true);
   Sums *partial = take_partial(call, &room, fold);
   Coefficients *coefficients = take_room<Coefficients>(call, &room, planes_of(groups));
-  if (gpu_settle_room(call, &room))
-    return 1;
-  if (actnn_is_preparing(call))
-    return 0;
+  int settled = gpu_settle_room(call, &room);
+  if (settled || actnn_is_preparing(call))
+    return settled;
   moment_terms term;
   term.x = float_input(call, 0);
   finish_group finish = {float_input(call, 1), float_input(call, 2), float_output(call, 1), float_output(call, 2), groups.each, count,
                          call->attribute[0].f, (double)length_of(groups), coefficients};
   if (run_fold(call, fold, term, finish, partial))
     return 1;
-  return run_affine(call, groups.planes, true, coefficients, term.x, NULL, float_output(call, 0));
+  return gpu_affine(call, groups.planes, true, coefficients, term.x, NULL, float_output(call, 0));
 }
 
 extern "C" int
@@ -186,14 +185,14 @@ pull_groups(const actnn_call *call, const Groups &groups, const Fold &fold, cons
                         coefficients};
   if (run_fold(call, fold, term, finish, partial))
     return 1;
-  return run_affine(call, groups.planes, true, coefficients, float_input(call, 1), float_input(call, 0), float_output(call, 0));
+  return gpu_affine(call, groups.planes, true, coefficients, float_input(call, 1), float_input(call, 0), float_output(call, 0));
 }
 
 extern "C" int
 gpu_GroupNormGrad(const actnn_call *call)
 {
   Groups groups;
-  gpu_room room = {0};
+  gpu_room room = {0, false};
   if (!groups_of(call, &call->input[1], call->input[3].dim[1], &groups))
     return DEVICE_DECLINES;
   const Fold of_planes = matrix_fold(planes_of(groups), groups.planes.positions, true);
@@ -203,10 +202,9 @@ gpu_GroupNormGrad(const actnn_call *call)
   Sums *group_partial = take_partial(call, &room, of_groups);
   Pair *planes = take_room<Pair>(call, &room, planes_of(groups));
   Coefficients *coefficients = take_room<Coefficients>(call, &room, planes_of(groups));
-  if (gpu_settle_room(call, &room))
-    return 1;
-  if (actnn_is_preparing(call))
-    return 0;
+  int settled = gpu_settle_room(call, &room);
+  if (settled || actnn_is_preparing(call))
+    return settled;
   if (sum_planes(call, groups, of_planes, planes, plane_partial) || sum_parameters(call, groups, of_channels, planes, channel_partial))
     return 1;
   return float_output(call, 0) && pull_groups(call, groups, of_groups, planes, coefficients, group_partial);

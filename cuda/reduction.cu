@@ -30,12 +30,11 @@ struct write_sum {
 static int
 sum(const actnn_call *call, const Fold &fold, int64_t count, bool is_mean)
 {
-  gpu_room room = {0};
+  gpu_room room = {0, false};
   Sums *partial = take_partial(call, &room, fold);
-  if (gpu_settle_room(call, &room))
-    return 1;
-  if (actnn_is_preparing(call))
-    return 0;
+  int settled = gpu_settle_room(call, &room);
+  if (settled || actnn_is_preparing(call))
+    return settled;
   plain_term term;
   term.x = float_input(call, 0);
   write_sum finish = {float_output(call, 0), count, is_mean ? 1 / (double)fold.terms : 1};

@@ -271,7 +271,7 @@ static int
 class_loss(const actnn_call *call, bool is_normalized)
 {
   LossJob job;
-  gpu_room room = {0};
+  gpu_room room = {0, false};
   memset(&job, 0, sizeof job);
   job.lines = lines_job(call, &call->input[0], 1);
   if (!labels_of(call, 1, 0, job.lines.length, &job.labels))
@@ -280,10 +280,9 @@ class_loss(const actnn_call *call, bool is_normalized)
   Fold fold = matrix_fold(1, job.labels.items, true);
   Sums *partial = take_partial(call, &room, fold);
   float *loss = take_room<float>(call, &room, is_each ? 0 : job.labels.items), *weight = take_room<float>(call, &room, is_each ? 0 : job.labels.items);
-  if (gpu_settle_room(call, &room))
-    return 1;
-  if (actnn_is_preparing(call))
-    return 0;
+  int settled = gpu_settle_room(call, &room);
+  if (settled || actnn_is_preparing(call))
+    return settled;
   job.lines.y = float_output(call, 1);
   job.loss = is_each ? float_output(call, 0) : loss;
   job.weight = is_each ? NULL : weight;
@@ -363,16 +362,15 @@ loss_gradient(const actnn_call *call, bool has_probability, size_t first)
 {
   AroundAxis around = around_axis(&call->output[0], 1);
   Labels labels;
-  gpu_room room = {0};
+  gpu_room room = {0, false};
   if (!labels_of(call, 2, first, around.extent, &labels))
     return DEVICE_DECLINES;
   Fold fold = matrix_fold(1, labels.items, true);
   Sums *partial = take_partial(call, &room, fold);
   float *inverse = take_room<float>(call, &room, 1);
-  if (gpu_settle_room(call, &room))
-    return 1;
-  if (actnn_is_preparing(call))
-    return 0;
+  int settled = gpu_settle_room(call, &room);
+  if (settled || actnn_is_preparing(call))
+    return settled;
   weight_terms term;
   term.labels = labels;
   write_inverse finish = {inverse};

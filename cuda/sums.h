@@ -45,11 +45,15 @@ divisor_of(int64_t number)
 }
 
 static inline __device__ int64_t
+short_quotient(int64_t dividend, const Divisor &divisor)
+{
+  return (int64_t)((uint64_t)(uint32_t)dividend * divisor.multiplier >> divisor.shift);
+}
+
+static inline __device__ int64_t
 quotient(int64_t dividend, const Divisor &divisor)
 {
-  if (dividend >> 31)
-    return dividend / divisor.number;
-  return (int64_t)((uint64_t)(uint32_t)dividend * divisor.multiplier >> divisor.shift);
+  return dividend >> 31 ? dividend / divisor.number : short_quotient(dividend, divisor);
 }
 
 static inline __device__ int64_t
@@ -199,26 +203,25 @@ typedef struct Axes {
 
 typedef struct Fold {
   Cells cells;
-  Axes kept, folded;
+  Axes kept;
+  Divisor run, rows; /* of the folded axes the two innermost */
+  int64_t run_step, row_step, plane_step; /* and of those and the next, how far apart their terms are */
+  bool has_planes;
   int64_t column_place; /* of neighbouring columns: how far apart their results are */
   int64_t terms, terms_of_a_slice;
+  bool is_covered; /* there are no more axes, and terms are numbered in 31 bits */
 } Fold;
-
-static inline void
-append_axis(Axes *axes, const FoldAxis &axis)
-{
-  axes->dim[axes->count] = divisor_of(axis.dim);
-  axes->stride[axes->count] = axis.x_stride;
-  axes->other[axes->count++] = axis.y_stride;
-}
 
 static inline Axes
 axes_of(const FoldAxis *axis, int count)
 {
   Axes axes;
-  axes.count = 0;
-  for (int i = 0; i < count; i++)
-    append_axis(&axes, axis[i]);
+  axes.count = count;
+  for (int i = 0; i < count; i++) {
+    axes.dim[i] = divisor_of(axis[i].dim);
+    axes.stride[i] = axis[i].x_stride;
+    axes.other[i] = axis[i].y_stride;
+  }
   return axes;
 }
 
@@ -237,25 +240,58 @@ offset_over(const Axes &axes, int64_t number, int64_t *other)
   return at;
 }
 
+/* Where term i of a line lies. */
+static inline __device__ int64_t
+term_offset(const Fold &fold, int64_t i)
+{
+  int64_t row = short_quotient(i, fold.run), at = (i - row * fold.run.number) * fold.run_step;
+  if (!fold.has_planes)
+    return at + row * fold.row_step;
+  int64_t plane = short_quotient(row, fold.rows);
+  return at + (row - plane * fold.rows.number) * fold.row_step + plane * fold.plane_step;
+}
+
+/* The folded axis that lies `outward` outside the innermost. */
+static inline FoldAxis
+folded_axis(const FoldPlan &plan, int outward)
+{
+  FoldAxis nothing = {1, 0, 0, true, false};
+  int number = plan.folded_count - 1 - outward + (plan.inner.is_folded ? 1 : 0);
+  if (plan.inner.is_folded && outward == 0)
+    return plan.inner;
+  return number >= 0 ? plan.folded[number] : nothing;
+}
+
+/* Where blocks are few, as many more as terms allow. */
+static inline void
+slice_terms(Fold *fold)
+{
+  int64_t most = fold->terms / (fold->cells.lanes * TERMS_OF_A_SLICE), slices = ENOUGH_BLOCKS / blocks_of_cells(fold->cells);
+  slices = slices < most ? slices : most;
+  if (slices < 2 || fold->cells.width * fold->cells.lanes < BLOCK_THREADS)
+    slices = 1;
+  fold->terms_of_a_slice = (fold->terms + slices - 1) / slices;
+  fold->cells.slices = divisor_of((fold->terms + fold->terms_of_a_slice - 1) / fold->terms_of_a_slice);
+}
+
 static inline Fold
 fold_of(const FoldPlan &plan)
 {
   Fold fold;
+  bool is_folded = plan.inner.is_folded;
+  FoldAxis run = folded_axis(plan, 0), row = folded_axis(plan, 1), plane = folded_axis(plan, 2);
   fold.kept = axes_of(plan.kept, plan.kept_count);
-  fold.folded = axes_of(plan.folded, plan.folded_count);
-  fold.terms = plan.terms;
+  fold.run = divisor_of(run.dim);
+  fold.rows = divisor_of(row.dim);
+  fold.run_step = run.x_stride;
+  fold.row_step = row.x_stride;
+  fold.plane_step = plane.x_stride;
+  fold.has_planes = plane.dim > 1;
+  fold.terms = plan.terms * (is_folded ? plan.inner.dim : 1);
+  fold.is_covered = folded_axis(plan, 3).dim == 1 && fold.terms <= INT32_MAX;
+  fold.cells = cells_of(plan.outputs, is_folded ? 1 : plan.inner.dim, fold.terms);
   fold.column_place = plan.inner.y_stride;
-  if (plan.inner.is_folded) {
-    append_axis(&fold.folded, plan.inner);
-    fold.terms *= plan.inner.dim;
-  }
-  fold.cells = cells_of(plan.outputs, plan.inner.is_folded ? 1 : plan.inner.dim, fold.terms);
-  int64_t blocks = blocks_of_cells(fold.cells), most = fold.terms / (fold.cells.lanes * TERMS_OF_A_SLICE), slices = ENOUGH_BLOCKS / blocks;
-  slices = slices < most ? slices : most;
-  if (slices < 2 || fold.cells.width * fold.cells.lanes < BLOCK_THREADS)
-    slices = 1;
-  fold.terms_of_a_slice = (fold.terms + slices - 1) / slices;
-  fold.cells.slices = divisor_of((fold.terms + fold.terms_of_a_slice - 1) / fold.terms_of_a_slice);
+  slice_terms(&fold);
   return fold;
 }
 
@@ -273,7 +309,7 @@ KERNEL
 fold_terms(Fold fold, Term term, Finish finish, Sums *partial)
 {
   Seat seat = take_seat(fold.cells);
-  int64_t place = 0, base = 0, ignored, first = seat.slice * fold.terms_of_a_slice, end = first + fold.terms_of_a_slice;
+  int64_t place = 0, base = 0, first = seat.slice * fold.terms_of_a_slice, end = first + fold.terms_of_a_slice;
   Sums sums = {0, 0, 0};
   if (seat.is_inside) {
     base = offset_over(fold.kept, seat.outer, &place) + seat.column;
@@ -281,14 +317,14 @@ fold_terms(Fold fold, Term term, Finish finish, Sums *partial)
   }
   if (Term::samples) {
     bool has_own = seat.is_inside && seat.lane < fold.terms;
-    float own = has_own ? term.sample(base + offset_over(fold.folded, seat.lane, &ignored)) : 0;
+    float own = has_own ? term.sample(base + term_offset(fold, seat.lane)) : 0;
     sums.center = sampled_center(fold.cells, seat, own, fold.terms);
   } else if (seat.is_inside) {
     sums.center = term.center(place);
   }
   end = !seat.is_inside ? first : end < fold.terms ? end : fold.terms;
   add_terms(first + seat.lane, end, fold.cells.lanes, [&](int64_t i) {
-    return term.at(base + offset_over(fold.folded, i, &ignored), i, sums.center);
+    return term.at(base + term_offset(fold, i), i, sums.center);
   }, &sums);
   sums.a = cell_sum(fold.cells, sums.a);
   if (Term::sums > 1)
@@ -326,6 +362,7 @@ join_slices(Fold fold, Finish finish, const Sums *partial)
 static inline Sums *
 take_partial(const actnn_call *call, gpu_room *room, const Fold &fold)
 {
+  room->declines |= !fold.is_covered;
   int64_t slices = fold.cells.slices.number;
   return take_room<Sums>(call, room, slices > 1 ? fold.cells.outer * fold.cells.columns * slices : 0);
 }

@@ -1,0 +1,71 @@
+/* normalization.h: what normalizations have in common: moments and projections as sums, and what is done to each element once they are
+ * known, forward and backward: an affine function of it, and of the gradient that belongs to it. */
+#ifndef ACTNN_CUDA_NORMALIZATION_H
+#define ACTNN_CUDA_NORMALIZATION_H
+
+#include "sums.h"
+
+/* y = (x - center) * slope + bias + gradient * dy. All zero: padding. */
+typedef struct alignas(16) Coefficients {
+  float center, slope, bias, gradient;
+} Coefficients;
+
+/* y may be x or dy; dy NULL: forward. There are coefficients for padded_channels(planes), or by_sample for those of each sample. */
+int gpu_affine(const actnn_call *call, const layout_planes &planes, bool by_sample, const Coefficients *coefficients, const float *x,
+               const float *dy, float *y);
+
+/* Sums of x and of its squares, x less a number near the mean. */
+struct moment_terms : term_kind<2, true> {
+  const float *x;
+  __device__ float sample(int64_t offset) const { return x[offset]; }
+  __device__ Pair at(int64_t offset, int64_t, float center) const
+  {
+    float apart = x[offset] - center;
+    Pair pair = {apart, apart * apart};
+    return pair;
+  }
+};
+
+typedef struct Moments {
+  double mean, variance;
+} Moments;
+
+static inline __device__ Moments
+moments_of(const Sums &sums, double count)
+{
+  double apart = sums.a / count, variance = sums.b / count - apart * apart;
+  Moments moments = {sums.center + apart, variance < 0 ? 0 : variance}; /* NaN stays */
+  return moments;
+}
+
+/* Sums of dy and of dy * (x - mean), the mean being that of every `each` results; beyond `count` results there is none. */
+struct projected_terms : term_kind<2, false> {
+  const float *dy, *x, *mean;
+  Divisor each;
+  int64_t count;
+  __device__ float center(int64_t place) const { return place < count ? mean[quotient(place, each)] : 0; }
+  __device__ Pair at(int64_t offset, int64_t, float center) const
+  {
+    Pair pair = {dy[offset], dy[offset] * (x[offset] - center)};
+    return pair;
+  }
+};
+
+static inline __device__ void
+put(float *array, int64_t index, double value)
+{
+  if (array)
+    array[index] = (float)value;
+}
+
+/* What gradients of scale and bias are. */
+struct write_parameters {
+  float *dscale, *db;
+  __device__ void operator()(int64_t place, const Sums &sums) const
+  {
+    put(dscale, place, sums.b);
+    put(db, place, sums.a);
+  }
+};
+
+#endif
