@@ -10,9 +10,10 @@ typedef struct AffineJob {
   float *y;
   const Coefficients *coefficients;
   int64_t count;
-  Divisor run, blocks, lanes; /* elements of a plane; planes until coefficients begin anew; lanes of a plane */
+  Divisor run, planes, lanes; /* elements of a plane; planes until coefficients begin anew; channels of a plane, side by side */
 } AffineJob;
 
+/* Floats that a thread takes together are of one channel where channels are not last; else of as many. */
 template <int Wide>
 KERNEL
 affine(AffineJob job)
@@ -22,11 +23,15 @@ affine(AffineJob job)
     int64_t unit = piece_number(each), i = unit * Wide;
     if (i >= job.count)
       break;
-    int64_t plane = remainder_of(quotient(i, job.run), job.blocks);
-    Coefficients own = job.coefficients[plane * job.lanes.number + remainder_of(i, job.lanes)];
+    int64_t plane = remainder_of(quotient(i, job.run), job.planes);
+    const Coefficients *coefficients = job.coefficients + plane * job.lanes.number + remainder_of(i, job.lanes);
+    Coefficients own = *coefficients;
     Columns<Wide> x = ((const Columns<Wide> *)job.x)[unit], dy = job.dy ? ((const Columns<Wide> *)job.dy)[unit] : Columns<Wide>();
-    for (int k = 0; k < Wide; k++)
+    for (int k = 0; k < Wide; k++) {
+      if (k > 0 && job.lanes.number > 1)
+        own = coefficients[k];
       value[each].of[k] = (x.of[k] - own.center) * own.slope + own.bias + own.gradient * dy.of[k];
+    }
   }
   for (int each = 0; each < TAKEN_AT_ONCE; each++) {
     int64_t unit = piece_number(each);
@@ -39,10 +44,12 @@ int
 gpu_affine(const actnn_call *call, const layout_planes &planes, bool by_sample, const Coefficients *coefficients, const float *x,
            const float *dy, float *y)
 {
-  int64_t run = planes.positions * planes.lanes, count = planes.batch * planes.blocks * run;
-  AffineJob job = {x, dy, y, coefficients, count, divisor_of(run), divisor_of(planes.blocks * (by_sample ? planes.batch : 1)),
-                   divisor_of(planes.lanes)};
-  if (planes.lanes == 1 && run % 4 == 0)
+  int64_t count = planes.batch * planes.channels * planes.positions, lanes = planes.lanes;
+  if (planes.positions == 1 && !by_sample) /* a matrix */
+    lanes = planes.channels;
+  int64_t run = planes.positions * lanes, coefficient_count = planes.channels * (by_sample ? planes.batch : 1);
+  AffineJob job = {x, dy, y, coefficients, count, divisor_of(run), divisor_of(coefficient_count / lanes), divisor_of(lanes)};
+  if ((lanes == 1 ? run : lanes) % 4 == 0)
     return LAUNCH(call, affine<4>, threads_of(count / 4, TAKEN_AT_ONCE), job);
   return LAUNCH(call, affine<1>, threads_of(count, TAKEN_AT_ONCE), job);
 }
@@ -62,7 +69,6 @@ struct finish_statistics {
   const float *scale, *b, *running_mean, *running_variance;
   float *new_mean, *new_variance, *mean, *rstd;
   double epsilon, momentum, count;
-  int64_t channels;
   Coefficients *coefficients;
   uint32_t *not_finite, mean_id, variance_id;
 
@@ -78,20 +84,14 @@ struct finish_statistics {
   {
     Moments moments = moments_of(sums, count);
     float own_rstd = (float)(1 / sqrt(moments.variance + epsilon));
-    Coefficients own = {0, 0, 0, 0};
-    if (c < channels) {
-      renew(new_mean, c, running_mean[c], moments.mean, mean_id);
-      renew(new_variance, c, running_variance[c], moments.variance, variance_id);
-      put(mean, c, moments.mean);
-      put(rstd, c, own_rstd);
-      own.center = (float)moments.mean;
-    }
-    if (coefficients && c < channels) {
-      own.slope = (float)((double)scale[c] * own_rstd);
-      own.bias = b[c];
-    }
-    if (coefficients)
-      coefficients[c] = own;
+    renew(new_mean, c, running_mean[c], moments.mean, mean_id);
+    renew(new_variance, c, running_variance[c], moments.variance, variance_id);
+    put(mean, c, moments.mean);
+    put(rstd, c, own_rstd);
+    if (!scale)
+      return;
+    Coefficients own = {(float)moments.mean, (float)((double)scale[c] * own_rstd), b[c], 0};
+    coefficients[c] = own;
   }
 };
 
@@ -115,26 +115,24 @@ statistics_of(const actnn_call *call, size_t running, size_t new_mean, size_t me
   return finish;
 }
 
-/* y NULL: statistics only. */
+/* Without a scale: statistics only. */
 static int
-batch_norm(const actnn_call *call, finish_statistics finish, float *y)
+batch_norm(const actnn_call *call, finish_statistics finish)
 {
   layout_planes planes = layout_of(call->trainer, &call->input[0]);
   Fold fold = fold_of(channel_plan(planes, false));
   gpu_room room = {0, false};
   Sums *partial = take_partial(call, &room, fold);
-  if (y)
-    finish.coefficients = take_room<Coefficients>(call, &room, padded_channels(planes));
+  finish.coefficients = take_room<Coefficients>(call, &room, planes.channels);
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
   moment_terms term;
   term.x = float_input(call, 0);
   finish.count = (double)fold.terms;
-  finish.channels = planes.channels;
   if (run_fold(call, fold, term, finish, partial))
     return 1;
-  return y && gpu_affine(call, planes, false, finish.coefficients, term.x, NULL, y);
+  return finish.scale && gpu_affine(call, planes, false, finish.coefficients, term.x, NULL, float_output(call, 0));
 }
 
 extern "C" int
@@ -145,30 +143,25 @@ gpu_BatchNorm(const actnn_call *call)
   finish_statistics finish = statistics_of(call, 3, 1, 3);
   finish.scale = float_input(call, 1);
   finish.b = float_input(call, 2);
-  return batch_norm(call, finish, float_output(call, 0));
+  return batch_norm(call, finish);
 }
 
 extern "C" int
 gpu_BatchNormStatistics(const actnn_call *call)
 {
-  if (!is_of_one_layout(call, &call->input[0], &call->input[0]))
+  if (!is_for_floats(call))
     return DEVICE_DECLINES;
-  return batch_norm(call, statistics_of(call, 1, 2, 0), NULL);
+  return batch_norm(call, statistics_of(call, 1, 2, 0));
 }
 
 KERNEL
 frozen_coefficients(const float *scale, const float *b, const float *mean, const float *variance, double epsilon, int64_t channels,
-                    int64_t padded, Coefficients *coefficients)
+                    Coefficients *coefficients)
 {
   int64_t c = thread_number();
-  Coefficients own = {0, 0, 0, 0};
-  if (c >= padded)
+  if (c >= channels)
     return;
-  if (c < channels) {
-    own.center = mean[c];
-    own.slope = (float)(scale[c] / sqrt(variance[c] + epsilon));
-    own.bias = b[c];
-  }
+  Coefficients own = {mean[c], (float)(scale[c] / sqrt(variance[c] + epsilon)), b[c], 0};
   coefficients[c] = own;
 }
 
@@ -177,16 +170,15 @@ extern "C" int
 gpu_BatchNormalization(const actnn_call *call)
 {
   layout_planes planes = layout_of(call->trainer, &call->input[0]);
-  int64_t padded = padded_channels(planes);
   gpu_room room = {0, false};
   if (!is_of_one_layout(call, &call->input[0], &call->output[0]) || call->attribute[2].i != 0)
     return DEVICE_DECLINES;
-  Coefficients *coefficients = take_room<Coefficients>(call, &room, padded);
+  Coefficients *coefficients = take_room<Coefficients>(call, &room, planes.channels);
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
-  if (LAUNCH(call, frozen_coefficients, padded, float_input(call, 1), float_input(call, 2), float_input(call, 3), float_input(call, 4),
-             call->attribute[0].f, planes.channels, padded, coefficients))
+  if (LAUNCH(call, frozen_coefficients, planes.channels, float_input(call, 1), float_input(call, 2), float_input(call, 3), float_input(call, 4),
+             call->attribute[0].f, planes.channels, coefficients))
     return 1;
   return gpu_affine(call, planes, false, coefficients, float_input(call, 0), NULL, float_output(call, 0));
 }
@@ -198,42 +190,31 @@ struct finish_gradient {
   const float *scale, *mean, *spread;
   double epsilon, count;
   bool is_frozen;
-  int64_t channels;
   write_parameters write;
   Coefficients *coefficients;
 
   __device__ void operator()(int64_t c, const Sums &sums) const
   {
-    Coefficients own = {0, 0, 0, 0};
-    if (c < channels) {
-      double rstd = is_frozen ? 1 / sqrt(spread[c] + epsilon) : spread[c], factor = scale[c] * rstd;
-      Sums parameters = {sums.a, sums.b * rstd, 0};
-      write(c, parameters);
-      if (is_frozen) {
-        own.slope = (float)factor;
-      } else {
-        own.center = mean[c];
-        own.gradient = (float)factor;
-        own.slope = (float)(-factor * sums.b * rstd * rstd / count);
-        own.bias = (float)(-factor * sums.a / count);
-      }
-    }
-    coefficients[c] = own;
+    double rstd = is_frozen ? 1 / sqrt(spread[c] + epsilon) : spread[c], factor = scale[c] * rstd;
+    Sums parameters = {sums.a, sums.b * rstd, 0};
+    Coefficients frozen = {0, (float)factor, 0, 0};
+    Coefficients own = {mean[c], (float)(-factor * sums.b * rstd * rstd / count), (float)(-factor * sums.a / count), (float)factor};
+    write(c, parameters);
+    coefficients[c] = is_frozen ? frozen : own;
   }
 };
 
 static int
 batch_norm_gradient(const actnn_call *call, bool is_frozen)
 {
-  const actnn_view *x = &call->input[1];
-  float *dx = float_output(call, 0);
-  if (!is_of_one_layout(call, x, &call->input[0]) || (dx && !is_of_one_layout(call, x, &call->output[0])))
+  const actnn_view *x = &call->input[1], *dx = &call->output[0];
+  if (!is_of_one_layout(call, x, &call->input[0]) || (dx->id != NONE && !is_of_one_layout(call, x, dx)))
     return DEVICE_DECLINES;
   layout_planes planes = layout_of(call->trainer, x);
   Fold fold = fold_of(channel_plan(planes, false));
   gpu_room room = {0, false};
   Sums *partial = take_partial(call, &room, fold);
-  Coefficients *coefficients = take_room<Coefficients>(call, &room, padded_channels(planes));
+  Coefficients *coefficients = take_room<Coefficients>(call, &room, planes.channels);
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
@@ -242,15 +223,13 @@ batch_norm_gradient(const actnn_call *call, bool is_frozen)
   term.x = float_input(call, 1);
   term.mean = float_input(call, 3);
   term.each = divisor_of(1);
-  term.count = planes.channels;
   finish_gradient finish = {float_input(call, 2), term.mean, float_input(call, 4), is_frozen ? call->attribute[0].f : 0, (double)fold.terms,
-                            is_frozen, planes.channels, {float_output(call, 1), float_output(call, 2)}, coefficients};
+                            is_frozen, {float_output(call, 1), float_output(call, 2)}, coefficients};
   if (run_fold(call, fold, term, finish, partial))
     return 1;
-  if (!dx)
+  if (dx->id == NONE)
     return 0;
-  return is_frozen ? gpu_affine(call, planes, false, coefficients, term.dy, NULL, dx)
-                   : gpu_affine(call, planes, false, coefficients, term.x, term.dy, dx);
+  return gpu_affine(call, planes, false, coefficients, is_frozen ? term.dy : term.x, is_frozen ? NULL : term.dy, float_output(call, 0));
 }
 
 extern "C" int

@@ -5,12 +5,12 @@
 
 #include "sums.h"
 
-/* y = (x - center) * slope + bias + gradient * dy. All zero: padding. */
+/* y = (x - center) * slope + bias + gradient * dy. */
 typedef struct alignas(16) Coefficients {
   float center, slope, bias, gradient;
 } Coefficients;
 
-/* y may be x or dy; dy NULL: forward. There are coefficients for padded_channels(planes), or by_sample for those of each sample. */
+/* y may be x or dy; dy NULL: forward. There are coefficients for all channels, or by_sample for those of each sample. */
 int gpu_affine(const actnn_call *call, const layout_planes &planes, bool by_sample, const Coefficients *coefficients, const float *x,
                const float *dy, float *y);
 
@@ -38,12 +38,11 @@ moments_of(const Sums &sums, double count)
   return moments;
 }
 
-/* Sums of dy and of dy * (x - mean), the mean being that of every `each` results; beyond `count` results there is none. */
+/* Sums of dy and of dy * (x - mean), the mean being that of every `each` results. */
 struct projected_terms : term_kind<2, false> {
   const float *dy, *x, *mean;
   Divisor each;
-  int64_t count;
-  __device__ float center(int64_t place) const { return place < count ? mean[quotient(place, each)] : 0; }
+  __device__ float center(int64_t place) const { return mean[quotient(place, each)]; }
   __device__ Pair at(int64_t offset, int64_t, float center) const
   {
     Pair pair = {dy[offset], dy[offset] * (x[offset] - center)};

@@ -158,7 +158,6 @@ sum_planes(const actnn_call *call, const Groups &groups, const Fold &fold, Pair 
   term.x = float_input(call, 1);
   term.mean = float_input(call, 3);
   term.each = divisor_of(groups.each);
-  term.count = planes_of(groups);
   write_plane finish = {planes};
   return run_fold(call, fold, term, finish, partial);
 }

@@ -1,5 +1,4 @@
 /* reduction.cu: sums and means along axes, and their inverse. */
-#include "broadcast.h"
 #include "moving.h"
 #include "sums.h"
 
@@ -14,21 +13,14 @@ struct plain_term : term_kind<1, false> {
   }
 };
 
-/* Padded channels beyond `count` have no result. */
 struct write_sum {
   float *y;
-  int64_t count;
   double factor;
-  __device__ void operator()(int64_t place, const Sums &sums) const
-  {
-    if (place < count)
-      y[place] = (float)(sums.a * factor);
-  }
+  __device__ void operator()(int64_t place, const Sums &sums) const { y[place] = (float)(sums.a * factor); }
 };
 
-/* count: elements of y in memory. */
 static int
-sum(const actnn_call *call, const Fold &fold, int64_t count, bool is_mean)
+sum(const actnn_call *call, const Fold &fold, bool is_mean)
 {
   gpu_room room = {0, false};
   Sums *partial = take_partial(call, &room, fold);
@@ -37,7 +29,7 @@ sum(const actnn_call *call, const Fold &fold, int64_t count, bool is_mean)
     return settled;
   plain_term term;
   term.x = float_input(call, 0);
-  write_sum finish = {float_output(call, 0), count, is_mean ? 1 / (double)fold.terms : 1};
+  write_sum finish = {float_output(call, 0), is_mean ? 1 / (double)fold.terms : 1};
   return run_fold(call, fold, term, finish, partial);
 }
 
@@ -51,7 +43,7 @@ reduce(const actnn_call *call, bool is_mean)
   memset(&plan, 0, sizeof plan);
   mark_axes(&call->input[0], &call->attribute[0], call->attribute[2].i != 0, is_folded);
   fold_plain(&plan, &call->input[0], is_folded);
-  return sum(call, fold_of(plan), element_count(&call->output[0]), is_mean);
+  return sum(call, fold_of(plan), is_mean);
 }
 
 extern "C" int
@@ -71,8 +63,7 @@ gpu_ChannelSum(const actnn_call *call)
 {
   if (!is_for_floats(call))
     return DEVICE_DECLINES;
-  layout_planes planes = layout_of(call->trainer, &call->input[0]);
-  return sum(call, fold_of(channel_plan(planes, false)), planes.channels, false);
+  return sum(call, fold_of(channel_plan(layout_of(call->trainer, &call->input[0]), false)), false);
 }
 
 extern "C" int
@@ -81,37 +72,26 @@ gpu_GlobalAveragePool(const actnn_call *call)
   layout_planes planes = layout_of(call->trainer, &call->input[0]);
   if (!is_for_floats(call) || layout_of(call->trainer, &call->output[0]).lanes != planes.lanes)
     return DEVICE_DECLINES;
-  return sum(call, fold_of(channel_plan(planes, true)), planes.batch * padded_channels(planes), true);
+  return sum(call, fold_of(channel_plan(planes, true)), true);
 }
 
-/* A result in blocks has lanes that no sum reaches when it has one channel. */
-static int
-clear_lanes(const actnn_call *call, int64_t lanes, int64_t count)
-{
-  if (lanes == 1 || actnn_is_preparing(call))
-    return 0;
-  return clear_bytes(call, call->output[0].data, count * (int64_t)sizeof(float));
-}
-
-/* Padding of a blocked operand is not told apart where a plain result has more axes than channels. */
+/* A plain operand has a plain result; images have their channels last or not, each for itself. */
 extern "C" int
 gpu_SumTo(const actnn_call *call)
 {
   const actnn_view *x = &call->input[0], *y = &call->output[0];
-  int64_t block = call->trainer->channel_block, lanes = y->layout == ACTNN_BLOCKED ? block : 1, count = extents_of(y, block).count;
-  bool is_folded[ACTNN_MAX_RANK], fits = true;
+  int64_t block = gpu_block_of(call->trainer, x), y_block = gpu_block_of(call->trainer, y);
+  bool is_folded[ACTNN_MAX_RANK], fits = y_block == 1;
   FoldPlan plan;
   if (!is_for_floats(call))
     return DEVICE_DECLINES;
   memset(&plan, 0, sizeof plan);
   mark_broadcast_axes(x, y, is_folded);
-  if (x->layout == ACTNN_PLAIN && lanes == 1)
+  if (x->layout == ACTNN_PLAIN)
     fold_plain(&plan, x, is_folded);
   else
-    fits = x->layout == ACTNN_BLOCKED && fold_blocked(&plan, x, y, is_folded, block);
-  if (!fits || (plan.block_channels && count != x->dim[1]))
-    return DEVICE_DECLINES;
-  return clear_lanes(call, lanes, count) ? 1 : sum(call, fold_of(plan), count, false);
+    fits = fold_blocked(&plan, x, y, is_folded, block, y_block);
+  return fits ? sum(call, fold_of(plan), false) : DEVICE_DECLINES;
 }
 
 /* ---- their inverse ----------------------------------------------------------------------------------------------- */

@@ -380,13 +380,6 @@ run_fold(const actnn_call *call, const Fold &fold, Term term, Finish finish, Sum
 
 /* ---- operands ---------------------------------------------------------------------------------------------------- */
 
-/* Channels in memory: those of a blocked tensor's padding count. */
-static inline int64_t
-padded_channels(const layout_planes &planes)
-{
-  return planes.blocks * planes.lanes;
-}
-
 /* Sums of channels, over the batch as well unless samples are kept; a result's place is its channel's number. */
 static inline FoldPlan
 channel_plan(const layout_planes &planes, bool keeps_samples)
@@ -394,7 +387,7 @@ channel_plan(const layout_planes &planes, bool keeps_samples)
   FoldPlan plan;
   memset(&plan, 0, sizeof plan);
   int64_t run = planes.positions * planes.lanes;
-  fold_axis(&plan, planes.batch, planes.blocks * run, padded_channels(planes), !keeps_samples, false);
+  fold_axis(&plan, planes.batch, planes.blocks * run, planes.channels, !keeps_samples, false);
   fold_axis(&plan, planes.blocks, run, planes.lanes, false, false);
   fold_axis(&plan, planes.positions, planes.lanes, 0, true, false);
   fold_axis(&plan, planes.lanes, 1, 1, false, false);

@@ -76,10 +76,10 @@ fold_plain(FoldPlan *plan, const actnn_view *x, const bool *is_folded)
 /* y's strides along x's axes (aligned at the right); along channels the stride of one channel, *block_stride that of a
  * block of them. */
 static inline bool
-fold_strides(const actnn_view *x, const actnn_view *y, int64_t block, int64_t *stride, int64_t *block_stride)
+fold_strides(const actnn_view *x, const actnn_view *y, int64_t block, int64_t y_block, int64_t *stride, int64_t *block_stride)
 {
   int shift = x->rank - y->rank;
-  int64_t step = y->layout == ACTNN_BLOCKED ? block : 1;
+  int64_t step = y->layout == ACTNN_BLOCKED ? y_block : 1;
   for (int i = 0; i < ACTNN_MAX_RANK; i++) stride[i] = 0;
   if (y->layout == ACTNN_PLAIN) {
     for (int i = y->rank - 1; i >= 0; i--) {
@@ -96,16 +96,17 @@ fold_strides(const actnn_view *x, const actnn_view *y, int64_t block, int64_t *s
   }
   stride[1] = 1;
   *block_stride = step;
-  stride[0] = step * ((y->dim[1] + block - 1) / block);
+  stride[0] = step * ((y->dim[1] + y_block - 1) / y_block);
   return true;
 }
 
+/* Of a blocked x; blocks are those of the layouts of x and of y. */
 static inline bool
-fold_blocked(FoldPlan *plan, const actnn_view *x, const actnn_view *y, const bool *is_folded, int64_t block)
+fold_blocked(FoldPlan *plan, const actnn_view *x, const actnn_view *y, const bool *is_folded, int64_t block, int64_t y_block)
 {
   int64_t stride[ACTNN_MAX_RANK], block_stride, blocks = (x->dim[1] + block - 1) / block, positions = 1, step;
   bool is_limited = !is_folded[1] && y->layout == ACTNN_PLAIN && x->dim[1] % block != 0;
-  if (!fold_strides(x, y, block, stride, &block_stride)) return false;
+  if (!fold_strides(x, y, block, y_block, stride, &block_stride)) return false;
   for (int i = 2; i < x->rank; i++) positions *= x->dim[i];
   fold_axis(plan, x->dim[0], blocks * positions * block, stride[0], is_folded[0], false);
   fold_axis(plan, blocks, positions * block, block_stride, is_folded[1], is_limited);

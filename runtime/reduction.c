@@ -213,7 +213,7 @@ ENTRY(SumTo)(const actnn_call *call)
   mark_broadcast_axes(x, y, is_folded);
   if (is_plain_float(x) && y->layout == ACTNN_PLAIN) {
     fold_plain(&plan, x, is_folded);
-  } else if (x->type != ACTNN_F32 || x->layout != ACTNN_BLOCKED || !fold_blocked(&plan, x, y, is_folded, block)) {
+  } else if (x->type != ACTNN_F32 || x->layout != ACTNN_BLOCKED || !fold_blocked(&plan, x, y, is_folded, block, block)) {
     return actnn_fail(call->trainer, "SumTo cannot sum from this layout to that one");
   }
   if (y->layout == ACTNN_BLOCKED) clear_result(y, block);
