@@ -144,9 +144,10 @@ gpu_GatherGrad(const actnn_call *call)
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
+  gpu_notes *notes = call->trainer->device_state->notes;
   GatherGradJob job = {(const float *)call->input[0].data, (float *)dx->data, sorted, around.outer, count, around.extent, around.inner};
   int failed = clear_bytes(call, dx->data, element_count(dx) * (int64_t)sizeof(float)) ||
-               LAUNCH_BLOCKS(call, sort_indices, blocks_for(count), indices, count, around.extent, sorted, call->trainer->device_state->notes);
+               LAUNCH_BLOCKS(call, sort_indices, blocks_for(count), indices, count, around.extent, sorted, notes);
   if (failed)
     return 1;
   if (job.width % 4)

@@ -177,8 +177,8 @@ gpu_BatchNormalization(const actnn_call *call)
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
-  if (LAUNCH(call, frozen_coefficients, planes.channels, float_input(call, 1), float_input(call, 2), float_input(call, 3), float_input(call, 4),
-             call->attribute[0].f, planes.channels, coefficients))
+  if (LAUNCH(call, frozen_coefficients, planes.channels, float_input(call, 1), float_input(call, 2), float_input(call, 3),
+             float_input(call, 4), call->attribute[0].f, planes.channels, coefficients))
     return 1;
   return gpu_affine(call, planes, false, coefficients, float_input(call, 0), NULL, float_output(call, 0));
 }
@@ -223,8 +223,8 @@ batch_norm_gradient(const actnn_call *call, bool is_frozen)
   term.x = float_input(call, 1);
   term.mean = float_input(call, 3);
   term.each = divisor_of(1);
-  finish_gradient finish = {float_input(call, 2), term.mean, float_input(call, 4), is_frozen ? call->attribute[0].f : 0, (double)fold.terms,
-                            is_frozen, {float_output(call, 1), float_output(call, 2)}, coefficients};
+  finish_gradient finish = {float_input(call, 2), term.mean, float_input(call, 4), is_frozen ? call->attribute[0].f : 0,
+                            (double)fold.terms, is_frozen, {float_output(call, 1), float_output(call, 2)}, coefficients};
   if (run_fold(call, fold, term, finish, partial))
     return 1;
   if (dx->id == NONE)

@@ -1,5 +1,5 @@
-/* normalization_groups.cu: normalization of groups of channels of a sample. A group may be as long as an image: it takes sums, and an affine
- * function of each element after them, as normalization over the batch does. */
+/* normalization_groups.cu: normalization of groups of channels of a sample. A group may be as long as an image: it takes sums, and an
+ * affine function of each element after them, as normalization over the batch does. */
 #include "normalization.h"
 
 typedef struct Groups {
@@ -144,7 +144,8 @@ struct finish_pull {
   {
     double own = rstd[group], shift = sums.a / length, slope = sums.b * own * own / length;
     for (int64_t k = 0; k < each; k++) {
-      Coefficients of_channel = {mean[group], (float)(-own * slope), (float)(-own * shift), (float)(own * scale[group % groups * each + k])};
+      double factor = own * scale[group % groups * each + k];
+      Coefficients of_channel = {mean[group], (float)(-own * slope), (float)(-own * shift), (float)factor};
       coefficients[group * each + k] = of_channel;
     }
   }

@@ -124,54 +124,27 @@ softmax_gradient(LinesJob job)
   });
 }
 
+/* The gradient takes dy first, and results of forward for x. */
 static int
-run_softmax(const actnn_call *call, bool is_logarithm)
+run_lines(const actnn_call *call, bool is_gradient, bool is_logarithm)
 {
   if (!is_for_floats(call))
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;
-  LinesJob job = lines_job(call, &call->input[0], call->attribute[0].i);
-  job.is_logarithm = is_logarithm;
-  return LAUNCH_BLOCKS(call, softmax, blocks_of_cells(job.cells), job);
-}
-
-static int
-run_softmax_gradient(const actnn_call *call, bool is_logarithm)
-{
-  if (!is_for_floats(call))
-    return DEVICE_DECLINES;
-  if (actnn_is_preparing(call))
-    return 0;
-  LinesJob job = lines_job(call, &call->input[1], call->attribute[0].i);
+  LinesJob job = lines_job(call, &call->input[is_gradient ? 1 : 0], call->attribute[0].i);
+  int64_t blocks = blocks_of_cells(job.cells);
   job.is_logarithm = is_logarithm;
   job.dy = float_input(call, 0);
-  return LAUNCH_BLOCKS(call, softmax_gradient, blocks_of_cells(job.cells), job);
+  return is_gradient ? LAUNCH_BLOCKS(call, softmax_gradient, blocks, job) : LAUNCH_BLOCKS(call, softmax, blocks, job);
 }
 
-extern "C" int
-gpu_Softmax(const actnn_call *call)
-{
-  return run_softmax(call, false);
-}
-
-extern "C" int
-gpu_LogSoftmax(const actnn_call *call)
-{
-  return run_softmax(call, true);
-}
-
-extern "C" int
-gpu_SoftmaxGrad(const actnn_call *call)
-{
-  return run_softmax_gradient(call, false);
-}
-
-extern "C" int
-gpu_LogSoftmaxGrad(const actnn_call *call)
-{
-  return run_softmax_gradient(call, true);
-}
+#define LINES(NAME, is_gradient, is_logarithm) \
+  extern "C" int gpu_##NAME(const actnn_call *call) { return run_lines(call, is_gradient, is_logarithm); }
+LINES(Softmax, false, false)
+LINES(SoftmaxGrad, true, false)
+LINES(LogSoftmax, false, true)
+LINES(LogSoftmaxGrad, true, true)
 
 /* ---- labels ------------------------------------------------------------------------------------------------------ */
 
@@ -279,7 +252,8 @@ class_loss(const actnn_call *call, bool is_normalized)
   bool is_each = job.labels.reduction == NONE_OF_THEM;
   Fold fold = matrix_fold(1, job.labels.items, true);
   Sums *partial = take_partial(call, &room, fold);
-  float *loss = take_room<float>(call, &room, is_each ? 0 : job.labels.items), *weight = take_room<float>(call, &room, is_each ? 0 : job.labels.items);
+  float *loss = take_room<float>(call, &room, is_each ? 0 : job.labels.items);
+  float *weight = take_room<float>(call, &room, is_each ? 0 : job.labels.items);
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
@@ -377,8 +351,8 @@ loss_gradient(const actnn_call *call, bool has_probability, size_t first)
   bool is_mean = labels.reduction == MEAN_OF_ALL;
   if (is_mean && run_fold(call, fold, term, finish, partial))
     return 1;
-  ClassJob job = {labels, float_input(call, 0), has_probability ? float_input(call, 1) : NULL, is_mean ? inverse : NULL, float_output(call, 0),
-                  around.outer * around.extent * around.inner, divisor_of(around.inner), divisor_of(around.extent)};
+  ClassJob job = {labels, float_input(call, 0), has_probability ? float_input(call, 1) : NULL, is_mean ? inverse : NULL,
+                  float_output(call, 0), around.outer * around.extent * around.inner, divisor_of(around.inner), divisor_of(around.extent)};
   return LAUNCH(call, class_gradient, threads_of(job.count, TAKEN_AT_ONCE), job);
 }
 

@@ -2,7 +2,8 @@
  *
  * Merged axes (folding.h) leave two shapes of work. Innermost axis folded: a result is a sum of contiguous runs.
  * Innermost axis kept: 16 results side by side are a sum of vectors. Either is cut into a fixed number of slices, whose
- * partial sums are combined in order: the same result for any number of threads. Padded channels of blocked tensors are zero and may be summed.
+ * partial sums are combined in order: the same result for any number of threads. Padded channels of blocked tensors are
+ * zero and may be summed.
  *
  * Compiled once for each instruction set, see instruction_set.h.
  */

@@ -23,6 +23,7 @@ typedef struct Both {
 typedef struct Outcome {
   unsigned char *arena;
   int failed;
+  uint32_t not_finite; /* the tensor that the GPU found not finite */
   char error[512];
 } Outcome;
 
@@ -126,7 +127,7 @@ run_on_gpu(const Both *both, actnn_kernel *kernel, actnn_list out, actnn_list in
   trainer.workspace = trainer.device_arena + both->bytes;
   if (!outcome.failed)
     outcome.failed = trainer.device->send(&trainer, 0, both->bytes) || call_in(both, &trainer, there, out, in, with, trainer.device_arena) ||
-                     trainer.device->fetch(&trainer, 0, both->bytes);
+                     trainer.device->fetch(&trainer, 0, both->bytes) || trainer.device->finish(&trainer, &outcome.not_finite);
   memcpy(outcome.error, trainer.error, sizeof outcome.error);
   trainer.device->close(&trainer);
   return outcome;
