@@ -306,7 +306,7 @@ write_trainer(Program *program, const CommandLine *line)
   char *header = emit_header(name, arena, &header_length);
   unsigned char *weights = emit_weights(program, arena, &weights_length);
 #ifdef ACTNN_HAVE_LIBCLANG
-  if (!line->no_verify && !verify_source(program->diagnostics, line->output, source, source_length, header, header_length, name))
+  if (!line->no_verify && !verify_source(program->diagnostics, line->output, source, source_length, header, header_length, name, program))
     return false;
 #endif
   const char *slash = strrchr(line->output, '/');

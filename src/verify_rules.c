@@ -143,7 +143,7 @@ place_named(Emitted *emitted)
 {
   const actnn_model *model = &emitted->model;
   for (uint32_t i = 0; i < emitted->input_count; i++)
-    if (!put(emitted, emitted->input[i], PLACE_INPUT, 0)) return false;
+    if (!put(emitted, emitted->input[i].tensor, PLACE_INPUT, emitted->input[i].position)) return false;
   if (model->learning_rate != NONE) {
     const actnn_tensor *rate = &emitted->tensor[model->learning_rate].at;
     if (rate->type != ACTNN_F32 || !put(emitted, model->learning_rate, PLACE_INPUT, 0))
@@ -350,6 +350,7 @@ static const Rule rules[] = {
     {"V7", "each parameter has one update", check_updates},
     {"V4", "nothing that lives is overwritten", check_memory},
     {"V8", "the bytes saved are those stated", check_saved_bytes},
+    {"V7", "calls and tables are those of the program", check_program_match},
     {"V1", "a compiler has no remark, and sees the same calls", check_with_compiler}, /* last: it takes the time */
 };
 

@@ -118,7 +118,7 @@ static bool
 verify(Bench *bench, const char *source, const char *header)
 {
   rewind(bench->diagnostics->stream);
-  bool is_good = verify_source(bench->diagnostics, "net.c", source, strlen(source), header, strlen(header), "net");
+  bool is_good = verify_source(bench->diagnostics, "net.c", source, strlen(source), header, strlen(header), "net", NULL);
   fputc(0, bench->diagnostics->stream);
   fflush(bench->diagnostics->stream);
   return is_good;

@@ -1,0 +1,63 @@
+/* test_verified_graphs.c: the verifier of emitted source accepts what the translator makes of random graphs.
+ *
+ *   GRAPHS=10000 tests/random/test_verified_graphs   graphs 0 to 9999; 300 without
+ *   FIRST=4711 GRAPHS=1 SHOW=1 ...                   one of them, its text printed
+ *
+ * Half of them are test_random_graphs.c's, half have larger inputs, most of those coded saves; each in a setting drawn for it, but nothing is compiled to machine code or run, so that ten
+ * thousand take minutes. They go the way of actnnc: all passes, emission, and the verifier in its child process with the program at hand. */
+#include "../runtime/tap.h"
+#include "emission.h"
+
+#include <stdlib.h>
+
+enum { GRAPHS = 300, EVERY = 3 };
+
+typedef struct Totals {
+  unsigned emitted, accepted, coded;
+  uint64_t calls, first_refused;
+} Totals;
+
+static void
+verify_graph(Totals *totals, uint64_t number)
+{
+  Arena *arena = arena_create();
+  Diagnostics *diagnostics = diagnostics_create(arena);
+  Emission emission = {0};
+  diagnostics->stream = stdout;
+  RandomGraph *graph = make_random_graph(number / 2 + (number % 2 ? LARGE_GRAPHS : 0), arena, diagnostics);
+  const char *text = print_program(graph->program, arena);
+  /* Settings 0 and 1 are FP32 and the default; the others are drawn. */
+  Setting setting = draw_setting(number % EVERY == 0 ? number / EVERY % 2 : number + 2);
+  if (getenv("SHOW")) fputs(text, stdout);
+  if (graph->is_whole && emit_graph(graph, text, &setting, "graph", arena, diagnostics, &emission)) {
+    bool is_accepted = verify_emission(&emission, diagnostics);
+    totals->emitted++;
+    totals->accepted += is_accepted;
+    totals->coded += emission.save_count > 0;
+    totals->calls += emission.program->order_count;
+    if (!is_accepted) printf("# graph %llu, %s, is refused\n", (unsigned long long)number, setting_text(&setting, arena));
+    end_emission(&emission);
+  }
+  program_destroy(graph->program);
+  arena_destroy(arena);
+}
+
+int
+main(void)
+{
+  const char *first = getenv("FIRST"), *count = getenv("GRAPHS");
+  uint64_t start = first ? strtoull(first, NULL, 10) : 0;
+  unsigned graphs = count ? (unsigned)strtoul(count, NULL, 10) : GRAPHS;
+  Totals totals = {0};
+#ifndef ACTNN_HAVE_LIBCLANG
+  printf("1..0 # SKIP the verifier was not built: no libclang\n");
+  return 0;
+#endif
+  for (unsigned i = 0; i < graphs; i++) verify_graph(&totals, start + i);
+  printf("# %.1f nodes a graph\n", (double)totals.calls / (totals.emitted ? totals.emitted : 1));
+  ok(totals.emitted == graphs, "graphs are made and emitted: %u of %u", totals.emitted, graphs);
+  ok(totals.coded * 4 > totals.emitted, "more than a quarter have coded saves: %u", totals.coded);
+  ok(totals.emitted && totals.accepted == totals.emitted, "none is refused by the verifier: %u of %u accepted", totals.accepted,
+     totals.emitted);
+  return tap_done();
+}
