@@ -279,21 +279,32 @@ check_phase_nodes(Emitted *emitted, EmittedPhase phase, const bool *is_wanted, u
   return true;
 }
 
-/* Constants that kernels read are filled first, with the values that they have in the program. */
+/* What a fill makes: a constant that kernels read, or one that a variable starts from, and then it lies on that variable. */
+static ValueId
+constant_of(const Emitted *emitted, const EmittedCall *call)
+{
+  uint32_t tensor = call_result(call, 0);
+  if (tensor == NONE || !kernel_is(call, "Fill")) return NO_VALUE;
+  if (emitted->home[tensor] == NONE) return emitted->value_of[tensor];
+  ValueId variable = emitted->value_of[emitted->variable[emitted->home[tensor]].tensor];
+  return value_at(emitted->program, variable)->drawn_from;
+}
+
+/* Fills come first, with the values that the constants have in the program. */
 static bool
 check_constants(Emitted *emitted, uint32_t fills)
 {
   for (uint32_t i = 0; i < fills; i++) {
     const EmittedCall *call = &emitted->call[i];
-    uint32_t tensor = call_result(call, 0);
-    ValueId id = tensor == NONE || !kernel_is(call, "Fill") ? NO_VALUE : emitted->value_of[tensor];
+    ValueId id = constant_of(emitted, call);
     const Value *value = id == NO_VALUE ? NULL : value_at(emitted->program, id);
     if (!value || value->kind != VALUE_CONSTANT)
       return refuse(emitted, call->position, "%s makes no constant that the program has", call->name);
+    if (!stands_for(emitted, call->output[0], id, call->position)) return false;
     bool is_same = call->attribute[0].kind == ACTNN_ABSENT && call->attribute[1].kind == ACTNN_INT
                 && call->attribute[1].i == (int64_t)value->type && same_elements(&call->attribute[2], value, constant_count(value));
     if (!is_same)
-      return refuse(emitted, call->position, "v%u is filled with other values than the constant %s has", tensor, describe(emitted, id));
+      return refuse(emitted, call->position, "v%u is filled with other values than the constant %s has", call->output[0], describe(emitted, id));
   }
   return true;
 }
@@ -327,5 +338,5 @@ check_program_match(Emitted *emitted)
   for (uint32_t i = 0; i < program->value_count; i++) emitted->tensor_of[i] = NONE;
   for (EmittedPhase phase = INITIALIZE; phase < EMITTED_PHASES; phase++)
     if (!check_phase_nodes(emitted, phase, is_wanted, &fills[phase])) return false;
-  return check_constants(emitted, fills[INITIALIZE]) && check_tables(emitted) && check_replacements(emitted, fills[INITIALIZE]);
+  return check_tables(emitted) && check_constants(emitted, fills[INITIALIZE]) && check_replacements(emitted, fills[INITIALIZE]);
 }
