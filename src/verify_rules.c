@@ -350,9 +350,28 @@ static const Rule rules[] = {
     {"V7", "each parameter has one update", check_updates},
     {"V4", "nothing that lives is overwritten", check_memory},
     {"V8", "the bytes saved are those stated", check_saved_bytes},
-    {"V7", "calls and tables are those of the program", check_program_match},
+    {"V7", "calls are the program's nodes, tables (V8) those of its plan", check_program_match},
     {"V1", "a compiler has no remark, and sees the same calls", check_with_compiler}, /* last: it takes the time */
 };
+
+/* What holds for no emitted source by these rules alone. */
+static const char *const unproven[] = {
+    "that the program means what the model means: passes and gradients are tested, not proven",
+    "that a kernel computes what its name says and stays inside its tensors: kernels are tested, and trainers in poisoned memory",
+    "that another compiler than clang has no remark: the tests ask gcc too",
+    "that a tensor lies where it was planned: any place is right where nothing that lives is overwritten",
+    "that the workspace is enough on another machine: a trainer asks the library again when it starts, and takes more if it must",
+    "seed, level, scheme and hash of the model, and which parameter's gradient reads a save: the source may say anything",
+    "first values: they stand in the .safetensors file, which is not read here"};
+
+void
+list_rules(FILE *stream)
+{
+  fputs("Emitted source is refused unless\n", stream);
+  for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) fprintf(stream, "  %-4s %s\n", rules[i].id, rules[i].what);
+  fputs("Not proven:\n", stream);
+  for (size_t i = 0; i < sizeof unproven / sizeof *unproven; i++) fprintf(stream, "       %s\n", unproven[i]);
+}
 
 bool
 check_rules(Emitted *emitted)

@@ -8,6 +8,11 @@
 #include "diagnostics.h"
 #include "program.h"
 
+#include <stdio.h>
+
+/* --list-rules: what holds of every source that is written, and what the verifier cannot prove. */
+void list_rules(FILE *stream);
+
 /* `source` and `header` (NAME.h): what is about to be written to `path`; `name`: the trainer's identifier;
  * `program`: what it was emitted of, NULL to judge the text by itself. Runs in a child
  * process with bounded memory and time, so that a crash in libclang is a refusal too. False after reporting which rule

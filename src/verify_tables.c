@@ -46,13 +46,26 @@ find_variable(const Emitted *emitted, const EmittedVariable *variable)
   return NO_VALUE;
 }
 
-/* Statistics have first values or are replaced in forward; the optimizer's state starts at zero and is replaced by updates (V7). */
+/* Statistics have first values or are replaced in forward; the optimizer's state starts at zero and is replaced by updates. */
 static bool
-role_fits(const Value *value, actnn_variable_role role)
+is_statistic(const Program *program, ValueId id)
 {
+  const Value *value = value_at(program, id);
+  if (value->data || value->drawn_from != NO_VALUE) return true;
+  for (ValueId next = 0; next < program->value_count; next++) {
+    NodeId maker = value_at(program, next)->updates == id ? value_at(program, next)->producer : NO_NODE;
+    if (maker != NO_NODE && node_at(program, maker)->phase == PHASE_FORWARD) return true;
+  }
+  return false;
+}
+
+static bool
+role_fits(const Program *program, ValueId id, actnn_variable_role role)
+{
+  const Value *value = value_at(program, id);
   switch (value->kind) {
   case VALUE_PARAMETER: return role == (value->is_frozen ? ACTNN_FROZEN : ACTNN_PARAMETER);
-  case VALUE_STATE: return role == ACTNN_OPTIMIZER ? !value->data && value->drawn_from == NO_VALUE : role == ACTNN_RUNNING;
+  case VALUE_STATE: return role == (is_statistic(program, id) ? ACTNN_RUNNING : ACTNN_OPTIMIZER);
   case VALUE_CONSTANT: return role == ACTNN_FIXED;
   default: return false;
   }
@@ -70,7 +83,7 @@ check_variables(Emitted *emitted)
     bool has_own_name = !value->name && value->kind == VALUE_CONSTANT;
     if (!has_own_name && !same_name(variable->name, value->name))
       return refuse(emitted, variable->position, "v%u is '%.60s' in the program", variable->tensor, value->name);
-    if (!role_fits(value, variable->role) || variable->drawn != (value->drawn_from != NO_VALUE))
+    if (!role_fits(emitted->program, id, variable->role) || variable->drawn != (value->drawn_from != NO_VALUE))
       return refuse(emitted, variable->position, "v%u has another role or another origin in the program", variable->tensor);
   }
   return true;

@@ -80,8 +80,13 @@ start_bench(Bench *bench, const Origin *origin)
   fflush(bench->diagnostics->stream);
   if (!is_emitted || !verify_text(bench, bench->source, bench->header)) return bench->messages;
   if (!look_at(bench)) return "it is refused in this process alone";
-  bench->thin = 1 + bench->emitted.call_count / CALLS_OF_A_LONG_SOURCE;
   return NULL;
+}
+
+unsigned
+thinning(const Bench *bench)
+{
+  return 1 + bench->emitted.call_count / CALLS_OF_A_LONG_SOURCE;
 }
 
 void
@@ -211,7 +216,7 @@ is_refused_by_compiler(const Bench *bench, const char *mutant, bool *is_named)
 }
 
 /* A crash or a lack of time is no refusal: the message must name a rule. */
-static bool
+bool
 is_refused(Bench *bench, Judge judge, const char *source, const char *header, bool *is_named)
 {
   if (judge == COMPILER) return is_refused_by_compiler(bench, source, is_named);
@@ -230,6 +235,13 @@ first_difference(const Bench *bench, const char *mutant)
   return arena_format(bench->scratch, "%.*s", (int)strcspn(mutant + start, "\n"), mutant + start);
 }
 
+/* One number in `of`, without a period that could fall together with that of places and kinds. */
+static bool
+is_turn(unsigned number, unsigned of)
+{
+  return ((uint32_t)(number * 2654435761u) >> 7) % of == 0;
+}
+
 enum { MOST_SHOWN = 20 };
 
 static void
@@ -238,7 +250,7 @@ try_mutant(Bench *bench, Judge judge, const char *kind, const char *source, cons
   bool is_named = false;
   Count *count = bench->count;
   count->made++;
-  if (count->made % bench->every) return;
+  if (!is_turn(count->made, bench->every)) return;
   count->tried++;
   if (is_refused(bench, judge, source, header, &is_named)) {
     count->refused++;
@@ -252,7 +264,7 @@ try_mutant(Bench *bench, Judge judge, const char *kind, const char *source, cons
 void
 mutate(Bench *bench, Judge judge, const char *kind, const Edit *edits, size_t count)
 {
-  if (bench->offered++ % bench->thin) return;
+  if (!is_turn(bench->offered++, bench->thin)) return;
   const char *mutant = edited(bench, edits, count);
   if (!strcmp(mutant, bench->source)) {
     printf("# %s: %s changes nothing: '%s'\n", bench->rule, kind, edits[0].with);

@@ -47,8 +47,8 @@ typedef struct Bench {
   Emitted emitted;           /* what the verifier itself reads of the good source: to know where to change it */
   const char *rule;          /* of the present mutants */
   Count *count;
-  unsigned every;            /* the n-th mutant is tried when n is a multiple of this */
-  unsigned thin, offered;    /* of a long source, only one in `thin` is made at all */
+  unsigned every, thin;      /* one mutant in `every` is tried, one place and kind in `thin` makes a mutant */
+  unsigned offered;          /* places and kinds so far */
   char *mutant;
   size_t mutant_capacity;
 } Bench;
@@ -68,6 +68,11 @@ void finish_bench(Bench *bench);
 bool verify_text(Bench *bench, const char *source, const char *header);
 /* The source with some places changed, in any order, none overlapping; it lasts until the next one. */
 const char *edited(Bench *bench, const Edit *edits, size_t count);
+
+/* Is it refused, with a message that names a rule? *is_named: the present one. */
+bool is_refused(Bench *bench, Judge judge, const char *source, const char *header, bool *is_named);
+/* How many places of a long source make no mutant for one that does. */
+unsigned thinning(const Bench *bench);
 
 /* One mutant: counted, and tried when its turn has come. */
 void mutate(Bench *bench, Judge judge, const char *kind, const Edit *edits, size_t count);

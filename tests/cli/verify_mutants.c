@@ -9,6 +9,9 @@
 #include "../random/random_graph.h"
 #include "../runtime/tap.h"
 #include "mutants.h"
+#include "verify_changes.h"
+
+#include <sys/resource.h>
 
 static const char convolutional[] =
     "<ir_version: 8, opset_import: [\"\" : 17]>\n"
@@ -39,23 +42,23 @@ static const Origin origins[] = {
     {.what = "another random graph, adam", .graph = LARGE_GRAPHS + 10, .optimizer = "adam", .scheme = "actnnc"},
     {.what = "a small random graph, adagrad", .graph = 17, .optimizer = "adagrad", .scheme = "actnnc"}};
 
-enum { GENERATORS = 2, WANTED = 1000 };
+enum { GENERATORS = 2, WANTED = 1000, EVERY = 41 /* one in so many is tried when not all are */ };
 
 static struct {
   const char *rule;
   Generator *generate[GENERATORS];
-  unsigned every; /* of the sample that is tried when not all are */
+  unsigned thin; /* one place and kind in so many makes a mutant: about ten thousand of each rule are left */
   Count count;
-} rules[] = {{.rule = "V1", .generate = {mutate_diagnostics}, .every = 97},
-             {.rule = "V2", .generate = {mutate_callees}, .every = 97},
-             {.rule = "V3", .generate = {mutate_places}, .every = 97},
-             {.rule = "V4", .generate = {mutate_lifetimes}, .every = 97},
-             {.rule = "V5", .generate = {mutate_codes}, .every = 97},
-             {.rule = "V6", .generate = {mutate_definitions}, .every = 97},
-             {.rule = "V7", .generate = {mutate_meaning}, .every = 97},
-             {.rule = "V8", .generate = {mutate_regions, mutate_plan}, .every = 97},
-             {.rule = "V9", .generate = {mutate_words}, .every = 97},
-             {.rule = "V10", .generate = {mutate_statements}, .every = 97}};
+} rules[] = {{.rule = "V1", .generate = {mutate_diagnostics}, .thin = 5},
+             {.rule = "V2", .generate = {mutate_callees}, .thin = 7},
+             {.rule = "V3", .generate = {mutate_places}, .thin = 7},
+             {.rule = "V4", .generate = {mutate_lifetimes}, .thin = 1},
+             {.rule = "V5", .generate = {mutate_codes}, .thin = 2},
+             {.rule = "V6", .generate = {mutate_definitions}, .thin = 5},
+             {.rule = "V7", .generate = {mutate_meaning}, .thin = 2},
+             {.rule = "V8", .generate = {mutate_regions, mutate_plan}, .thin = 2},
+             {.rule = "V9", .generate = {mutate_words}, .thin = 2},
+             {.rule = "V10", .generate = {mutate_statements}, .thin = 4}};
 
 static bool
 is_asked_for(const char *rule)
@@ -63,6 +66,58 @@ is_asked_for(const char *rule)
   const char *only = getenv("RULE");
   return !only || !strcmp(only, rule);
 }
+
+/* ---- listed changes: each by its own name, and what no generator makes ------------------------------------------------------ */
+
+/* The first `from` behind `after`; from == to when there is none. */
+static Span
+find_change(const Bench *bench, const Change *listed)
+{
+  const char *after = strstr(bench->source, listed->after), *at = after ? strstr(after, listed->from) : NULL;
+  size_t from = at ? (size_t)(at - bench->source) : 0;
+  return (Span){from, at ? from + strlen(listed->from) : from};
+}
+
+static void
+try_listed(Bench *bench, Judge judge, const Change *listed)
+{
+  Span span = find_change(bench, listed);
+  bool is_named = false;
+  if (!ok(span.to > span.from, "there is something to change: %s", listed->what)) return;
+  bench->rule = listed->rule;
+  bool refused = is_refused(bench, judge, edited(bench, &(Edit){span, listed->to}, 1), bench->header, &is_named);
+  if (judge == COMPILER) ok(refused, "the compiler's view refuses: %s", listed->what);
+  else ok(refused && is_named, "%s refuses: %s", listed->rule, listed->what);
+}
+
+/* A child that may not have memory is a refusal, not an acceptance. */
+static void
+try_without_memory(Bench *bench)
+{
+  struct rlimit before, tight;
+  if (getrlimit(RLIMIT_AS, &before)) return;
+  tight = before;
+  tight.rlim_cur = 1 << 20;
+  setrlimit(RLIMIT_AS, &tight);
+  bool is_good = verify_text(bench, bench->source, bench->header);
+  setrlimit(RLIMIT_AS, &before);
+  ok(!is_good, "a verifier without memory refuses");
+}
+
+static void
+try_by_name(const Origin *origin)
+{
+  Bench bench;
+  const char *problem = start_bench(&bench, origin);
+  if (ok(!problem, "there is a source to change%s%s", problem ? ": " : "", problem ? problem : "")) {
+    for (size_t i = 0; i < COUNT(changes); i++) try_listed(&bench, VERIFIER, &changes[i]);
+    for (size_t i = 0; i < COUNT(views); i++) try_listed(&bench, COMPILER, &views[i]);
+    try_without_memory(&bench);
+  }
+  finish_bench(&bench);
+}
+
+/* ---- generated ones ----------------------------------------------------------------------------------------------------------- */
 
 static void
 mutate_source(const Origin *origin)
@@ -76,7 +131,8 @@ mutate_source(const Origin *origin)
     if (!is_asked_for(rules[i].rule)) continue;
     bench.rule = rules[i].rule;
     bench.count = &rules[i].count;
-    bench.every = wants_all ? 1 : rules[i].every;
+    bench.every = wants_all ? 1 : EVERY;
+    bench.thin = rules[i].thin * thinning(&bench);
     for (size_t k = 0; k < GENERATORS; k++)
       if (rules[i].generate[k]) rules[i].generate[k](&bench);
     arena_destroy(bench.scratch);
@@ -88,6 +144,7 @@ mutate_source(const Origin *origin)
 int
 main(void)
 {
+  try_by_name(&origins[0]);
   for (size_t i = 0; i < COUNT(origins); i++) mutate_source(&origins[i]);
   for (size_t i = 0; i < COUNT(rules); i++) {
     const Count *count = &rules[i].count;
