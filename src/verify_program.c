@@ -304,7 +304,8 @@ check_constants(Emitted *emitted, uint32_t fills)
     bool is_same = call->attribute[0].kind == ACTNN_ABSENT && call->attribute[1].kind == ACTNN_INT
                 && call->attribute[1].i == (int64_t)value->type && same_elements(&call->attribute[2], value, constant_count(value));
     if (!is_same)
-      return refuse(emitted, call->position, "v%u is filled with other values than the constant %s has", call->output[0], describe(emitted, id));
+      return refuse(emitted, call->position, "v%u is filled with other values than the constant %s has", call->output[0],
+                    describe(emitted, id));
   }
   return true;
 }

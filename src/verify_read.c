@@ -151,7 +151,8 @@ read_saves(Reader *reader)
         || !expect_words(reader, ",") || !read_flag(reader, &save->dithers) || !expect_words(reader, ",")
         || !take_real(reader, &save->low) || !expect_words(reader, ",") || !take_real(reader, &save->high)
         || !expect_words(reader, ",") || !take_count(reader, &save->choices) || !expect_words(reader, ",")
-        || !take_count(reader, &random_id) || !expect_words(reader, ",") || !take_choice(reader, adaptations, 3, "an adaptation", &adaptation)
+        || !take_count(reader, &random_id) || !expect_words(reader, ",")
+        || !take_choice(reader, adaptations, 3, "an adaptation", &adaptation)
         || !expect_words(reader, ",") || !take_real(reader, &save->weight)
         || !expect_words(reader, ",") || !take_tensor(reader, true, &save->parameter) || !expect_words(reader, ",")
         || !take_tensor(reader, true, &save->scale) || !expect_words(reader, "} ,"))
@@ -377,15 +378,17 @@ read_model(Reader *reader)
           ", . tensor = tensors , . input = inputs , . variable = variables , . save = saves , . tensor_count = TENSOR_COUNT ,"))
     return false;
   emitted->rule = "V3";
-  if (!read_model_numbers(reader) || !expect_words(reader, ", . default_learning_rate =") || !take_real(reader, &emitted->model.default_learning_rate)
-      || !expect_words(reader, ", . device =") || !(accept_word(reader, "NULL") || expect_words(reader, "& actnn_cuda"))
+  if (!read_model_numbers(reader) || !expect_words(reader, ", . default_learning_rate =")
+      || !take_real(reader, &emitted->model.default_learning_rate) || !expect_words(reader, ", . device =")
+      || !(accept_word(reader, "NULL") || expect_words(reader, "& actnn_cuda"))
       || !expect_words(reader, ", . scheme =") || !take_string(reader, &emitted->model.scheme) || !expect_words(reader, ", . level =")
       || !take_count(reader, &level))
     return false;
   emitted->rule = "V2";
   if (!expect_words(
           reader,
-          ", . initialize = initialize , . forward = forward , . backward = backward , . evaluate = evaluate , . onnx = onnx_model , . onnx_bytes ="))
+          ", . initialize = initialize , . forward = forward , . backward = backward , . evaluate = evaluate , "
+          ". onnx = onnx_model , . onnx_bytes ="))
     return false;
   emitted->rule = "V3";
   if (!take_unsigned(reader, false, &claimed)) return false;

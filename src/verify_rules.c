@@ -295,8 +295,8 @@ check_replacements_of_call(Emitted *emitted, const EmittedCall *call, uint32_t *
     uint32_t tensor = call->output[k];
     if (tensor == NONE || emitted->place[tensor] != PLACE_REPLACING) continue;
     uint32_t variable = emitted->home[tensor], old = emitted->variable[variable].tensor;
-    bool is_its_own = !is_update
-        && !kernel_is(call, "BatchNorm") && !kernel_is(call, "BatchNormStatistics"); /* an algorithm that the model brings computes the next value freely */
+    /* An algorithm that the model brings computes the next value freely. */
+    bool is_its_own = !is_update && !kernel_is(call, "BatchNorm") && !kernel_is(call, "BatchNormStatistics");
     for (uint32_t j = 0; j < call->input_count && !is_its_own; j++)
       is_its_own = call->input[j] == old && replaces(call, k, j);
     if (!is_its_own)

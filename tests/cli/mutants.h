@@ -101,8 +101,8 @@ Span attribute_of(const Bench *bench, const EmittedCall *call, uint32_t index);
 Span call_line(const Bench *bench, const EmittedCall *call); /* from the first word to behind the newline */
 /* What stands behind ".FIELD = " in the model. */
 Span model_field(const Bench *bench, const char *field);
-enum SaveField { SAVE_STASH, SAVE_NAME, SAVE_SPACING, SAVE_DITHER, SAVE_LOW, SAVE_HIGH, SAVE_CHOICES, SAVE_RANDOM, SAVE_ADAPTATION, SAVE_WEIGHT,
-                 SAVE_PARAMETER, SAVE_SCALE, SAVE_FIELDS };
+enum SaveField { SAVE_STASH, SAVE_NAME, SAVE_SPACING, SAVE_DITHER, SAVE_LOW, SAVE_HIGH, SAVE_CHOICES, SAVE_RANDOM, SAVE_ADAPTATION,
+                 SAVE_WEIGHT, SAVE_PARAMETER, SAVE_SCALE, SAVE_FIELDS };
 enum VariableField { VARIABLE_TENSOR, VARIABLE_NAME, VARIABLE_ROLE, VARIABLE_DRAWN };
 /* Field `index` of a row of the tables of saves, variables and inputs, by the position of its first word. */
 Span table_field(const Bench *bench, uint32_t position, uint32_t index);

@@ -46,8 +46,9 @@ spell_otherwise(Bench *bench, uint32_t tensor)
   for (size_t i = 0; i < COUNT(numbers); i++) {
     Span span = field_of(bench, tensor, numbers[i]);
     const char *text = text_of(bench, span);
-    const char *const forms[] = {FORMAT("-%s", text), FORMAT("(%s)", text), FORMAT("%.*s", (int)strlen(text) - 1, text), "v1", "TENSOR_COUNT",
-                                 "18446744073709551616u", FORMAT("%s, 0u", text), "", "64.0", FORMAT("& %s", text), FORMAT("%s * 1u", text)};
+    const char *const forms[] = {FORMAT("-%s", text), FORMAT("(%s)", text), FORMAT("%.*s", (int)strlen(text) - 1, text), "v1",
+                                 "TENSOR_COUNT", "18446744073709551616u", FORMAT("%s, 0u", text), "", "64.0", FORMAT("& %s", text),
+                                 FORMAT("%s * 1u", text)};
     for (size_t k = 0; k < COUNT(forms); k++) change(bench, "a number that is computed or none", span, forms[k]);
   }
   for (size_t i = 0; i < COUNT(types); i++) change(bench, "a type that no trainer holds", field_of(bench, tensor, TYPE), types[i]);
@@ -69,7 +70,8 @@ stretch(Bench *bench, uint32_t tensor)
   insert(bench, "an extent too many", extents.to - 1, ", 1");
   for (int axis = 0; axis < at->rank; axis++) {
     Span span = item_of(bench, extents.from, (uint32_t)axis);
-    const char *const extent[] = {FORMAT("-%lld", (long long)at->dim[axis]), "9223372036854775808", FORMAT("%lldu", (long long)at->dim[axis]), "v0"};
+    const long long own = at->dim[axis];
+    const char *const extent[] = {FORMAT("-%lld", own), "9223372036854775808", FORMAT("%lldu", own), "v0"};
     for (size_t i = 0; i < COUNT(extent); i++) change(bench, "an extent that is none", span, extent[i]);
     if (at->layout == ACTNN_STASH) continue;
     const uint64_t longer = at->bytes + (uint64_t)at->dim[axis];
@@ -168,7 +170,8 @@ static void
 swap_two(Bench *bench, Life *lives, uint32_t one, uint32_t other)
 {
   uint64_t offset = lives[one].offset, other_offset = lives[other].offset;
-  if (offset == other_offset || !is_in_step(bench, other_offset, lives[one].bytes) || !is_in_step(bench, offset, lives[other].bytes)) return;
+  if (offset == other_offset || !is_in_step(bench, other_offset, lives[one].bytes)) return;
+  if (!is_in_step(bench, offset, lives[other].bytes)) return;
   lives[one].offset = other_offset;
   lives[other].offset = offset;
   if (breaks_a_life(&bench->emitted, lives, one) || breaks_a_life(&bench->emitted, lives, other))
@@ -252,14 +255,16 @@ leave_region(Bench *bench, uint32_t tensor)
   const actnn_tensor *at = &bench->emitted.tensor[tensor].at;
   Place own = bench->emitted.place[tensor];
   bool is_kept = own != PLACE_STEP && own != PLACE_POOL;
+  Span offset = field_of(bench, tensor, OFFSET);
+  const char *const kind = "a tensor in another part of the arena";
   const uint64_t step[] = {model->variable_bytes, model->stash_offset - at->bytes};
   const uint64_t other[] = {model->stash_offset, model->workspace_offset, model->stash_offset - at->bytes + 64, model->variable_bytes - 64};
   for (size_t i = 0; i < COUNT(other); i++)
     if (other[i] != at->offset && other[i] + at->bytes <= model->arena_bytes && !(own == PLACE_POOL && i == 0)
         && !(other[i] >= model->variable_bytes && other[i] + at->bytes <= model->stash_offset && !is_kept))
-      change(bench, "a tensor in another part of the arena", field_of(bench, tensor, OFFSET), decimal(bench, other[i]));
+      change(bench, kind, offset, decimal(bench, other[i]));
   for (size_t i = 0; i < COUNT(step) && own != PLACE_STEP; i++)
-    if (is_in_step(bench, step[i], at->bytes)) change(bench, "a tensor in another part of the arena", field_of(bench, tensor, OFFSET), decimal(bench, step[i]));
+    if (is_in_step(bench, step[i], at->bytes)) change(bench, kind, offset, decimal(bench, step[i]));
 }
 
 /* On what is kept from step to step. */
@@ -284,7 +289,8 @@ static void
 change_number(Bench *bench, const char *field, uint64_t value)
 {
   Span span = model_field(bench, field);
-  const uint64_t others[] = {value + 64, value - 64, value + 1, value - 1, value * 2 + 128, value / 2 + 32, 0, UINT64_MAX, (uint64_t)1 << 62, value * 10 + 640};
+  const uint64_t others[] = {value + 64, value - 64, value + 1, value - 1,  value * 2 + 128, value / 2 + 32, value * 10 + 640,
+                             0,          UINT64_MAX, (uint64_t)1 << 62};
   for (size_t i = 0; i < COUNT(others); i++)
     if (others[i] != value) change(bench, "another number", span, decimal(bench, others[i]));
   insert(bench, "a digit more", span.from, "1");

@@ -90,7 +90,8 @@ read_others(Bench *bench, uint32_t index)
     }
     for (uint32_t j = 0; j < k && !is_commutative(call) && own != NONE; j++)
       if (call->input[j] != NONE && call->input[j] != own)
-        change_two(bench, "operands swapped", operand_of(bench, call, k), FORMAT("v%u", call->input[j]), operand_of(bench, call, j), FORMAT("v%u", own));
+        change_two(bench, "operands swapped", operand_of(bench, call, k), FORMAT("v%u", call->input[j]), operand_of(bench, call, j),
+                   FORMAT("v%u", own));
   }
   for (uint32_t k = 0; k < call->output_count; k++)
     for (uint32_t j = 0; j < k; j++)
@@ -109,8 +110,8 @@ reshape(Bench *bench, uint32_t tensor)
     Span span = item_of(bench, extents.from, (uint32_t)axis);
     if (at->dim[axis] > 1) change(bench, "an extent less", span, FORMAT("%lld", (long long)at->dim[axis] - 1));
     if (axis && at->dim[axis] != at->dim[axis - 1])
-      change_two(bench, "extents swapped", span, FORMAT("%lld", (long long)at->dim[axis - 1]), item_of(bench, extents.from, (uint32_t)axis - 1),
-                 FORMAT("%lld", (long long)at->dim[axis]));
+      change_two(bench, "extents swapped", span, FORMAT("%lld", (long long)at->dim[axis - 1]),
+                 item_of(bench, extents.from, (uint32_t)axis - 1), FORMAT("%lld", (long long)at->dim[axis]));
   }
   if (at->type == ACTNN_F32) change(bench, "another type", field_of(bench, tensor, TYPE), "ACTNN_BOOL");
   if (at->layout == ACTNN_BLOCKED) change(bench, "another layout", field_of(bench, tensor, LAYOUT), "ACTNN_PLAIN");
@@ -206,8 +207,10 @@ change_roles(Bench *bench)
   static const char *const roles[] = {"ACTNN_PARAMETER", "ACTNN_FROZEN", "ACTNN_RUNNING", "ACTNN_OPTIMIZER", "ACTNN_FIXED"};
   const Emitted *emitted = &bench->emitted;
   for (uint32_t i = 0; i < emitted->variable_count; i++)
-    for (uint32_t k = 0; k < COUNT(roles); k++)
-      if (k != emitted->variable[i].role) change(bench, "another role", table_field(bench, emitted->variable[i].position, VARIABLE_ROLE), roles[k]);
+    for (uint32_t k = 0; k < COUNT(roles); k++) {
+      Span role = table_field(bench, emitted->variable[i].position, VARIABLE_ROLE);
+      if (k != emitted->variable[i].role) change(bench, "another role", role, roles[k]);
+    }
 }
 
 void

@@ -53,7 +53,8 @@ change_coding_operands(Bench *bench, const EmittedCall *call)
     }
   for (uint32_t k = 0; k < call->output_count; k++)
     for (uint32_t other = 0; other < emitted->tensor_count && is_stash(bench, call->output[k]); other++)
-      if (other != call->output[k] && is_stash(bench, other)) change(bench, "codes written for another save", result_of(bench, call, k), FORMAT("v%u", other));
+      if (other != call->output[k] && is_stash(bench, other))
+        change(bench, "codes written for another save", result_of(bench, call, k), FORMAT("v%u", other));
 }
 
 /* Of a normalized value: scale, bias and whether a rectifier follows decide what the codes mean. */
@@ -82,14 +83,14 @@ static void
 move_coding_call(Bench *bench, const EmittedCall *call)
 {
   const Emitted *emitted = &bench->emitted;
-  const EmittedCall *first_forward = &emitted->call[emitted->first_call[FORWARD]], *first_backward = &emitted->call[emitted->first_call[BACKWARD]];
-  const EmittedCall *const places[] = {first_forward, first_backward, &emitted->call[emitted->first_call[BACKWARD + 1] - 1]};
+  const EmittedCall *const places[] = {&emitted->call[emitted->first_call[FORWARD]], &emitted->call[emitted->first_call[BACKWARD]],
+                                       &emitted->call[emitted->first_call[BACKWARD + 1] - 1]};
   const char *text = FORMAT("%s  ", text_of(bench, call_line(bench, call)));
   for (size_t i = 0; i < COUNT(places); i++) {
     uint32_t maker = emitted->writer[call->input[0]];
     bool is_writer = call->phase == FORWARD, breaks = is_writer ? i > 0 || maker != NONE : i == 0;
-    if (places[i] != call && breaks)
-      change_two(bench, "codes early or late", call_line(bench, call), "", (Span){places[i]->position, places[i]->position}, text);
+    Span there = {places[i]->position, places[i]->position};
+    if (places[i] != call && breaks) change_two(bench, "codes early or late", call_line(bench, call), "", there, text);
   }
 }
 
@@ -133,7 +134,8 @@ change_save(Bench *bench, uint32_t index)
   const char *own = text_of(bench, table_field(bench, at, SAVE_SPACING));
   for (size_t i = 0; i < COUNT(spacings); i++)
     if (strcmp(spacings[i], own)) change(bench, "other levels", table_field(bench, at, SAVE_SPACING), spacings[i]);
-  for (uint32_t bit = 0; bit < 16; bit++) change(bench, "other choices", table_field(bench, at, SAVE_CHOICES), FORMAT("%u", save->choices ^ 1u << bit));
+  for (uint32_t bit = 0; bit < 16; bit++)
+    change(bench, "other choices", table_field(bench, at, SAVE_CHOICES), FORMAT("%u", save->choices ^ 1u << bit));
   static const uint32_t choices[] = {0, 2048, 65535, 1};
   for (size_t i = 0; i < COUNT(choices); i++)
     if (choices[i] != save->choices) change(bench, "other choices", table_field(bench, at, SAVE_CHOICES), FORMAT("%u", choices[i]));
@@ -142,7 +144,8 @@ change_save(Bench *bench, uint32_t index)
   for (uint32_t i = 0; i <= bench->emitted.save_count; i++)
     if (i != index) change(bench, "another save's random stream", table_field(bench, at, SAVE_RANDOM), FORMAT("%u", i));
   for (uint32_t other = 0; other < bench->emitted.tensor_count; other++)
-    if (other != save->tensor && (is_stash(bench, other) || other % 9 == 0)) change(bench, "another stash", table_field(bench, at, SAVE_STASH), FORMAT("v%u", other));
+    if (other != save->tensor && (is_stash(bench, other) || other % 9 == 0))
+      change(bench, "another stash", table_field(bench, at, SAVE_STASH), FORMAT("v%u", other));
   change(bench, "no stash", table_field(bench, at, SAVE_STASH), "NONE");
 }
 
@@ -180,8 +183,10 @@ read_too_early(Bench *bench, uint32_t index)
       uint32_t writer = emitted->writer[other];
       Place place = emitted->place[other];
       bool is_given = place == PLACE_INPUT || place == PLACE_VARIABLE || place == PLACE_CONSTANT;
-      bool is_early = is_given ? call->phase == INITIALIZE && place != PLACE_CONSTANT : writer >= index || !same_time(emitted, writer, index);
-      if (is_early && other != call->input[k]) change(bench, "a tensor that is not there yet", operand_of(bench, call, k), FORMAT("v%u", other));
+      bool is_early = is_given ? call->phase == INITIALIZE && place != PLACE_CONSTANT
+                               : writer >= index || !same_time(emitted, writer, index);
+      if (is_early && other != call->input[k])
+        change(bench, "a tensor that is not there yet", operand_of(bench, call, k), FORMAT("v%u", other));
     }
 }
 
@@ -214,8 +219,8 @@ move_definitions(Bench *bench, uint32_t index)
   for (uint32_t k = 0; k < call->input_count; k++) {
     uint32_t maker = call->input[k] == NONE ? NONE : emitted->writer[call->input[k]];
     if (maker == NONE || emitted->call[maker].phase != call->phase) continue;
-    size_t before = emitted->call[maker].position;
-    change_two(bench, "a call in front of one that makes its operand", call_line(bench, call), "", (Span){before, before}, FORMAT("%s  ", text + 2));
+    Span before = {emitted->call[maker].position, emitted->call[maker].position};
+    change_two(bench, "a call in front of one that makes its operand", call_line(bench, call), "", before, FORMAT("%s  ", text + 2));
   }
   for (EmittedPhase phase = INITIALIZE; phase < EMITTED_PHASES; phase++) {
     if (phase == call->phase || emitted->first_call[phase] == emitted->first_call[phase + 1]) continue;
@@ -245,7 +250,8 @@ name_others(Bench *bench)
   }
   for (uint32_t i = 0; i < emitted->variable_count; i++) {
     const EmittedVariable *variable = &emitted->variable[i];
-    change(bench, "drawn, or not, as it is not", table_field(bench, variable->position, VARIABLE_DRAWN), variable->drawn ? "false" : "true");
+    Span drawn = table_field(bench, variable->position, VARIABLE_DRAWN);
+    change(bench, "drawn, or not, as it is not", drawn, variable->drawn ? "false" : "true");
   }
 }
 

@@ -56,10 +56,10 @@ mutate_diagnostics(Bench *bench)
 /* ---- V2: callees ------------------------------------------------------------------------------------------------------ */
 
 static const char *const no_kernels[] = {
-    "system",     "exit",        "abort",       "memcpy",      "printf",           "actnn_run",   "actnn_destroy", "actnn_main", "actnn_create",
-    "actnn_step", "actnn_error", "actnn_data",  "actnn_export", "actnn_observe_gradients", "forward", "backward", "initialize", "evaluate",
-    "main",       "net_step",    "trainer",     "tensors",     "net_model",        "v0",          "0",             "NULL",       "NONE",
-    "(actnn_Relu)", "*actnn_Relu", "&actnn_Relu", "execl",     "actnn_",           "actnn_relu",  "Relu",          "INT(0)"};
+    "system", "exit", "abort", "memcpy", "printf", "execl", "actnn_run", "actnn_destroy", "actnn_main", "actnn_create", "actnn_step",
+    "actnn_error", "actnn_data", "actnn_export", "actnn_observe_gradients", "forward", "backward", "initialize", "evaluate", "main",
+    "net_step", "trainer", "tensors", "net_model", "v0", "0", "NULL", "NONE", "(actnn_Relu)", "*actnn_Relu", "&actnn_Relu", "actnn_",
+    "actnn_relu", "Relu", "INT(0)"};
 
 static uint32_t
 slot_count(const Kernel *kernel, SignaturePart part, bool constants_only)
@@ -102,9 +102,10 @@ static void
 hide_statements(Bench *bench, const EmittedCall *call)
 {
   static const char *const hidden[] = {
-      "actnn_destroy(trainer); ", "__builtin_trap(); ", "__asm__(\"nop\"); ", "for (;;) ", "while (trainer) ", "(void)actnn_error(trainer); ",
-      "if (!trainer) ", "{ int local = 0; (void)local; } ", "(void)actnn_run(trainer, actnn_Relu, OUT(v0), IN(v0), WITHOUT); ",
-      "goto end; end: ", "switch (1) default: ", "do { } while (0); ", "if (trainer) return 1; ", "/* // */ return 0; "};
+      "actnn_destroy(trainer); ", "__builtin_trap(); ", "__asm__(\"nop\"); ", "for (;;) ", "while (trainer) ", "if (!trainer) ",
+      "(void)actnn_error(trainer); ", "{ int local = 0; (void)local; } ",
+      "(void)actnn_run(trainer, actnn_Relu, OUT(v0), IN(v0), WITHOUT); ", "goto end; end: ", "switch (1) default: ",
+      "do { } while (0); ", "if (trainer) return 1; ", "/* // */ return 0; "};
   for (size_t i = 0; i < COUNT(hidden); i++)
     change_for_compiler(bench, "a statement that is not in the words", (Span){call->position, call->position}, hidden[i]);
   change_for_compiler(bench, "a call that is not there", (Span){call->position, call_line(bench, call).to - 1}, "");
@@ -155,8 +156,9 @@ change_attributes(Bench *bench, const EmittedCall *call)
       Span gone = k ? (Span){attribute_of(bench, call, k - 1).to, span.to} : (Span){span.from, attribute_of(bench, call, 1).from};
       change(bench, "an attribute too few", gone, "");
     }
-    if (call->attribute[k].kind != ACTNN_TEXT && call->attribute[k].kind != ACTNN_ABSENT) change(bench, "a text for a number", span, "TEXT(\"a\")");
-    if (call->attribute[k].kind == ACTNN_TEXT) change(bench, "a number for a text", span, "INT(1)");
+    actnn_attribute_kind kind = call->attribute[k].kind;
+    if (kind != ACTNN_TEXT && kind != ACTNN_ABSENT) change(bench, "a text for a number", span, "TEXT(\"a\")");
+    if (kind == ACTNN_TEXT) change(bench, "a number for a text", span, "INT(1)");
   }
 }
 
@@ -198,10 +200,10 @@ mutate_callees(Bench *bench)
 
 static const char *const no_words[] = {
     "\n#pragma omp parallel\n", "\n#define RUN(a, b, c, d)\n", "\n#undef IN\n", "\n#include <stdio.h>\n", "\n#line 3\n", "\n#if 0\n",
-    "\n#error\n", "\n# \n", "\n%:define x\n", "_Pragma(\"once\") ", "// comment\n", "// \\\n", "\\\n", "\303\251 ", "\342\200\256 ", "\302\240",
-    "\t", "\r", "\014", "\001", "\177", "?", "?\?/\n", ":", "<: ", "<% ", "! ", "~", "^", "+ ", "| ", "% ", "> ", "< ", "$", "@", "`x` ",
-    "'a' ", "/* /* */ ", "/* \\ */ ", "/* ?\?/\n */ ", "/* \303\251 */ ", "_x ", "Main ", "0x1f ", "1.5f ", "0777 ", "1'0 ", "L\"x\" ",
-    "\"%s\" ", "\"a b\" ", "\"\\n\" ", "\"\\x41\" ", "\"\\8\" ", "\"\n\" "};
+    "\n#error\n", "\n# \n", "\n%:define x\n", "_Pragma(\"once\") ", "// comment\n", "// \\\n", "\\\n", "\303\251 ", "\342\200\256 ",
+    "\302\240", "\t", "\r", "\014", "\001", "\177", "?", "?\?/\n", ":", "<: ", "<% ", "! ", "~", "^", "+ ", "| ", "% ", "> ", "< ", "$",
+    "@", "`x` ", "'a' ", "/* /* */ ", "/* \\ */ ", "/* ?\?/\n */ ", "/* \303\251 */ ", "_x ", "Main ", "0x1f ", "1.5f ", "0777 ", "1'0 ",
+    "L\"x\" ", "\"%s\" ", "\"a b\" ", "\"\\n\" ", "\"\\x41\" ", "\"\\8\" ", "\"\n\" "};
 
 /* Words as nothing but V9 would take them. */
 static void
@@ -252,8 +254,8 @@ change_header(Bench *bench)
     const char *head = FORMAT("%.*s", (int)at, bench->header), *tail = bench->header + at;
     mutate_header(bench, "a byte less", FORMAT("%s%s", head, tail + 1));
     if (!at || bench->header[at - 1] != '\n') continue;
-    static const char *const lines[] = {"#undef RUN\n", "#define OUT IN\n", "#define RUN(a, b, c, d)\n", "#include <stdio.h>\n", "#pragma once\n",
-                                        "int hidden;\n", "\\\n", "static inline int f(void) { return 1; }\n"};
+    static const char *const lines[] = {"#undef RUN\n", "#define OUT IN\n", "#define RUN(a, b, c, d)\n", "#include <stdio.h>\n",
+                                        "#pragma once\n", "int hidden;\n", "\\\n", "static inline int f(void) { return 1; }\n"};
     for (size_t i = 0; i < COUNT(lines); i++) mutate_header(bench, "a line more", FORMAT("%s%s%s", head, lines[i], tail));
   }
 }
@@ -276,10 +278,12 @@ mutate_words(Bench *bench)
 static const char *const statements[] = {
     "return 0; ", "return 1; ", "if (trainer) ", "while (trainer) ", "for (;;) ", "do ", "goto end; ", "{ ", "} ", "; ", "system(\"id\"); ",
     "actnn_destroy(trainer); ", "asm(\"nop\"); ", "int x = 0; ", "RUN(", "(void)trainer; ", "break; ", "continue; ", "trainer = NULL; ",
-    "*trainer = x; ", "sizeof ", "extern ", "else ", "switch (1) ", "static ", "abort(); ", "return actnn_run(trainer, actnn_Relu, OUT(v0), IN(v0), WITHOUT); ",
-    "actnn_run(trainer, actnn_Relu, OUT(v0), IN(v0), WITHOUT); ", "(", "1, ", "trainer, ", "- ", "& ", "RUN ", "OUT(v0); ", "static int\nf(actnn *trainer)\n"};
+    "*trainer = x; ", "sizeof ", "extern ", "else ", "switch (1) ", "static ", "abort(); ", "(", "1, ", "trainer, ", "- ", "& ", "RUN ",
+    "OUT(v0); ", "static int\nf(actnn *trainer)\n", "actnn_run(trainer, actnn_Relu, OUT(v0), IN(v0), WITHOUT); ",
+    "return actnn_run(trainer, actnn_Relu, OUT(v0), IN(v0), WITHOUT); "};
 
-static const char *const unchecked[] = {"actnn_run", "(void)actnn_run(trainer, actnn_Relu", "run", "RUM", "IN", "OUT", "WITH", "INT", "", "RUN RUN"};
+static const char *const unchecked[] = {"actnn_run", "(void)actnn_run(trainer, actnn_Relu", "run", "RUM", "IN", "OUT", "WITH", "INT", "",
+                                        "RUN RUN"};
 
 static void
 change_statement(Bench *bench, const EmittedCall *call)
@@ -291,7 +295,8 @@ change_statement(Bench *bench, const EmittedCall *call)
   change(bench, "a call whose code is checked otherwise", (Span){call->position, call->position + 4}, "if (actnn_run(trainer, ");
   static const char *const ends[] = {", 0;", ";;", ");", "", "; return 0;", ", trainer;"};
   for (size_t i = 0; i < COUNT(ends); i++) change(bench, "another end", (Span){line.to - 2, line.to - 1}, ends[i]);
-  Span out = item_of(bench, call->position + 3, 1), in = item_of(bench, call->position + 3, 2), with = item_of(bench, call->position + 3, 3);
+  const size_t open = call->position + 3;
+  Span out = item_of(bench, open, 1), in = item_of(bench, open, 2), with = item_of(bench, open, 3);
   change(bench, "IN for OUT", (Span){out.from, out.from + 3}, "IN");
   change(bench, "OUT for IN", (Span){in.from, in.from + 2}, "OUT");
   change(bench, "IN for WITH", (Span){with.from, with.from + 4}, "IN");
@@ -306,8 +311,9 @@ change_functions(Bench *bench)
 {
   static const char *const phases[] = {"initialize", "forward", "backward", "evaluate"};
   static const struct { const char *from, *to; } forms[] = {
-      {"return 0;", "return 1;"}, {"return 0;", "return -1;"}, {"return 0;", ""}, {"return 0;", "return 0; return 0;"}, {"(void)trainer;", ""},
-      {"(void)trainer;", "trainer;"}, {"(actnn *trainer)", "(void)"}, {"(actnn *trainer)", "(actnn *trainer, int more)"}, {"{", "{ {"}, {"}", ""}};
+      {"return 0;", "return 1;"}, {"return 0;", "return -1;"}, {"return 0;", ""}, {"return 0;", "return 0; return 0;"},
+      {"(void)trainer;", ""}, {"(void)trainer;", "trainer;"}, {"(actnn *trainer)", "(void)"},
+      {"(actnn *trainer)", "(actnn *trainer, int more)"}, {"{", "{ {"}, {"}", ""}};
   for (size_t i = 0; i < COUNT(phases); i++) {
     const char *name = FORMAT("static int\n%s", phases[i]), *function = strstr(bench->source, name);
     size_t start = (size_t)(function - bench->source);

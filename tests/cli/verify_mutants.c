@@ -16,8 +16,9 @@
 static const char convolutional[] =
     "<ir_version: 8, opset_import: [\"\" : 17]>\n"
     "net (float[N,3,16,16] image) => (float[N,10] logits)\n"
-    "<float[16,3,3,3] w1 = [\"location\" : \"none\"], float[16] s1 = [\"location\" : \"none\"], float[16] b1 = [\"location\" : \"none\"],\n"
-    " float[16] m1 = [\"location\" : \"none\"], float[16] v1 = [\"location\" : \"none\"], float[16,16,3,3] w2 = [\"location\" : \"none\"],\n"
+    "<float[16,3,3,3] w1 = [\"location\" : \"none\"], float[16] s1 = [\"location\" : \"none\"],\n"
+    " float[16] b1 = [\"location\" : \"none\"], float[16] m1 = [\"location\" : \"none\"], float[16] v1 = [\"location\" : \"none\"],\n"
+    " float[16,16,3,3] w2 = [\"location\" : \"none\"],\n"
     " float[10,1024] w3 = [\"location\" : \"none\"], float[10] b3 = [\"location\" : \"none\"]>\n"
     "{\n"
     "  [conv1] c1 = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (image, w1)\n"

@@ -322,7 +322,8 @@ static void
 draw_extents(RandomGraph *graph, int rank, int64_t *dim)
 {
   if (is_large(graph)) {
-    for (int k = 1; k < rank; k++) dim[k] = k == 1 ? draw_between(graph, 2, 20) : draw_between(graph, 4, rank == 3 ? 40 : rank == 4 ? 12 : 6);
+    static const int64_t most[] = {[3] = 40, [4] = 12, [5] = 6};
+    for (int k = 1; k < rank; k++) dim[k] = k == 1 ? draw_between(graph, 2, 20) : draw_between(graph, 4, most[rank]);
     if (rank == 2) dim[1] = draw_between(graph, 128, 300);
     return;
   }

@@ -3,8 +3,9 @@
  *   GRAPHS=10000 tests/random/test_verified_graphs   graphs 0 to 9999; 300 without
  *   FIRST=4711 GRAPHS=1 SHOW=1 ...                   one of them, its text printed
  *
- * Half of them are test_random_graphs.c's, half have larger inputs, most of those coded saves; each in a setting drawn for it, but nothing is compiled to machine code or run, so that ten
- * thousand take minutes. They go the way of actnnc: all passes, emission, and the verifier in its child process with the program at hand. */
+ * Half of them are test_random_graphs.c's, half have larger inputs, most of those coded saves. Each is translated in a setting drawn for
+ * it and goes the way of actnnc: all passes, emission, and the verifier in its child process with the program at hand. Nothing is compiled
+ * to machine code or run, so that ten thousand take minutes. */
 #include "../runtime/tap.h"
 #include "emission.h"
 
