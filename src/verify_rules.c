@@ -361,7 +361,7 @@ static const char *const unproven[] = {
     "that another compiler than clang has no remark: the tests ask gcc too",
     "that a tensor lies where it was planned: any place is right where nothing that lives is overwritten",
     "that the workspace is enough on another machine: a trainer asks the library again when it starts, and takes more if it must",
-    "seed, level, scheme and hash of the model, and which parameter's gradient reads a save: the source may say anything",
+    "device, seed, level, scheme and hash of the model, and which parameter's gradient reads a save: the source may say anything",
     "first values: they stand in the .safetensors file, which is not read here"};
 
 void

@@ -44,6 +44,7 @@ typedef struct Bench {
   const char *what;          /* the source's name in messages */
   const char *source, *header;
   const Program *program;
+  bool knows_program;        /* the verifier is told it; otherwise the text alone must do */
   Emitted emitted;           /* what the verifier itself reads of the good source: to know where to change it */
   const char *rule;          /* of the present mutants */
   Count *count;
@@ -64,7 +65,7 @@ typedef struct Origin {
 const char *start_bench(Bench *bench, const Origin *origin);
 void finish_bench(Bench *bench);
 
-/* Verifies with the program at hand; messages are in bench->messages. */
+/* Verifies; messages are in bench->messages. */
 bool verify_text(Bench *bench, const char *source, const char *header);
 /* The source with some places changed, in any order, none overlapping; it lasts until the next one. */
 const char *edited(Bench *bench, const Edit *edits, size_t count);

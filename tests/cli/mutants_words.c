@@ -105,7 +105,7 @@ hide_statements(Bench *bench, const EmittedCall *call)
       "actnn_destroy(trainer); ", "__builtin_trap(); ", "__asm__(\"nop\"); ", "for (;;) ", "while (trainer) ", "if (!trainer) ",
       "(void)actnn_error(trainer); ", "{ int local = 0; (void)local; } ",
       "(void)actnn_run(trainer, actnn_Relu, OUT(v0), IN(v0), WITHOUT); ", "goto end; end: ", "switch (1) default: ",
-      "do { } while (0); ", "if (trainer) return 1; ", "/* // */ return 0; "};
+      "do { } while (0); ", "if (trainer) return 1; ", "(void)tensors; ", "(void)&actnn_cuda; ", "/* // */ return 0; "};
   for (size_t i = 0; i < COUNT(hidden); i++)
     change_for_compiler(bench, "a statement that is not in the words", (Span){call->position, call->position}, hidden[i]);
   change_for_compiler(bench, "a call that is not there", (Span){call->position, call_line(bench, call).to - 1}, "");
@@ -163,6 +163,13 @@ change_attributes(Bench *bench, const EmittedCall *call)
 }
 
 static void
+change_device(Bench *bench)
+{
+  static const char *const devices[] = {"&actnn_cpu", "actnn_cuda", "(void *)0", "0", "&net_model", "actnn_create", "&tensors", "system"};
+  for (size_t i = 0; i < COUNT(devices); i++) change(bench, "no device", model_field(bench, "device"), devices[i]);
+}
+
+static void
 change_interface(Bench *bench)
 {
   static const char *const called[] = {"actnn_create", "actnn_step", "actnn_evaluate_batch", "actnn_save_checkpoint", "actnn_load",
@@ -194,6 +201,7 @@ mutate_callees(Bench *bench)
     hide_statements(bench, call);
   }
   change_interface(bench);
+  change_device(bench);
 }
 
 /* ---- V9: words ---------------------------------------------------------------------------------------------------------- */
@@ -202,8 +210,8 @@ static const char *const no_words[] = {
     "\n#pragma omp parallel\n", "\n#define RUN(a, b, c, d)\n", "\n#undef IN\n", "\n#include <stdio.h>\n", "\n#line 3\n", "\n#if 0\n",
     "\n#error\n", "\n# \n", "\n%:define x\n", "_Pragma(\"once\") ", "// comment\n", "// \\\n", "\\\n", "\303\251 ", "\342\200\256 ",
     "\302\240", "\t", "\r", "\014", "\001", "\177", "?", "?\?/\n", ":", "<: ", "<% ", "! ", "~", "^", "+ ", "| ", "% ", "> ", "< ", "$",
-    "@", "`x` ", "'a' ", "/* /* */ ", "/* \\ */ ", "/* ?\?/\n */ ", "/* \303\251 */ ", "_x ", "Main ", "0x1f ", "1.5f ", "0777 ", "1'0 ",
-    "L\"x\" ", "\"%s\" ", "\"a b\" ", "\"\\n\" ", "\"\\x41\" ", "\"\\8\" ", "\"\n\" "};
+    "@", "`x` ", "'a' ", "/* /* */ ", "/* \\ */ ", "/* ?\?/\n */ ", "/* \303\251 */ ", " _x ", " Main ", " 0x1f ", " 1.5f ", " 0777 ",
+    " 1'0 ", " L\"x\" ", "\"%s\" ", "\"a b\" ", "\"\\n\" ", "\"\\x41\" ", "\"\\8\" ", "\"\n\" "};
 
 /* Words as nothing but V9 would take them. */
 static void

@@ -48,16 +48,17 @@ enum { GENERATORS = 2, WANTED = 1000, EVERY = 41 /* one in so many is tried when
 static struct {
   const char *rule;
   Generator *generate[GENERATORS];
+  bool knows_program; /* the rule is about the program or its plan; the others hold or not by the text alone */
   unsigned thin; /* one place and kind in so many makes a mutant: about ten thousand of each rule are left */
   Count count;
 } rules[] = {{.rule = "V1", .generate = {mutate_diagnostics}, .thin = 5},
              {.rule = "V2", .generate = {mutate_callees}, .thin = 7},
              {.rule = "V3", .generate = {mutate_places}, .thin = 7},
              {.rule = "V4", .generate = {mutate_lifetimes}, .thin = 1},
-             {.rule = "V5", .generate = {mutate_codes}, .thin = 2},
+             {.rule = "V5", .generate = {mutate_codes}, .knows_program = true, .thin = 2},
              {.rule = "V6", .generate = {mutate_definitions}, .thin = 5},
-             {.rule = "V7", .generate = {mutate_meaning}, .thin = 2},
-             {.rule = "V8", .generate = {mutate_regions, mutate_plan}, .thin = 2},
+             {.rule = "V7", .generate = {mutate_meaning}, .knows_program = true, .thin = 2},
+             {.rule = "V8", .generate = {mutate_regions, mutate_plan}, .knows_program = true, .thin = 2},
              {.rule = "V9", .generate = {mutate_words}, .thin = 2},
              {.rule = "V10", .generate = {mutate_statements}, .thin = 4}};
 
@@ -132,6 +133,7 @@ mutate_source(const Origin *origin)
     if (!is_asked_for(rules[i].rule)) continue;
     bench.rule = rules[i].rule;
     bench.count = &rules[i].count;
+    bench.knows_program = rules[i].knows_program;
     bench.every = wants_all ? 1 : EVERY;
     bench.thin = rules[i].thin * thinning(&bench);
     for (size_t k = 0; k < GENERATORS; k++)

