@@ -95,7 +95,7 @@ finish_bench(Bench *bench)
   fclose(bench->diagnostics->stream);
   free(bench->messages);
   free(bench->mutant);
-  if (bench->program) program_destroy((Program *)bench->program);
+  if (bench->program) program_destroy(bench->program);
   arena_destroy(bench->scratch);
   arena_destroy(bench->arena);
 }

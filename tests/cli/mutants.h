@@ -43,7 +43,7 @@ typedef struct Bench {
   size_t message_bytes;
   const char *what;          /* the source's name in messages */
   const char *source, *header;
-  const Program *program;
+  Program *program;
   bool knows_program;        /* the verifier is told it; otherwise the text alone must do */
   Emitted emitted;           /* what the verifier itself reads of the good source: to know where to change it */
   const char *rule;          /* of the present mutants */

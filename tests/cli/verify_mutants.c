@@ -43,7 +43,7 @@ static const Origin origins[] = {
     {.what = "another random graph, adam", .graph = LARGE_GRAPHS + 10, .optimizer = "adam", .scheme = "actnnc"},
     {.what = "a small random graph, adagrad", .graph = 17, .optimizer = "adagrad", .scheme = "actnnc"}};
 
-enum { GENERATORS = 2, WANTED = 1000, EVERY = 41 /* one in so many is tried when not all are */ };
+enum { GENERATORS = 2, WANTED = 1000, EVERY = 61 /* one in so many is tried when not all are */ };
 
 static struct {
   const char *rule;
