@@ -47,25 +47,27 @@ find_variable(const Emitted *emitted, const EmittedVariable *variable)
 }
 
 /* Statistics have first values or are replaced in forward; the optimizer's state starts at zero and is replaced by updates. */
-static bool
-is_statistic(const Program *program, ValueId id)
+static const bool *
+find_statistics(const Emitted *emitted)
 {
-  const Value *value = value_at(program, id);
-  if (value->data || value->drawn_from != NO_VALUE) return true;
-  for (ValueId next = 0; next < program->value_count; next++) {
-    NodeId maker = value_at(program, next)->updates == id ? value_at(program, next)->producer : NO_NODE;
-    if (maker != NO_NODE && node_at(program, maker)->phase == PHASE_FORWARD) return true;
+  const Program *program = emitted->program;
+  bool *is_statistic = arena_array(emitted->arena, program->value_count + 1u, sizeof *is_statistic);
+  for (ValueId id = 0; id < program->value_count; id++) {
+    const Value *value = value_at(program, id);
+    if (value->data || value->drawn_from != NO_VALUE) is_statistic[id] = true;
+    bool replaces_in_forward = value->updates != NO_VALUE && value->producer != NO_NODE
+                            && node_at(program, value->producer)->phase == PHASE_FORWARD;
+    if (replaces_in_forward) is_statistic[value->updates] = true;
   }
-  return false;
+  return is_statistic;
 }
 
 static bool
-role_fits(const Program *program, ValueId id, actnn_variable_role role)
+role_fits(const Value *value, bool is_statistic, actnn_variable_role role)
 {
-  const Value *value = value_at(program, id);
   switch (value->kind) {
   case VALUE_PARAMETER: return role == (value->is_frozen ? ACTNN_FROZEN : ACTNN_PARAMETER);
-  case VALUE_STATE: return role == (is_statistic(program, id) ? ACTNN_RUNNING : ACTNN_OPTIMIZER);
+  case VALUE_STATE: return role == (is_statistic ? ACTNN_RUNNING : ACTNN_OPTIMIZER);
   case VALUE_CONSTANT: return role == ACTNN_FIXED;
   default: return false;
   }
@@ -74,6 +76,7 @@ role_fits(const Program *program, ValueId id, actnn_variable_role role)
 static bool
 check_variables(Emitted *emitted)
 {
+  const bool *is_statistic = find_statistics(emitted);
   for (uint32_t i = 0; i < emitted->variable_count; i++) {
     const EmittedVariable *variable = &emitted->variable[i];
     ValueId id = find_variable(emitted, variable);
@@ -83,7 +86,7 @@ check_variables(Emitted *emitted)
     bool has_own_name = !value->name && value->kind == VALUE_CONSTANT;
     if (!has_own_name && !same_name(variable->name, value->name))
       return refuse(emitted, variable->position, "v%u is '%.60s' in the program", variable->tensor, value->name);
-    if (!role_fits(emitted->program, id, variable->role) || variable->drawn != (value->drawn_from != NO_VALUE))
+    if (!role_fits(value, is_statistic[id], variable->role) || variable->drawn != (value->drawn_from != NO_VALUE))
       return refuse(emitted, variable->position, "v%u has another role or another origin in the program", variable->tensor);
   }
   return true;
