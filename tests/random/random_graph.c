@@ -386,6 +386,17 @@ grow_layers(RandomGraph *graph)
   }
 }
 
+/* Whatever the layers froze or cut off from the loss: this is trained. */
+static ValueId
+scale_by_trained(RandomGraph *graph, ValueId value)
+{
+  ValueId scale = value == NO_VALUE ? NO_VALUE : new_parameter(graph, *shape_at(graph, value), 1, 0.1);
+  if (scale == NO_VALUE) return value;
+  value_at(graph->program, scale)->is_frozen = false;
+  ValueId scaled = grow2(graph, "Mul", value, scale, "");
+  return scaled == NO_VALUE ? value : scaled;
+}
+
 /* All that nothing reads meets in one value of that shape. */
 static ValueId
 join_ends(RandomGraph *graph, Shape shape)
@@ -399,7 +410,7 @@ join_ends(RandomGraph *graph, Shape shape)
     ValueId next = sum == NO_VALUE ? part : grow2(graph, "Add", sum, part, "");
     if (next != NO_VALUE) sum = next;
   }
-  return sum;
+  return is_large(graph) ? scale_by_trained(graph, sum) : sum;
 }
 
 static void

@@ -11,7 +11,10 @@
 
 #include <stdlib.h>
 
-enum { GRAPHS = 200, EVERY = 3 };
+enum { GRAPHS = 200, EVERY = 3, ENOUGH_TO_COUNT = 100 };
+
+/* At level 1 a code that a weight's gradient reads and another gradient too; the check of programs took another exact value for a fault. */
+static const uint64_t once_refused[] = {307};
 
 typedef struct Totals {
   unsigned emitted, accepted, coded;
@@ -30,15 +33,18 @@ verify_graph(Totals *totals, uint64_t number)
   /* Settings 0 and 1 are FP32 and the default; the others are drawn. */
   Setting setting = draw_setting(number % EVERY == 0 ? number / EVERY % 2 : number + 2);
   if (getenv("SHOW")) fputs(text, stdout);
-  if (graph->is_whole && emit_graph(graph, text, &setting, "graph", arena, diagnostics, &emission)) {
-    bool is_accepted = verify_emission(&emission, diagnostics);
+  bool is_emitted = graph->is_whole && emit_graph(graph, text, &setting, "graph", arena, diagnostics, &emission);
+  bool is_accepted = is_emitted && verify_emission(&emission, diagnostics);
+  if (is_emitted) {
     totals->emitted++;
     totals->accepted += is_accepted;
     totals->coded += emission.save_count > 0;
     totals->calls += emission.program->order_count;
-    if (!is_accepted) printf("# graph %llu, %s, is refused\n", (unsigned long long)number, setting_text(&setting, arena));
     end_emission(&emission);
   }
+  if (!is_accepted)
+    printf("# graph %llu, %s, is %s\n", (unsigned long long)number, setting_text(&setting, arena),
+           is_emitted ? "refused" : graph->is_whole ? "not emitted" : "not made");
   program_destroy(graph->program);
   arena_destroy(arena);
 }
@@ -55,9 +61,10 @@ main(void)
   return 0;
 #endif
   for (unsigned i = 0; i < graphs; i++) verify_graph(&totals, start + i);
+  for (size_t i = 0; i < sizeof once_refused / sizeof *once_refused && !first; i++, graphs++) verify_graph(&totals, once_refused[i]);
   printf("# %.1f nodes a graph\n", (double)totals.calls / (totals.emitted ? totals.emitted : 1));
   ok(totals.emitted == graphs, "graphs are made and emitted: %u of %u", totals.emitted, graphs);
-  ok(totals.coded * 5 > totals.emitted, "more than a fifth have coded saves: %u", totals.coded);
+  if (graphs >= ENOUGH_TO_COUNT) ok(totals.coded * 5 > totals.emitted, "more than a fifth have coded saves: %u", totals.coded);
   ok(totals.emitted && totals.accepted == totals.emitted, "none is refused by the verifier: %u of %u accepted", totals.accepted,
      totals.emitted);
   return tap_done();
