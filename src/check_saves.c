@@ -8,19 +8,23 @@ enum { SAMPLE_ELEMENTS = 128, STATISTIC_ELEMENTS = 4096, STATISTIC_SHARE = 8 };
 
 /* ---- what the reasons look up ------------------------------------------------------------------------ */
 
-static bool
-is_restored(const Program *program, ValueId id)
+/* The save that a value is restored of; -1 when it is not restored. */
+static int64_t
+restored_save(const Program *program, ValueId id)
 {
   const Value *value = value_at(program, id);
-  const Operator *operator = value->producer == NO_NODE ? NULL : node_at(program, value->producer)->operator;
-  return operator && (!strcmp(operator->name, "DequantizeOnBackward") || !strcmp(operator->name, "DequantizeNormal")
-                      || !strcmp(operator->name, "DequantizeAffine"));
+  const Node *node = value->producer == NO_NODE ? NULL : node_at(program, value->producer);
+  bool is_restored = node && node->operator
+                     && (!strcmp(node->operator->name, "DequantizeOnBackward") || !strcmp(node->operator->name, "DequantizeNormal")
+                         || !strcmp(node->operator->name, "DequantizeAffine"));
+  return is_restored ? int_attribute(node, "save", -1) : -1;
 }
 
 /* How a backward node reads its operands; one that reads a value twice is not linear in it. */
 static void
-note_readings(Check *check, const Node *node)
+note_readings(Check *check, const Node *node, bool *save_for_weights)
 {
+  const SaveTable *saves = check->program->saves;
   bool is_for_weights = !strcmp(node->operator_name, "ConvGradWeight")
                         || !strcmp(node->operator_name, "ProductGradWeight");
   for (uint32_t i = 0; i < node->operand_count; i++) {
@@ -31,7 +35,8 @@ note_readings(Check *check, const Node *node)
     for (uint32_t k = 0; k < i; k++) is_linear &= node->operands[k] != id;
     check->read_exactly[id] |= !is_linear;
     check->read_for_weights[id] |= is_for_weights;
-    if (is_restored(check->program, id)) check->codes_for_weights_only &= is_for_weights;
+    int64_t save = restored_save(check->program, id);
+    if (saves && save >= 0 && save < saves->count) save_for_weights[save] |= is_for_weights;
   }
 }
 
@@ -44,11 +49,13 @@ check_look_at_saves(Check *check)
   check->read_exactly = arena_array(check->scratch, count, sizeof *check->read_exactly);
   check->read_for_weights = arena_array(check->scratch, count, sizeof *check->read_for_weights);
   check->codes_for_weights_only = true;
+  bool *save_for_weights = arena_array(check->scratch, (saves ? saves->count : 0) + 1u, sizeof *save_for_weights);
   check->is_coded = arena_array(check->scratch, count, sizeof *check->is_coded);
   for (uint32_t p = 0; p < program->order_count; p++) {
     const Node *node = node_at(program, program->order[p]);
-    if (node->phase == PHASE_BACKWARD || node->phase == PHASE_UPDATE) note_readings(check, node);
+    if (node->phase == PHASE_BACKWARD || node->phase == PHASE_UPDATE) note_readings(check, node, save_for_weights);
   }
+  for (uint32_t i = 0; saves && i < saves->count; i++) check->codes_for_weights_only &= save_for_weights[i];
   for (uint32_t i = 0; saves && i < saves->count; i++)
     if (saves->save[i].value < program->value_count) check->is_coded[saves->save[i].value] = true;
 }
@@ -94,7 +101,7 @@ has_no_proof(const Check *check, ValueId id)
   return check->read_exactly[id];
 }
 
-/* At level 1 only the operands of convolutions and matrix products are coded. */
+/* At level 1 only the operands of convolutions and matrix products are coded; others may read their codes too. */
 static bool
 is_beyond_level(const Check *check, ValueId id)
 {

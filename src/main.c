@@ -19,7 +19,7 @@ typedef struct CommandLine {
   Options options;
   const char *model, *output;
   const char *dump_directory, *dump_after, *run_passes, *report, *explain;
-  bool dump_passes, verify_each, list_passes, list_operators, print_memory, explain_saves, check, no_verify;
+  bool dump_passes, verify_each, list_passes, list_operators, list_rules, print_memory, explain_saves, check, no_verify;
 } CommandLine;
 
 static const char usage[] =
@@ -45,7 +45,7 @@ static const char usage[] =
     "  --report=FILE.json|.html  the same as data, or as one page\n"
     "  --check                   would it train? nothing is emitted\n"
     "  --dump-passes[=DIR], --dump-after=PASS, --verify-each, --run-pass=PASS[,PASS]\n"
-    "  --list-passes, --list-operators, --explain=OPERATOR\n"
+    "  --list-passes, --list-operators, --list-rules, --explain=OPERATOR\n"
     "  --no-verify               do not read the emitted source back\n";
 
 static int
@@ -154,7 +154,7 @@ read_flag(CommandLine *line, const char *argument)
 {
   const struct { const char *name; bool *flag; } flags[] = {
       {"--dump-passes", &line->dump_passes}, {"--verify-each", &line->verify_each}, {"--list-passes", &line->list_passes},
-      {"--list-operators", &line->list_operators}, {"--print-memory", &line->print_memory},
+      {"--list-operators", &line->list_operators}, {"--list-rules", &line->list_rules}, {"--print-memory", &line->print_memory},
       {"--explain-saves", &line->explain_saves}, {"--check", &line->check}, {"--no-verify", &line->no_verify}};
   for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
     if (!strcmp(argument, flags[i].name)) return *flags[i].flag = true;
@@ -306,7 +306,7 @@ write_trainer(Program *program, const CommandLine *line)
   char *header = emit_header(name, arena, &header_length);
   unsigned char *weights = emit_weights(program, arena, &weights_length);
 #ifdef ACTNN_HAVE_LIBCLANG
-  if (!line->no_verify && !verify_source(program->diagnostics, line->output, source, source_length, header, header_length, name))
+  if (!line->no_verify && !verify_source(program->diagnostics, line->output, source, source_length, header, header_length, name, program))
     return false;
 #endif
   const char *slash = strrchr(line->output, '/');
@@ -339,6 +339,17 @@ compile(Program *program, CommandLine *line)
   return !line->output || write_trainer(program, line);
 }
 
+static int
+print_rules(void)
+{
+#ifdef ACTNN_HAVE_LIBCLANG
+  list_rules(stdout);
+  return 0;
+#else
+  return fail("emitted source is not verified: actnnc was built without libclang", NULL);
+#endif
+}
+
 static const char *
 joined_arguments(int argc, char **argv, Arena *arena)
 {
@@ -356,6 +367,7 @@ main(int argc, char **argv)
   if (code) return code;
   if (line.list_passes) return list_passes(stdout), 0;
   if (line.list_operators) return list_operators(stdout), 0;
+  if (line.list_rules) return print_rules();
   if (line.explain) return explain_operator(line.explain, stdout) ? 0 : fail("no operator is called", line.explain);
   if (!line.model) return fail("no model given", NULL);
   bool wants_output = line.output || line.check || line.run_passes || line.print_memory || line.explain_saves || line.report || line.dump_passes || line.dump_after;

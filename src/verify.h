@@ -9,6 +9,8 @@
  *   verify_calls.c    operators' signatures; each call against its own (V2), definition before use (V6)
  *   verify_memory.c   who owns which bytes when (V4)
  *   verify_saves.c    coded and packed values (V5)
+ *   verify_program.c  calls against the nodes of the program that they were emitted of (V7)
+ *   verify_tables.c   tables and numbers against that program's plan (V8)
  *
  * Everything lives in one arena of a process that ends after one source. */
 #ifndef ACTNN_VERIFY_H
@@ -16,6 +18,7 @@
 
 #include "../runtime/actnn.h"
 #include "arena.h"
+#include "program.h"
 
 #include <stdio.h>
 
@@ -37,17 +40,25 @@ typedef struct EmittedTensor {
   uint32_t position;
 } EmittedTensor;
 
+typedef struct EmittedInput {
+  uint32_t tensor, position;
+  const char *name;
+} EmittedInput;
+
 typedef struct EmittedVariable {
   uint32_t tensor, position;
+  const char *name;
   actnn_variable_role role;
   bool drawn;
 } EmittedVariable;
 
 typedef struct EmittedSave {
   uint32_t tensor, position;
+  const char *name;
   actnn_spacing spacing;
-  double low, high;
-  uint32_t choices;
+  bool dithers;
+  double low, high, weight;
+  uint32_t choices, parameter, scale; /* tensors; NONE */
   actnn_adaptation adaptation;
 } EmittedSave;
 
@@ -80,6 +91,7 @@ typedef struct Emitted {
   const char *rule; /* the one being checked */
   const char *source, *header, *name;
   size_t source_length, header_length;
+  const Program *program; /* what it was emitted of; NULL: the text is judged by itself */
 
   Word *word;
   uint32_t word_count;
@@ -88,14 +100,16 @@ typedef struct Emitted {
   EmittedVariable *variable;
   EmittedSave *save;
   EmittedCall *call;
-  uint32_t *input;
+  EmittedInput *input;
   uint32_t tensor_count, input_count, variable_count, save_count, call_count;
   uint32_t first_call[EMITTED_PHASES + 1]; /* calls of a phase: [first_call[p], first_call[p + 1]) */
-  actnn_model model; /* the numbers of it */
+  actnn_model model; /* the numbers of it, and the bytes of the model to export */
 
   Place *place;        /* by tensor */
   uint32_t *home;      /* by tensor: the variable it lies on, NONE */
   uint32_t *writer;    /* by tensor: the call that writes it, NONE */
+  ValueId *value_of;   /* by tensor: the value of the program that it stands for, NO_VALUE while not known */
+  uint32_t *tensor_of; /* by value: NONE */
 } Emitted;
 
 typedef struct Rule {
@@ -118,11 +132,20 @@ bool check_single_writers(Emitted *emitted);
 bool check_definitions(Emitted *emitted);
 bool check_saves(Emitted *emitted);
 bool check_memory(Emitted *emitted);
+bool check_program_match(Emitted *emitted); /* as far as the program is known */
+bool check_tables(Emitted *emitted);
+/* From here on the tensor stands for that value of the program; refuses when one of the two stands for another, or another kind. */
+bool stands_for(Emitted *emitted, uint32_t tensor, ValueId value, size_t position);
 
 bool word_is(const Emitted *emitted, uint32_t word, const char *text);
 char *word_text(const Emitted *emitted, uint32_t word); /* a copy */
 /* Kernel called NAME (without actnn_); NULL. */
 const Kernel *find_kernel(const char *name);
+/* A kernel's signature is "a b# c? -> y ; k:int=1": word `index` of a part of it; the last operand again where that is variadic. NULL past
+ * the end. */
+typedef enum SignaturePart { OPERANDS, RESULTS, ATTRIBUTES } SignaturePart;
+const char *slot_at(const Kernel *kernel, SignaturePart part, uint32_t index, size_t *length);
+bool slot_is_marked(const char *slot, size_t length, char mark); /* ?, # or * */
 bool kernel_is(const EmittedCall *call, const char *name);
 uint32_t call_operand(const EmittedCall *call, uint32_t index); /* NONE when absent */
 uint32_t call_result(const EmittedCall *call, uint32_t index);

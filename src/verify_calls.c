@@ -14,11 +14,11 @@
 #define XY(a, b) #a " " #b
 #define XYZ(a, b, c) #a " " #b " " #c
 #define NO_ATTRIBUTES ""
-#define REAL1(a, da) " ; " #a ":float"
-#define REAL2(a, da, b, db) " ; " #a ":float " #b ":float"
-#define FLAG1(a, da) " ; " #a ":int"
-#define FLAG2(a, da, b, db) " ; " #a ":int " #b ":int"
-#define CHOICE1(a, da) " ; " #a ":string"
+#define REAL1(a, da) " ; " #a ":float=" #da
+#define REAL2(a, da, b, db) " ; " #a ":float=" #da " " #b ":float=" #db
+#define FLAG1(a, da) " ; " #a ":int=" #da
+#define FLAG2(a, da, b, db) " ; " #a ":int=" #da " " #b ":int=" #db
+#define CHOICE1(a, da) " ; " #a ":string=" #da
 #define UNARY(NAME, attributes, ...) \
   {.name = #NAME, .signature = "x -> y" attributes, .flags = POINTWISE | IN_PLACE}, \
       {.name = #NAME "Slope", .signature = "x -> d" attributes, .flags = POINTWISE | IN_PLACE},
@@ -46,14 +46,11 @@ find_kernel(const char *name)
 
 /* ---- signatures -------------------------------------------------------------------------------------------- */
 
-enum { OPERANDS, RESULTS, ATTRIBUTES };
-
-/* Word `index` of a part of "a b# c? -> y ; k:int"; the last one again where it is variadic. NULL past the end. */
-static const char *
-slot_at(const Kernel *kernel, int part, uint32_t index, size_t *length)
+const char *
+slot_at(const Kernel *kernel, SignaturePart part, uint32_t index, size_t *length)
 {
   uint32_t count = 0;
-  int now = OPERANDS;
+  SignaturePart now = OPERANDS;
   for (const char *at = kernel->signature; *at; at += *length) {
     at += strspn(at, " ");
     *length = strcspn(at, " ");
@@ -68,15 +65,15 @@ slot_at(const Kernel *kernel, int part, uint32_t index, size_t *length)
   return NULL;
 }
 
-static bool
-is_marked(const char *slot, size_t length, char mark)
+bool
+slot_is_marked(const char *slot, size_t length, char mark)
 {
   return memchr(slot, mark, length) != NULL;
 }
 
 /* One side of a call: no more tensors than slots, none where a constant belongs, none missing where one is required. */
 static bool
-check_side(Emitted *emitted, const EmittedCall *call, int part, const uint32_t *list, uint32_t count)
+check_side(Emitted *emitted, const EmittedCall *call, SignaturePart part, const uint32_t *list, uint32_t count)
 {
   const char *what = part == OPERANDS ? "operand" : "result";
   size_t length;
@@ -84,13 +81,13 @@ check_side(Emitted *emitted, const EmittedCall *call, int part, const uint32_t *
   for (uint32_t i = 0;; i++) {
     const char *slot = slot_at(call->kernel, part, i, &length);
     if (!slot && i < count) return refuse(emitted, call->position, "%s has fewer than %u %ss", call->name, count, what);
-    bool is_variadic = slot && is_marked(slot, length, '*');
+    bool is_variadic = slot && slot_is_marked(slot, length, '*');
     if (!slot || (is_variadic && i >= count)) return true;
-    bool is_given = i < count && list[i] != NONE, is_constant = is_marked(slot, length, '#');
+    bool is_given = i < count && list[i] != NONE, is_constant = slot_is_marked(slot, length, '#');
     if (is_given && is_constant)
       return refuse(emitted, call->position, "%s wants '%.*s' as a constant, not as a tensor", call->name, (int)length,
                     slot);
-    if (!is_given && !is_constant && !is_variadic && !is_marked(slot, length, '?') && part == OPERANDS)
+    if (!is_given && !is_constant && !is_variadic && !slot_is_marked(slot, length, '?') && part == OPERANDS)
       return refuse(emitted, call->position, "%s lacks its %s '%.*s'", call->name, what, (int)length, slot);
   }
 }
@@ -123,10 +120,10 @@ check_attributes(Emitted *emitted, const EmittedCall *call)
   uint32_t next = 0;
   size_t length;
   const char *slot;
-  for (int part = OPERANDS; part <= ATTRIBUTES; part += ATTRIBUTES)
-    for (uint32_t i = 0; (slot = slot_at(call->kernel, part, i, &length)) != NULL && !is_marked(slot, length, '*');
+  for (SignaturePart part = OPERANDS; part <= ATTRIBUTES; part += ATTRIBUTES)
+    for (uint32_t i = 0; (slot = slot_at(call->kernel, part, i, &length)) != NULL && !slot_is_marked(slot, length, '*');
          i++) {
-      if (part == OPERANDS && !is_marked(slot, length, '#')) continue;
+      if (part == OPERANDS && !slot_is_marked(slot, length, '#')) continue;
       if (next == call->attribute_count)
         return refuse(emitted, call->position, "%s lacks '%.*s'", call->name, (int)length, slot);
       if (!kind_fits(&call->attribute[next++], slot, length, part == OPERANDS))
@@ -150,9 +147,9 @@ check_shape(Emitted *emitted, const EmittedCall *call)
   size_t length;
   const char *slot;
   uint32_t next = 0, result = call_result(call, 0);
-  for (uint32_t i = 0; (slot = slot_at(call->kernel, OPERANDS, i, &length)) != NULL && !is_marked(slot, length, '*');
+  for (uint32_t i = 0; (slot = slot_at(call->kernel, OPERANDS, i, &length)) != NULL && !slot_is_marked(slot, length, '*');
        i++)
-    next += is_marked(slot, length, '#');
+    next += slot_is_marked(slot, length, '#');
   for (uint32_t i = 0; (slot = slot_at(call->kernel, ATTRIBUTES, i, &length)) != NULL; i++, next++) {
     const actnn_attribute *shape = &call->attribute[next];
     if (!is_slot(slot, length, "shape") || shape->kind != ACTNN_INTS || result == NONE) continue;

@@ -141,7 +141,8 @@ check_reference(Tree *tree, CXCursor cursor)
   switch (clang_getCursorKind(target)) {
   case CXCursor_EnumConstantDecl:
   case CXCursor_ParmDecl: return true;
-  case CXCursor_VarDecl:
+  case CXCursor_VarDecl: /* calls name none; tables name each other and the device */
+    if (tree->phase >= 0) return refuse_node(tree, cursor, "a variable in a phase");
     return is_in(target, tree->source) || is_in(target, tree->header)
         || text_is(clang_getCursorSpelling(target), "actnn_cuda") || refuse_node(tree, cursor, "a foreign variable");
   case CXCursor_FunctionDecl: break;

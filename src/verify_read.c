@@ -93,12 +93,13 @@ read_inputs(Reader *reader)
   if (!expect_words(reader, "static const actnn_input inputs [ ] = {")) return false;
   emitted->input = arena_array(emitted->arena, table_length(reader), sizeof *emitted->input);
   while (accept_word(reader, "{")) {
-    if (!take_tensor(reader, true, &emitted->input[emitted->input_count]) || !expect_words(reader, ",")
-        || !take_string(reader) || !expect_words(reader, "} ,"))
+    EmittedInput *input = &emitted->input[emitted->input_count++];
+    input->position = emitted->word[reader->at].start;
+    if (!take_tensor(reader, true, &input->tensor) || !expect_words(reader, ",") || !take_string(reader, &input->name)
+        || !expect_words(reader, "} ,"))
       return false;
-    emitted->input_count++;
   }
-  if (emitted->input_count == 1 && emitted->input[0] == NONE) emitted->input_count = 0;
+  if (emitted->input_count == 1 && emitted->input[0].tensor == NONE) emitted->input_count = 0;
   return expect_words(reader, "} ;");
 }
 
@@ -121,7 +122,7 @@ read_variables(Reader *reader)
     EmittedVariable *variable = &emitted->variable[emitted->variable_count++];
     int role;
     variable->position = emitted->word[reader->at].start;
-    if (!take_tensor(reader, true, &variable->tensor) || !expect_words(reader, ",") || !take_string(reader)
+    if (!take_tensor(reader, true, &variable->tensor) || !expect_words(reader, ",") || !take_string(reader, &variable->name)
         || !expect_words(reader, ",") || !take_choice(reader, roles, 5, "a variable's role", &role)
         || !expect_words(reader, ",") || !read_flag(reader, &variable->drawn) || !expect_words(reader, "} ,"))
       return false;
@@ -142,20 +143,19 @@ read_saves(Reader *reader)
   emitted->save = arena_array(emitted->arena, table_length(reader), sizeof *emitted->save);
   while (accept_word(reader, "{")) {
     EmittedSave *save = &emitted->save[emitted->save_count];
-    uint32_t random_id, parameter, scale; /* the latter two are for --variance alone */
+    uint32_t random_id;
     int spacing, adaptation;
-    bool dithers;
-    double weight; /* any number does */
     save->position = emitted->word[reader->at].start;
-    if (!take_tensor(reader, true, &save->tensor) || !expect_words(reader, ",") || !take_string(reader)
+    if (!take_tensor(reader, true, &save->tensor) || !expect_words(reader, ",") || !take_string(reader, &save->name)
         || !expect_words(reader, ",") || !take_choice(reader, spacings, ACTNN_SPACINGS, "a spacing of levels", &spacing)
-        || !expect_words(reader, ",") || !read_flag(reader, &dithers) || !expect_words(reader, ",")
+        || !expect_words(reader, ",") || !read_flag(reader, &save->dithers) || !expect_words(reader, ",")
         || !take_real(reader, &save->low) || !expect_words(reader, ",") || !take_real(reader, &save->high)
         || !expect_words(reader, ",") || !take_count(reader, &save->choices) || !expect_words(reader, ",")
-        || !take_count(reader, &random_id) || !expect_words(reader, ",") || !take_choice(reader, adaptations, 3, "an adaptation", &adaptation)
-        || !expect_words(reader, ",") || !take_real(reader, &weight)
-        || !expect_words(reader, ",") || !take_tensor(reader, true, &parameter) || !expect_words(reader, ",")
-        || !take_tensor(reader, true, &scale) || !expect_words(reader, "} ,"))
+        || !take_count(reader, &random_id) || !expect_words(reader, ",")
+        || !take_choice(reader, adaptations, 3, "an adaptation", &adaptation)
+        || !expect_words(reader, ",") || !take_real(reader, &save->weight)
+        || !expect_words(reader, ",") || !take_tensor(reader, true, &save->parameter) || !expect_words(reader, ",")
+        || !take_tensor(reader, true, &save->scale) || !expect_words(reader, "} ,"))
       return false;
     save->spacing = (actnn_spacing)spacing;
     save->adaptation = (actnn_adaptation)adaptation;
@@ -215,7 +215,7 @@ read_attribute(Reader *reader, actnn_attribute *attribute)
     return attribute->kind = ACTNN_REAL,
            expect_words(reader, "(") && take_real(reader, &attribute->f) && expect_words(reader, ")");
   if (accept_word(reader, "TEXT"))
-    return attribute->kind = ACTNN_TEXT, expect_words(reader, "(") && take_string(reader) && expect_words(reader, ")");
+    return attribute->kind = ACTNN_TEXT, expect_words(reader, "(") && take_string(reader, &attribute->text) && expect_words(reader, ")");
   if (accept_word(reader, "INTS"))
     return attribute->kind = ACTNN_INTS, expect_words(reader, "(") && read_numbers(reader, attribute);
   if (accept_word(reader, "REALS"))
@@ -300,8 +300,11 @@ read_model_bytes(Reader *reader, uint64_t *count)
   uint32_t byte;
   if (!expect_words(reader, "static const unsigned char onnx_model [ ] = {")) return false;
   uint32_t start = reader->at;
+  unsigned char *bytes = arena_allocate(reader->emitted->arena, list_length(reader, "}"));
+  reader->emitted->model.onnx = bytes;
   for (*count = 0; reader->emitted->word[reader->at].kind == WORD_NUMBER; ++*count) {
     if (!take_count(reader, &byte) || byte > 255) return unexpected_word(reader, "a byte");
+    bytes[*count] = (unsigned char)byte;
     if (!accept_word(reader, ","))
       return reader->at == start + 1 && !byte && (*count = 0, true) && expect_words(reader, "} ;");
   }
@@ -351,6 +354,7 @@ read_model_numbers(Reader *reader)
   if (!expect_words(reader, ", . loss_kind =") || !take_choice(reader, losses, 5, "a kind of loss", &loss_kind)
       || !expect_words(reader, ", . batch =") || !take_integer(reader, &model->batch))
     return false;
+  model->loss_kind = (actnn_loss_kind)loss_kind;
   for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
     if (!expect_words(reader, ", .") || !expect_words(reader, sizes[i].field) || !expect_words(reader, "=")
         || !take_bytes(reader, sizes[i].bytes))
@@ -364,7 +368,6 @@ read_model(Reader *reader)
   Emitted *emitted = reader->emitted;
   uint64_t onnx_bytes, claimed;
   uint32_t level;
-  double rate;
   emitted->rule = "V3";
   if (!read_model_bytes(reader, &onnx_bytes)) return false;
   emitted->rule = "V2";
@@ -375,21 +378,24 @@ read_model(Reader *reader)
           ", . tensor = tensors , . input = inputs , . variable = variables , . save = saves , . tensor_count = TENSOR_COUNT ,"))
     return false;
   emitted->rule = "V3";
-  if (!read_model_numbers(reader) || !expect_words(reader, ", . default_learning_rate =") || !take_real(reader, &rate)
-      || !expect_words(reader, ", . device =")
-      || !(accept_word(reader, "NULL") || expect_words(reader, "& actnn_cuda")) || !expect_words(reader, ", . scheme =") || !take_string(reader) || !expect_words(reader, ", . level =")
+  if (!read_model_numbers(reader) || !expect_words(reader, ", . default_learning_rate =")
+      || !take_real(reader, &emitted->model.default_learning_rate) || !expect_words(reader, ", . device =")
+      || !(accept_word(reader, "NULL") || expect_words(reader, "& actnn_cuda"))
+      || !expect_words(reader, ", . scheme =") || !take_string(reader, &emitted->model.scheme) || !expect_words(reader, ", . level =")
       || !take_count(reader, &level))
     return false;
   emitted->rule = "V2";
   if (!expect_words(
           reader,
-          ", . initialize = initialize , . forward = forward , . backward = backward , . evaluate = evaluate , . onnx = onnx_model , . onnx_bytes ="))
+          ", . initialize = initialize , . forward = forward , . backward = backward , . evaluate = evaluate , "
+          ". onnx = onnx_model , . onnx_bytes ="))
     return false;
   emitted->rule = "V3";
   if (!take_unsigned(reader, false, &claimed)) return false;
   if (claimed != onnx_bytes)
     return refuse(emitted, emitted->word[reader->at - 1].start, "the model takes %llu bytes",
                   (unsigned long long)onnx_bytes);
+  emitted->model.onnx_bytes = (size_t)onnx_bytes;
   return expect_words(reader, ", } ;");
 }
 

@@ -143,7 +143,7 @@ place_named(Emitted *emitted)
 {
   const actnn_model *model = &emitted->model;
   for (uint32_t i = 0; i < emitted->input_count; i++)
-    if (!put(emitted, emitted->input[i], PLACE_INPUT, 0)) return false;
+    if (!put(emitted, emitted->input[i].tensor, PLACE_INPUT, emitted->input[i].position)) return false;
   if (model->learning_rate != NONE) {
     const actnn_tensor *rate = &emitted->tensor[model->learning_rate].at;
     if (rate->type != ACTNN_F32 || !put(emitted, model->learning_rate, PLACE_INPUT, 0))
@@ -295,8 +295,8 @@ check_replacements_of_call(Emitted *emitted, const EmittedCall *call, uint32_t *
     uint32_t tensor = call->output[k];
     if (tensor == NONE || emitted->place[tensor] != PLACE_REPLACING) continue;
     uint32_t variable = emitted->home[tensor], old = emitted->variable[variable].tensor;
-    bool is_its_own = !is_update
-        && !kernel_is(call, "BatchNorm") && !kernel_is(call, "BatchNormStatistics"); /* an algorithm that the model brings computes the next value freely */
+    /* An algorithm that the model brings computes the next value freely. */
+    bool is_its_own = !is_update && !kernel_is(call, "BatchNorm") && !kernel_is(call, "BatchNormStatistics");
     for (uint32_t j = 0; j < call->input_count && !is_its_own; j++)
       is_its_own = call->input[j] == old && replaces(call, k, j);
     if (!is_its_own)
@@ -350,8 +350,28 @@ static const Rule rules[] = {
     {"V7", "each parameter has one update", check_updates},
     {"V4", "nothing that lives is overwritten", check_memory},
     {"V8", "the bytes saved are those stated", check_saved_bytes},
+    {"V7", "calls are the program's nodes, tables (V8) those of its plan", check_program_match},
     {"V1", "a compiler has no remark, and sees the same calls", check_with_compiler}, /* last: it takes the time */
 };
+
+/* What holds for no emitted source by these rules alone. */
+static const char *const unproven[] = {
+    "that the program means what the model means: passes and gradients are tested, not proven",
+    "that a kernel computes what its name says and stays inside its tensors: kernels are tested, and trainers in poisoned memory",
+    "that another compiler than clang has no remark: the tests ask gcc too",
+    "that a tensor lies where it was planned: any place is right where nothing that lives is overwritten",
+    "that the workspace is enough on another machine: a trainer asks the library again when it starts, and takes more if it must",
+    "device, seed, level, scheme and hash of the model, and which parameter's gradient reads a save: the source may say anything",
+    "first values: they stand in the .safetensors file, which is not read here"};
+
+void
+list_rules(FILE *stream)
+{
+  fputs("Emitted source is refused unless\n", stream);
+  for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) fprintf(stream, "  %-4s %s\n", rules[i].id, rules[i].what);
+  fputs("Not proven:\n", stream);
+  for (size_t i = 0; i < sizeof unproven / sizeof *unproven; i++) fprintf(stream, "       %s\n", unproven[i]);
+}
 
 bool
 check_rules(Emitted *emitted)

@@ -97,10 +97,17 @@ take_real(Reader *reader, double *value)
 }
 
 bool
-take_string(Reader *reader)
+take_string(Reader *reader, const char **text)
 {
   if (reader->emitted->word[reader->at].kind != WORD_TEXT) return unexpected_word(reader, "a string");
-  reader->at++;
+  char *to = word_text(reader->emitted, reader->at++);
+  *text = to;
+  for (const char *from = to + 1; *from != '"'; to++) { /* escapes have three octal digits (V9) */
+    bool is_escape = *from == '\\';
+    *to = is_escape ? (char)((from[1] - '0') << 6 | (from[2] - '0') << 3 | (from[3] - '0')) : *from;
+    from += is_escape ? 4 : 1;
+  }
+  *to = 0;
   return true;
 }
 

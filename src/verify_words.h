@@ -20,7 +20,7 @@ bool take_bytes(Reader *reader, uint64_t *value);                     /* with th
 bool take_count(Reader *reader, uint32_t *value);                     /* without, less than NONE */
 bool take_integer(Reader *reader, int64_t *value);
 bool take_real(Reader *reader, double *value);
-bool take_string(Reader *reader);
+bool take_string(Reader *reader, const char **text); /* what it says, escapes resolved */
 /* v12, or NONE where that may stand. */
 bool take_tensor(Reader *reader, bool may_be_none, uint32_t *tensor);
 bool take_choice(Reader *reader, const char *const *names, int count, const char *wanted, int *choice);

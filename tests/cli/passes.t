@@ -10,6 +10,12 @@ check "--list-operators" sh -c "'$actnnc' --list-operators >operators"
 for operator in Conv MatMul BatchNormalization Softmax Relu; do
   check "--list-operators names $operator" grep -qw "$operator" operators
 done
+if "$actnnc" --list-rules >rules 2>&1; then
+  for rule in V1 V2 V3 V4 V5 V6 V7 V8 V9 V10; do check "--list-rules names $rule" grep -qw "$rule" rules; done
+  check "--list-rules says what is not proven" sh -c "sed '1,/^Not proven/d' rules | grep -q ."
+else
+  skip "--list-rules" "no libclang"
+fi
 check "--explain=Relu" sh -c "'$actnnc' --explain=Relu >explanation"
 check "--explain=Relu says its gradient" grep -q "gradient.*dy" explanation
 check "--explain of an operator that is not there fails" sh -c "! '$actnnc' --explain=Fantasy 2>/dev/null"

@@ -56,12 +56,12 @@ emit_with(const RandomGraph *graph, const char *text, const Setting *setting, co
   if (is_good) is_good = finish_inference_model(program, NULL);
   if (is_good) {
     *emission = (Emission){.name = name, .planned_bytes = program->plan->arena_bytes, .saved_bytes = program->plan->saved_bytes,
-                           .save_count = program->saves->count};
+                           .save_count = program->saves->count, .program = program};
     emission->source = emit_source(program, &options, name, arena, &emission->source_length);
     emission->header = emit_header(name, arena, &emission->header_length);
     emission->weights = emit_weights(program, arena, &emission->weights_length);
   }
-  if (program) program_destroy(program);
+  if (program && !is_good) program_destroy(program);
   return is_good;
 }
 
@@ -79,12 +79,19 @@ emit_graph(const RandomGraph *graph, const char *text, Setting *setting, const c
   return emit_with(graph, text, setting, name, arena, diagnostics, emission);
 }
 
+void
+end_emission(Emission *emission)
+{
+  if (emission->program) program_destroy(emission->program);
+  emission->program = NULL;
+}
+
 bool
 verify_emission(const Emission *emission, Diagnostics *diagnostics)
 {
 #ifdef ACTNN_HAVE_LIBCLANG
   return verify_source(diagnostics, emission->name, emission->source, emission->source_length, emission->header, emission->header_length,
-                       emission->name);
+                       emission->name, emission->program);
 #else
   (void)emission;
   (void)diagnostics;

@@ -18,6 +18,7 @@ typedef struct Emission {
   const char *name;
   uint64_t planned_bytes, saved_bytes;
   uint32_t save_count;
+  Program *program; /* as it was emitted */
 } Emission;
 
 /* Settings that differ from graph to graph; number 0 is FP32, 1 the default. */
@@ -25,9 +26,10 @@ Setting draw_setting(uint64_t number);
 const char *setting_text(const Setting *setting, Arena *arena);
 
 /* Runs all passes on the text, each result checked, and emits. `name`: the trainer's identifier. A graph that keeps too much exactly
- * for the setting's compression loses that, in the setting too. False after reporting. */
+ * for the setting's compression loses that, in the setting too. False after reporting; otherwise end_emission follows. */
 bool emit_graph(const RandomGraph *graph, const char *text, Setting *setting, const char *name, Arena *arena, Diagnostics *diagnostics,
                 Emission *emission);
+void end_emission(Emission *emission);
 /* The verifier of emitted source; true as well where it was not built. */
 bool verify_emission(const Emission *emission, Diagnostics *diagnostics);
 

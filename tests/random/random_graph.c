@@ -154,7 +154,7 @@ is_of_order_one(const RandomGraph *graph, ValueId id)
 {
   const Tensor *tensor = graph->tensor[id];
   int64_t count = elements_of(graph, id);
-  if (count < 1 || count > MOST_ELEMENTS_OF_A_VALUE) return false;
+  if (count < 1 || count > graph->most_elements) return false;
   if (tensor->type != ACTNN_F32) return true;
   for (int64_t i = 0; i < count; i++)
     if (!(fabs(((const double *)tensor->data)[i]) < 60)) return false;
@@ -311,6 +311,36 @@ new_input(RandomGraph *graph, const char *name, Shape shape, int64_t classes)
   return id;
 }
 
+static bool
+is_large(const RandomGraph *graph)
+{
+  return graph->number >= LARGE_GRAPHS;
+}
+
+/* Channels and positions of an input. */
+static void
+draw_extents(RandomGraph *graph, int rank, int64_t *dim)
+{
+  if (is_large(graph)) {
+    static const int64_t most[] = {[3] = 40, [4] = 12, [5] = 6};
+    for (int k = 1; k < rank; k++) dim[k] = k == 1 ? draw_between(graph, 2, 20) : draw_between(graph, 4, most[rank]);
+    if (rank == 2) dim[1] = draw_between(graph, 128, 300);
+    return;
+  }
+  for (int k = 1; k < rank; k++) dim[k] = k == 1 ? draw_between(graph, 1, 5) : draw_between(graph, 2, rank == 5 ? 4 : 8);
+  if (rank == 2) dim[1] = draw_between(graph, 2, 17);
+  if (rank > 2 && graph->batch == 1 && draw_chance(graph, 0.5)) { /* more positions than a group of codes has rows */
+    dim[1] = draw_between(graph, 1, 3);
+    dim[rank - 1] += 9;
+    dim[rank - 2] += 8;
+  }
+  if (rank == 4 && draw_chance(graph, 0.15)) { /* whole blocks of channels */
+    dim[1] = 16 * draw_between(graph, 1, 2);
+    dim[2] = draw_between(graph, 2, 4);
+    dim[3] = draw_between(graph, 2, 4);
+  }
+}
+
 /* Images, volumes, sequences, vectors; or tokens, whose rows of a table are what the rest sees. */
 static void
 grow_inputs(RandomGraph *graph)
@@ -330,18 +360,7 @@ grow_inputs(RandomGraph *graph)
     }
     static const int ranks[] = {2, 2, 3, 3, 4, 4, 4, 4, 5};
     int rank = ranks[draw(graph, 9)];
-    for (int k = 1; k < rank; k++) dim[k] = k == 1 ? draw_between(graph, 1, 5) : draw_between(graph, 2, rank == 5 ? 4 : 8);
-    if (rank == 2) dim[1] = draw_between(graph, 2, 17);
-    if (rank > 2 && graph->batch == 1 && draw_chance(graph, 0.5)) { /* more positions than a group of codes has rows */
-      dim[1] = draw_between(graph, 1, 3);
-      dim[rank - 1] += 9;
-      dim[rank - 2] += 8;
-    }
-    if (rank == 4 && draw_chance(graph, 0.15)) { /* whole blocks of channels */
-      dim[1] = 16 * draw_between(graph, 1, 2);
-      dim[2] = draw_between(graph, 2, 4);
-      dim[3] = draw_between(graph, 2, 4);
-    }
+    draw_extents(graph, rank, dim);
     offer(graph, new_input(graph, name, shape_of(rank, dim), 0));
   }
 }
@@ -356,14 +375,26 @@ grow_layers(RandomGraph *graph)
       grow_joined, grow_joined, grow_reduction, grow_softmax, grow_transposed, grow_reshaped, grow_sliced, grow_split,
       grow_concatenated, grow_padded, grow_embedding, grow_dropout, grow_rows_of_layers, grow_selected,
       grow_table_entry, grow_table_entry, grow_table_entry, grow_table_entry, grow_table_entry};
-  const int64_t kinds = sizeof layers / sizeof layers[0];
-  int64_t wanted = draw_between(graph, 2, 12);
-  grow_entry_in_turn(graph);
+  enum { KINDS = sizeof layers / sizeof layers[0], ENTRIES = 5 };
+  /* Entries of the table have small operands of their own, which are not worth coding. */
+  int64_t wanted = draw_between(graph, is_large(graph) ? 6 : 2, 12), kinds = KINDS - (is_large(graph) ? ENTRIES : 0);
+  if (!is_large(graph)) grow_entry_in_turn(graph);
   for (int64_t i = 0, tries = 0; i < wanted && tries < 80; tries++) {
     uint32_t before = graph->pool_count;
     layers[draw(graph, kinds)](graph);
     i += graph->pool_count > before;
   }
+}
+
+/* Whatever the layers froze or cut off from the loss: this is trained. */
+static ValueId
+scale_by_trained(RandomGraph *graph, ValueId value)
+{
+  ValueId scale = value == NO_VALUE ? NO_VALUE : new_parameter(graph, *shape_at(graph, value), 1, 0.1);
+  if (scale == NO_VALUE) return value;
+  value_at(graph->program, scale)->is_frozen = false;
+  ValueId scaled = grow2(graph, "Mul", value, scale, "");
+  return scaled == NO_VALUE ? value : scaled;
 }
 
 /* All that nothing reads meets in one value of that shape. */
@@ -379,7 +410,7 @@ join_ends(RandomGraph *graph, Shape shape)
     ValueId next = sum == NO_VALUE ? part : grow2(graph, "Add", sum, part, "");
     if (next != NO_VALUE) sum = next;
   }
-  return sum;
+  return is_large(graph) ? scale_by_trained(graph, sum) : sum;
 }
 
 static void
@@ -444,7 +475,8 @@ make_random_graph(uint64_t number, Arena *arena, Diagnostics *diagnostics)
   program->opsets = arena_array(program->arena, 1, sizeof *program->opsets);
   program->opsets[0] = opset;
   program->opset_count = program->opset_capacity = 1;
-  graph->batch = draw_between(graph, 1, 5);
+  graph->most_elements = is_large(graph) ? MOST_ELEMENTS_OF_A_LARGE_VALUE : MOST_ELEMENTS_OF_A_VALUE;
+  graph->batch = draw_between(graph, is_large(graph) ? 4 : 1, is_large(graph) ? 12 : 5);
   grow_inputs(graph);
   if (!graph->pool_count) return graph;
   grow_layers(graph);

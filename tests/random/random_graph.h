@@ -17,6 +17,9 @@
 
 enum { MOST_VALUES_OF_A_GRAPH = 4096, MOST_POOL = 64, MOST_PARAMETER_ELEMENTS = 1000, MOST_ELEMENTS_OF_A_VALUE = 2000 };
 
+/* Graphs numbered from here on have larger inputs, so that most have values worth coding. Evaluating one takes longer. */
+enum { LARGE_GRAPHS = 1 << 30, MOST_ELEMENTS_OF_A_LARGE_VALUE = 30000 };
+
 typedef struct RandomGraph {
   uint64_t number;
   Program *program;           /* forward, as ONNX has it; belongs to the graph */
@@ -27,7 +30,7 @@ typedef struct RandomGraph {
   bool is_read[MOST_VALUES_OF_A_GRAPH];
   uint32_t pool_count;
   uint64_t counter;           /* of draws */
-  int64_t batch;
+  int64_t batch, most_elements; /* of a value */
   bool is_whole; /* all layers that were wanted could be made, and a loss */
 } RandomGraph;
 

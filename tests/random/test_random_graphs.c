@@ -154,6 +154,7 @@ check_variant(Totals *totals, Subject *subject, int which, int variant, Diagnost
     const unsigned char *weights = weights_data(&subject->emission[which], &length), *others = weights_data(&emission, &other_length);
     if (strcmp(before, after)) problem = difference(before, after, arena);
     else if (length != other_length || (length && memcmp(weights, others, length))) problem = "other weights";
+    end_emission(&emission);
   }
   if (problem && getenv("SHOW") && text) fputs(text, stdout);
   note(totals, VARIANT_TEXTS, !problem, subject->graph->number, "%s",
@@ -260,6 +261,7 @@ run_batch(Totals *totals, uint64_t first, unsigned count)
   }
   unlink("trainers.so");
   for (unsigned i = 0; i < count; i++) {
+    for (int which = 0; which < 2; which++) end_emission(&subject[i].emission[which]);
     if (subject[i].reference) program_destroy(subject[i].reference->program);
     program_destroy(subject[i].graph->program);
   }

@@ -1,0 +1,306 @@
+/* mutants.c: sources to change, edits of them, and what the verifier says; see mutants.h. */
+#include "mutants.h"
+
+#include "../../passes/passes.h"
+#include "../../src/emit.h"
+#include "../../src/onnx_export.h"
+#include "../../src/verify_source.h"
+#include "../random/emission.h"
+
+#include <stdlib.h>
+
+/* ---- a trainer to change ---------------------------------------------------------------------------------------- */
+
+static bool
+emit_program(Bench *bench, Program *program, const Options *options)
+{
+  size_t source_length, header_length;
+  bench->program = program;
+  for (size_t i = 0; i < pass_count; i++)
+    if (!passes[i].run(program, options)) return false;
+  if (!finish_inference_model(program, NULL)) return false;
+  bench->source = emit_source(program, options, "net", bench->arena, &source_length);
+  bench->header = emit_header("net", bench->arena, &header_length);
+  return source_length == strlen(bench->source) && header_length == strlen(bench->header);
+}
+
+static bool
+emit_origin(Bench *bench, const Origin *origin)
+{
+  Options options = {.level = 3,
+                     .scheme = origin->scheme,
+                     .batch = origin->batch,
+                     .loss = "softmax-cross-entropy",
+                     .optimizer = origin->optimizer,
+                     .dimension = {{"T", 8}},
+                     .dimension_count = origin->model && strstr(origin->model, "decoder") ? 1 : 0,
+                     .command_line = "actnnc"};
+  Program *program;
+  if (origin->model) {
+    const char *root = getenv("top_srcdir");
+    program = import_model(arena_format(bench->arena, "%s/models/%s", root ? root : ".", origin->model), bench->diagnostics);
+  } else if (origin->text) {
+    program = parse_program("net.onnxtxt", origin->text, strlen(origin->text), bench->diagnostics);
+  } else {
+    RandomGraph *graph = make_random_graph(origin->graph, bench->arena, bench->diagnostics);
+    const char *text = print_program(graph->program, bench->arena);
+    options.loss = graph->loss;
+    program = parse_program("net", text, strlen(text), bench->diagnostics);
+    program_destroy(graph->program);
+  }
+  return program && emit_program(bench, program, &options);
+}
+
+/* The verifier's own view of the good source. */
+static bool
+look_at(Bench *bench)
+{
+  Emitted *emitted = &bench->emitted;
+  *emitted = (Emitted){.arena = bench->arena,
+                       .findings = stdout,
+                       .name = "net",
+                       .source = bench->source,
+                       .header = bench->header,
+                       .source_length = strlen(bench->source),
+                       .header_length = strlen(bench->header),
+                       .program = bench->program};
+  return check_rules(emitted);
+}
+
+enum { CALLS_OF_A_LONG_SOURCE = 100 };
+
+const char *
+start_bench(Bench *bench, const Origin *origin)
+{
+  *bench = (Bench){.arena = arena_create(), .scratch = arena_create(), .what = origin->what, .knows_program = true};
+  bench->diagnostics = diagnostics_create(bench->arena);
+  bench->diagnostics->stream = open_memstream(&bench->messages, &bench->message_bytes);
+  bench->diagnostics->limit = 1000000;
+  bool is_emitted = emit_origin(bench, origin);
+  fflush(bench->diagnostics->stream);
+  if (!is_emitted || !verify_text(bench, bench->source, bench->header)) return bench->messages;
+  if (!look_at(bench)) return "it is refused in this process alone";
+  return NULL;
+}
+
+unsigned
+thinning(const Bench *bench)
+{
+  return 1 + bench->emitted.call_count / CALLS_OF_A_LONG_SOURCE;
+}
+
+void
+finish_bench(Bench *bench)
+{
+  fclose(bench->diagnostics->stream);
+  free(bench->messages);
+  free(bench->mutant);
+  if (bench->program) program_destroy(bench->program);
+  arena_destroy(bench->scratch);
+  arena_destroy(bench->arena);
+}
+
+bool
+verify_text(Bench *bench, const char *source, const char *header)
+{
+  const Program *program = bench->knows_program ? bench->program : NULL;
+  rewind(bench->diagnostics->stream);
+  bool is_good =
+      verify_source(bench->diagnostics, "net.c", source, strlen(source), header, strlen(header), "net", program);
+  fputc(0, bench->diagnostics->stream);
+  fflush(bench->diagnostics->stream);
+  return is_good;
+}
+
+/* ---- edits -------------------------------------------------------------------------------------------------------- */
+
+static int
+compare_edits(const void *left, const void *right)
+{
+  const Edit *a = left, *b = right;
+  if (a->span.from != b->span.from) return a->span.from < b->span.from ? -1 : 1;
+  return a->span.to < b->span.to ? -1 : a->span.to > b->span.to; /* insertions before what is replaced there */
+}
+
+const char *
+edited(Bench *bench, const Edit *edits, size_t count)
+{
+  Edit *sorted = arena_array(bench->scratch, count, sizeof *sorted);
+  size_t length = strlen(bench->source) + 1, at = 0, to = 0;
+  memcpy(sorted, edits, count * sizeof *sorted);
+  qsort(sorted, count, sizeof *sorted, compare_edits);
+  for (size_t i = 0; i < count; i++) length += strlen(edits[i].with);
+  if (length > bench->mutant_capacity) {
+    bench->mutant_capacity = length * 2;
+    bench->mutant = realloc(bench->mutant, bench->mutant_capacity);
+    if (!bench->mutant) abort();
+  }
+  for (const Edit *edit = sorted; edit < sorted + count; edit++) {
+    if (edit->span.from < at) abort(); /* two overlap */
+    size_t before = edit->span.from - at, with = strlen(edit->with);
+    memcpy(bench->mutant + to, bench->source + at, before);
+    memcpy(bench->mutant + to + before, edit->with, with);
+    to += before + with;
+    at = edit->span.to;
+  }
+  strcpy(bench->mutant + to, bench->source + at);
+  return bench->mutant;
+}
+
+/* ---- counting ------------------------------------------------------------------------------------------------------ */
+
+/* Texts seen so far, by their hashes: open addressing, zero is an empty place. */
+static uint64_t *seen;
+static size_t seen_count, seen_capacity;
+
+static uint64_t
+hash_bytes(const char *text, size_t length, uint64_t hash)
+{
+  uint64_t word;
+  for (; length >= sizeof word; text += sizeof word, length -= sizeof word) {
+    memcpy(&word, text, sizeof word);
+    hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
+    hash ^= hash >> 29;
+  }
+  for (; length; length--) hash = (hash ^ (unsigned char)*text++) * 1099511628211u;
+  return hash ? hash : 1;
+}
+
+static size_t
+place_of(uint64_t hash)
+{
+  size_t at = (size_t)(hash ^ hash >> 32) & (seen_capacity - 1);
+  while (seen[at] && seen[at] != hash) at = (at + 1) & (seen_capacity - 1);
+  return at;
+}
+
+static bool
+is_new(const char *text, Judge judge)
+{
+  if (seen_count * 2 >= seen_capacity) {
+    uint64_t *before = seen;
+    size_t capacity = seen_capacity;
+    seen_capacity = capacity ? capacity * 2 : 1 << 16;
+    seen = calloc(seen_capacity, sizeof *seen);
+    if (!seen) abort();
+    for (size_t i = 0; i < capacity; i++)
+      if (before[i]) seen[place_of(before[i])] = before[i];
+    free(before);
+  }
+  uint64_t hash = hash_bytes(text, strlen(text), 14695981039346656037u + judge);
+  size_t at = place_of(hash);
+  if (seen[at]) return false;
+  seen[at] = hash;
+  seen_count++;
+  return true;
+}
+
+/* ---- trying ---------------------------------------------------------------------------------------------------------- */
+
+static bool
+is_refused_by_compiler(const Bench *bench, const char *mutant, bool *is_named)
+{
+  char *findings = NULL;
+  size_t length = 0;
+  Emitted emitted = bench->emitted;
+  emitted.arena = arena_create();
+  emitted.source = mutant;
+  emitted.source_length = strlen(mutant);
+  emitted.rule = "V1";
+  emitted.findings = open_memstream(&findings, &length);
+  bool is_good = check_with_compiler(&emitted);
+  fclose(emitted.findings);
+  *is_named = !strncmp(findings, bench->rule, strlen(bench->rule)) && findings[strlen(bench->rule)] == '\t';
+  free(findings);
+  arena_destroy(emitted.arena);
+  return !is_good;
+}
+
+/* A crash or a lack of time is no refusal: the message must name a rule. */
+bool
+is_refused(Bench *bench, Judge judge, const char *source, const char *header, bool *is_named)
+{
+  if (judge == COMPILER) return is_refused_by_compiler(bench, source, is_named);
+  bool is_good = verify_text(bench, source, header);
+  *is_named = strstr(bench->messages, FORMAT("breaks rule %s:", bench->rule)) != NULL;
+  return !is_good && strstr(bench->messages, "breaks rule V") != NULL;
+}
+
+/* The first line that differs. */
+static const char *
+first_difference(const Bench *bench, const char *mutant)
+{
+  size_t at = 0, start;
+  while (mutant[at] && mutant[at] == bench->source[at]) at++;
+  for (start = at; start && mutant[start - 1] != '\n';) start--;
+  return arena_format(bench->scratch, "%.*s", (int)strcspn(mutant + start, "\n"), mutant + start);
+}
+
+/* One number in `of`, without a period that could fall together with that of places and kinds. */
+static bool
+is_turn(unsigned number, unsigned of)
+{
+  return ((uint32_t)(number * 2654435761u) >> 7) % of == 0;
+}
+
+enum { MOST_SHOWN = 20 };
+
+static void
+try_mutant(Bench *bench, Judge judge, const char *kind, const char *source, const char *header)
+{
+  bool is_named = false;
+  Count *count = bench->count;
+  count->made++;
+  if (!is_turn(count->made, bench->every)) return;
+  count->tried++;
+  if (is_refused(bench, judge, source, header, &is_named)) {
+    count->refused++;
+    count->named += is_named;
+    if (getenv("SHOW") && !is_named) printf("# %s, %s, by another name: %s: %.150s\n", bench->rule, bench->what, kind, bench->messages);
+  } else if (count->tried - count->refused <= MOST_SHOWN) {
+    printf("# %s, %s, accepted: %s: %.300s\n", bench->rule, bench->what, kind, first_difference(bench, source));
+  }
+}
+
+void
+mutate(Bench *bench, Judge judge, const char *kind, const Edit *edits, size_t count)
+{
+  if (!is_turn(bench->offered++, bench->thin)) return;
+  const char *mutant = edited(bench, edits, count);
+  if (!strcmp(mutant, bench->source)) {
+    printf("# %s: %s changes nothing: '%s'\n", bench->rule, kind, edits[0].with);
+    abort();
+  }
+  if (is_new(mutant, judge)) try_mutant(bench, judge, kind, mutant, bench->header);
+}
+
+void
+mutate_header(Bench *bench, const char *kind, const char *header)
+{
+  if (is_new(header, VERIFIER)) try_mutant(bench, VERIFIER, kind, bench->source, header);
+}
+
+void
+change(Bench *bench, const char *kind, Span span, const char *with)
+{
+  mutate(bench, VERIFIER, kind, &(Edit){span, with}, 1);
+}
+
+void
+insert(Bench *bench, const char *kind, size_t at, const char *text)
+{
+  change(bench, kind, (Span){at, at}, text);
+}
+
+void
+change_two(Bench *bench, const char *kind, Span one, const char *with_one, Span other, const char *with_other)
+{
+  const Edit edits[] = {{one, with_one}, {other, with_other}};
+  mutate(bench, VERIFIER, kind, edits, 2);
+}
+
+void
+change_for_compiler(Bench *bench, const char *kind, Span span, const char *with)
+{
+  mutate(bench, COMPILER, kind, &(Edit){span, with}, 1);
+}
