@@ -7,6 +7,8 @@
 #include <math.h>
 #include <string.h>
 
+static const double MOST_RESIZED = 0x1p40; /* elements of an axis */
+
 ShapeRule infer_slice, infer_slice_grad, infer_pad, infer_resize, infer_trilu, infer_tile, infer_depth_to_space,
     infer_space_to_depth;
 
@@ -245,7 +247,8 @@ resize_sizes(Program *program, NodeId id, const Shape *x, ResizePlan *plan)
     double scale = has_scales ? ((double *)scales.data)[k] : 0;
     int64_t size = has_sizes ? ((int64_t *)sizes.data)[k] : 0;
     if (has_sizes && !has_scales) scale = extent > 0 ? (double)size / (double)extent : 1;
-    if (!(scale > 0 && scale < 1e9) || (has_sizes && (size < 1 || size >= (int64_t)1 << 40)))
+    bool is_possible = scale > 0 && scale < 1e9 && (double)extent * scale < MOST_RESIZED;
+    if (!is_possible || (has_sizes && (size < 1 || (double)size >= MOST_RESIZED)))
       return report_node(program, id, NULL, "scale or size of axis %lld is not possible", (long long)axis);
     plan->scale[axis] = scale;
     plan->size[axis] = has_sizes ? size : (int64_t)floor((double)extent * scale);
@@ -255,6 +258,8 @@ resize_sizes(Program *program, NodeId id, const Shape *x, ResizePlan *plan)
   if (has_sizes && !has_scales && strcmp(policy, "stretch"))
     for (size_t k = 0; k < plan->axis_count; k++) {
       int64_t axis = plan->axis[k];
+      if ((double)x->dim[axis] * common >= MOST_RESIZED)
+        return report_node(program, id, NULL, "scale or size of axis %lld is not possible", (long long)axis);
       plan->scale[axis] = common;
       plan->size[axis] = (int64_t)floor((double)x->dim[axis] * common + 0.5);
     }
@@ -276,6 +281,8 @@ resize_region(Program *program, NodeId id, int rank, ResizePlan *plan)
   for (size_t k = 0; k < plan->axis_count; k++) {
     plan->roi[plan->axis[k]] = ((double *)roi.data)[k];
     plan->roi[rank + plan->axis[k]] = ((double *)roi.data)[plan->axis_count + k];
+    if (!isfinite(plan->roi[plan->axis[k]]) || !isfinite(plan->roi[rank + plan->axis[k]]))
+      return report_node(program, id, NULL, "its region must be finite numbers");
   }
   return true;
 }
