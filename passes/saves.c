@@ -218,7 +218,7 @@ reader_factor(const Program *program, const Node *reader, const Value *saved)
   int last = saved->shape.rank - 1, axis = saved->layout == ACTNN_BLOCKED ? 1 : last;
   bool is_product = !strncmp(reader->operator_name, "Product", 7);
   if (is_product && last > 0 && saved->shape.dim[last - 1] < saved->shape.dim[last]) axis = last - 1; /* keys may be transposed */
-  double features = (double)saved->shape.dim[axis], layers = (1 + weight_gradients(program)) / 2;
+  double features = last < 0 ? 1 : (double)saved->shape.dim[axis], layers = (1 + weight_gradients(program)) / 2;
   if (is_bounded) return samples / elements * (1 + features * layers / 16);
   return samples / elements * features * layers * (is_product ? 0.4 : 0.5);
 }

@@ -317,7 +317,9 @@ actnn_codec_step(float base, float maximum, float top)
   if (reach < range || ACTNN_PLUS(base, reach) < maximum)
     up++;
   reach = ACTNN_TIMES(top, actnn_float_of(up << 16));
-  return actnn_is_finite(range) && actnn_is_finite(ACTNN_PLUS(base, reach)) ? up : ACTNN_CODEC_POISON;
+  float half = ACTNN_TIMES(0.5f, actnn_float_of(up << 16)); /* as far as dither goes beyond the first and the last level */
+  float lowest = ACTNN_MINUS(base, half), highest = ACTNN_PLUS(ACTNN_PLUS(base, reach), half);
+  return actnn_is_finite(range) && actnn_is_finite(lowest) && actnn_is_finite(highest) ? up : ACTNN_CODEC_POISON;
 }
 
 /* Which of two zeros a minimum is depends on the order in which it was looked for: headers know only one. */

@@ -1,6 +1,45 @@
 /* shape_rules.c: the shape rules that many operators share, and what rules are made of. */
 #include "operators.h"
 
+#include <string.h>
+
+ShapeRule infer_batch_norm, infer_batch_norm_statistics, infer_batch_normalization, infer_class_loss, infer_class_loss_gradient,
+    infer_dropout, infer_gather_elements_grad, infer_gather_grad, infer_gather_nd_grad, infer_group_norm, infer_layer_normalization,
+    infer_layer_normalization_gradient, infer_likelihood_gradient, infer_lp_normalization, infer_lrn, infer_mean_variance_normalization,
+    infer_normalization_gradient, infer_resize, infer_rms_normalization, infer_pad_grad, infer_resize_grad,
+    infer_scatter_zero, infer_softmax, infer_tile_grad, infer_update;
+
+/* Loops under these rules read reals and write them, whatever the type of what they are given. */
+static bool
+takes_reals(const Operator *operator)
+{
+  static ShapeRule *const rules[] = {
+      infer_batch_norm, infer_batch_norm_statistics, infer_batch_normalization, infer_class_loss, infer_class_loss_gradient,
+      infer_dropout, infer_gather_elements_grad, infer_gather_grad, infer_gather_nd_grad, infer_group_norm, infer_layer_normalization,
+      infer_layer_normalization_gradient, infer_likelihood_gradient, infer_lp_normalization, infer_lrn,
+      infer_mean_variance_normalization, infer_normalization_gradient, infer_resize, infer_rms_normalization, infer_scatter_zero,
+      infer_pad_grad, infer_resize_grad, infer_softmax, infer_tile_grad, infer_update};
+  for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+    if (operator->infer == rules[i]) return true;
+  return false;
+}
+
+/* Labels, indices and counts of steps are integers all the same. */
+static bool
+is_real_slot(const Slot *slot)
+{
+  static const char *const others[] = {"labels", "target", "indices", "t", "step"};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    if (!strcmp(slot->name, others[i])) return false;
+  return !slot->is_constant;
+}
+
+static bool
+is_real(actnn_type type)
+{
+  return type == ACTNN_F32 || type == ACTNN_F64 || type == ACTNN_F16 || type == ACTNN_BF16;
+}
+
 bool
 infer_node(Program *program, NodeId id)
 {
@@ -20,6 +59,8 @@ infer_node(Program *program, NodeId id)
     if (value && slot->is_constant && value->kind != VALUE_CONSTANT)
       return report_node(program, id, "fix the dimensions it is computed from with --batch or --dim",
                          "operand '%s' must be known at compile time", slot->name);
+    if (value && takes_reals(operator) && is_real_slot(slot) && !is_real(value->type))
+      return report_node(program, id, "put a Cast before it", "operand '%s' must be of a floating-point type", slot->name);
   }
   return operator->infer(program, id);
 }

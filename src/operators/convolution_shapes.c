@@ -41,7 +41,7 @@ convolve_shapes(Program *program, NodeId id, const Shape *x, const Shape *w, Sha
   WindowAttributes window;
   if (w->rank >= 2 && group > 0 && w->dim[1] > INT64_MAX / group)
     return report_node(program, id, NULL, "group=%lld is too large", (long long)group);
-  if (!check_channels(program, id, x, w, w->rank >= 2 ? w->dim[1] * group : 0) ||
+  if (!check_channels(program, id, x, w, w->rank >= 2 && group > 0 ? w->dim[1] * group : 0) ||
       !read_window(program, id, x, w->dim + 2, &window) || !slide_window(program, id, x, false, &window, y))
     return false;
   y->dim[0] = x->dim[0];

@@ -215,7 +215,11 @@ infer_scatter_zero(Program *program, NodeId id)
     return report_node(program, id, "freeze what is before it with --freeze",
                        "scattering with reduction '%s' cannot be differentiated",
                        safe_name(program->arena, reduction));
-  return set_result_type(program, id, 0, dy->type, &dy->shape);
+  const Value *indices = operand_value(program, node, 1);
+  Shape gathered;
+  bool fits = !strcmp(node->operator_name, "ScatterNDZero") ? gathered_nd_shape(program, id, &dy->shape, indices, &gathered)
+                                                            : check_elements(program, id, &dy->shape, indices);
+  return fits && set_result_type(program, id, 0, dy->type, &dy->shape);
 }
 
 bool

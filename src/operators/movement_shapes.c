@@ -6,7 +6,7 @@
 #include <string.h>
 
 ShapeRule infer_reshape, infer_flatten, infer_squeeze, infer_unsqueeze, infer_transpose, infer_transpose_inverse,
-    infer_concat, infer_concat_part, infer_shape_operand, infer_pack_triangle, infer_unpack_triangle, infer_split, infer_expand, infer_cast, infer_constant,
+    infer_concat, infer_concat_part, infer_slice_back, infer_tile_grad, infer_pack_triangle, infer_unpack_triangle, infer_split, infer_expand, infer_cast, infer_constant,
     infer_constant_of_shape, infer_shape, infer_size, infer_range, infer_eye_like, infer_one_hot;
 
 /* A shape given by a constant operand, checked. */
@@ -30,11 +30,39 @@ shape_from_constant(Program *program, NodeId id, uint32_t operand, Shape *shape)
 }
 
 bool
-infer_shape_operand(Program *program, NodeId id)
+infer_tile_grad(Program *program, NodeId id)
 {
   Shape shape;
-  const Value *x = operand_value(program, node_at(program, id), 0);
-  return shape_from_constant(program, id, 1, &shape) && set_result_type(program, id, 0, x->type, &shape);
+  const Value *dy = operand_value(program, node_at(program, id), 0);
+  if (!shape_from_constant(program, id, 1, &shape)) return false;
+  bool fits = shape.rank == dy->shape.rank;
+  for (int i = 0; fits && i < shape.rank; i++)
+    fits = shape.dim[i] ? dy->shape.dim[i] % shape.dim[i] == 0 : dy->shape.dim[i] == 0;
+  if (!fits) return report_node(program, id, NULL, "its operand is no repetition of the asked shape");
+  return set_result_type(program, id, 0, dy->type, &shape);
+}
+
+/* `part` has the extents of `whole` but on `axis`, where it lies inside, `start` elements from its beginning. */
+static bool
+is_part(const Shape *part, const Shape *whole, int64_t axis, int64_t start)
+{
+  if (part->rank != whole->rank || start < 0) return false;
+  for (int i = 0; i < whole->rank; i++)
+    if (i == axis ? start > whole->dim[i] - part->dim[i] : part->dim[i] != whole->dim[i]) return false;
+  return true;
+}
+
+bool
+infer_slice_back(Program *program, NodeId id)
+{
+  Shape shape;
+  const Node *node = node_at(program, id);
+  const Value *x = operand_value(program, node, 0);
+  int64_t axis = int_attribute(node, "axis", 0), start = int_attribute(node, "start", 0);
+  if (!shape_from_constant(program, id, 1, &shape) || !normalize_axis(program, id, &axis, shape.rank)) return false;
+  if (!is_part(&x->shape, &shape, axis, start)) return report_node(program, id, NULL, "its operand is no part of the asked shape");
+  set_int(program, id, "axis", axis);
+  return set_result_type(program, id, 0, x->type, &shape);
 }
 
 /* Product of the extents that are known; false when it is too large. */
@@ -281,8 +309,7 @@ infer_concat_part(Program *program, NodeId id)
   const Value *dy = operand_value(program, node, 0);
   int64_t axis = int_attribute(node, "axis", 0), start = int_attribute(node, "start", 0);
   if (!shape_from_constant(program, id, 1, &shape) || !normalize_axis(program, id, &axis, shape.rank)) return false;
-  if (shape.rank != dy->shape.rank || start < 0 ||
-      (dy->shape.dim[axis] >= 0 && start > dy->shape.dim[axis] - shape.dim[axis]))
+  if (!is_part(&shape, &dy->shape, axis, start))
     return report_node(program, id, NULL, "the part does not lie inside its operand");
   set_int(program, id, "axis", axis);
   return set_result_type(program, id, 0, dy->type, &shape);

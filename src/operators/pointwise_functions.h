@@ -81,12 +81,12 @@ FUNCTION_OF_T(modulo)(T a, T b, int like_c)
   return !like_c && remainder_ != 0 && (remainder_ < 0) != (b < 0) ? remainder_ + b : remainder_;
 }
 
-/* Shifts of 64 and more give 0: C leaves them undefined. */
+/* Shifts of 64 and more give 0: C leaves them undefined, like the conversion of a number beyond its integers. */
 POINT_FUNCTION T
 FUNCTION_OF_T(shift)(T a, T b, int right)
 {
-  uint64_t bits = (uint64_t)(int64_t)a;
-  return b < 0 || b > 63 ? K(0) : (T)(right ? bits >> (int)b : bits << (int)b);
+  uint64_t bits = fabs(a) < K(9.2e18) ? (uint64_t)(int64_t)a : (uint64_t)INT64_MAX;
+  return !(b >= 0 && b <= 63) ? K(0) : (T)(right ? bits >> (int)b : bits << (int)b);
 }
 
 #define sigmoid FUNCTION_OF_T(sigmoid)

@@ -7,7 +7,9 @@
 #include <math.h>
 #include <string.h>
 
-ShapeRule infer_slice, infer_slice_grad, infer_pad, infer_resize, infer_trilu, infer_tile, infer_depth_to_space,
+static const double MOST_RESIZED = 0x1p40; /* elements of an axis */
+
+ShapeRule infer_slice, infer_slice_grad, infer_pad, infer_pad_grad, infer_resize, infer_resize_grad, infer_trilu, infer_tile, infer_depth_to_space,
     infer_space_to_depth;
 
 bool
@@ -121,19 +123,29 @@ infer_slice(Program *program, NodeId id)
   return slice_shape(program, id, &x->shape, 1, &shape) && set_result_type(program, id, 0, x->type, &shape);
 }
 
+/* The shape that operand 1 asks for. */
+static bool
+whole_shape(Program *program, NodeId id, Shape *whole)
+{
+  const int64_t *dims;
+  size_t rank;
+  int64_t elements;
+  if (!constant_ints(program, operand_id(node_at(program, id), 1), &dims, &rank) || rank > ACTNN_MAX_RANK)
+    return report_node(program, id, NULL, "the shape must be a constant list of at most %d integers", ACTNN_MAX_RANK);
+  *whole = shape_of((int)rank, dims);
+  for (size_t i = 0; i < rank; i++)
+    if (dims[i] < 0) return report_node(program, id, NULL, "extent %zu of the asked shape is negative", i);
+  if (!shape_elements(whole, &elements))
+    return report_node(program, id, NULL, "the result would have more elements than can be addressed");
+  return true;
+}
+
 bool
 infer_slice_grad(Program *program, NodeId id)
 {
-  const Node *node = node_at(program, id);
-  const Value *dy = operand_value(program, node, 0);
-  const int64_t *dims;
-  size_t rank;
-  if (!constant_ints(program, operand_id(node, 1), &dims, &rank) || rank > ACTNN_MAX_RANK)
-    return report_node(program, id, NULL, "the shape must be a constant list of at most %d integers",
-                       ACTNN_MAX_RANK);
-  Shape whole = shape_of((int)rank, dims), part;
-  int64_t elements;
-  if (!shape_elements(&whole, &elements) || !slice_shape(program, id, &whole, 2, &part)) return false;
+  const Value *dy = operand_value(program, node_at(program, id), 0);
+  Shape whole, part;
+  if (!whole_shape(program, id, &whole) || !slice_shape(program, id, &whole, 2, &part)) return false;
   if (!shape_equal(&part, &dy->shape))
     return report_node(program, id, NULL, "operand 0 is not a slice of the asked shape");
   return set_result_type(program, id, 0, dy->type, &whole);
@@ -141,35 +153,53 @@ infer_slice_grad(Program *program, NodeId id)
 
 /* ---- padding ------------------------------------------------------------------------------------ */
 
-bool
-infer_pad(Program *program, NodeId id)
+/* The shape of `x` once padded; the pads are operand `first`, the axes operand 3. */
+static bool
+padded_shape(Program *program, NodeId id, const Shape *x, uint32_t first, Shape *padded)
 {
   const Node *node = node_at(program, id);
-  const Value *x = operand_value(program, node, 0);
   const char *mode = string_attribute(node, "mode", "constant");
   const int64_t *pads, *axes;
-  size_t pad_count, axis_count, rank = (size_t)x->shape.rank;
+  size_t pad_count, axis_count, rank = (size_t)x->rank;
   bool has_axes = constant_ints(program, operand_id(node, 3), &axes, &axis_count);
-  if (!constant_ints(program, operand_id(node, 1), &pads, &pad_count) ||
+  if (!constant_ints(program, operand_id(node, first), &pads, &pad_count) ||
       pad_count != 2 * (has_axes ? axis_count : rank))
     return report_node(program, id, NULL, "the pads must be constant, two for each axis");
   bool is_reflect = !strcmp(mode, "reflect");
   if (!is_reflect && strcmp(mode, "constant") && strcmp(mode, "edge") && strcmp(mode, "wrap"))
     return report_node(program, id, NULL, "mode '%s' is not known", safe_name(program->arena, mode));
-  Shape shape = x->shape;
+  *padded = *x;
   for (size_t k = 0; k < pad_count / 2; k++) {
     int64_t axis = has_axes ? axes[k] : (int64_t)k, begin = pads[k], end = pads[pad_count / 2 + k];
     const int64_t most = (int64_t)1 << 46;
-    if (!normalize_axis(program, id, &axis, x->shape.rank)) return false;
-    int64_t extent = x->shape.dim[axis];
+    if (!normalize_axis(program, id, &axis, x->rank)) return false;
+    int64_t extent = x->dim[axis];
     if (begin > most || begin < -most || end > most || end < -most || (extent >= 0 && extent + begin + end < 0))
       return report_node(program, id, NULL, "padding axis %lld by %lld and %lld is not possible", (long long)axis,
                          (long long)begin, (long long)end);
     if (extent == 0 && strcmp(mode, "constant"))
       return report_node(program, id, NULL, "axis %lld is empty", (long long)axis);
-    if (extent >= 0) shape.dim[axis] = extent + begin + end;
+    if (extent >= 0) padded->dim[axis] = extent + begin + end;
   }
-  return set_result_type(program, id, 0, x->type, &shape);
+  return true;
+}
+
+bool
+infer_pad(Program *program, NodeId id)
+{
+  const Value *x = operand_value(program, node_at(program, id), 0);
+  Shape shape;
+  return padded_shape(program, id, &x->shape, 1, &shape) && set_result_type(program, id, 0, x->type, &shape);
+}
+
+bool
+infer_pad_grad(Program *program, NodeId id)
+{
+  const Value *dy = operand_value(program, node_at(program, id), 0);
+  Shape whole, padded;
+  if (!whole_shape(program, id, &whole) || !padded_shape(program, id, &whole, 2, &padded)) return false;
+  if (!shape_equal(&padded, &dy->shape)) return report_node(program, id, NULL, "operand 0 is not the asked shape padded");
+  return set_result_type(program, id, 0, dy->type, &whole);
 }
 
 /* ---- resizing ----------------------------------------------------------------------------------- */
@@ -245,7 +275,8 @@ resize_sizes(Program *program, NodeId id, const Shape *x, ResizePlan *plan)
     double scale = has_scales ? ((double *)scales.data)[k] : 0;
     int64_t size = has_sizes ? ((int64_t *)sizes.data)[k] : 0;
     if (has_sizes && !has_scales) scale = extent > 0 ? (double)size / (double)extent : 1;
-    if (!(scale > 0 && scale < 1e9) || (has_sizes && (size < 1 || size >= (int64_t)1 << 40)))
+    bool is_possible = scale > 0 && scale < 1e9 && (double)extent * scale < MOST_RESIZED;
+    if (!is_possible || (has_sizes && (size < 1 || (double)size >= MOST_RESIZED)))
       return report_node(program, id, NULL, "scale or size of axis %lld is not possible", (long long)axis);
     plan->scale[axis] = scale;
     plan->size[axis] = has_sizes ? size : (int64_t)floor((double)extent * scale);
@@ -255,6 +286,8 @@ resize_sizes(Program *program, NodeId id, const Shape *x, ResizePlan *plan)
   if (has_sizes && !has_scales && strcmp(policy, "stretch"))
     for (size_t k = 0; k < plan->axis_count; k++) {
       int64_t axis = plan->axis[k];
+      if ((double)x->dim[axis] * common >= MOST_RESIZED)
+        return report_node(program, id, NULL, "scale or size of axis %lld is not possible", (long long)axis);
       plan->scale[axis] = common;
       plan->size[axis] = (int64_t)floor((double)x->dim[axis] * common + 0.5);
     }
@@ -276,6 +309,8 @@ resize_region(Program *program, NodeId id, int rank, ResizePlan *plan)
   for (size_t k = 0; k < plan->axis_count; k++) {
     plan->roi[plan->axis[k]] = ((double *)roi.data)[k];
     plan->roi[rank + plan->axis[k]] = ((double *)roi.data)[plan->axis_count + k];
+    if (!isfinite(plan->roi[plan->axis[k]]) || !isfinite(plan->roi[rank + plan->axis[k]]))
+      return report_node(program, id, NULL, "its region must be finite numbers");
   }
   return true;
 }
@@ -310,4 +345,28 @@ infer_resize(Program *program, NodeId id)
   remove_attribute(program, id, "axes");
   remove_attribute(program, id, "keep_aspect_ratio_policy");
   return set_result_type(program, id, 0, type, &shape);
+}
+
+/* As Resize's formula has it: a scale for each axis, and a region where the transformation needs one. */
+bool
+infer_resize_grad(Program *program, NodeId id)
+{
+  const Node *node = node_at(program, id);
+  const Value *dy = operand_value(program, node, 0);
+  const char *transformation = string_attribute(node, "coordinate_transformation_mode", "half_pixel");
+  Shape whole;
+  Tensor given[2];
+  int64_t count = 0;
+  if (!check_resize_words(program, id) || !whole_shape(program, id, &whole)) return false;
+  if (whole.rank != dy->shape.rank) return report_node(program, id, NULL, "its operand differs in rank from the asked shape");
+  for (int i = 0; i < whole.rank; i++)
+    if (!whole.dim[i] && dy->shape.dim[i]) return report_node(program, id, NULL, "axis %d is empty", i);
+  for (int k = 0; k < 2; k++) {
+    bool is_needed = k == 1 || !strcmp(transformation, "tf_crop_and_resize");
+    bool is_known = constant_tensor(program, operand_id(node, (uint32_t)(2 + k)), program->arena, &given[k]);
+    is_known = is_known && given[k].type == ACTNN_F32 && shape_elements(&given[k].shape, &count) && count == (2 - k) * whole.rank;
+    for (int64_t i = 0; is_known && i < count; i++) is_known = isfinite(((double *)given[k].data)[i]) && (!k || ((double *)given[k].data)[i] > 0);
+    if (is_needed && !is_known) return report_node(program, id, NULL, "scales or region do not fit");
+  }
+  return set_result_type(program, id, 0, dy->type, &whole);
 }

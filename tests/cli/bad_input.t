@@ -77,6 +77,27 @@ refused "an unknown pass to dump after" "error: .*moonwalk" translate "$mlp" --b
 refused "an unknown operator to explain" "error: .*Fantasy" "$actnnc" --explain=Fantasy
 refused "a batch beyond all memory" 'error: ' translate "$mlp" --batch=1000000000000 $loss
 
+# ---- operators on what they do not compute with
+# operation WHAT PATTERN LINE...: a model whose constants flow into its output by way of these lines, which make `c`.
+operation() {
+  what=$1 pattern=$2
+  shift 2
+  {
+    printf '%s\n' '<ir_version: 8, opset_import: ["" : 18, "actnn" : 1]>' 'net (float[2,4] x) => (float[2,4] y)' '{' \
+      '  b = Constant <value: tensor = bool[4] {1,0,1,0}> ()' '  f = Constant <value_floats = [1.0, 2.0, 3.0, 4.0]> ()'
+    printf '  %s\n' "$@" '  h = ReduceSum <keepdims = 0> (c)' '  y = Add (x, h)' '}'
+  } >operation.onnxtxt
+  refused "$what" "$pattern" "$actnnc" operation.onnxtxt --run-pass=specialize
+}
+operation "softmax of truths" "operand 'x' must be of a floating-point type" 's = Softmax <axis = 0> (b)' 'c = Cast <to = 1> (s)'
+operation "a part beyond the whole" "no part of the asked shape" 'd = Constant <value_ints = [3]> ()' 'c = actnn.SliceBack <axis = 0> (f, d)'
+operation "a repetition that does not come out even" "no repetition" 'd = Constant <value_ints = [3]> ()' 'c = actnn.TileGrad (f, d)'
+operation "less than was padded" "not the asked shape padded" 'd = Constant <value_ints = [3]> ()' 'p = Constant <value_ints = [1, 1]> ()' \
+  'c = actnn.PadGrad (f, d, p)'
+operation "a region that is no number" "must be finite" 'r = Constant <value_floats = [nan, 1.0]> ()' 's = Constant <value_floats = [2.0]> ()' \
+  'c = Resize <coordinate_transformation_mode = "tf_crop_and_resize", mode = "linear"> (f, r, s)'
+operation "an axis resized beyond all memory" "not possible" 's = Constant <value_floats = [900000000000.0]> ()' 'c = Resize (f, , s)'
+
 # ---- places to write
 mkdir locked && chmod a-w locked
 refused "a folder that does not exist" 'absent/train.*error: ' "$actnnc" "$mlp" --batch=4 $loss -o absent/train.c

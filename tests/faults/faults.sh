@@ -4,6 +4,8 @@
 #   FAULTS=all    every fault at every call and allocation; otherwise those that differ most
 #   compiler      the translator itself, without the build's wrapper
 #   outcome       0 when the last run, of exit code $code, ended as a run may: either 0 with nothing said, or 1 with one message
+# Nobody looks for leaks in a process that is traced, or that is killed.
+[ -z "$SANITIZERS" ] || { ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0; export ASAN_OPTIONS; }
 strike=$top_builddir/tests/faults/strike
 compiler=$top_builddir/.libs/actnnc
 [ -x "$compiler" ] || compiler=$actnnc

@@ -3,6 +3,7 @@
 #ifndef ACTNN_COMPILE_OUTCOME_H
 #define ACTNN_COMPILE_OUTCOME_H
 
+#include "../runtime/sanitized.h"
 #include "../runtime/tap.h"
 
 #include <dirent.h>
@@ -38,7 +39,7 @@ become_compiler(const char *const *arguments)
   dup2(nothing, 1);
   dup2(messages, 2);
   setrlimit(RLIMIT_CORE, &core);
-  setrlimit(RLIMIT_STACK, &stack);
+  if (!IS_SANITIZED) setrlimit(RLIMIT_STACK, &stack);
   alarm(300);
   snprintf(program, sizeof program, "%s/actnnc", root ? root : ".");
   execv(program, (char *const *)arguments);
@@ -93,7 +94,7 @@ compile_apart(const char *file, const char *options)
   outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   outcome.seconds = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
                     + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
-  outcome.bytes = (uint64_t)usage.ru_maxrss << 10;
+  outcome.bytes = IS_SANITIZED ? 0 : (uint64_t)usage.ru_maxrss << 10;
   outcome.written = count_written();
   read_messages(&outcome);
   return outcome;

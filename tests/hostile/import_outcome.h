@@ -3,6 +3,7 @@
 #define ACTNN_IMPORT_OUTCOME_H
 
 #include "../../src/program.h"
+#include "../runtime/sanitized.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,17 +11,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define IS_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define IS_SANITIZED 1
-#endif
-#endif
-#ifndef IS_SANITIZED
-#define IS_SANITIZED 0
-#endif
 
 typedef struct Outcome {
   int status; /* 0: imported, 1: refused with a message, 2: refused without one; 3: killed or hung */

@@ -1,6 +1,7 @@
 /* test_kernels.c: every kernel of the runtime against its operator's evaluation in double precision, on the shapes
  * that its row of the table gives; blocked as well where the row allows it; with one thread and with several, whose
- * results must agree bit for bit (close to where the library computes, which divides sums among its threads).
+ * results must agree bit for bit (close to where the library computes, which divides sums among its threads). Then
+ * once more with numbers that are not ordinary among the operands.
  *
  * Built once more with ON_GPU, every operator runs on a GPU, or on its stand-in, from its memory and back.
  *
@@ -11,6 +12,7 @@
 #include "../../runtime/runtime.h"
 #include "tries.h"
 
+#include <float.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -207,22 +209,28 @@ element_of(actnn_type type, const void *data, int64_t at, bool is_wide)
   return kernel_bytes(type) == 1 ? ((const uint8_t *)data)[at] : (double)((const int64_t *)data)[at];
 }
 
+/* What is asked of a result: the evaluation's; the same, or not finite; nothing but that it stays within its bounds. */
+typedef enum Strictness { EQUAL, NOTICED, BOUNDED } Strictness;
+
 /* NULL, or how the kernel's result differs. */
 static const char *
-compare(Arena *arena, const actnn_view *view, int64_t block, const Tensor *expected, unsigned index)
+compare(Arena *arena, const actnn_view *view, int64_t block, const Tensor *expected, unsigned index, Strictness strictness)
 {
   int64_t count = 0, all = places(view, block), zeros = 0;
   shape_elements(&expected->shape, &count);
   for (int64_t i = 0; i < GUARD; i++)
     if (((unsigned char *)view->data)[view->bytes + (uint64_t)i] != 0xA5) return "it wrote beyond its result";
-  for (int64_t i = 0; i < count; i++) {
+  for (int64_t i = 0; strictness != BOUNDED && i < count; i++) {
     double got = element_of(view->type, view->data, place_of(view, block, i), false);
     double wanted = element_of(view->type, expected->data, i, true);
     bool is_close =
         got == wanted || (isnan(got) && isnan(wanted)) || fabs(got - wanted) <= ABSOLUTE + RELATIVE * fabs(wanted);
+    /* What is not finite must be noticed. Which it is, and what else it reaches, goes by the order of operations. */
+    is_close |= strictness == NOTICED && !isfinite(got);
     if (!is_close)
       return arena_format(arena, "result %u element %lld is %.9g, expected %.9g", index, (long long)i, got, wanted);
   }
+  if (strictness != EQUAL) return NULL;
   for (int64_t i = 0; i < all; i++) zeros += element_of(view->type, view->data, i, false) == 0;
   for (int64_t i = 0; i < count; i++)
     zeros -= element_of(view->type, view->data, place_of(view, block, i), false) == 0;
@@ -282,6 +290,7 @@ typedef struct Run {
   int64_t block;
   int threads;
   bool uses_library;
+  Strictness strictness;
   actnn_view output[MOST_VIEWS];
 } Run;
 
@@ -406,7 +415,7 @@ check_layout(Run *run, Arena *arena)
   run->threads = 1;
   const char *difference = run_kernel(run, arena);
   for (uint32_t i = 0; i < node->result_count && !difference; i++)
-    if (run->output[i].data) difference = compare(arena, &run->output[i], run->block, &run->result[i], i);
+    if (run->output[i].data) difference = compare(arena, &run->output[i], run->block, &run->result[i], i, run->strictness);
   if (difference) return difference;
   actnn_view single[MOST_VIEWS];
   memcpy(single, run->output, sizeof single);
@@ -414,7 +423,7 @@ check_layout(Run *run, Arena *arena)
   difference = run_kernel(run, arena);
   for (uint32_t i = 0; i < node->result_count && !difference; i++) {
     size_t bytes = single[i].data ? (size_t)places(&single[i], run->block) * kernel_bytes(single[i].type) : 0;
-    if (bytes && run->uses_library) difference = compare(arena, &run->output[i], run->block, &run->result[i], i);
+    if (bytes && run->uses_library) difference = compare(arena, &run->output[i], run->block, &run->result[i], i, run->strictness);
     else if (bytes && memcmp(single[i].data, run->output[i].data, bytes))
       difference = "several threads give another result than one";
   }
@@ -428,12 +437,82 @@ static const int64_t blocks[] = {1, ACTNN_CHANNELS_LAST};
 static const int64_t blocks[] = {8, 16};
 #endif
 
+/* Plain, then in blocks where the row allows it. */
+static const char *
+check_layouts(Run *run, Arena *arena)
+{
+  run->block = blocks[1];
+  memset(run->is_operand_blocked, 0, sizeof run->is_operand_blocked);
+  memset(run->is_result_blocked, 0, sizeof run->is_result_blocked);
+  if (!evaluate_node(run->made->program, run->made->node, arena, run->input, run->result)) return "the evaluation failed";
+  const char *difference = check_layout(run, arena);
+  for (size_t i = 0; i < sizeof blocks / sizeof *blocks && !difference; i++) {
+    int64_t block = run->block = blocks[i];
+    if (!choose_blocks(run->made, block, run->is_operand_blocked, run->is_result_blocked)) continue;
+    difference = check_layout(run, arena);
+    if (difference) difference = arena_format(arena, "in blocks of %lld: %s", (long long)block, difference);
+  }
+  return difference;
+}
+
+/* ---- numbers that are not ordinary ---------------------------------------------------------------- */
+
+/* Finite ones overflow in float where double does not: only that they do no harm can be asked. */
+static const struct {
+  const char *name;
+  double number[6];
+  Strictness strictness;
+} extremes[] = {
+    {"NaN", {NAN, 0.5, -0.25, 0.75, 0.125, 1}, NOTICED},
+    {"infinity", {INFINITY, 0.5, -0.25, 0.75, 0.125, 1}, NOTICED},
+    {"-infinity", {-INFINITY, 0.5, -0.25, 0.75, 0.125, 1}, NOTICED},
+    {"nothing but NaN", {NAN, NAN, NAN, NAN, NAN, NAN}, NOTICED},
+    {"denormals", {FLT_TRUE_MIN, -FLT_TRUE_MIN, FLT_MIN, -FLT_MIN / 2, 0, 1e-40}, BOUNDED},
+    {"the largest floats", {FLT_MAX, -FLT_MAX, FLT_MAX, 1, -FLT_MAX / 2, 0}, BOUNDED},
+    {"all of them", {NAN, -FLT_MAX, INFINITY, FLT_TRUE_MIN, -INFINITY, FLT_MAX}, BOUNDED},
+};
+enum { EXTREMES = sizeof extremes / sizeof *extremes };
+
+/* Every third number of the operand becomes one of the extreme ones; the tensor is a copy. */
+static Tensor *
+plant(Arena *arena, const Tensor *ordinary, const double *number)
+{
+  Tensor *planted = arena_allocate(arena, sizeof *planted);
+  int64_t count = 0;
+  *planted = *ordinary;
+  shape_elements(&ordinary->shape, &count);
+  planted->data = arena_array(arena, (size_t)count + 1, sizeof(double));
+  memcpy(planted->data, ordinary->data, (size_t)count * sizeof(double));
+  for (int64_t i = 0; i < count; i += isnan(number[1]) ? 1 : 3) ((double *)planted->data)[i] = number[i / 3 % 6];
+  return planted;
+}
+
+/* Each operand of real numbers in turn. */
+static const char *
+check_extremes(Run *run, Arena *arena)
+{
+  const Node *node = node_at(run->made->program, run->made->node);
+  const char *difference = NULL;
+  for (uint32_t i = 0; i < node->operand_count; i++) {
+    const Tensor *ordinary = run->input[i];
+    if (!ordinary || !is_real(ordinary->type)) continue;
+    for (size_t k = 0; k < EXTREMES && !difference; k++) {
+      run->input[i] = plant(arena, ordinary, extremes[k].number);
+      run->strictness = extremes[k].strictness;
+      difference = check_layouts(run, arena);
+      if (difference) difference = arena_format(arena, "with %s in operand %u: %s", extremes[k].name, i, difference);
+    }
+    run->input[i] = ordinary;
+  }
+  return difference;
+}
+
 static const char *
 check_case(const Try *made, Arena *arena)
 {
   Program *program = made->program;
   const Node *node = node_at(program, made->node);
-  Run run = {.made = made, .kernel = kernel_of(node->operator), .block = blocks[1]};
+  Run run = {.made = made, .kernel = kernel_of(node->operator), .strictness = EQUAL};
   if (node->operand_count > MOST_VIEWS || node->result_count > MOST_VIEWS)
     return "it has too many operands or results";
   run.result = arena_array(arena, MOST_VIEWS, sizeof *run.result);
@@ -441,15 +520,8 @@ check_case(const Try *made, Arena *arena)
     for (uint32_t k = 0; k < program->input_count; k++)
       if (node->operands[i] == program->inputs[k]) run.input[i] = &made->value[k];
   }
-  if (!evaluate_node(program, made->node, arena, run.input, run.result)) return "the evaluation failed";
-  const char *difference = check_layout(&run, arena);
-  for (size_t i = 0; i < sizeof blocks / sizeof *blocks && !difference; i++) {
-    int64_t block = run.block = blocks[i];
-    if (!choose_blocks(made, block, run.is_operand_blocked, run.is_result_blocked)) continue;
-    difference = check_layout(&run, arena);
-    if (difference) difference = arena_format(arena, "in blocks of %lld: %s", (long long)block, difference);
-  }
-  return difference;
+  const char *difference = check_layouts(&run, arena);
+  return difference ? difference : check_extremes(&run, arena);
 }
 
 /* ---- the table ---------------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 /* test_step_memory.c: a step allocates nothing. The program has its own malloc, which counts while it is told to; the
  * library's calls and those of the libraries it uses come here too. */
+#include "sanitized.h"
 #include "small_model.h"
 #include "tap.h"
 #include "trainer.h"
@@ -8,7 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#if defined(__SANITIZE_ADDRESS__) || !defined(__GLIBC__)
+#if IS_SANITIZED || !defined(__GLIBC__)
 #define COUNTS 0 /* malloc belongs to the sanitizer, or cannot be wrapped this way */
 #else
 #define COUNTS 1

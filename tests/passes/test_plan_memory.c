@@ -1,0 +1,192 @@
+/* test_plan_memory.c: random programs of a few nodes are laid out: what lives at one time lies apart, unless an operator works in
+ * place or only views; the bound is what lives at once; and no order of placing is lower by more than a little. */
+#include "../../passes/passes.h"
+#include "../runtime/tap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { NODES = 7, UNIT = 64, PROGRAMS = 400, NEVER_DIES = 1000 };
+
+PassFunction plan_memory;
+static uint64_t state = 3;
+
+static uint32_t
+draw(uint32_t below)
+{
+  state = state * 6364136223846793005u + 1442695040888963407u;
+  return (uint32_t)(state >> 33) % below;
+}
+
+/* A program's nodes, one result each: node i is read by later nodes, and lives from i to the last of them. */
+typedef struct Sample {
+  Program *program;
+  ValueId input, result[NODES];
+  const char *name[NODES];
+  uint32_t source[NODES];    /* the node whose result is operand 0; NO_VALUE: the input */
+  uint32_t last[NODES];      /* of the result alone */
+  uint64_t bytes[NODES];
+  bool is_evaluation[NODES]; /* of the second half, where the program has one */
+} Sample;
+
+static Sample
+make_sample(Arena *arena, bool shares, bool evaluates)
+{
+  static const char *const names[] = {"Concat", "Relu", "Reshape", "Neg"};
+  Sample sample = {.program = program_create("sample", diagnostics_create(arena))};
+  Program *program = sample.program;
+  sample.input = add_value(program, "x", VALUE_INPUT, ACTNN_F32, (Shape){1, {16}});
+  program->inputs = arena_array(arena, 1, sizeof *program->inputs);
+  program->inputs[program->input_count++] = sample.input;
+  for (uint32_t i = 0; i < NODES; i++) {
+    bool in_second = evaluates && i > NODES / 2;
+    uint32_t first = in_second ? NODES / 2 + 1 : 0, other = i > first ? first + draw(i - first) : NO_VALUE;
+    int64_t extent = 16 * (1 + draw(8));
+    sample.source[i] = i > first && draw(4) ? first + draw(i - first) : NO_VALUE;
+    sample.name[i] = names[shares ? draw(4) : 0];
+    sample.is_evaluation[i] = in_second;
+    if (sample.source[i] != NO_VALUE && sample.name[i][0] != 'C') extent = value_at(program, sample.result[sample.source[i]])->shape.dim[0];
+    ValueId operands[] = {sample.source[i] == NO_VALUE ? sample.input : sample.result[sample.source[i]],
+                          other == NO_VALUE || sample.name[i][0] != 'C' ? NO_VALUE : sample.result[other]};
+    sample.result[i] = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, (Shape){1, {extent}});
+    sample.bytes[i] = (uint64_t)extent * 4;
+    sample.last[i] = i;
+    add_node(program, in_second ? PHASE_EVALUATE : PHASE_FORWARD, "", sample.name[i], NULL, operands, operands[1] == NO_VALUE ? 1 : 2,
+             &sample.result[i], 1);
+    if (sample.source[i] != NO_VALUE) sample.last[sample.source[i]] = i;
+    if (operands[1] != NO_VALUE) sample.last[other] = i;
+  }
+  if (!evaluates && draw(2)) { /* what the host reads after the step */
+    uint32_t kept = draw(NODES);
+    program->loss = sample.result[kept];
+    sample.last[kept] = NEVER_DIES;
+  }
+  return sample;
+}
+
+static uint64_t
+offset_of(const Sample *sample, ValueId value)
+{
+  const Plan *plan = sample->program->plan;
+  return plan->buffer[plan->buffer_of[value]].offset;
+}
+
+/* The node that made what this one views. */
+static uint32_t
+viewed(const Sample *sample, uint32_t node)
+{
+  while (!strcmp(sample->name[node], "Reshape") && sample->source[node] != NO_VALUE) node = sample->source[node];
+  return node;
+}
+
+/* Two results in the same memory at one time: only of one value seen in several ways, or as an operand's last use goes over into
+ * its result, in place. */
+static bool
+may_share(const Sample *sample, uint32_t early, uint32_t late)
+{
+  uint32_t source = sample->source[late];
+  if (offset_of(sample, sample->result[early]) != offset_of(sample, sample->result[late])) return false;
+  if (viewed(sample, early) == viewed(sample, late)) return true;
+  bool is_in_place = !strcmp(sample->name[late], "Relu") || !strcmp(sample->name[late], "Neg");
+  return is_in_place && source != NO_VALUE && viewed(sample, source) == viewed(sample, early) && sample->last[early] <= late;
+}
+
+static bool
+is_apart(const Sample *sample)
+{
+  for (uint32_t late = 0; late < NODES; late++) {
+    uint64_t start = offset_of(sample, sample->result[late]), end = start + sample->bytes[late];
+    if (start % UNIT || start < sample->program->plan->variable_bytes || end > sample->program->plan->stash_offset) return false;
+    for (uint32_t early = 0; early < late; early++) {
+      uint64_t other = offset_of(sample, sample->result[early]);
+      bool meets = start < other + sample->bytes[early] && other < end, lives = sample->last[early] >= late;
+      if (sample->is_evaluation[early] != sample->is_evaluation[late]) continue;
+      if (meets && lives && !may_share(sample, early, late)) return false;
+    }
+  }
+  return true;
+}
+
+/* The most bytes that live at once, in training or in evaluation. */
+static uint64_t
+bytes_alive(const Sample *sample)
+{
+  uint64_t most = 0;
+  for (uint32_t at = 0; at < NODES; at++) {
+    uint64_t alive = 0;
+    for (uint32_t i = 0; i <= at; i++)
+      if (sample->last[i] >= at && sample->is_evaluation[i] == sample->is_evaluation[at]) alive += sample->bytes[i];
+    most = alive > most ? alive : most;
+  }
+  return most;
+}
+
+/* The lowest height over all orders in which buffers are put as low as they go: the optimum is among them. */
+static uint64_t
+lowest_height(const Sample *sample, uint32_t *order, uint64_t *offset, uint32_t count, uint64_t height, uint64_t best)
+{
+  if (height >= best || count == NODES) return height < best ? height : best;
+  for (uint32_t next = 0; next < NODES; next++) {
+    bool is_placed = false, moves = true;
+    for (uint32_t k = 0; k < count; k++) is_placed |= order[k] == next;
+    if (is_placed) continue;
+    offset[next] = 0;
+    while (moves) {
+      moves = false;
+      for (uint32_t k = 0; k < count; k++) {
+        uint32_t other = order[k], early = other < next ? other : next, late = other < next ? next : other;
+        bool lives = sample->last[early] >= late && sample->is_evaluation[early] == sample->is_evaluation[late];
+        if (!lives || offset[next] >= offset[other] + sample->bytes[other] || offset[other] >= offset[next] + sample->bytes[next]) continue;
+        offset[next] = offset[other] + sample->bytes[other];
+        moves = true;
+      }
+    }
+    uint64_t top = offset[next] + sample->bytes[next];
+    order[count] = next;
+    best = lowest_height(sample, order, offset, count + 1, top > height ? top : height, best);
+  }
+  return best;
+}
+
+static void
+test_programs(bool shares, bool evaluates, const char *what)
+{
+  const Options options = {.loss = "mse", .optimizer = "sgd"};
+  double planned = 0, optimum = 0;
+  bool apart = true, bounded = true, summed = true;
+  unsigned saved = 0;
+  for (int trial = 0; trial < PROGRAMS; trial++) {
+    Arena *arena = arena_create();
+    Sample sample = make_sample(arena, shares, evaluates);
+    uint32_t order[NODES];
+    uint64_t offset[NODES], alive = bytes_alive(&sample);
+    bool is_good = plan_memory(sample.program, &options);
+    const Plan *plan = sample.program->plan;
+    uint64_t height = plan->stash_offset - plan->variable_bytes;
+    apart &= is_good && is_apart(&sample);
+    summed &= plan->stash_bytes == 0 && plan->workspace_bytes == 0 && plan->arena_bytes == plan->stash_offset;
+    summed &= plan->variable_bytes == (plan->buffer_of[sample.input] == NO_VALUE ? 0 : UNIT) && plan->workspace_offset == plan->arena_bytes;
+    bounded &= height >= plan->lower_bound && (shares ? plan->lower_bound <= alive : plan->lower_bound == alive);
+    saved += height < alive;
+    planned += (double)height;
+    optimum += shares ? 0 : (double)lowest_height(&sample, order, offset, 0, 0, UINT64_MAX);
+    program_destroy(sample.program);
+    arena_destroy(arena);
+  }
+  ok(apart, "%s: what lives at one time lies apart, aligned, within the arena", what);
+  ok(bounded, "%s: the bound is what lives at once", what);
+  ok(summed, "%s: the arena is the sum of its parts", what);
+  if (shares)
+    ok(saved > PROGRAMS / 10, "%s: sharing takes less than separate buffers alive, in %u of %d programs", what, saved, PROGRAMS);
+  else
+    ok(planned >= optimum && planned <= 1.01 * optimum, "%s: %.4f of the optimum of %d programs together", what, planned / optimum, PROGRAMS);
+}
+
+int
+main(void)
+{
+  test_programs(false, false, "separate buffers");
+  test_programs(false, true, "training and evaluation");
+  test_programs(true, false, "views and operators in place");
+  return tap_done();
+}
