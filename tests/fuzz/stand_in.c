@@ -58,6 +58,7 @@ void library_destroy(actnn *trainer) { (void)trainer; }
 struct profile *profile_create(void) { return NULL; }
 void profile_destroy(struct profile *profile) { (void)profile; }
 double profile_now(void) { return 0; }
+const char *kernel_name(actnn_kernel *kernel) { return (void)kernel, ""; }
 
 void
 profile_add(struct profile *profile, actnn_kernel *kernel, const actnn_call *call, double seconds)
