@@ -64,7 +64,7 @@ main(void)
   for (size_t i = 0; i < sizeof once_refused / sizeof *once_refused && !first; i++, graphs++) verify_graph(&totals, once_refused[i]);
   printf("# %.1f nodes a graph\n", (double)totals.calls / (totals.emitted ? totals.emitted : 1));
   ok(totals.emitted == graphs, "graphs are made and emitted: %u of %u", totals.emitted, graphs);
-  if (graphs >= ENOUGH_TO_COUNT) ok(totals.coded * 5 > totals.emitted, "more than a fifth have coded saves: %u", totals.coded);
+  if (graphs >= ENOUGH_TO_COUNT) ok(totals.coded * 10 > totals.emitted, "more than a tenth have coded saves: %u", totals.coded);
   ok(totals.emitted && totals.accepted == totals.emitted, "none is refused by the verifier: %u of %u accepted", totals.accepted,
      totals.emitted);
   return tap_done();
