@@ -133,7 +133,7 @@ static ucontext_t return_to;
 static const std::function<void()> *body;
 static unsigned thread_count, alive, alive_in_warp[MOST_THREADS / LANES_OF_A_WARP];
 static barrier of_block, of_warp[MOST_THREADS / LANES_OF_A_WARP];
-static unsigned char slot[MOST_THREADS][MOST_EXCHANGED];
+static unsigned char slot[2][MOST_THREADS][MOST_EXCHANGED];
 
 static void
 release_if_complete(barrier *point, unsigned expected)
@@ -174,10 +174,12 @@ shim_exchange(const void *own, void *other, size_t bytes, unsigned from)
 {
   if (bytes > MOST_EXCHANGED)
     abort();
-  memcpy(slot[threadIdx.x], own, bytes);
+  /* By turns in two slots: whoever is at the next exchange already does not write over what others have yet to read, and
+   * nobody is further ahead. */
+  unsigned warp = threadIdx.x / LANES_OF_A_WARP, turn = of_warp[warp].turn % 2;
+  memcpy(slot[turn][threadIdx.x], own, bytes);
   __syncwarp();
-  memcpy(other, slot[threadIdx.x / LANES_OF_A_WARP * LANES_OF_A_WARP + from], bytes);
-  __syncwarp(); /* all have read before anyone writes again */
+  memcpy(other, slot[turn][warp * LANES_OF_A_WARP + from], bytes);
 }
 
 /* Stays in its context for good: after each block it waits for the next one. */
