@@ -361,7 +361,7 @@ joined_arguments(int argc, char **argv, Arena *arena)
 int
 main(int argc, char **argv)
 {
-  CommandLine line = {0};
+  static CommandLine line; /* names of dimensions in it are kept until the end */
   if (argc < 2 || !strcmp(argv[1], "--help")) return fputs(usage, argc < 2 ? stderr : stdout), argc < 2;
   int code = read_command_line(&line, argc, argv);
   if (code) return code;
