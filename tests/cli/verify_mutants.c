@@ -7,6 +7,7 @@
  * Sources of several kinds are translated in memory. Each rule has a generator that changes every place where it can be broken, in every
  * way that breaks it (mutants.h). What is called by the right name is said too: a mutant often breaks two rules, and the first stops. */
 #include "../random/random_graph.h"
+#include "../runtime/sanitized.h"
 #include "../runtime/tap.h"
 #include "mutants.h"
 #include "verify_changes.h"
@@ -97,7 +98,7 @@ static void
 try_without_memory(Bench *bench)
 {
   struct rlimit before, tight;
-  if (getrlimit(RLIMIT_AS, &before)) return;
+  if (IS_SANITIZED || getrlimit(RLIMIT_AS, &before)) return;
   tight = before;
   tight.rlim_cur = 1 << 20;
   setrlimit(RLIMIT_AS, &tight);
