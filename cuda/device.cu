@@ -225,12 +225,13 @@ wait_here(struct device_state *state, uint64_t bytes)
 static int
 send_soon(actnn *trainer, uint64_t offset, uint64_t bytes)
 {
-  unsigned char *place = wait_here(trainer->device_state, bytes);
+  struct device_state *state = trainer->device_state;
+  unsigned char *place = wait_here(state, bytes);
   if (!place) /* batches of an evaluation follow one another without a step's end */
     return send(trainer, offset, bytes);
   memcpy(place, trainer->arena + offset, (size_t)bytes);
-  return gpu_check(trainer, cudaMemcpyAsync(trainer->device_arena + offset, place, (size_t)bytes, cudaMemcpyHostToDevice, stream_of(trainer)),
-                   "sending a batch");
+  void *there = trainer->device_arena + offset;
+  return gpu_check(trainer, cudaMemcpyAsync(there, place, (size_t)bytes, cudaMemcpyHostToDevice, state->stream), "sending a batch");
 }
 
 static int
@@ -244,8 +245,8 @@ fetch_later(actnn *trainer, uint64_t offset, uint64_t bytes)
   state->fetched->offset[i] = offset;
   state->fetched->bytes[i] = bytes;
   state->fetched->place[i] = (uint64_t)(place - state->waiting_room);
-  return gpu_check(trainer, cudaMemcpyAsync(place, trainer->device_arena + offset, (size_t)bytes, cudaMemcpyDeviceToHost, stream_of(trainer)),
-                   "fetching what a step has made");
+  const void *there = trainer->device_arena + offset;
+  return gpu_check(trainer, cudaMemcpyAsync(place, there, (size_t)bytes, cudaMemcpyDeviceToHost, state->stream), "fetching what a step has made");
 }
 
 static int

@@ -84,14 +84,15 @@ choose_algorithm(const actnn *trainer, struct gpu_product *product)
 {
   cublasLtMatmulPreference_t preference;
   cublasLtMatmulHeuristicResult_t found;
+  cublasLtHandle_t blas = trainer->device_state->library->blas;
   int count = 0;
   uint64_t bytes = trainer->workspace_bytes;
   if (cublasLtMatmulPreferenceCreate(&preference) != CUBLAS_STATUS_SUCCESS)
     return false;
   bool is_good = cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes) ==
                      CUBLAS_STATUS_SUCCESS &&
-                 cublasLtMatmulAlgoGetHeuristic(trainer->device_state->library->blas, product->operation, product->b, product->a, product->y,
-                                                product->y, preference, 1, &found, &count) == CUBLAS_STATUS_SUCCESS &&
+                 cublasLtMatmulAlgoGetHeuristic(blas, product->operation, product->b, product->a, product->y, product->y, preference, 1,
+                                                &found, &count) == CUBLAS_STATUS_SUCCESS &&
                  count > 0 && found.state == CUBLAS_STATUS_SUCCESS;
   cublasLtMatmulPreferenceDestroy(preference);
   if (!is_good)
@@ -177,7 +178,8 @@ gpu_Product(const actnn_call *call)
   if (actnn_is_preparing(call)) {
     Product product = product_of(a, b, y, call->attribute[0].i != 0, call->attribute[1].i != 0);
     library_product shape = describe_product(&product, bias != NULL);
-    return is_float(call, call->input_count) && product_has_work(&product) ? prepare_product(call->trainer, y->id, &shape) : DEVICE_DECLINES;
+    bool is_possible = is_float(call, call->input_count) && product_has_work(&product);
+    return is_possible ? prepare_product(call->trainer, y->id, &shape) : DEVICE_DECLINES;
   }
   struct gpu_product *product = gpu_primitive_of(call->trainer, y->id)->product;
   if (!product)

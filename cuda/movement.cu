@@ -233,7 +233,8 @@ gpu_ConcatPart(const actnn_call *call)
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;
-  return gather(call, part_as_it_lies(call, whole, part, axis_of(whole, call->attribute[1].i), call->attribute[2].i), whole->data, part->data);
+  Strided pattern = part_as_it_lies(call, whole, part, axis_of(whole, call->attribute[1].i), call->attribute[2].i);
+  return gather(call, pattern, whole->data, part->data);
 }
 
 extern "C" int

@@ -392,7 +392,8 @@ gpu_DequantizeNormal(const actnn_call *call)
     return saves_find_normal(call, NULL, &index);
   if (open_normal(call, &call->output[0], &index, &job))
     return 1;
-  return LAUNCH_BLOCKS(call, dequantize_normal, blocks_of_tiles(job.codec), job, affine_operands(call, 1, 2), (float *)call->output[0].data);
+  float *y = (float *)call->output[0].data;
+  return LAUNCH_BLOCKS(call, dequantize_normal, blocks_of_tiles(job.codec), job, affine_operands(call, 1, 2), y);
 }
 
 /* Brings the channels' sums, where what the code's noise does is looked at. */
@@ -425,8 +426,9 @@ gpu_NormalGradScale(const actnn_call *call)
   const actnn_codec &codec = job.codec;
   size_t bytes = (size_t)(codec.samples * codec.channels) * sizeof *sums;
   int64_t teams = codec.samples * (actnn_codec_tiles(&codec) / tiles_in_turn(codec)), in_a_block = BLOCK_THREADS / threads_of_a_team(codec);
+  int64_t blocks = (teams + in_a_block - 1) / in_a_block;
   if (gpu_check(trainer, cudaMemsetAsync(sums, 0, bytes, stream_of(trainer)), "sums of channels") ||
-      LAUNCH_BLOCKS(call, sum_normal, (teams + in_a_block - 1) / in_a_block, job, affine_operands(call, 2, 3), (const float *)dy->data, sums) ||
+      LAUNCH_BLOCKS(call, sum_normal, blocks, job, affine_operands(call, 2, 3), (const float *)dy->data, sums) ||
       LAUNCH(call, finish_normal, codec.channels, sums, codec.samples, codec.channels, (float *)call->output[0].data,
              (float *)call->output[1].data))
     return 1;
@@ -463,7 +465,8 @@ look_at_flow(const actnn_call *call, uint32_t index, const tiles_job &job)
   for (int i = 2; i < 7; i++)
     if (!(operand[i] = (const float *)actnn_data(trainer, call->input[i].id)))
       return 1;
-  if (LAUNCH_BLOCKS(call, sum_squares, blocks_of_tiles(plain.codec), plain, (const float *)dx->data, trainer->device_state->saves->tile_sum) ||
+  double *of_tile = trainer->device_state->saves->tile_sum;
+  if (LAUNCH_BLOCKS(call, sum_squares, blocks_of_tiles(plain.codec), plain, (const float *)dx->data, of_tile) ||
       gpu_saves_fetch_sums(call, &state->codec, 1, state->sum))
     return 1;
   for (int64_t sample = 0; sample < state->codec.samples; sample++)

@@ -231,7 +231,8 @@ start(actnn *trainer, const trainer_options *options)
   trainer->threads = options->threads ? options->threads : omp_get_max_threads();
   int liked = model->device ? ACTNN_CHANNELS_LAST : trainer_machine_channel_block();
   trainer->channel_block = options->channel_block ? options->channel_block : liked;
-  if (trainer->channel_block != 1 && trainer->channel_block != liked && (model->device || (trainer->channel_block != 8 && trainer->channel_block != 16)))
+  bool is_in_blocks = !model->device && (trainer->channel_block == 8 || trainer->channel_block == 16);
+  if (trainer->channel_block != 1 && trainer->channel_block != liked && !is_in_blocks)
     return actnn_fail(trainer, "a channel block is 1, 8 or 16, not %d", trainer->channel_block);
   trainer->seed = options->seed;
   trainer->quiet = options->quiet;
