@@ -207,6 +207,7 @@ allocate_bits(Program *program, const Options *options)
   if (bits < 1 || bits > 8)
     return report(program->diagnostics, program->source, "1 to 8, or 32 for no compression", "--bits=%g is out of range", bits);
   SaveTable *table = program->saves;
+  if (!table) return true; /* a dump of before anything was coded */
   bool *takes_part = arena_array(program->arena, table->count + 1, sizeof *takes_part);
   table->cost = table->bound = 0;
   table->allocated = 0;
