@@ -80,13 +80,17 @@ write_checkpoint(actnn *trainer, const char *path, safetensors_tensor *tensor, c
   for (uint32_t index = 0; index < model->variable_count; index++) {
     uint32_t id = model->variable[index].tensor;
     const actnn_tensor *shape = &model->tensor[id];
-    if (is_kept(&model->variable[index]))
-      tensor[count++] = (safetensors_tensor){checkpoint_name(model, index, name[index]),
-                                             shape->type,
-                                             shape->rank,
-                                             shape->dim,
-                                             actnn_data(trainer, id),
-                                             trainer_elements(shape) * trainer_type_bytes(shape->type)};
+    if (!is_kept(&model->variable[index]))
+      continue;
+    const void *data = actnn_data(trainer, id);
+    if (!data) /* a device that cannot be read must not leave a checkpoint of what it held before */
+      return 1;
+    tensor[count++] = (safetensors_tensor){checkpoint_name(model, index, name[index]),
+                                           shape->type,
+                                           shape->rank,
+                                           shape->dim,
+                                           data,
+                                           trainer_elements(shape) * trainer_type_bytes(shape->type)};
   }
   if (model->save_count) {
     uint64_t bytes = (uint64_t)model->save_count * sizeof(uint64_t);
