@@ -154,33 +154,47 @@ gpu_BatchNormStatistics(const actnn_call *call)
   return batch_norm(call, statistics_of(call, 1, 2, 0));
 }
 
+/* is_rstd: `spread` is 1 / sqrt(variance + epsilon) itself, as forward rounded it; otherwise the variance. */
 KERNEL
-frozen_coefficients(const float *scale, const float *b, const float *mean, const float *variance, double epsilon, int64_t channels,
-                    Coefficients *coefficients)
+known_coefficients(const float *scale, const float *b, const float *mean, const float *spread, bool is_rstd, double epsilon, int64_t channels,
+                   Coefficients *coefficients)
 {
   int64_t c = thread_number();
   if (c >= channels)
     return;
-  Coefficients own = {mean[c], (float)(scale[c] / sqrt(variance[c] + epsilon)), b[c], 0};
+  double factor = is_rstd ? (double)scale[c] * spread[c] : scale[c] / sqrt(spread[c] + epsilon);
+  Coefficients own = {mean[c], (float)factor, b[c], 0};
   coefficients[c] = own;
+}
+
+static int
+apply_known(const actnn_call *call, bool is_rstd)
+{
+  layout_planes planes = layout_of(call->trainer, &call->input[0]);
+  gpu_room room = {0, false};
+  if (!is_of_one_layout(call, &call->input[0], &call->output[0]))
+    return DEVICE_DECLINES;
+  Coefficients *coefficients = take_room<Coefficients>(call, &room, planes.channels);
+  int settled = gpu_settle_room(call, &room);
+  if (settled || actnn_is_preparing(call))
+    return settled;
+  if (LAUNCH(call, known_coefficients, planes.channels, float_input(call, 1), float_input(call, 2), float_input(call, 3),
+             float_input(call, 4), is_rstd, is_rstd ? 0 : call->attribute[0].f, planes.channels, coefficients))
+    return 1;
+  return gpu_affine(call, planes, false, coefficients, float_input(call, 0), NULL, float_output(call, 0));
 }
 
 /* Training mode has been rewritten to BatchNorm; the processor's kernel says so. */
 extern "C" int
 gpu_BatchNormalization(const actnn_call *call)
 {
-  layout_planes planes = layout_of(call->trainer, &call->input[0]);
-  gpu_room room = {0, false};
-  if (!is_of_one_layout(call, &call->input[0], &call->output[0]) || call->attribute[2].i != 0)
-    return DEVICE_DECLINES;
-  Coefficients *coefficients = take_room<Coefficients>(call, &room, planes.channels);
-  int settled = gpu_settle_room(call, &room);
-  if (settled || actnn_is_preparing(call))
-    return settled;
-  if (LAUNCH(call, frozen_coefficients, planes.channels, float_input(call, 1), float_input(call, 2), float_input(call, 3),
-             float_input(call, 4), call->attribute[0].f, planes.channels, coefficients))
-    return 1;
-  return gpu_affine(call, planes, false, coefficients, float_input(call, 0), NULL, float_output(call, 0));
+  return call->attribute[2].i != 0 ? DEVICE_DECLINES : apply_known(call, false);
+}
+
+extern "C" int
+gpu_BatchNormApply(const actnn_call *call)
+{
+  return apply_known(call, true);
 }
 
 /* ---- backward ---------------------------------------------------------------------------------------------------- */

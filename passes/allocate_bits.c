@@ -199,11 +199,24 @@ budget_of_compression(Program *program, const Options *options)
   return UINT64_MAX;
 }
 
+/* Without codes --compression asks for what is computed again instead of saved. */
+static bool
+fits_exactly(Program *program, const Options *options)
+{
+  uint64_t exact, uncompressed;
+  if (!options->compression) return true;
+  count_saved_bytes(program, &exact, &uncompressed);
+  if ((double)exact * options->compression <= (double)uncompressed) return true;
+  return report(program->diagnostics, program->source, "--recompute=always, or codes: fewer --bits",
+                "--compression=%g asks for at most %.0f bytes, and what is kept exactly takes %" PRIu64, options->compression,
+                (double)uncompressed / options->compression, exact);
+}
+
 bool
 allocate_bits(Program *program, const Options *options)
 {
   double bits = requested_bits(options);
-  if (bits >= 32) return true;
+  if (bits >= 32) return fits_exactly(program, options);
   if (bits < 1 || bits > 8)
     return report(program->diagnostics, program->source, "1 to 8, or 32 for no compression", "--bits=%g is out of range", bits);
   SaveTable *table = program->saves;

@@ -3,19 +3,13 @@
 
 #include <string.h>
 
-static bool
-is_backward(const Node *node)
-{
-  return node->phase == PHASE_BACKWARD || node->phase == PHASE_UPDATE;
-}
-
 bool *
 values_read_by_backward(const Program *program)
 {
   bool *read = arena_array(program->arena, program->value_count + 1, sizeof *read);
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    for (uint32_t k = 0; is_backward(node) && k < node->operand_count; k++)
+    for (uint32_t k = 0; runs_after_forward(node) && k < node->operand_count; k++)
       if (node->operands[k] != NO_VALUE) read[node->operands[k]] = true;
   }
   return read;
@@ -56,7 +50,7 @@ static bool
 is_made_by_pass(const Program *program, const Node *node)
 {
   if (node->operator && node->operator->flags & (SAVES | RESTORES)) return true;
-  bool is_training = is_backward(node) || (node->operator && node->operator->flags & UPDATE);
+  bool is_training = runs_after_forward(node) || (node->operator && node->operator->flags & UPDATE);
   return node->phase == PHASE_EVALUATE || (is_training && !program->has_training_algorithm);
 }
 
@@ -94,7 +88,7 @@ is_ready_for(Program *program, const Pass *pass)
   for (const Pass *earlier = passes; earlier < pass; earlier++) is_algorithm_known |= !strcmp(earlier->name, "optimizer");
   for (uint32_t i = 0; pass > passes && i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    if (is_specialized(program, node) || (!is_algorithm_known && is_backward(node))) continue;
+    if (is_specialized(program, node) || (!is_algorithm_known && runs_after_forward(node))) continue;
     return report_node(program, program->order[i], "run the earlier passes first", "%s needs its operator and shapes to be known",
                        pass->name);
   }

@@ -31,12 +31,12 @@ unpack_for_readers(Program *program, ValueId value, ValueId code, int64_t bits, 
   for (uint32_t r = list->first[value]; r < list->first[value + 1]; r++) {
     uint32_t i = list->reader[r];
     NodeId reader = program->order[i];
-    if (node_at(program, reader)->phase != PHASE_BACKWARD) continue;
+    if (!runs_after_forward(node_at(program, reader))) continue;
     ValueId restored = NO_VALUE;
     for (uint32_t k = 0; k < node_at(program, reader)->operand_count; k++) {
       if (operand_id(node_at(program, reader), k) != value) continue;
       if (restored == NO_VALUE) {
-        NodeId unpack = make_unplaced(program, PHASE_BACKWARD, "actnn", "UnpackBits", reader, &code, 1, &restored);
+        NodeId unpack = make_unplaced(program, node_at(program, reader)->phase, "actnn", "UnpackBits", reader, &code, 1, &restored);
         set_int(program, unpack, "bits", bits);
         set_int(program, unpack, "to", value_at(program, value)->type);
         infer_node(program, unpack);

@@ -342,6 +342,7 @@ count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompresse
     if (value->layout != ACTNN_STASH) *uncompressed += value_bytes(program, id);
     else if (strncmp(producer->operator_name, "Pack", 4) == 0) *uncompressed += uncompressed_bytes_of_packed(program, producer, is_kept);
   }
+  if (program->uncompressed_bytes) *uncompressed = program->uncompressed_bytes;
 }
 
 /* ---- the library's scratch -------------------------------------------------------------------------- */

@@ -21,12 +21,6 @@ typedef struct Normalization {
   uint32_t gradient_position;
 } Normalization;
 
-static bool
-is_backward(const Node *node)
-{
-  return node->phase == PHASE_BACKWARD || node->phase == PHASE_UPDATE;
-}
-
 /* The one node that reads a value outside of evaluation; NO_NODE when there are none or several, or the program's outputs name it. */
 static NodeId
 only_reader(const Program *program, ValueId value)
@@ -103,7 +97,7 @@ is_read_on(const Program *program, const Normalization *found)
 {
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    for (uint32_t k = 0; is_backward(node) && k < node->operand_count; k++)
+    for (uint32_t k = 0; runs_after_forward(node) && k < node->operand_count; k++)
       if (node->operands[k] == found->result) return true;
   }
   return false;

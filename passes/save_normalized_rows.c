@@ -16,12 +16,6 @@ typedef struct Rows {
   bool is_centered; /* LayerNormalization */
 } Rows;
 
-static bool
-is_backward(const Node *node)
-{
-  return node->phase == PHASE_BACKWARD || node->phase == PHASE_UPDATE;
-}
-
 /* Scale and bias lie along the last axes of x: then they broadcast to it as the normalization takes them. */
 static bool
 lies_along(const Value *x, const Value *parameter)
@@ -101,7 +95,7 @@ rebuild_result(Program *program, const Rows *found, ValueId normalized, Insertio
   ValueId b = found->is_centered ? operand_id(node_at(program, found->forward), 2) : NO_VALUE;
   for (uint32_t i = 0; i < program->order_count; i++) {
     NodeId reader = program->order[i];
-    if (!is_backward(node_at(program, reader))) continue;
+    if (!may_read_codes(node_at(program, reader))) continue;
     for (uint32_t k = 0; k < node_at(program, reader)->operand_count; k++) {
       if (operand_id(node_at(program, reader), k) != y) continue;
       ValueId operands[] = {normalized, scale, b};

@@ -101,7 +101,7 @@ only_reader(const Program *program, ValueId value)
   NodeId found = NO_NODE;
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    if (node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) continue;
+    if (!runs_after_forward(node)) continue;
     for (uint32_t k = 0; k < node->operand_count; k++) {
       if (node->operands[k] != value || !strcmp(node->operator_name, "MeasureSensitivity")) continue;
       if (found != NO_NODE) return NO_NODE;
@@ -239,12 +239,12 @@ find_readers(const Program *program, ValueId value)
   Readers readers = {.are_linear = true};
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    if (node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) continue;
+    if (!runs_after_forward(node)) continue;
     uint32_t slots = 0;
     for (uint32_t k = 0; k < node->operand_count; k++) {
       bool is_bounded = false;
       if (node->operands[k] != value) continue;
-      readers.are_linear &= is_linear_in(node->operator, k, &is_bounded) && slots++ == 0;
+      readers.are_linear &= is_linear_in(node->operator, k, &is_bounded) && slots++ == 0 && may_read_codes(node);
       readers.are_bounded |= is_bounded;
       readers.is_normalization |= is_bounded;
     }
@@ -352,7 +352,7 @@ restore_for_readers(Program *program, uint32_t first, ValueId value, uint32_t sa
   for (uint32_t i = first; i < count; i++) {
     const Node *reader = node_at(program, program->order[i]);
     bool reads = false;
-    if (reader->phase != PHASE_BACKWARD && reader->phase != PHASE_UPDATE) continue;
+    if (!may_read_codes(reader)) continue;
     for (uint32_t k = 0; k < reader->operand_count; k++) reads |= reader->operands[k] == value;
     if (reads) restore_for_reader(program, i, value, save, insertions);
   }

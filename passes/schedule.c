@@ -26,7 +26,7 @@ check_reads(Program *program)
   bool *is_replaced = arena_array(program->arena, program->value_count + 1, sizeof *is_replaced);
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    if (node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) continue;
+    if (!runs_after_forward(node)) continue;
     for (uint32_t k = 0; k < node->operand_count; k++)
       if (node->operands[k] != NO_VALUE && is_replaced[node->operands[k]])
         return report_node(program, program->order[i], "let the algorithm read the new value, or a copy made before",

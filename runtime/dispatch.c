@@ -35,6 +35,7 @@ best_instruction_set(void)
 DISPATCH(BatchNormalization)
 DISPATCH(BatchNorm)
 DISPATCH(BatchNormStatistics)
+DISPATCH(BatchNormApply)
 DISPATCH(BatchNormGrad)
 DISPATCH(BatchNormFrozenGrad)
 /* normalization_rows.c */

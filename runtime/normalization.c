@@ -308,19 +308,33 @@ ENTRY(BatchNormStatistics)(const actnn_call *call)
   return 0;
 }
 
-/* What inference does to the channels of a group. */
+/* What known statistics do to the channels of a group. The last operand is 1 / sqrt(variance + epsilon) itself, as forward rounded it,
+ * or the variance. */
 static void
-frozen_affine(const Walk *walk, const actnn_call *call, int64_t group, Affine *affine)
+known_affine(const Walk *walk, const actnn_call *call, bool is_rstd, int64_t group, Affine *affine)
 {
-  const float *scale = call->input[1].data, *b = call->input[2].data, *mean = call->input[3].data;
-  const float *variance = call->input[4].data;
+  const float *scale = call->input[1].data, *b = call->input[2].data, *mean = call->input[3].data, *spread = call->input[4].data;
   *affine = (Affine){0};
   for (int k = 0; k < used_lanes(walk, group); k++) {
     int64_t c = group * walk->width + k;
     affine->center[k] = mean[c];
-    affine->factor[k] = (float)(scale[c] / sqrt(variance[c] + call->attribute[0].f));
+    affine->factor[k] = (float)(is_rstd ? (double)scale[c] * spread[c] : scale[c] / sqrt(spread[c] + call->attribute[0].f));
     affine->bias[k] = b[c];
   }
+}
+
+static int
+apply_known(const actnn_call *call, bool is_rstd)
+{
+  if (actnn_is_preparing(call)) return 0;
+  Walk walk = walk_of(call, &call->input[0]);
+  for (int64_t first = 0; first < walk.groups; first += TASKS) {
+    int64_t last = first + TASKS < walk.groups ? first + TASKS : walk.groups;
+    Affine affine[TASKS];
+    for (int64_t group = first; group < last; group++) known_affine(&walk, call, is_rstd, group, &affine[group - first]);
+    apply_groups(&walk, affine, call->input[0].data, call->output[0].data, first, last);
+  }
+  return 0;
 }
 
 int ENTRY(BatchNormalization)(const actnn_call *call);
@@ -329,15 +343,14 @@ ENTRY(BatchNormalization)(const actnn_call *call)
 {
   if (call->attribute[2].i != 0)
     return actnn_fail(call->trainer, "BatchNormalization in training mode must be rewritten to BatchNorm");
-  if (actnn_is_preparing(call)) return 0;
-  Walk walk = walk_of(call, &call->input[0]);
-  for (int64_t first = 0; first < walk.groups; first += TASKS) {
-    int64_t last = first + TASKS < walk.groups ? first + TASKS : walk.groups;
-    Affine affine[TASKS];
-    for (int64_t group = first; group < last; group++) frozen_affine(&walk, call, group, &affine[group - first]);
-    apply_groups(&walk, affine, call->input[0].data, call->output[0].data, first, last);
-  }
-  return 0;
+  return apply_known(call, false);
+}
+
+int ENTRY(BatchNormApply)(const actnn_call *call);
+int
+ENTRY(BatchNormApply)(const actnn_call *call)
+{
+  return apply_known(call, true);
 }
 
 /* ---- backward -------------------------------------------------------------------------------------- */

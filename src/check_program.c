@@ -70,8 +70,9 @@ results_are_temporary(Check *check, const Node *node, uint32_t position)
 static const unsigned readable[PHASE_COUNT] = {
     [PHASE_INITIALIZE] = 1 << PHASE_INITIALIZE,
     [PHASE_FORWARD] = 1 << PHASE_FORWARD,
-    [PHASE_BACKWARD] = 1 << PHASE_FORWARD | 1 << PHASE_BACKWARD,
-    [PHASE_UPDATE] = 1 << PHASE_FORWARD | 1 << PHASE_BACKWARD | 1 << PHASE_UPDATE,
+    [PHASE_RECOMPUTE] = 1 << PHASE_FORWARD | 1 << PHASE_RECOMPUTE,
+    [PHASE_BACKWARD] = 1 << PHASE_FORWARD | 1 << PHASE_RECOMPUTE | 1 << PHASE_BACKWARD,
+    [PHASE_UPDATE] = 1 << PHASE_FORWARD | 1 << PHASE_RECOMPUTE | 1 << PHASE_BACKWARD | 1 << PHASE_UPDATE,
     [PHASE_EVALUATE] = 1 << PHASE_EVALUATE,
 };
 
@@ -91,7 +92,7 @@ phases_are_readable(Check *check, const Node *node, uint32_t position)
   return true;
 }
 
-/* Updates may stand anywhere in backward; initialization and evaluation run at other times. */
+/* Updates and recomputation may stand anywhere in backward; initialization and evaluation run at other times. */
 static bool
 phases_are_in_order(Check *check, const Node *node, uint32_t position)
 {
@@ -100,7 +101,7 @@ phases_are_in_order(Check *check, const Node *node, uint32_t position)
     check->detail = phase_name(check->latest);
     return false;
   }
-  if (node->phase == PHASE_BACKWARD || node->phase == PHASE_UPDATE) check->latest = node->phase;
+  if (runs_after_forward(node)) check->latest = node->phase;
   return true;
 }
 
@@ -171,6 +172,15 @@ results_are_known(Check *check, const Node *node, uint32_t position)
   return true;
 }
 
+/* A function of codes, and of what is linear in none of them. */
+static bool
+recomputes_exactly(Check *check, const Node *node, uint32_t position)
+{
+  (void)position;
+  check->detail = node->operator_name;
+  return node->phase != PHASE_RECOMPUTE || !node->operator || !(node->operator->flags & (SAVES | RESTORES)) || !find_attribute(node, "save");
+}
+
 /* ---- the tables --------------------------------------------------------------------------------------- */
 
 typedef struct NodeRule {
@@ -189,6 +199,7 @@ static const NodeRule node_rules[] = {
     {"results fit", results_fit_signature, "has results that its operator does not make"},
     {"stash", stashes_are_matched, "breaks the pairing of saves and restores"},
     {"shapes known", results_are_known, "has a result without a known type and fixed shape"},
+    {"recomputed exactly", recomputes_exactly, "is computed again from codes"},
     {"saved through a code", check_saves_are_coded, "is a backward node that reads a forward activation directly"},
 };
 
@@ -322,7 +333,7 @@ look_around(Check *check)
   memset(check->updated_by, 0xFF, count * sizeof *check->updated_by);
   for (uint32_t p = 0; p < program->order_count; p++) {
     const Node *node = node_at(program, program->order[p]);
-    check->is_trained |= node->phase == PHASE_BACKWARD || node->phase == PHASE_UPDATE;
+    check->is_trained |= runs_after_forward(node);
     for (uint32_t i = 0; i < node->result_count; i++)
       if (node->results[i] < program->value_count) check->made_at[node->results[i]] = p;
   }

@@ -31,7 +31,7 @@ note_readings(Check *check, const Node *node, bool *save_for_weights)
     ValueId id = node->operands[i];
     bool is_bounded;
     if (id == NO_VALUE) continue;
-    bool is_linear = node->operator && is_linear_in(node->operator, i, &is_bounded);
+    bool is_linear = may_read_codes(node) && node->operator && is_linear_in(node->operator, i, &is_bounded);
     for (uint32_t k = 0; k < i; k++) is_linear &= node->operands[k] != id;
     check->read_exactly[id] |= !is_linear;
     check->read_for_weights[id] |= is_for_weights;
@@ -53,7 +53,7 @@ check_look_at_saves(Check *check)
   check->is_coded = arena_array(check->scratch, count, sizeof *check->is_coded);
   for (uint32_t p = 0; p < program->order_count; p++) {
     const Node *node = node_at(program, program->order[p]);
-    if (node->phase == PHASE_BACKWARD || node->phase == PHASE_UPDATE) note_readings(check, node, save_for_weights);
+    if (runs_after_forward(node)) note_readings(check, node, save_for_weights);
   }
   for (uint32_t i = 0; saves && i < saves->count; i++) check->codes_for_weights_only &= save_for_weights[i];
   for (uint32_t i = 0; saves && i < saves->count; i++)

@@ -1,4 +1,5 @@
 /* main.c: the command line of actnnc: read a model, run the passes, write a trainer. */
+#include "choose_recomputation.h"
 #include "emit.h"
 #include "onnx_export.h"
 #include "report.h"
@@ -34,6 +35,10 @@ static const char usage[] =
     "  --bits=B                  bits per quantized element on average, 1..8, fractions allowed, twice that where its noise goes on to other\n"
     "                            layers; 32: keep FP32\n"
     "  --compression=N           bytes saved for backward N times less than in FP32, instead of --bits\n"
+    "  --recompute=auto|always|never|SIZE\n"
+    "                            compute runs of layers again in backward, exactly, instead of saving them: where codes of --bits take\n"
+    "                            more than is asked for, and memory is not lost by it (default); for --compression at any cost, without\n"
+    "                            it wherever memory is saved; never; or in runs that free SIZE at most, wherever fewer bytes are saved then\n"
     "  --scheme=actnnc|actnn     codes beyond ActNN's (default), or ActNN's own with its defects mended\n"
     "  --rounding=auto|dither|stochastic\n"
     "  --profile-use=FILE        bits where a trainer's --profile-generate found that they matter\n"
@@ -96,6 +101,16 @@ read_size(const char *text, uint64_t *bytes)
   return false;
 }
 
+/* Of a size, what it is computed for is not asked. */
+static int
+read_recompute(const char *value, Options *options)
+{
+  bool is_word = !strcmp(value, "auto") || !strcmp(value, "always") || !strcmp(value, "never");
+  options->most_recomputed = 0;
+  options->recompute = !is_word ? "size" : strcmp(value, "auto") ? value : NULL;
+  return is_word || read_size(value, &options->most_recomputed) ? 1 : -1;
+}
+
 static bool
 read_dimension(Options *options, const char *text)
 {
@@ -136,6 +151,7 @@ read_value_option(CommandLine *line, const char *argument)
   if ((value = value_of(argument, "--memory-budget"))) return read_size(value, &options->memory_budget) ? 1 : -1;
   if ((value = value_of(argument, "--seed"))) return options->seed = strtoull(value, &end, 10), end == value || *end ? -1 : 1;
   if ((value = value_of(argument, "--scheme"))) return options->scheme = value, strcmp(value, "actnn") && strcmp(value, "actnnc") ? -1 : 1;
+  if ((value = value_of(argument, "--recompute"))) return read_recompute(value, options);
   if ((value = value_of(argument, "--rounding"))) return read_rounding(value, options);
   if ((value = value_of(argument, "--compression")))
     return options->compression = strtod(value, &end), end == value || *end || !(options->compression >= 1 && options->compression <= 1000) ? -1 : 1;
@@ -330,6 +346,7 @@ static bool
 compile(Program *program, CommandLine *line)
 {
   if (line->run_passes) return run_named_passes(program, line);
+  choose_recomputation(line->model, &line->options);
   if (!run_all_passes(program, line)) return false;
   if (!fit_budget(program, line)) return false;
   if (line->print_memory) print_memory(program, stdout);

@@ -25,6 +25,11 @@ typedef struct Options {
   int level;                /* 0..5 */
   double bits;              /* average per quantized element; 32: keep FP32; 0: the level's */
   double compression;       /* saved bytes against FP32; 0: as the bits say */
+  const char *recompute;    /* never, always, size; NULL: where codes alone take more than is asked for */
+  /* What choose_recomputation finds out for the pass recompute: */
+  uint64_t most_recomputed; /* bytes that one run may free; 0: nothing is computed again */
+  uint64_t saved_budget;    /* bytes to be saved, about; 0: the fewest */
+  uint64_t coded_bytes, uncompressed_bytes; /* saved where nothing is, coded and in FP32; 0: not known */
   const char *profile_use;  /* what a trainer's --profile-generate wrote; NULL */
   uint64_t memory_budget;   /* 0: none */
   bool is_for_gpu;          /* --target=cuda */

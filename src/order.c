@@ -10,11 +10,11 @@
 
 enum { MOST_SHOWN_OF_A_CYCLE = 6 };
 
-/* Updates run inside the backward phase, each where its gradient is ready. */
+/* Updates run inside the backward phase, each where its gradient is ready; so does what is computed again. */
 static unsigned
 phase_rank(Phase phase)
 {
-  static const unsigned char ranks[PHASE_COUNT] = {0, 1, 2, 2, 3};
+  static const unsigned char ranks[PHASE_COUNT] = {0, 1, 2, 2, 2, 3};
   return ranks[phase];
 }
 

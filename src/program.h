@@ -51,10 +51,11 @@ typedef struct Value {
   ValueId updates;    /* this value replaces that parameter or state when the step ends (same storage); else NO_VALUE */
 } Value;
 
-/* Nodes of all phases stand in one `order`; a step runs forward, backward, update. */
+/* Nodes of all phases stand in one `order`; a step runs forward, then backward, with recomputation and updates where they are needed. */
 typedef enum Phase {
   PHASE_INITIALIZE, /* once, draws first values */
   PHASE_FORWARD,
+  PHASE_RECOMPUTE, /* forward nodes once more, among those of backward, which read them in place of what forward made */
   PHASE_BACKWARD,
   PHASE_UPDATE,   /* optimizer; placed where its gradient is ready */
   PHASE_EVALUATE, /* forward in inference mode */
@@ -137,6 +138,7 @@ typedef struct Program {
   size_t inference_model_bytes;
   struct Plan *plan;                    /* made by plan-memory */
   struct SaveTable *saves;              /* made by quantize */
+  uint64_t uncompressed_bytes;          /* what a framework keeps for backward, where recompute has left values out; 0: not so */
 } Program;
 
 /* No file may hold more, so that what is read stays within 64 MiB beyond what the file itself accounts for. */
@@ -172,6 +174,18 @@ void set_result(Program *program, NodeId node, uint32_t index, ValueId value);
 
 static inline Value *value_at(const Program *program, ValueId id) { return &program->values[id]; }
 static inline Node *node_at(const Program *program, NodeId id) { return &program->nodes[id]; }
+/* Of a step's second half, which finds of forward only what was saved. */
+static inline bool
+runs_after_forward(const Node *node)
+{
+  return node->phase == PHASE_RECOMPUTE || node->phase == PHASE_BACKWARD || node->phase == PHASE_UPDATE;
+}
+/* What is computed again from a code would be a function of its noise, and hardly a linear one. */
+static inline bool
+may_read_codes(const Node *node)
+{
+  return node->phase == PHASE_BACKWARD || node->phase == PHASE_UPDATE;
+}
 /* Operand or result value of a node; NULL when absent. */
 Value *operand_value(const Program *program, const Node *node, uint32_t index);
 Value *result_value(const Program *program, const Node *node, uint32_t index);

@@ -69,6 +69,7 @@ typedef enum FactKind {
   FACT_LOSS_KIND,
   FACT_ALGORITHM,
   FACT_TRAINER_INPUT, /* inputs that are not the model's own */
+  FACT_UNCOMPRESSED,  /* a number of bytes */
   FACT_SAVES          /* the table that quantize makes: SAVE_WORDS words each */
 } FactKind;
 
@@ -104,6 +105,7 @@ static const Fact facts[] = {
     {"actnn.drawn_from", FACT_LINK, offsetof(Value, drawn_from), NULL, NULL},
     {"actnn.updates", FACT_LINK, offsetof(Value, updates), NULL, NULL},
     {"actnn.saves", FACT_SAVES, 0, NULL, NULL},
+    {"actnn.uncompressed_bytes", FACT_UNCOMPRESSED, 0, NULL, NULL},
 };
 enum { FACTS = sizeof facts / sizeof *facts };
 
@@ -258,6 +260,8 @@ print_annotations(Printer *printer)
       if (program->has_training_algorithm) put_word(&entry, "yes");
     } else if (fact->kind == FACT_SAVES) {
       put_saves(&entry);
+    } else if (fact->kind == FACT_UNCOMPRESSED) {
+      if (program->uncompressed_bytes) put_word(&entry, arena_format(printer->arena, "%" PRIu64, program->uncompressed_bytes));
     } else {
       for (uint32_t v = 0; v < printer->listed_count; v++) {
         const char *word = fact_word(printer, fact, printer->listed[v]);
@@ -419,6 +423,11 @@ apply_word(Parser *parser, const Fact *fact, const Annotation *annotation, const
   if (fact->kind == FACT_SAVES) return apply_save(parser, annotation, word, cursor);
   if (fact->kind == FACT_LOSS_KIND) return apply_loss_kind(parser, annotation, word);
   if (fact->kind == FACT_ALGORITHM) return program->has_training_algorithm = true;
+  if (fact->kind == FACT_UNCOMPRESSED) {
+    char *end;
+    program->uncompressed_bytes = strtoull(word, &end, 10);
+    return !*end || parser_error(parser, annotation->position, NULL, "uncompressed bytes are a number");
+  }
   if (fact->kind == FACT_VERSION) {
     if (strtol(word, NULL, 10) == TEXT_VERSION) return true;
     return parser_error(parser, annotation->position, "write it again with this version of actnnc",

@@ -32,7 +32,7 @@ readers_of(const Program *program, ValueId id)
   text_append(&text, "%s", "");
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    if (node->phase != PHASE_BACKWARD) continue;
+    if (node->phase != PHASE_BACKWARD && node->phase != PHASE_RECOMPUTE) continue;
     for (uint32_t k = 0; k < node->operand_count; k++) {
       if (node->operands[k] != id) continue;
       const char *what = node->operator_name;
@@ -43,6 +43,18 @@ readers_of(const Program *program, ValueId id)
     }
   }
   return text.bytes;
+}
+
+/* A value that runs of layers are computed again from has to be what it was. */
+static bool
+is_recomputed_from(const Program *program, ValueId id)
+{
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    for (uint32_t k = 0; node->phase == PHASE_RECOMPUTE && k < node->operand_count; k++)
+      if (node->operands[k] == id) return true;
+  }
+  return false;
 }
 
 /* The saved value that a stash or an exact temporary stands for; false when `id` is none. */
@@ -74,10 +86,19 @@ describe_saved(const Program *program, ValueId id, const bool *read, SavedValue 
     saved->codec = "exact";
     saved->bits = 8.0 * (double)type_bytes(value->type);
     saved->bytes = value_bytes(program, id);
-    saved->why = "exact: small, a statistic, or a reader for which linearity is not proved";
+    saved->why = is_recomputed_from(program, id) ? "exact: layers are computed again from it"
+                                                 : "exact: small, a statistic, or a reader for which linearity is not proved";
   }
   if (!saved->bytes_fp32) saved->bytes_fp32 = (uint64_t)elements * 4;
   return true;
+}
+
+static uint32_t
+nodes_of_phase(const Program *program, Phase phase)
+{
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < program->order_count; i++) count += node_at(program, program->order[i])->phase == phase;
+  return count;
 }
 
 void
@@ -112,8 +133,11 @@ print_memory(const Program *program, FILE *stream)
           plan->lower_bound ? (double)transient / (double)plan->lower_bound : 1.0);
   fprintf(stream, "  coded saves        %14" PRIu64 "\n", plan->stash_bytes);
   fprintf(stream, "  library workspace  %14" PRIu64 "\n", plan->workspace_bytes);
-  fprintf(stream, "saved for backward   %14" PRIu64 " bytes; uncompressed %" PRIu64 ": %.2f times less\n", plan->saved_bytes,
-          plan->saved_bytes_fp32, plan->saved_bytes ? (double)plan->saved_bytes_fp32 / (double)plan->saved_bytes : 1.0);
+  fprintf(stream, "saved for backward   %14" PRIu64 " bytes; uncompressed %" PRIu64, plan->saved_bytes, plan->saved_bytes_fp32);
+  if (plan->saved_bytes) fprintf(stream, ": %.2f times less", (double)plan->saved_bytes_fp32 / (double)plan->saved_bytes);
+  fputc('\n', stream);
+  uint32_t forward = nodes_of_phase(program, PHASE_FORWARD), again = nodes_of_phase(program, PHASE_RECOMPUTE);
+  if (again) fprintf(stream, "computed again       %14u nodes in backward, of %u in forward\n", again, forward);
   const bool *read = values_read_by_backward(program);
   SavedValue saved;
   fprintf(stream, "\n%-52s %14s %14s\n", "saved value", "FP32", "stored");
@@ -133,8 +157,9 @@ report_json(const Program *program, Arena *arena, size_t *length)
   for (ValueId id = 0; id < program->value_count; id++)
     parameters += value_at(program, id)->kind == VALUE_PARAMETER && plan->buffer_of[id] != NO_VALUE;
   text_append(&text, "{\"peak_bytes\": %" PRIu64 ", \"arena_bytes\": %" PRIu64 ", \"saved_bytes\": %" PRIu64
-                     ", \"saved_bytes_fp32\": %" PRIu64 ", \"parameters\": %u, \"nodes\": %u,\n \"buffers\": [",
-              plan->arena_bytes, plan->arena_bytes, plan->saved_bytes, plan->saved_bytes_fp32, parameters, program->order_count);
+                     ", \"saved_bytes_fp32\": %" PRIu64 ", \"parameters\": %u, \"nodes\": %u, \"recomputed_nodes\": %u,\n \"buffers\": [",
+              plan->arena_bytes, plan->arena_bytes, plan->saved_bytes, plan->saved_bytes_fp32, parameters, program->order_count,
+              nodes_of_phase(program, PHASE_RECOMPUTE));
   for (ValueId id = 0; id < program->value_count; id++) {
     if (plan->buffer_of[id] == NO_VALUE) continue;
     const Buffer *buffer = &plan->buffer[plan->buffer_of[id]];

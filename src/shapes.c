@@ -110,7 +110,7 @@ type_name(actnn_type type)
 const char *
 phase_name(Phase phase)
 {
-  static const char *const names[] = {"initialize", "forward", "backward", "update", "evaluate"};
+  static const char *const names[] = {"initialize", "forward", "recompute", "backward", "update", "evaluate"};
   return phase < PHASE_COUNT ? names[phase] : "?";
 }
 

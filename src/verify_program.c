@@ -255,6 +255,7 @@ belongs_to(EmittedPhase phase, Phase node)
 {
   static const EmittedPhase phases[PHASE_COUNT] = {[PHASE_INITIALIZE] = INITIALIZE,
                                                    [PHASE_FORWARD] = FORWARD,
+                                                   [PHASE_RECOMPUTE] = BACKWARD,
                                                    [PHASE_BACKWARD] = BACKWARD,
                                                    [PHASE_UPDATE] = BACKWARD,
                                                    [PHASE_EVALUATE] = EVALUATE};

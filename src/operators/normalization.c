@@ -88,6 +88,17 @@ EVALUATE(BatchNorm)(const actnn_call *call)
   return 0;
 }
 
+int EVALUATE(BatchNormApply)(const actnn_call *call);
+int
+EVALUATE(BatchNormApply)(const actnn_call *call)
+{
+  const REAL *x = call->input[0].data, *scale = call->input[1].data, *b = call->input[2].data;
+  const REAL *mean = call->input[3].data, *rstd = call->input[4].data;
+  Channels c = channels_of(&call->input[0]);
+  for (int64_t k = 0; k < c.channels; k++) apply_to_channel(x, call->output[0].data, c, k, mean[k], scale[k] * rstd[k], b[k]);
+  return 0;
+}
+
 /* Sums of dy and of dy times the normalized x over one channel. */
 static void
 channel_sums(const REAL *dy, const REAL *x, Channels c, int64_t channel, double mean, double rstd, double *sum,

@@ -48,6 +48,17 @@ dumped mlp --batch=4 --loss=softmax-cross-entropy
 dumped resnet20 --batch=4 --loss=softmax-cross-entropy --optimizer=adam
 dumped decoder --batch=2 --dim=T=16 --loss=softmax-cross-entropy --optimizer=sgd,momentum=0
 
+# What only later passes make is not there yet.
+"$actnnc" "$models/mlp.onnx" --batch=4 --loss=softmax-cross-entropy --dump-after=differentiate | sed 1d >early.onnxtxt
+"$actnnc" early.onnxtxt --run-pass=none >before.onnxtxt
+check "allocate-bits leaves a program without codes as it is" sh -c \
+  "'$actnnc' early.onnxtxt --run-pass=allocate-bits >after.onnxtxt && cmp before.onnxtxt after.onnxtxt"
+check "recompute copies what backward reads into backward" sh -c \
+  "'$actnnc' early.onnxtxt --recompute=1GiB --run-pass=recompute | grep -c 'phase = \"recompute\"' | grep -qx '[1-9][0-9]*'"
+for option in --recompute=often --recompute=; do
+  check "$option is refused" sh -c "! '$actnnc' '$models/mlp.onnx' --batch=4 --loss=softmax-cross-entropy $option --check 2>messages && grep -q 'bad value' messages"
+done
+
 check "--dump-after shows one pass" sh -c \
   "'$actnnc' '$models/mlp.onnx' --batch=4 --loss=softmax-cross-entropy --dump-after=differentiate | grep -c '^# ---- after' | grep -qx 1"
 

@@ -30,6 +30,7 @@ draw_setting(uint64_t number)
   if (drawn[1] % 3 == 1) setting.compression = compressions[drawn[2] % 4];
   if (drawn[3] % 3 == 0) setting.rounding = "stochastic";
   if (drawn[3] % 3 == 1) setting.rounding = "dither";
+  if (drawn[3] >> 8 & 1) setting.most_recomputed = (uint64_t)1 << (10 + (drawn[3] >> 9) % 10);
   return setting;
 }
 
@@ -39,6 +40,7 @@ setting_text(const Setting *setting, Arena *arena)
   const char *text = arena_format(arena, "--level=L%d --scheme=%s", setting->level, setting->scheme);
   if (setting->bits != 0) text = arena_format(arena, "%s --bits=%g", text, setting->bits);
   if (setting->compression != 0) text = arena_format(arena, "%s --compression=%g", text, setting->compression);
+  if (setting->most_recomputed) text = arena_format(arena, "%s --recompute=%llu", text, (unsigned long long)setting->most_recomputed);
   return setting->rounding ? arena_format(arena, "%s --rounding=%s", text, setting->rounding) : text;
 }
 
@@ -48,7 +50,7 @@ emit_with(const RandomGraph *graph, const char *text, const Setting *setting, co
 {
   Options options = {.command_line = "actnnc", .loss = graph->loss, .optimizer = graph->optimizer, .level = setting->level,
                      .bits = setting->bits, .compression = setting->compression, .scheme = setting->scheme,
-                     .rounding = setting->rounding, .seed = graph->number};
+                     .rounding = setting->rounding, .most_recomputed = setting->most_recomputed, .seed = graph->number};
   Program *program = parse_program(name, text, strlen(text), diagnostics);
   bool is_good = program != NULL;
   for (size_t i = 0; i < pass_count && is_good; i++)
@@ -57,6 +59,8 @@ emit_with(const RandomGraph *graph, const char *text, const Setting *setting, co
   if (is_good) {
     *emission = (Emission){.name = name, .planned_bytes = program->plan->arena_bytes, .saved_bytes = program->plan->saved_bytes,
                            .save_count = program->saves->count, .program = program};
+    for (uint32_t i = 0; i < program->order_count; i++)
+      emission->recomputed_count += node_at(program, program->order[i])->phase == PHASE_RECOMPUTE;
     emission->source = emit_source(program, &options, name, arena, &emission->source_length);
     emission->header = emit_header(name, arena, &emission->header_length);
     emission->weights = emit_weights(program, arena, &emission->weights_length);

@@ -8,6 +8,7 @@
 typedef struct Setting {
   int level;
   double bits, compression;
+  uint64_t most_recomputed; /* bytes that a run computed again may free; 0: none is */
   const char *scheme, *rounding;
 } Setting;
 
@@ -17,7 +18,7 @@ typedef struct Emission {
   size_t source_length, header_length, weights_length;
   const char *name;
   uint64_t planned_bytes, saved_bytes;
-  uint32_t save_count;
+  uint32_t save_count, recomputed_count; /* nodes computed again */
   Program *program; /* as it was emitted */
 } Emission;
 

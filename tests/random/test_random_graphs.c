@@ -7,7 +7,9 @@
  * Of each graph: the emitted FP32 trainer's gradients against the double-precision evaluator; variants of the graph (variants.h)
  * against it, emitted text without names and weights, byte for byte; with codes, in a setting drawn for it, the verifier of emitted
  * source, steps whose loss is finite, planned memory that is the memory taken, and a poisoned arena (poison.h), bit for bit.
- * Compiling C is the dear part, so that without FULL a graph is built with FP32 or with codes, in turns, and has one variant. */
+ * FP32 trainers that compute runs of nodes again in backward do what those do that save them, bit for bit.
+ * Compiling C is the dear part, so that without FULL a graph is built with FP32 or with codes, in turns, and has one variant, and one in
+ * four is computed again. */
 #include "../runtime/tap.h"
 #include "trainers.h"
 #include "variants.h"
@@ -24,7 +26,9 @@ enum { BATCH = 20, SHOWN = 20 };
  * computes. */
 static const double limit = 1e-4, conditioned = 2.5e-5, perturbation = 0x1p-21;
 
-enum Check { MADE, EMITTED, VERIFIED, COMPILED, GRADIENTS, VARIANT_TEXTS, TRAINS, MEMORY, POISONED, CHECKS };
+enum Check { MADE, EMITTED, VERIFIED, COMPILED, GRADIENTS, VARIANT_TEXTS, TRAINS, MEMORY, POISONED, RECOMPUTED, CHECKS };
+/* How a graph is built. */
+enum Build { EXACT, CODED, AGAIN, BUILDS };
 static const char *const check_names[CHECKS] = {
     [MADE] = "graphs are made, and their double-precision gradients",
     [EMITTED] = "graphs go through all passes, each result legal",
@@ -34,11 +38,12 @@ static const char *const check_names[CHECKS] = {
     [VARIANT_TEXTS] = "variants of a graph give the same program and weights",
     [TRAINS] = "trainers take steps and the loss is finite",
     [MEMORY] = "planned memory is the memory taken",
-    [POISONED] = "poisoned runs give the same bits"};
+    [POISONED] = "poisoned runs give the same bits",
+    [RECOMPUTED] = "what is computed again instead of saved gives the same bits"};
 
 typedef struct Totals {
   unsigned done[CHECKS], failed[CHECKS];
-  unsigned ill_conditioned, graphs, nodes;
+  unsigned ill_conditioned, graphs, nodes, recomputed_nodes;
   double worst;
   uint64_t worst_graph, poisoned_bytes;
   unsigned *drawn; /* by operator */
@@ -49,10 +54,10 @@ typedef struct Subject {
   RandomGraph *graph;
   const char *text;
   Reference *reference;
-  Setting setting[2]; /* FP32, codes */
-  Emission emission[2];
-  bool is_emitted[2], is_conditioned;
-  char name[2][32];
+  Setting setting[BUILDS];
+  Emission emission[BUILDS];
+  bool is_emitted[BUILDS], is_conditioned;
+  char name[BUILDS][32];
 } Subject;
 
 static bool
@@ -119,9 +124,11 @@ static void
 emit_subject(Totals *totals, Subject *subject, int which, Arena *arena, Diagnostics *diagnostics)
 {
   uint64_t number = subject->graph->number;
-  subject->setting[which] = draw_setting(which == 0 ? 0 : number % 3 == 0 ? 1 : number + 2);
+  static const char *const builds[BUILDS] = {"exact", "coded", "again"};
+  subject->setting[which] = draw_setting(which != CODED ? 0 : number % 3 == 0 ? 1 : number + 2);
+  if (which == AGAIN) subject->setting[which].most_recomputed = (uint64_t)1 << (12 + number % 5 * 3);
   const char *setting = setting_text(&subject->setting[which], arena);
-  snprintf(subject->name[which], sizeof subject->name[which], "g%llu_%s", (unsigned long long)number, which ? "coded" : "exact");
+  snprintf(subject->name[which], sizeof subject->name[which], "g%llu_%s", (unsigned long long)number, builds[which]);
   bool is_good = emit_graph(subject->graph, subject->text, &subject->setting[which], subject->name[which], arena, diagnostics,
                             &subject->emission[which]);
   if (!note(totals, EMITTED, is_good, number, "%s", setting)) return;
@@ -200,6 +207,16 @@ same_run(const Run *a, const Run *b)
   return a->gradients->count == b->gradients->count && a->variables_hash == b->variables_hash;
 }
 
+/* exact: what the trainer did that saves everything. */
+static void
+check_recomputation(Totals *totals, const Subject *subject, const Run *exact, void *trainers, const RunOptions *options, Arena *arena)
+{
+  Run again = run_trainer(subject->graph, trainers, &subject->emission[AGAIN], options, arena);
+  totals->recomputed_nodes += subject->emission[AGAIN].recomputed_count;
+  note(totals, RECOMPUTED, !again.failure && same_run(exact, &again), subject->graph->number, "%s",
+       again.failure ? again.failure : setting_text(&subject->setting[AGAIN], arena));
+}
+
 static void
 run_subject(Totals *totals, const Subject *subject, int which, void *trainers, Arena *arena)
 {
@@ -209,7 +226,8 @@ run_subject(Totals *totals, const Subject *subject, int which, void *trainers, A
   RunOptions options = {.wants_gradients = true, .steps = 3, .channel_block = blocks[number / 2 % 4]};
   Run plain = run_trainer(subject->graph, trainers, emission, &options, arena);
   if (!note(totals, TRAINS, !plain.failure, number, "%s", plain.failure)) return;
-  if (which == 0 && subject->is_conditioned) check_gradients(totals, subject, plain.gradients);
+  if (which == EXACT && subject->is_emitted[AGAIN]) check_recomputation(totals, subject, &plain, trainers, &options, arena);
+  if (which == EXACT && subject->is_conditioned) check_gradients(totals, subject, plain.gradients);
   /* The library's scratch was asked for at this machine's own channel block. */
   if (!options.channel_block)
     note(totals, MEMORY, plain.allocated_bytes == emission->planned_bytes, number, "%s", setting_text(&subject->setting[which], arena));
@@ -225,7 +243,7 @@ run_subject(Totals *totals, const Subject *subject, int which, void *trainers, A
 static bool
 is_built(uint64_t number, int which)
 {
-  return getenv("FULL") || number % 2 == (unsigned)which;
+  return getenv("FULL") || (which == AGAIN ? number % 4 == EXACT : number % 2 == (unsigned)which);
 }
 
 static void
@@ -234,14 +252,14 @@ run_batch(Totals *totals, uint64_t first, unsigned count)
   Arena *arena = arena_create();
   Diagnostics *diagnostics = diagnostics_create(arena);
   Subject *subject = arena_array(arena, BATCH, sizeof *subject);
-  const char *names[2 * BATCH];
+  const char *names[BUILDS * BATCH];
   unsigned built = 0;
   diagnostics->stream = stdout;
   for (unsigned i = 0; i < count; i++) {
     uint64_t number = first + i;
     diagnostics->errors = 0;
     if (!make_subject(totals, &subject[i], number, arena, diagnostics)) continue;
-    for (int which = 0; which < 2; which++) {
+    for (int which = 0; which < BUILDS; which++) {
       if (!is_built(number, which)) continue;
       emit_subject(totals, &subject[i], which, arena, diagnostics);
       if (subject[i].is_emitted[which]) names[built++] = subject[i].name[which];
@@ -252,7 +270,7 @@ run_batch(Totals *totals, uint64_t first, unsigned count)
   void *trainers = built ? load_trainers(names, built, "trainers.so", arena) : NULL;
   note(totals, COMPILED, !built || trainers, first, "%s", "a graph of this one and those after it");
   for (unsigned i = 0; i < count && trainers; i++)
-    for (int which = 0; which < 2; which++)
+    for (int which = 0; which < BUILDS; which++)
       if (subject[i].is_emitted[which]) run_subject(totals, &subject[i], which, trainers, arena);
   unload_trainers(trainers);
   for (unsigned i = 0; i < built && !getenv("KEEP"); i++) {
@@ -261,7 +279,7 @@ run_batch(Totals *totals, uint64_t first, unsigned count)
   }
   unlink("trainers.so");
   for (unsigned i = 0; i < count; i++) {
-    for (int which = 0; which < 2; which++) end_emission(&subject[i].emission[which]);
+    for (int which = 0; which < BUILDS; which++) end_emission(&subject[i].emission[which]);
     if (subject[i].reference) program_destroy(subject[i].reference->program);
     program_destroy(subject[i].graph->program);
   }
@@ -315,9 +333,10 @@ check_table(const Totals *totals)
 static void
 report_totals(const Totals *totals)
 {
-  printf("# %u graphs of %.1f nodes, %u of them ill-conditioned; worst gradient %.3g (graph %llu); %.1f MB poisoned\n", totals->graphs,
+  printf("# %u graphs of %.1f nodes, %u of them ill-conditioned; worst gradient %.3g (graph %llu); %.1f MB poisoned; "
+         "%u nodes computed again\n", totals->graphs,
          (double)totals->nodes / (totals->graphs ? totals->graphs : 1), totals->ill_conditioned, totals->worst,
-         (unsigned long long)totals->worst_graph, (double)totals->poisoned_bytes * 1e-6);
+         (unsigned long long)totals->worst_graph, (double)totals->poisoned_bytes * 1e-6, totals->recomputed_nodes);
   for (int i = 0; i < CHECKS; i++) {
     unsigned done = totals->done[i], failed = totals->failed[i];
     ok(done && !failed, "%s: %u of %u", check_names[i], done - failed, done);

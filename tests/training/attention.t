@@ -4,6 +4,7 @@
 # a normalization's bias of Var / n is small beside these draws).
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
 . "$top_srcdir/tests/training/block.sh"
+. "$top_srcdir/tests/training/unbiased.sh"
 draws=400
 
 write_block >block.onnxtxt
@@ -35,16 +36,7 @@ for what in "p .*square/stochastic" "g:GeluSlope .*fixed/dither" "n1:Standardize
   check "coded: $what" grep -q "^$what" memory
 done
 
-# columns: parameter |g| variance predicted ratio bias s.e. bias/s.e. z of the projection, between batches
-awk '$1 == "parameter" { in_table = 1; next }
-  in_table && $1 != "(all)" {
-    parameters++
-    if ($6 > 4 * $7 + 1e-5) { bad++; print $1 ": mean is off by " $8 " standard errors" }
-    if (($9 > 4 || $9 < -4) && $6 > 1e-5) { bad++; print $1 ": projection is off by " $9 " standard errors" }
-    variance += $3 * $2 * $2; norm += $2 * $2
-  }
-  END { printf "%d parameters; variance %.3g of |g|^2\n", parameters, variance / norm; exit bad > 0 || parameters < 10 || !variance }' table >verdict
-if [ $? -eq 0 ]; then ok "unbiased: $(tail -n 1 verdict)"; else cat table >>verdict && not_ok "unbiased" verdict; fi
+check "unbiased" is_unbiased table
 
 # Codes are independent: what each does alone adds up to what all do together.
 check "the noise of the values adds up" awk '$1 == "(all)" && NF > 8 { found = 1; exit $5 < 0.85 || $5 > 1.18 } END { if (!found) exit 1 }' alone

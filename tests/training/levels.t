@@ -6,40 +6,15 @@
 # convolutions are held to rounding instead (gradients without codes, 1 to 3 threads, against double precision).
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
 
-# losses LOG: what a log says but for speeds.
-losses() { sed -n 's/"samples_per_s":[^,]*,//; /"loss"/p' "$1"; }
-
-# tensors CHECKPOINT: its data behind the header, which names the model too.
-tensors() {
-  length=$(od -An -t u8 -N 8 "$1" | tr -d ' ')
-  tail -c +$((length + 9)) "$1"
-}
-
-same_training() {
-  losses "$1.log" >first.losses
-  losses "$2.log" >second.losses
-  tensors "$1.safetensors" >first.tensors
-  tensors "$2.safetensors" >second.tensors
-  [ "$(wc -l <first.losses)" -eq 6 ] && [ "$(wc -c <first.tensors)" -gt 1000 ] &&
-    diff first.losses second.losses && cmp first.tensors second.tensors
-}
-
-# train PROGRAM RESULT [OPTION]...: six steps on random data.
-train() {
-  program=$1 result=$2
-  shift 2
-  # shellcheck disable=SC2086
-  ./"$program" $data --steps 6 --seed 7 --quiet --log "$result.log" --checkpoint "$result.safetensors" "$@"
-}
+. "$top_srcdir/tests/training/same.sh"
 
 # levels MODEL INPUT BATCH [DIM=N]
 levels() {
-  model=$1 input=$2 batch=$3 samples=$((4 * $3))
+  model=$1 input=$2 batch=$3
   shift 3
   options="--batch=$batch --loss=softmax-cross-entropy"
   for dimension in "$@"; do options="$options --dim $dimension"; done
-  rm -rf data && mkdir data && "$oracle" inputs "$models/$model.onnx" "$samples" 5 data "$@" || exit 1
-  data="--data $input=data/$input.npy --data labels=data/labels.npy"
+  random_data "$models/$model.onnx" "$input" $((4 * batch)) "$@"
   # shellcheck disable=SC2086
   {
     check "$model: compiles with --level=L0" build_trainer exact "$models/$model.onnx" $options --level=L0

@@ -1,0 +1,122 @@
+/* choose_recomputation.c: how much may be computed again at a time, by what each answer takes.
+ *
+ * What a run frees lies in memory once more while backward goes through it, beside what is saved and what is computed there: whether that
+ * raises the peak is known when everything is planned. So plans are made for runs of several sizes. */
+#include "choose_recomputation.h"
+
+#include "../passes/passes.h"
+
+#include <string.h>
+
+enum { TRIALS = 18, CORRECTIONS = 3 };
+static const double NEXT_SIZE = 0.75; /* of runs, beside those of the trial before */
+static const double FOR_EXACTNESS = 1.05; /* memory that may be taken by what leaves no noise, beside codes of the bits that are asked for */
+
+/* A translation without emission. */
+typedef struct Trial {
+  bool is_good;
+  uint64_t arena_bytes, saved_bytes, uncompressed_bytes;
+} Trial;
+
+static Trial
+try_translation(const char *model, const Options *options)
+{
+  Trial trial = {0};
+  Arena *arena = arena_create();
+  Diagnostics *diagnostics = diagnostics_create(arena);
+  diagnostics->quiet = true;
+  Program *program = import_model(model, diagnostics);
+  trial.is_good = program != NULL;
+  for (size_t i = 0; i < pass_count && trial.is_good; i++) trial.is_good = passes[i].run(program, options) && !diagnostics->errors;
+  if (trial.is_good) {
+    trial.arena_bytes = program->plan->arena_bytes;
+    trial.saved_bytes = program->plan->saved_bytes;
+    trial.uncompressed_bytes = program->plan->saved_bytes_fp32;
+  }
+  if (program) program_destroy(program);
+  arena_destroy(arena);
+  return trial;
+}
+
+/* Runs of one size. The pass weighs runs by what codes take on average, so its budget is lowered until the plan keeps to `allowed`. Leaves
+ * the budget that did in options->saved_budget; is_good: the plan keeps to it. */
+static Trial
+try_size(const char *model, Options *options, uint64_t allowed)
+{
+  Trial trial;
+  options->saved_budget = allowed;
+  for (int i = 0;; i++) {
+    trial = try_translation(model, options);
+    if (!trial.is_good || !allowed || trial.saved_bytes <= allowed) return trial;
+    double excess = (double)trial.saved_bytes / (double)allowed;
+    if (i == CORRECTIONS || options->saved_budget / excess < 1) break;
+    options->saved_budget = (uint64_t)(0.995 * (double)options->saved_budget / excess);
+  }
+  trial.is_good = false;
+  return trial;
+}
+
+/* The size of runs with which the trainer takes the least memory, and at the bits that are asked for saves no more than it may. */
+static Trial
+try_sizes(const char *model, Options *options)
+{
+  Trial best = {0};
+  Options trying = *options;
+  double size = 2 * (double)options->uncompressed_bytes; /* as passes see it before codes, more may be freed than a framework keeps */
+  uint64_t allowed = options->compression ? (uint64_t)((double)options->uncompressed_bytes / options->compression) : 0;
+  trying.compression = 0;
+  for (int i = 0; i < TRIALS; i++, size *= NEXT_SIZE) {
+    trying.most_recomputed = (uint64_t)size;
+    Trial trial = try_size(model, &trying, allowed);
+    if (!trial.is_good || (best.is_good && trial.arena_bytes >= best.arena_bytes)) continue;
+    best = trial;
+    options->most_recomputed = trying.most_recomputed;
+    options->saved_budget = trying.saved_budget;
+  }
+  return best;
+}
+
+/* Whether codes alone, of the bits that --bits asks for, do what is asked. */
+static bool
+is_enough(const Options *options, const Trial *codes)
+{
+  if (options->compression && (double)codes->saved_bytes * options->compression > (double)codes->uncompressed_bytes) return false;
+  return !options->memory_budget || codes->arena_bytes <= options->memory_budget;
+}
+
+/* Whether codes alone, of fewer bits, do. */
+static bool
+is_possible_by_codes(const char *model, const Options *options)
+{
+  Options without = *options;
+  without.most_recomputed = 0;
+  return try_translation(model, &without).is_good;
+}
+
+/* What is saved by codes alone, at the bits that --bits asks for. */
+static Trial
+try_codes(const char *model, Options *options)
+{
+  Options plain = *options;
+  plain.compression = 0;
+  plain.most_recomputed = 0;
+  Trial codes = try_translation(model, &plain);
+  options->coded_bytes = codes.saved_bytes;
+  options->uncompressed_bytes = codes.uncompressed_bytes;
+  return codes;
+}
+
+void
+choose_recomputation(const char *model, Options *options)
+{
+  bool is_asked = options->recompute && strcmp(options->recompute, "never"), has_size = is_asked && !strcmp(options->recompute, "size");
+  bool is_possible = is_asked || (!options->recompute && has_new_codes(options) && (options->compression || options->memory_budget));
+  if (!is_possible) return;
+  Trial codes = try_codes(model, options);
+  if (!codes.is_good || has_size || (!is_asked && is_enough(options, &codes))) return;
+  Trial best = try_sizes(model, options);
+  bool is_worth_it = best.arena_bytes < codes.arena_bytes;
+  if (options->compression)
+    is_worth_it = is_asked || (double)best.arena_bytes <= FOR_EXACTNESS * (double)codes.arena_bytes || !is_possible_by_codes(model, options);
+  if (!best.is_good || !is_worth_it) options->most_recomputed = 0;
+}
