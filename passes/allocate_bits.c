@@ -173,7 +173,7 @@ allocate(Program *program, const bool *takes_part, uint64_t budget)
   if (status == ACTNN_ALLOCATION_ITEM)
     return report(program->diagnostics, program->source, NULL, "bytes cannot be allocated to %u saved values", allocator.count);
   if (status == ACTNN_ALLOCATION_BUDGET)
-    return report(program->diagnostics, program->source, "a lower --compression, or more --bits",
+    return report(program->diagnostics, program->source, "a lower --compression, more --bits, or --recompute=always",
                   "the fewest levels that %u saved values can have take %" PRIu64 " bytes, the budget is %" PRIu64, allocator.count,
                   result.bytes, allocator.budget);
   table->allocated_bytes = 0;
@@ -194,7 +194,7 @@ budget_of_compression(Program *program, const Options *options)
   for (uint32_t i = 0; i < program->saves->count; i++) exact -= program->saves->save[i].bytes;
   double all = (double)uncompressed / options->compression;
   if (all > (double)exact) return (uint64_t)(all - (double)exact);
-  report(program->diagnostics, program->source, NULL, "--compression=%g leaves %.0f bytes, and what is kept exactly takes %" PRIu64,
+  report(program->diagnostics, program->source, "a lower --compression, or --recompute=always", "--compression=%g leaves %.0f bytes, and what is kept exactly takes %" PRIu64,
          options->compression, all, exact);
   return UINT64_MAX;
 }

@@ -27,6 +27,15 @@ typedef struct Insertions {
   uint32_t count, capacity;
 } Insertions;
 
+/* ---- readers -------------------------------------------------------------------------------------------- */
+
+/* Who reads what: the operand slots in `order` that hold value v are those of the nodes at reader[first[v]] up to
+ * reader[first[v + 1]], positions in rising order, one entry a slot. True until operands or the order change. */
+typedef struct ReaderList {
+  const uint32_t *first, *reader;
+} ReaderList;
+ReaderList list_readers(const Program *program);
+
 /* ---- what save-normalized and quantize make, allocate-bits decides and emit prints --------------------------------- */
 
 typedef struct Save {
@@ -73,22 +82,28 @@ typedef struct PlannedLevels {
   double levels, variance;
 } PlannedLevels;
 PlannedLevels save_levels(const Program *program, const Save *save);
-/* Puts before the backward or update node at `position` what restores a saved value for it, and, for a weight's gradient that an
- * adaptive save is read by, what measures it; the node then reads the restored value. */
-void restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t save, Insertions *insertions);
-/* Restores it for every backward reader from position `first` on. */
-void restore_for_readers(Program *program, uint32_t first, ValueId value, uint32_t save, Insertions *insertions);
+/* Who reads what, for a walk over a program that takes readers away but gives none of what is looked up new ones. */
+typedef struct Reading {
+  ReaderList list;
+  uint32_t value_count;    /* that the list knows */
+  double weight_gradients; /* how many nodes make one */
+} Reading;
+Reading look_at_readers(const Program *program);
+/* Puts before each backward or update node that reads a saved value what restores it, and, for a weight's gradient that an adaptive save
+ * is read by, what measures it; the node then reads the restored value. */
+void restore_for_readers(Program *program, const Reading *reading, ValueId value, uint32_t save, Insertions *insertions);
 /* A gradient that is a parameter's and goes to no other layer. */
 bool is_weight_gradient(const Program *program, const Node *node);
 /* Who reads a forward value in backward. */
 typedef struct Readers {
   bool are_linear, are_bounded;
   bool is_normalization, is_weight_gradient;
+  bool is_for_rows; /* a normalization of rows reads it as the normalized value */
   bool flows_on; /* some reader makes a gradient that goes on to other layers */
-  uint32_t count, first; /* first: position of the first reader */
+  uint32_t count;
   double factor; /* their variance per unit of (squared norm of a sample's incoming gradient) * (sum of its elements' variances) */
 } Readers;
-Readers find_readers(const Program *program, ValueId value);
+Readers find_readers(const Program *program, const Reading *reading, ValueId value);
 /* Smaller values (statistics, biases) cost nothing to keep, and a sample of few elements (class probabilities) pays more for its
  * header in bytes and for its noise in every layer below than it saves. */
 bool is_large_enough(const Program *program, ValueId value);
@@ -118,8 +133,8 @@ uint64_t value_bytes(const Program *program, ValueId value);
  * normalization inputs, rectifiers' outputs shared with what they feed. */
 void count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompressed);
 
-/* The parameter whose weight gradient reads what is restored of a save; NO_VALUE when several do, or none. */
-ValueId save_parameter(const Program *program, uint32_t save);
+/* By save: the parameter whose weight gradient reads what is restored of it; NO_VALUE when several do, or none. */
+ValueId *save_parameters(const Program *program);
 
 /* ---- helpers that several passes share (passes/common.c) ---------------------------------------- */
 
@@ -129,12 +144,6 @@ bool is_saved_value(const Program *program, ValueId value, const bool *read_by_b
 bool *values_read_by_backward(const Program *program);
 /* Parameters, states and inputs, then the constants that they start from and that nodes read: in the order in which they lie in memory and in tables. */
 ValueId *persistent_values(const Program *program, uint32_t *count);
-/* Who reads what: the operand slots in `order` that hold value v are those of the nodes at reader[first[v]] up to
- * reader[first[v + 1]], positions in rising order, one entry a slot. True until operands or the order change. */
-typedef struct ReaderList {
-  const uint32_t *first, *reader;
-} ReaderList;
-ReaderList list_readers(const Program *program);
 /* As imported, before any pass; false for a dump, which has what passes make. */
 bool is_untouched(const Program *program);
 /* Every pass but the first needs operators that are known and fixed shapes, as `specialize` leaves them; only a model's own training

@@ -60,18 +60,6 @@ is_probability(const Program *program, ValueId id)
   return !strcmp(name, "LogSoftmax") || (!strcmp(name, "SoftmaxCrossEntropyLoss") && operand_id(node, 0) == result_id(node_at(program, maker), 1));
 }
 
-/* A normalized row from which other readers rebuild the normalization's result: in its place a framework keeps that result for them,
- * and the operand for the normalization. */
-static bool
-stands_for_two(const Program *program, ValueId value, const Readers *readers)
-{
-  for (uint32_t i = 0; i < program->order_count; i++) {
-    const Node *node = node_at(program, program->order[i]);
-    if (!strcmp(node->operator_name, "NormalizedRowsGrad") && operand_id(node, 1) == value) return readers->count > 1;
-  }
-  return false;
-}
-
 /* How the levels of a value lie, and how it is rounded: evenly over a range known beforehand where there is one; of probabilities,
  * which crowd zero, in squares and stochastically, because dither would give each the noise of the largest (compression.md,
  * section 5). */
@@ -128,7 +116,9 @@ describe_save(const Program *program, const Options *options, ValueId value, con
   shape_elements(&value_at(program, value)->shape, &elements);
   shape_elements(is_packed ? &operand_value(program, maker, 0)->shape : &value_at(program, value)->shape, &kept);
   Save save = {.value = value, .dither = is_dithered(options)};
-  save.uncompressed = (uint64_t)kept * (stands_for_two(program, value, readers) ? 8 : 4);
+  /* In place of a normalized row from which other readers rebuild the normalization's result, a framework keeps that result for them, and
+   * the operand for the normalization. */
+  save.uncompressed = (uint64_t)kept * (readers->is_for_rows && readers->count > 1 ? 8 : 4);
   if (!has_new_codes(options)) {
     save.spacing = ACTNN_EVEN_LEVELS;
     save.why = reason(&save, readers);
@@ -165,8 +155,8 @@ select_by_code(Program *program, ValueId value, uint32_t save)
 }
 
 static void
-quantize_value(Program *program, const Options *options, ValueId value, const Readers *readers, uint32_t position, NodeId like,
-               Insertions *insertions)
+quantize_value(Program *program, const Options *options, ValueId value, const Reading *reading, const Readers *readers, uint32_t position,
+               NodeId like, Insertions *insertions)
 {
   Save entry = describe_save(program, options, value, readers);
   NodeId node = make_unplaced(program, PHASE_FORWARD, "actnn", "QuantizeOnSave", like, &value, 1, &entry.stash);
@@ -174,7 +164,7 @@ quantize_value(Program *program, const Options *options, ValueId value, const Re
   uint32_t save = add_save(program, entry);
   set_int(program, node, "save", save);
   insert_before(program, insertions, position, node);
-  restore_for_readers(program, readers->first, value, save, insertions);
+  restore_for_readers(program, reading, value, save, insertions);
   if (entry.spacing == ACTNN_MASKED_LEVELS) select_by_code(program, value, save);
 }
 
@@ -185,14 +175,16 @@ quantize(Program *program, const Options *options)
   if (!program->saves) program->saves = arena_allocate(program->arena, sizeof *program->saves);
   if (requested_bits(options) >= 32) return true;
   const bool *read = values_read_by_backward(program);
+  const Reading reading = look_at_readers(program);
   /* In the order in which values are made, so that a program read back from its text gets the same saves. */
   for (uint32_t i = 0; i < program->order_count; i++) {
     NodeId id = program->order[i];
     for (uint32_t k = 0; k < node_at(program, id)->result_count; k++) {
       ValueId value = node_at(program, id)->results[k];
       if (value == NO_VALUE || !is_saved_value(program, value, read)) continue;
-      Readers readers = find_readers(program, value);
-      if (is_worth_coding(program, value, options, &readers)) quantize_value(program, options, value, &readers, i + 1, id, &insertions);
+      Readers readers = find_readers(program, &reading, value);
+      if (is_worth_coding(program, value, options, &readers))
+        quantize_value(program, options, value, &reading, &readers, i + 1, id, &insertions);
     }
   }
   apply_insertions(program, &insertions);

@@ -104,10 +104,10 @@ is_read_on(const Program *program, const Normalization *found)
 }
 
 static Save
-describe(const Program *program, const Options *options, const Normalization *found, ValueId stash)
+describe(const Program *program, const Options *options, const Reading *reading, const Normalization *found, ValueId stash)
 {
   int64_t elements = 0;
-  Readers readers = find_readers(program, found->result);
+  Readers readers = find_readers(program, reading, found->result);
   const Value *x = value_at(program, found->result);
   shape_elements(&x->shape, &elements);
   bool is_rectified = found->rectifier != NO_NODE, is_kept = is_rectified || is_read_on(program, found);
@@ -161,13 +161,14 @@ set_save(Program *program, NodeId id, uint32_t save, bool is_rectified)
 
 /* BatchNorm keeps its place as the statistics; the normalization that is applied and saved follows it. */
 static uint32_t
-save_forward(Program *program, const Options *options, const Normalization *found, uint32_t position, Insertions *insertions)
+save_forward(Program *program, const Options *options, const Reading *reading, const Normalization *found, uint32_t position,
+             Insertions *insertions)
 {
   const Node node = *node_at(program, found->forward);
   ValueId stash = add_value(program, NULL, VALUE_STASH, ACTNN_U8, (Shape){.rank = -1});
   ValueId operands[] = {node.operands[0], node.results[3], node.results[4], node.operands[1], node.operands[2]};
   ValueId results[] = {found->result, stash};
-  uint32_t save = add_save(program, describe(program, options, found, stash));
+  uint32_t save = add_save(program, describe(program, options, reading, found, stash));
   NodeId apply = make_node(program, PHASE_FORWARD, "NormalizeOnSave", found->forward, operands, 5, results, 2);
   set_save(program, apply, save, found->rectifier != NO_NODE);
   infer_node(program, apply);
@@ -230,14 +231,15 @@ save_normalized(Program *program, const Options *options)
 {
   Insertions insertions = {0};
   if (!codes_derived_values(options)) return true;
+  const Reading reading = look_at_readers(program);
   uint32_t count = program->order_count;
   for (uint32_t i = 0; i < count; i++) {
     Normalization found;
     if (!find_normalization(program, program->order[i], &found)) continue;
-    uint32_t save = save_forward(program, options, &found, i, &insertions);
+    uint32_t save = save_forward(program, options, &reading, &found, i, &insertions);
     save_backward(program, &found, save, &insertions);
     detach(program, &found);
-    restore_for_readers(program, 0, found.result, save, &insertions);
+    restore_for_readers(program, &reading, found.result, save, &insertions);
   }
   apply_insertions(program, &insertions);
   drop_detached(program);

@@ -94,28 +94,58 @@ is_weight_gradient(const Program *program, const Node *node)
   return !strcmp(node->operator_name, "ProductGradWeight") && result_value(program, node, 0)->shape.rank <= 2;
 }
 
+Reading
+look_at_readers(const Program *program)
+{
+  Reading reading = {.list = list_readers(program), .value_count = program->value_count};
+  for (uint32_t i = 0; i < program->order_count; i++)
+    reading.weight_gradients += is_weight_gradient(program, node_at(program, program->order[i]));
+  return reading;
+}
+
+static bool
+reads(const Node *node, ValueId value)
+{
+  for (uint32_t k = 0; k < node->operand_count; k++)
+    if (node->operands[k] == value) return true;
+  return false;
+}
+
+/* Position of the reader of `value` at or after *at of the list, which then points behind it: each node once, and only what still reads it.
+ * UINT32_MAX: no more. The first call's *at is 0. */
+static uint32_t
+next_reader(const Program *program, const Reading *reading, ValueId value, uint32_t *at)
+{
+  if (value >= reading->value_count) return UINT32_MAX; /* newer: nothing placed reads it */
+  const uint32_t *first = reading->list.first, *reader = reading->list.reader;
+  for (uint32_t r = *at ? *at : first[value]; r < first[value + 1]; r++) {
+    if (r > first[value] && reader[r] == reader[r - 1]) continue;
+    *at = r + 1;
+    if (reads(node_at(program, program->order[reader[r]]), value)) return reader[r];
+  }
+  *at = first[value + 1];
+  return UINT32_MAX;
+}
+
 /* The one node of backward or update that reads a value; NO_NODE when there are none or several. */
 static NodeId
-only_reader(const Program *program, ValueId value)
+only_reader(const Program *program, const Reading *reading, ValueId value)
 {
   NodeId found = NO_NODE;
-  for (uint32_t i = 0; i < program->order_count; i++) {
-    const Node *node = node_at(program, program->order[i]);
-    if (!runs_after_forward(node)) continue;
-    for (uint32_t k = 0; k < node->operand_count; k++) {
-      if (node->operands[k] != value || !strcmp(node->operator_name, "MeasureSensitivity")) continue;
-      if (found != NO_NODE) return NO_NODE;
-      found = program->order[i];
-    }
+  for (uint32_t at = 0, position; (position = next_reader(program, reading, value, &at)) != UINT32_MAX;) {
+    const Node *node = node_at(program, program->order[position]);
+    if (!runs_after_forward(node) || !strcmp(node->operator_name, "MeasureSensitivity")) continue;
+    if (found != NO_NODE) return NO_NODE;
+    found = program->order[position];
   }
   return found;
 }
 
 /* The same, if it is a weight's gradient. */
 static NodeId
-only_weight_gradient(const Program *program, ValueId value)
+only_weight_gradient(const Program *program, const Reading *reading, ValueId value)
 {
-  NodeId reader = only_reader(program, value);
+  NodeId reader = only_reader(program, reading, value);
   return reader != NO_NODE && is_weight_gradient(program, node_at(program, reader)) ? reader : NO_NODE;
 }
 
@@ -182,14 +212,6 @@ sensitivity_factor(const Program *program, const Node *reader, const Value *save
   return taps / (groups * positions);
 }
 
-static double
-weight_gradients(const Program *program)
-{
-  double count = 0;
-  for (uint32_t i = 0; i < program->order_count; i++) count += is_weight_gradient(program, node_at(program, program->order[i]));
-  return count;
-}
-
 /* Samples of a step, where a value's first axis holds positions of samples. */
 static double
 samples_of(const Program *program, const Value *value)
@@ -206,7 +228,7 @@ samples_of(const Program *program, const Value *value)
  * half of all for each value came out best. Half of that again is what was measured for a slope and for a loss's probabilities on a
  * trained decoder, by what its optimizer, Adam, makes of it; a little less for operands of attention's products. */
 static double
-reader_factor(const Program *program, const Node *reader, const Value *saved)
+reader_factor(const Program *program, const Reading *reading, const Node *reader, const Value *saved)
 {
   bool is_bounded = false;
   double elements = 1, samples = samples_of(program, saved);
@@ -218,27 +240,27 @@ reader_factor(const Program *program, const Node *reader, const Value *saved)
   int last = saved->shape.rank - 1, axis = saved->layout == ACTNN_BLOCKED ? 1 : last;
   bool is_product = !strncmp(reader->operator_name, "Product", 7);
   if (is_product && last > 0 && saved->shape.dim[last - 1] < saved->shape.dim[last]) axis = last - 1; /* keys may be transposed */
-  double features = last < 0 ? 1 : (double)saved->shape.dim[axis], layers = (1 + weight_gradients(program)) / 2;
+  double features = last < 0 ? 1 : (double)saved->shape.dim[axis], layers = (1 + reading->weight_gradients) / 2;
   if (is_bounded) return samples / elements * (1 + features * layers / 16);
   return samples / elements * features * layers * (is_product ? 0.4 : 0.5);
 }
 
 /* What really reads a value that is only unpacked for it. */
 static const Node *
-behind_unpacking(const Program *program, const Node *node, const Value **value)
+behind_unpacking(const Program *program, const Reading *reading, const Node *node, const Value **value)
 {
-  NodeId reader = strcmp(node->operator_name, "UnpackTriangle") ? NO_NODE : only_reader(program, node->results[0]);
+  NodeId reader = strcmp(node->operator_name, "UnpackTriangle") ? NO_NODE : only_reader(program, reading, node->results[0]);
   if (reader == NO_NODE) return node;
   *value = value_at(program, node->results[0]);
   return node_at(program, reader);
 }
 
 Readers
-find_readers(const Program *program, ValueId value)
+find_readers(const Program *program, const Reading *reading, ValueId value)
 {
   Readers readers = {.are_linear = true};
-  for (uint32_t i = 0; i < program->order_count; i++) {
-    const Node *node = node_at(program, program->order[i]);
+  for (uint32_t at = 0, position; (position = next_reader(program, reading, value, &at)) != UINT32_MAX;) {
+    const Node *node = node_at(program, program->order[position]);
     if (!runs_after_forward(node)) continue;
     uint32_t slots = 0;
     for (uint32_t k = 0; k < node->operand_count; k++) {
@@ -249,16 +271,17 @@ find_readers(const Program *program, ValueId value)
       readers.is_normalization |= is_bounded;
     }
     if (!slots) continue;
-    if (!readers.count++) readers.first = i;
+    readers.is_for_rows |= !strcmp(node->operator_name, "NormalizedRowsGrad") && operand_id(node, 1) == value;
+    readers.count++;
     readers.is_weight_gradient |= is_weight_gradient(program, node);
-    NodeId only_rebuilt = is_rebuilding(program, node, value) ? only_weight_gradient(program, node->results[0]) : NO_NODE;
+    NodeId only_rebuilt = is_rebuilding(program, node, value) ? only_weight_gradient(program, reading, node->results[0]) : NO_NODE;
     readers.is_weight_gradient |= only_rebuilt != NO_NODE;
     readers.flows_on |= only_rebuilt == NO_NODE && !is_weight_gradient(program, node);
     if (only_rebuilt != NO_NODE) readers.factor += sensitivity_factor(program, node_at(program, only_rebuilt), value_at(program, value));
     else {
       const Value *read = value_at(program, value);
-      const Node *reader = behind_unpacking(program, node, &read);
-      readers.factor += reader_factor(program, reader, read);
+      const Node *reader = behind_unpacking(program, reading, node, &read);
+      readers.factor += reader_factor(program, reading, reader, read);
     }
   }
   return readers;
@@ -309,9 +332,9 @@ make_measure(Program *program, NodeId reader, uint32_t save, ValueId read, Value
 
 /* The node that rebuilds a normalization's result decodes by itself. */
 static void
-restore_by_reader(Program *program, uint32_t position, uint32_t save, Insertions *insertions)
+restore_by_reader(Program *program, const Reading *reading, uint32_t position, uint32_t save, Insertions *insertions)
 {
-  NodeId id = program->order[position], reader = only_weight_gradient(program, node_at(program, id)->results[0]);
+  NodeId id = program->order[position], reader = only_weight_gradient(program, reading, node_at(program, id)->results[0]);
   const Save *entry = &program->saves->save[save];
   Node *node = node_at(program, id);
   node->domain = "actnn";
@@ -324,14 +347,15 @@ restore_by_reader(Program *program, uint32_t position, uint32_t save, Insertions
   insert_before(program, insertions, position + 1, make_measure(program, reader, save, rebuilt, rebuilt, scale));
 }
 
-void
-restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t save, Insertions *insertions)
+/* For the backward or update node at `position`. */
+static void
+restore_for_reader(Program *program, const Reading *reading, uint32_t position, ValueId value, uint32_t save, Insertions *insertions)
 {
   NodeId reader = program->order[position];
   const Save *entry = &program->saves->save[save];
   bool is_normal = entry->spacing == ACTNN_NORMAL_LEVELS;
   if (!is_normal && is_rebuilding(program, node_at(program, reader), value)) {
-    restore_by_reader(program, position, save, insertions);
+    restore_by_reader(program, reading, position, save, insertions);
     return;
   }
   ValueId restored;
@@ -346,26 +370,21 @@ restore_for_reader(Program *program, uint32_t position, ValueId value, uint32_t 
 }
 
 void
-restore_for_readers(Program *program, uint32_t first, ValueId value, uint32_t save, Insertions *insertions)
+restore_for_readers(Program *program, const Reading *reading, ValueId value, uint32_t save, Insertions *insertions)
 {
-  uint32_t count = program->order_count;
-  for (uint32_t i = first; i < count; i++) {
-    const Node *reader = node_at(program, program->order[i]);
-    bool reads = false;
-    if (!may_read_codes(reader)) continue;
-    for (uint32_t k = 0; k < reader->operand_count; k++) reads |= reader->operands[k] == value;
-    if (reads) restore_for_reader(program, i, value, save, insertions);
-  }
+  for (uint32_t at = 0, position; (position = next_reader(program, reading, value, &at)) != UINT32_MAX;)
+    if (may_read_codes(node_at(program, program->order[position])))
+      restore_for_reader(program, reading, position, value, save, insertions);
 }
 
 /* The parameter that a weight gradient updates, through a sum over broadcast axes; NO_VALUE when it goes elsewhere too. */
 static ValueId
-updated_by(const Program *program, ValueId gradient)
+updated_by(const Program *program, const Reading *reading, ValueId gradient)
 {
-  NodeId reader = only_reader(program, gradient);
+  NodeId reader = only_reader(program, reading, gradient);
   if (reader != NO_NODE && !strcmp(node_at(program, reader)->operator_name, "SumTo")) {
     gradient = node_at(program, reader)->results[0];
-    reader = only_reader(program, gradient);
+    reader = only_reader(program, reading, gradient);
   }
   if (reader == NO_NODE) return NO_VALUE;
   const Node *node = node_at(program, reader);
@@ -380,19 +399,22 @@ is_restore_of_value(const Node *node)
          || !strcmp(node->operator_name, "DequantizeAffine");
 }
 
-ValueId
-save_parameter(const Program *program, uint32_t save)
+ValueId *
+save_parameters(const Program *program)
 {
-  ValueId parameter = NO_VALUE;
+  const Reading reading = look_at_readers(program);
+  uint32_t count = program->saves ? program->saves->count : 0;
+  ValueId *parameter = arena_array(program->arena, count + 1, sizeof *parameter);
+  bool *is_settled = arena_array(program->arena, count + 1, sizeof *is_settled);
+  for (uint32_t i = 0; i < count; i++) parameter[i] = NO_VALUE;
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    if (!is_restore_of_value(node) || int_attribute(node, "save", -1) != (int64_t)save) continue;
-    NodeId reader = only_reader(program, node->results[0]);
-    if (reader == NO_NODE || !is_weight_gradient(program, node_at(program, reader))) continue;
-    if (parameter != NO_VALUE) return NO_VALUE; /* several: their noise is not told apart */
-    parameter = updated_by(program, node_at(program, reader)->results[0]);
-    if (parameter == NO_VALUE) return NO_VALUE;
+    int64_t save = is_restore_of_value(node) ? int_attribute(node, "save", -1) : -1;
+    NodeId reader = save >= 0 && save < count && !is_settled[save] ? only_weight_gradient(program, &reading, node->results[0]) : NO_NODE;
+    if (reader == NO_NODE) continue;
+    is_settled[save] = parameter[save] != NO_VALUE; /* several: their noise is not told apart */
+    parameter[save] = is_settled[save] ? NO_VALUE : updated_by(program, &reading, node_at(program, reader)->results[0]);
+    is_settled[save] |= parameter[save] == NO_VALUE;
   }
   return parameter;
 }
-

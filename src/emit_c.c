@@ -178,37 +178,41 @@ is_variable(const Value *value)
   return value->kind == VALUE_PARAMETER || value->kind == VALUE_STATE || is_stored_constant(value);
 }
 
-static bool
-is_running(const Program *program, ValueId id)
+/* By value: forward replaces it, as a running statistic. */
+static const bool *
+running_values(const Program *program)
 {
+  bool *is_running = arena_array(program->arena, program->value_count + 1, sizeof *is_running);
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    for (uint32_t k = 0; k < node->result_count && node->phase == PHASE_FORWARD; k++)
-      if (node->results[k] != NO_VALUE && value_at(program, node->results[k])->updates == id) return true;
+    for (uint32_t k = 0; k < node->result_count && node->phase == PHASE_FORWARD; k++) {
+      ValueId replaced = node->results[k] == NO_VALUE ? NO_VALUE : value_at(program, node->results[k])->updates;
+      if (replaced != NO_VALUE) is_running[replaced] = true;
+    }
   }
-  return false;
+  return is_running;
 }
 
 static const char *
-role_of(const Program *program, ValueId id)
+role_of(const Value *value, bool is_running)
 {
-  const Value *value = value_at(program, id);
   if (value->kind == VALUE_CONSTANT) return "ACTNN_FIXED";
   if (value->kind == VALUE_PARAMETER) return value->is_frozen ? "ACTNN_FROZEN" : "ACTNN_PARAMETER";
-  return is_running(program, id) || value->data || value->drawn_from != NO_VALUE ? "ACTNN_RUNNING" : "ACTNN_OPTIMIZER";
+  return is_running || value->data || value->drawn_from != NO_VALUE ? "ACTNN_RUNNING" : "ACTNN_OPTIMIZER";
 }
 
 static uint32_t
 emit_variables(Emitter *emitter)
 {
   const Program *program = emitter->program;
+  const bool *is_running = running_values(program);
   uint32_t count = 0;
   text_append(&emitter->text, "static const actnn_variable variables[] = {\n");
   for (uint32_t i = 0; i < emitter->tensor_count; i++) {
     const Value *value = value_at(program, emitter->value[i]);
     if (!is_variable(value)) continue;
     const char *name = value->name ? value->name : arena_format(program->arena, "actnn.constant.%u", emitter->value[i]);
-    text_append(&emitter->text, "  {v%u, %s, %s, %s},\n", i, quoted(program->arena, name), role_of(program, emitter->value[i]),
+    text_append(&emitter->text, "  {v%u, %s, %s, %s},\n", i, quoted(program->arena, name), role_of(value, is_running[emitter->value[i]]),
                 value->drawn_from != NO_VALUE ? "true" : "false");
     count++;
   }
@@ -226,6 +230,7 @@ emit_saves(Emitter *emitter)
   const SaveTable *table = program->saves;
   text_append(&emitter->text, "/* stash, saved value, levels, dither, fixed range, choices of levels, random stream, adaptation, weight,"
                               " parameter whose gradient reads it,\n * scale of the normalization */\nstatic const actnn_save saves[] = {\n");
+  const ValueId *parameter = save_parameters(program);
   for (uint32_t i = 0; i < table->count; i++) {
     const Save *save = &table->save[i];
     const Value *value = value_at(program, save->value);
@@ -233,7 +238,7 @@ emit_saves(Emitter *emitter)
                 quoted(program->arena, value->name ? value->name : node_at(program, value->producer)->name), spacings[save->spacing],
                 save->dither ? "true" : "false", c_real(program->arena, save->low), c_real(program->arena, save->high), save->choices, i,
                 adaptations[save->adaptation], c_real(program->arena, save->weight));
-    append_id(emitter, save_parameter(program, i));
+    append_id(emitter, parameter[i]);
     text_append(&emitter->text, ", ");
     append_id(emitter, save->spacing == ACTNN_NORMAL_LEVELS ? operand_id(node_at(program, value_at(program, save->stash)->producer), 3) : NO_VALUE);
     text_append(&emitter->text, "},\n");
