@@ -6,9 +6,10 @@
  * Forward is cut into blocks where few bytes go from one to the next. A run of blocks costs the bytes that go into it; a block that is in no
  * run costs what its codes take; and while backward goes through a run, what it had saved lies in memory all at once. The runs of the fewest
  * bytes, none of which frees more than a limit, are a shortest path over the cuts; work has a price, the highest at which the bytes that are
- * asked for are met. Which limit takes the least memory is found by trial (src/choose_recomputation.c). Recomputation between kept values is
+ * asked for are met. A run that frees up to twice as much is parted: its first part is computed for the second, and after backward has been
+ * through that, once more. Which limit takes the least memory is found by trial (src/choose_recomputation.c). Recomputation between kept values is
  * Chen's (2016, arXiv 1604.06174); beside codes it is a choice for each block. */
-#include "passes.h"
+#include "recompute.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,32 +18,6 @@ PassFunction recompute, simplify;
 
 enum { MOST_BLOCKS = 384, PRICES = 40 };
 static const double LOW_PRICE = 1e-3; /* of all saved bytes for all operations */
-
-/* A run of blocks. */
-typedef struct Run {
-  double kept;  /* bytes that go into it from before */
-  double freed; /* bytes that backward reads of it */
-  double work;  /* operations */
-} Run;
-
-typedef struct Recomputation {
-  Program *program;
-  const bool *read;   /* by value: backward reads it */
-  NodeId *node;       /* forward, in its order */
-  uint32_t *made_at;  /* by value: place in `node`; UINT32_MAX: not made in forward */
-  uint32_t node_count;
-  uint32_t *cut;      /* block b has the nodes cut[b] up to cut[b + 1] */
-  uint32_t block_count;
-  Run *run;           /* from block i up to block j, j included: run[i * block_count + j] */
-  double freed, work; /* of all blocks */
-  double coded_share; /* of the bytes of a saved value, as it is kept where it is not computed again */
-} Recomputation;
-
-/* Runs that are computed again: from block first[j] up to before j, or UINT32_MAX where block j - 1 is left as it is. */
-typedef struct Choice {
-  uint32_t *first;
-  double bytes; /* that are left */
-} Choice;
 
 /* ---- blocks ------------------------------------------------------------------------------------------------- */
 
@@ -156,27 +131,52 @@ measure_runs(Recomputation *state)
     Run run = {0};
     for (uint32_t j = i; j < state->block_count; j++) {
       add_block(state, j, state->cut[i], counted_for, &run);
-      state->run[(size_t)i * state->block_count + j] = run;
+      *run_of(state, i, j + 1) = run;
     }
-    state->freed += state->run[(size_t)i * state->block_count + i].freed;
-    state->work += state->run[(size_t)i * state->block_count + i].work;
+    state->freed += run_of(state, i, i + 1)->freed;
+    state->work += run_of(state, i, i + 1)->work;
   }
 }
 
 /* ---- which runs ----------------------------------------------------------------------------------------------- */
 
-/* The runs of the fewest bytes, an operation counted as `price` bytes, none of which frees more than `limit`. best: scratch. */
+/* Parts runs that free more than `limit` in two, at the first place where what lies in memory again stays below it: what the second part
+ * reads of the first, and what either frees. The first part is then computed once more before the second. */
+static void
+part_runs(const Recomputation *state, double limit)
+{
+  for (uint32_t i = 0; i < state->block_count; i++)
+    for (uint32_t j = i + 1; j <= state->block_count; j++) {
+      Run *run = run_of(state, i, j);
+      run->split = 0;
+      if (run->freed <= limit || run->freed > 2 * limit) continue;
+      for (uint32_t m = i + 1; m < j && !run->split && run_of(state, i, m)->freed <= limit; m++) {
+        const Run *first = run_of(state, i, m), *second = run_of(state, m, j);
+        if (second->kept + (first->freed > second->freed ? first->freed : second->freed) <= limit) run->split = m;
+      }
+    }
+}
+
+static double
+run_cost(const Recomputation *state, uint32_t first, uint32_t end, double price)
+{
+  const Run *run = run_of(state, first, end);
+  return run->kept + price * (run->work + (run->split ? run_of(state, first, run->split)->work : 0));
+}
+
+/* The runs of the fewest bytes, an operation counted as `price` bytes, none of which has more than `limit` in memory at once. best:
+ * scratch. */
 static void
 choose_runs(const Recomputation *state, double limit, double price, double *best, Choice *choice)
 {
   for (uint32_t j = 1; j <= state->block_count; j++) {
-    best[j] = best[j - 1] + state->coded_share * state->run[(size_t)(j - 1) * state->block_count + j - 1].freed;
+    best[j] = best[j - 1] + state->coded_share * run_of(state, j - 1, j)->freed;
     choice->first[j] = UINT32_MAX;
-    for (uint32_t i = j; i-- > 0;) {
-      const Run *run = &state->run[(size_t)i * state->block_count + j - 1];
-      if (run->freed > limit) break;
-      double cost = best[i] + run->kept + price * run->work;
-      if (run->freed <= 0 || cost >= best[j]) continue;
+    for (uint32_t i = j; i-- > 0 && run_of(state, i, j)->freed <= 2 * limit;) {
+      const Run *run = run_of(state, i, j);
+      if (run->freed <= 0 || (run->freed > limit && !run->split)) continue;
+      double cost = best[i] + run_cost(state, i, j, price);
+      if (cost >= best[j]) continue;
       best[j] = cost;
       choice->first[j] = i;
     }
@@ -185,8 +185,7 @@ choose_runs(const Recomputation *state, double limit, double price, double *best
   for (uint32_t j = state->block_count; j > 0;) {
     bool is_run = choice->first[j] != UINT32_MAX;
     uint32_t first = is_run ? choice->first[j] : j - 1;
-    const Run *run = &state->run[(size_t)first * state->block_count + j - 1];
-    choice->bytes += is_run ? run->kept : state->coded_share * run->freed;
+    choice->bytes += is_run ? run_of(state, first, j)->kept : state->coded_share * run_of(state, first, j)->freed;
     j = first;
   }
 }
@@ -198,6 +197,7 @@ choose(const Recomputation *state, double limit, double budget, Choice *choice)
 {
   double *best = arena_array(state->program->arena, state->block_count + 1, sizeof *best);
   double low = 0, high = state->work > 0 ? state->freed / state->work : 0;
+  part_runs(state, limit);
   for (int i = 0; i < PRICES && budget > 0; i++) {
     double price = (low + high) / 2;
     choose_runs(state, limit, price, best, choice);
@@ -207,122 +207,7 @@ choose(const Recomputation *state, double limit, double budget, Choice *choice)
   choose_runs(state, limit, budget > 0 ? low : LOW_PRICE * high, best, choice);
 }
 
-/* ---- copies ------------------------------------------------------------------------------------------------------ */
-
-typedef struct Copies {
-  bool *is_kept;   /* by value: some copy reads it as forward made it */
-  bool *is_wanted; /* by node of forward: copied */
-  ValueId *copy;   /* by value; NO_VALUE */
-  Insertions insertions;
-} Copies;
-
-/* Statistics over the samples are few and take a pass over all of them; running ones move on once. */
-static void
-keep_statistics(const Node *node, Copies *copies)
-{
-  for (uint32_t k = 3; k <= 4 && !strcmp(node->operator_name, "BatchNorm"); k++)
-    if (result_id(node, k) != NO_VALUE) copies->is_kept[node->results[k]] = true;
-}
-
-static NodeId
-apply_statistics(Program *program, NodeId original, const ValueId *operands, ValueId y)
-{
-  const Node *node = node_at(program, original);
-  const ValueId known[] = {operands[0], operands[1], operands[2], node->results[3], node->results[4]};
-  return add_node(program, PHASE_RECOMPUTE, "actnn", "BatchNormApply", node->name, known, 5, &y, 1);
-}
-
-/* Which nodes of a run are needed again, and what they read from before it. */
-static void
-find_wanted(const Recomputation *state, uint32_t from, uint32_t to, bool *is_wanted_value, Copies *copies)
-{
-  const Program *program = state->program;
-  for (uint32_t n = to; n-- > from;) {
-    const Node *node = node_at(program, state->node[n]);
-    keep_statistics(node, copies);
-    for (uint32_t k = 0; k < node->result_count; k++) {
-      ValueId y = node->results[k];
-      if (y != NO_VALUE && !copies->is_kept[y]) copies->is_wanted[n] |= state->read[y] || is_wanted_value[y];
-    }
-    for (uint32_t k = 0; copies->is_wanted[n] && k < node->operand_count; k++) {
-      ValueId x = node->operands[k];
-      if (x == NO_VALUE || state->made_at[x] == UINT32_MAX) continue;
-      if (state->made_at[x] < from) copies->is_kept[x] = true;
-      else is_wanted_value[x] = true;
-    }
-  }
-}
-
-static NodeId
-copy_node(Program *program, NodeId original, Copies *copies)
-{
-  const Node node = *node_at(program, original);
-  ValueId *operands = arena_array(program->arena, node.operand_count + 1, sizeof *operands);
-  ValueId *results = arena_array(program->arena, node.result_count + 1, sizeof *results);
-  for (uint32_t k = 0; k < node.operand_count; k++) {
-    ValueId x = node.operands[k];
-    operands[k] = x == NO_VALUE || copies->copy[x] == NO_VALUE || copies->is_kept[x] ? x : copies->copy[x];
-  }
-  for (uint32_t k = 0; k < node.result_count; k++) {
-    results[k] = NO_VALUE;
-    if (node.results[k] == NO_VALUE) continue;
-    const Value y = *value_at(program, node.results[k]);
-    copies->copy[node.results[k]] = results[k] = add_value(program, NULL, VALUE_TEMPORARY, y.type, y.shape);
-  }
-  bool has_statistics = !strcmp(node.operator_name, "BatchNorm");
-  NodeId made = has_statistics ? apply_statistics(program, original, operands, results[0])
-                               : add_node(program, PHASE_RECOMPUTE, node.domain, node.operator_name, node.name, operands, node.operand_count,
-                                          results, node.result_count);
-  program->order_count--; /* add_node appended it */
-  for (uint32_t k = 0; k < node.attribute_count && !has_statistics; k++) set_attribute(program, made, node.attributes[k]);
-  node_at(program, made)->origin = node.origin == NO_NODE ? original : node.origin;
-  return made;
-}
-
-/* Backward reads copies where there are some; the position of the first node that does, by place in `node` of what it reads. */
-static void
-read_copies(const Recomputation *state, const Copies *copies, uint32_t *first_reader)
-{
-  const Program *program = state->program;
-  for (uint32_t i = program->order_count; i-- > 0;) {
-    const Node *node = node_at(program, program->order[i]);
-    for (uint32_t k = 0; runs_after_forward(node) && k < node->operand_count; k++) {
-      ValueId x = node->operands[k];
-      if (x == NO_VALUE || state->made_at[x] == UINT32_MAX || copies->is_kept[x] || !copies->is_wanted[state->made_at[x]]) continue;
-      node->operands[k] = copies->copy[x];
-      first_reader[state->made_at[x]] = i;
-    }
-  }
-}
-
-static void
-copy_runs(const Recomputation *state, const Choice *choice)
-{
-  Program *program = state->program;
-  uint32_t value_count = program->value_count;
-  Copies copies = {.is_kept = arena_array(program->arena, value_count + 1, sizeof(bool))};
-  bool *is_wanted_value = arena_array(program->arena, value_count + 1, sizeof *is_wanted_value);
-  uint32_t *first_reader = arena_array(program->arena, state->node_count + 1, sizeof *first_reader);
-  copies.is_wanted = arena_array(program->arena, state->node_count + 1, sizeof *copies.is_wanted);
-  copies.copy = arena_array(program->arena, value_count + 1, sizeof *copies.copy);
-  memset(copies.copy, 0xFF, (value_count + 1) * sizeof *copies.copy);
-  memset(first_reader, 0xFF, (state->node_count + 1) * sizeof *first_reader);
-  NodeId *made = arena_array(program->arena, state->node_count + 1, sizeof *made);
-  /* The last run first: what it reads of earlier ones is kept, and then need not be computed again. */
-  for (uint32_t j = state->block_count; j > 0; j = choice->first[j] == UINT32_MAX ? j - 1 : choice->first[j])
-    if (choice->first[j] != UINT32_MAX) find_wanted(state, state->cut[choice->first[j]], state->cut[j], is_wanted_value, &copies);
-  for (uint32_t n = 0; n < state->node_count; n++)
-    if (copies.is_wanted[n]) made[n] = copy_node(program, state->node[n], &copies);
-  read_copies(state, &copies, first_reader);
-  for (uint32_t j = state->block_count; j > 0; j = choice->first[j] == UINT32_MAX ? j - 1 : choice->first[j]) {
-    uint32_t from = choice->first[j] == UINT32_MAX ? state->cut[j] : state->cut[choice->first[j]], first = UINT32_MAX;
-    for (uint32_t n = from; n < state->cut[j]; n++)
-      if (first_reader[n] < first) first = first_reader[n];
-    for (uint32_t n = from; n < state->cut[j]; n++)
-      if (copies.is_wanted[n]) insert_before(program, &copies.insertions, first, made[n]);
-  }
-  apply_insertions(program, &copies.insertions);
-}
+/* ---- the pass ------------------------------------------------------------------------------------------------------ */
 
 bool
 recompute(Program *program, const Options *options)
