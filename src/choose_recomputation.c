@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { TRIALS = 18, CORRECTIONS = 3, PATIENCE = 5 };
+enum { TRIALS = 20, CORRECTIONS = 3, PATIENCE = 5 };
 static const double NEXT_SIZE = 0.75; /* of runs, beside those of the trial before */
 static const double FOR_EXACTNESS = 1.05; /* memory that may be taken by what leaves no noise, beside codes of the bits that are asked for */
 
@@ -65,12 +65,16 @@ try_sizes(const char *model, Options *options)
   double size = 2 * (double)options->uncompressed_bytes; /* as passes see it before codes, more may be freed than a framework keeps */
   uint64_t allowed = options->compression ? (uint64_t)((double)options->uncompressed_bytes / options->compression) : 0;
   trying.compression = 0;
-  for (int i = 0, last_better = 0; i < TRIALS && (!best.is_good || i - last_better <= PATIENCE); i++, size *= NEXT_SIZE) {
+  uint64_t before = 0;
+  for (int i = 0, worse = 0; i < TRIALS && worse < PATIENCE; i++, size *= NEXT_SIZE) {
     trying.most_recomputed = (uint64_t)size;
     Trial trial = try_size(model, &trying, allowed);
-    if (!trial.is_good || (best.is_good && trial.arena_bytes >= best.arena_bytes)) continue;
+    if (!trial.is_good || trial.arena_bytes == before) continue; /* most likely the same runs again */
+    before = trial.arena_bytes;
+    worse++;
+    if (best.is_good && trial.arena_bytes >= best.arena_bytes) continue;
     best = trial;
-    last_better = i;
+    worse = 0;
     options->most_recomputed = trying.most_recomputed;
     options->saved_budget = trying.saved_budget;
   }

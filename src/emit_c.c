@@ -281,6 +281,7 @@ emit_comment(Emitter *emitter, const Node *node)
   const Program *program = emitter->program;
   text_append(&emitter->text, "  /* %s", safe_name(program->arena, node->operator_name));
   if (*node->name) text_append(&emitter->text, " '%s'", safe_name(program->arena, node->name));
+  if (node->phase == PHASE_RECOMPUTE) text_append(&emitter->text, ", computed again");
   for (uint32_t k = 0; k < node->result_count; k++) {
     const Value *value = result_value(program, node, k);
     if (!value || emitter->number[node->results[k]] == NO_VALUE) continue;

@@ -91,6 +91,8 @@ check "resnet20: ActNN's scheme" coded resnet20a "$models/resnet20.onnx" 4 1 1e-
 check "mobilenetv2: gradients from codes" coded mobilenetv2 "$small/mobilenetv2.onnx" 4 8 3e-2
 check "densenet121: gradients from codes" coded densenet121 "$small/densenet121.onnx" 2 2 3e-2
 check "decoder: gradients from codes" coded decoder "$models/decoder.onnx" 2 1 1e-3 --dim=T=32
+check "decoder: layers computed again" coded again "$models/decoder.onnx" 2 1 1e-4 --dim=T=32 --bits=32 --recompute=always
+check "resnet20: layers computed again, beside codes" coded resnet20r "$models/resnet20.onnx" 4 1 1e-3 --compression=30
 check "checkpoints of one go on with the other" checkpoints
 check "the arena is the planned one" memory
 finish

@@ -9,6 +9,11 @@
 # again NAME: how many nodes of the trainer's program are computed again.
 again() { grep -c 'phase = "recompute"' "$1"-dumps/*-plan-memory.onnxtxt; }
 
+# parted NAME: how many nodes are computed again twice, first for another part of their run and then for backward.
+parted() {
+  sed -n 's/^ *\[\([^]]*\)\].* = \([A-Za-z.]*\)<.*phase = "recompute".*/\1 \2/p' "$1"-dumps/*-plan-memory.onnxtxt | sort | uniq -d | wc -l
+}
+
 # number KEY FILE: the first number that JSON in FILE has under KEY.
 number() { tr -d '\n' <"$2" | sed -n "s/.*\"$1\": *\([0-9]*\).*/\1/p" | head -n 1; }
 
@@ -18,6 +23,7 @@ alike() {
   shift 5
   options="--batch=$batch --loss=softmax-cross-entropy --bits=32 --verify-each"
   for dimension in "$@"; do options="$options --dim $dimension"; done
+  rm -rf computes-dumps
   random_data "$model" "$input" $((4 * batch)) "$@"
   # shellcheck disable=SC2086
   {
@@ -30,13 +36,13 @@ alike() {
     not_ok "$name: trains" log
   check "$name: both train alike, bit for bit" same_training one two
   check "$name: the arena has the planned size" [ "$(number arena_bytes computes.json)" = "$(number arena_bytes computes.memory)" ]
-  rm -rf computes-dumps
 }
 
 write_block where >block.onnxtxt
 alike "$models/lenet5.onnx" image 8 3 5
 alike "$models/resnet20.onnx" image 4 6 50
 alike "$models/decoder.onnx" tokens 2 16 60 T=32
+check "decoder: $(parted computes) of them twice" [ "$(parted computes)" -ge 5 ]
 alike block.onnxtxt x 8 4 15
 
 # Beside codes: what is computed again starts from exact values, and what is coded is read by linear nodes alone.
