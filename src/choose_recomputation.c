@@ -12,28 +12,31 @@ enum { TRIALS = 20, CORRECTIONS = 3, PATIENCE = 5 };
 static const double NEXT_SIZE = 0.75; /* of runs, beside those of the trial before */
 static const double FOR_EXACTNESS = 1.05; /* memory that may be taken by what leaves no noise, beside codes of the bits that are asked for */
 
-/* A translation without emission. */
+PassFunction recompute;
+
+/* What comes of a plan. */
 typedef struct Trial {
   bool is_good;
   uint64_t arena_bytes, saved_bytes, uncompressed_bytes;
 } Trial;
 
 static Trial
-try_translation(const char *model, const Options *options)
+try_plan(const Program *so_far, const Options *options)
 {
-  Trial trial = {0};
+  Trial trial = {.is_good = true};
   Arena *arena = arena_create();
   Diagnostics *diagnostics = diagnostics_create(arena);
   diagnostics->quiet = true;
-  Program *program = import_model(model, diagnostics);
-  trial.is_good = program != NULL;
-  for (size_t i = 0; i < pass_count && trial.is_good; i++) trial.is_good = passes[i].run(program, options) && !diagnostics->errors;
+  Program *program = program_copy(so_far, diagnostics);
+  size_t next = 0;
+  while (passes[next].run != recompute) next++;
+  for (; next < pass_count && trial.is_good; next++) trial.is_good = passes[next].run(program, options) && !diagnostics->errors;
   if (trial.is_good) {
     trial.arena_bytes = program->plan->arena_bytes;
     trial.saved_bytes = program->plan->saved_bytes;
     trial.uncompressed_bytes = program->plan->saved_bytes_fp32;
   }
-  if (program) program_destroy(program);
+  program_destroy(program);
   arena_destroy(arena);
   return trial;
 }
@@ -41,12 +44,12 @@ try_translation(const char *model, const Options *options)
 /* Runs of one size. The pass weighs runs by what codes take on average, so its budget is lowered until the plan keeps to `allowed`. Leaves
  * the budget that did in options->saved_budget; is_good: the plan keeps to it. */
 static Trial
-try_size(const char *model, Options *options, uint64_t allowed)
+try_size(const Program *program, Options *options, uint64_t allowed)
 {
   Trial trial;
   options->saved_budget = allowed;
   for (int i = 0;; i++) {
-    trial = try_translation(model, options);
+    trial = try_plan(program, options);
     if (!trial.is_good || !allowed || trial.saved_bytes <= allowed) return trial;
     double excess = (double)trial.saved_bytes / (double)allowed;
     if (i == CORRECTIONS || options->saved_budget / excess < 1) break;
@@ -58,7 +61,7 @@ try_size(const char *model, Options *options, uint64_t allowed)
 
 /* The size of runs with which the trainer takes the least memory, and at the bits that are asked for saves no more than it may. */
 static Trial
-try_sizes(const char *model, Options *options)
+try_sizes(const Program *program, Options *options)
 {
   Trial best = {0};
   Options trying = *options;
@@ -68,7 +71,7 @@ try_sizes(const char *model, Options *options)
   uint64_t before = 0;
   for (int i = 0, worse = 0; i < TRIALS && worse < PATIENCE; i++, size *= NEXT_SIZE) {
     trying.most_recomputed = (uint64_t)size;
-    Trial trial = try_size(model, &trying, allowed);
+    Trial trial = try_size(program, &trying, allowed);
     if (!trial.is_good || trial.arena_bytes == before) continue; /* most likely the same runs again */
     before = trial.arena_bytes;
     worse++;
@@ -91,37 +94,37 @@ is_enough(const Options *options, const Trial *codes)
 
 /* Whether codes alone, of fewer bits, do. */
 static bool
-is_possible_by_codes(const char *model, const Options *options)
+is_possible_by_codes(const Program *program, const Options *options)
 {
   Options without = *options;
   without.most_recomputed = 0;
-  return try_translation(model, &without).is_good;
+  return try_plan(program, &without).is_good;
 }
 
 /* What is saved by codes alone, at the bits that --bits asks for. */
 static Trial
-try_codes(const char *model, Options *options)
+try_codes(const Program *program, Options *options)
 {
   Options plain = *options;
   plain.compression = 0;
   plain.most_recomputed = 0;
-  Trial codes = try_translation(model, &plain);
+  Trial codes = try_plan(program, &plain);
   options->coded_bytes = codes.saved_bytes;
   options->uncompressed_bytes = codes.uncompressed_bytes;
   return codes;
 }
 
 void
-choose_recomputation(const char *model, Options *options)
+choose_recomputation(const Program *program, Options *options)
 {
   bool is_asked = options->recompute && strcmp(options->recompute, "never"), has_size = is_asked && !strcmp(options->recompute, "size");
   bool is_possible = is_asked || (!options->recompute && has_new_codes(options) && (options->compression || options->memory_budget));
   if (!is_possible) return;
-  Trial codes = try_codes(model, options);
+  Trial codes = try_codes(program, options);
   if (!codes.is_good || has_size || (!is_asked && is_enough(options, &codes))) return;
-  Trial best = try_sizes(model, options);
+  Trial best = try_sizes(program, options);
   bool is_worth_it = best.arena_bytes < codes.arena_bytes;
   if (options->compression)
-    is_worth_it = is_asked || (double)best.arena_bytes <= FOR_EXACTNESS * (double)codes.arena_bytes || !is_possible_by_codes(model, options);
+    is_worth_it = is_asked || (double)best.arena_bytes <= FOR_EXACTNESS * (double)codes.arena_bytes || !is_possible_by_codes(program, options);
   if (!best.is_good || !is_worth_it) options->most_recomputed = 0;
 }

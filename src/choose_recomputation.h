@@ -3,9 +3,10 @@
 #define ACTNN_CHOOSE_RECOMPUTATION_H
 
 #include "options.h"
+#include "program.h"
 
-/* Sets what the pass recompute goes by: options->most_recomputed and what it needs beside. The model at path `model` is translated several
- * times for that, without a word; what is wrong with it is reported when it is translated for good. */
-void choose_recomputation(const char *model, Options *options);
+/* Sets what the pass recompute goes by: options->most_recomputed and what it needs beside. `program` is one that the passes before have
+ * made; it stays as it is. What is wrong with a plan is reported when it is made for good. */
+void choose_recomputation(const Program *program, Options *options);
 
 #endif

@@ -14,7 +14,7 @@
 #include "verify_source.h"
 #endif
 
-PassFunction allocate_bits, plan_memory;
+PassFunction allocate_bits, plan_memory, recompute;
 
 typedef struct CommandLine {
   Options options;
@@ -237,10 +237,12 @@ run_pass(Program *program, const CommandLine *line, size_t index)
 }
 
 static bool
-run_all_passes(Program *program, const CommandLine *line)
+run_all_passes(Program *program, CommandLine *line)
 {
-  for (size_t i = 0; i < pass_count; i++)
+  for (size_t i = 0; i < pass_count; i++) {
+    if (passes[i].run == recompute) choose_recomputation(program, &line->options);
     if (!run_pass(program, line, i)) return false;
+  }
   return true;
 }
 
@@ -346,7 +348,6 @@ static bool
 compile(Program *program, CommandLine *line)
 {
   if (line->run_passes) return run_named_passes(program, line);
-  choose_recomputation(line->model, &line->options);
   if (!run_all_passes(program, line)) return false;
   if (!fit_budget(program, line)) return false;
   if (line->print_memory) print_memory(program, stdout);

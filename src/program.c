@@ -162,6 +162,42 @@ set_attribute(Program *program, NodeId id, Attribute attribute)
   node->attributes[node->attribute_count++] = copy;
 }
 
+/* Attributes with the room that set_attribute takes them to have. */
+static Attribute *
+copy_attributes(Program *program, const Node *node)
+{
+  size_t room = 4;
+  while (room < node->attribute_count) room *= 2;
+  Attribute *copy = node->attribute_count ? arena_array(program->arena, room, sizeof *copy) : NULL;
+  if (copy) memcpy(copy, node->attributes, node->attribute_count * sizeof *copy);
+  return copy;
+}
+
+Program *
+program_copy(const Program *original, Diagnostics *diagnostics)
+{
+  Arena *arena = arena_create();
+  Program *program = arena_allocate(arena, sizeof *program);
+  *program = *original;
+  program->arena = arena;
+  program->diagnostics = diagnostics;
+  program->values = copy_array(program, original->values, original->value_count, sizeof *program->values);
+  program->nodes = copy_array(program, original->nodes, original->node_count, sizeof *program->nodes);
+  program->order = copy_array(program, original->order, original->order_count, sizeof *program->order);
+  program->inputs = copy_array(program, original->inputs, original->input_count, sizeof *program->inputs);
+  program->outputs = copy_array(program, original->outputs, original->output_count, sizeof *program->outputs);
+  program->value_capacity = original->value_count;
+  program->node_capacity = original->node_count;
+  program->order_capacity = original->order_count;
+  for (NodeId id = 0; id < program->node_count; id++) {
+    Node *node = node_at(program, id);
+    node->operands = copy_array(program, node->operands, node->operand_count, sizeof *node->operands);
+    node->results = copy_array(program, node->results, node->result_count, sizeof *node->results);
+    node->attributes = copy_attributes(program, node);
+  }
+  return program;
+}
+
 void
 set_int(Program *program, NodeId node, const char *name, int64_t value)
 {

@@ -148,6 +148,9 @@ enum { MOST_NODES = 1 << 16, MOST_VALUES = 1 << 17 };
 
 Program *program_create(const char *source, Diagnostics *diagnostics);
 void program_destroy(Program *program);
+/* A copy that passes may change as they like. Names, constants' data and what attributes hold stay the original's, which must outlive it.
+ * `original` has not been planned, and nothing in it is coded. */
+Program *program_copy(const Program *original, Diagnostics *diagnostics);
 
 /* `name` is copied and may be NULL. Pointers into `values` and `nodes` do not survive additions. */
 ValueId add_value(Program *program, const char *name, ValueKind kind, actnn_type type, Shape shape);
