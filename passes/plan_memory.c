@@ -5,7 +5,7 @@
  * takes over its operand's buffer where the operator may work in place, views share theirs, and the rest is placed by the best of
  * several greedy orders. Evaluation runs at other times than training, so its buffers overlap training's. Coded saves share one
  * pool, because bits move between them during a run. */
-#include "passes.h"
+#include "plan_offsets.h"
 
 #include "../runtime/codec.h"
 
@@ -159,97 +159,7 @@ place_result(Planner *planner, const Node *node, uint32_t position, uint32_t k)
   extend(planner, result, position);
 }
 
-/* ---- offsets ---------------------------------------------------------------------------------------- */
-
-static bool
-overlap_in_time(const Buffer *a, const Buffer *b)
-{
-  return a->is_evaluation == b->is_evaluation && a->first <= b->last && b->first <= a->last;
-}
-
-static uint64_t
-priority(const Buffer *buffer, int rule)
-{
-  uint64_t length = buffer->last - (uint64_t)buffer->first + 1;
-  if (rule == 0) return buffer->bytes;
-  if (rule == 1) return length > 100000 ? buffer->bytes * 100000 : buffer->bytes * length;
-  return length;
-}
-
-typedef struct Ranked {
-  uint32_t buffer;
-  uint64_t priority, bytes;
-} Ranked;
-
-static int
-compare_ranked(const void *left, const void *right)
-{
-  const Ranked *a = left, *b = right;
-  if (a->priority != b->priority) return a->priority < b->priority ? 1 : -1;
-  if (a->bytes != b->bytes) return a->bytes < b->bytes ? 1 : -1;
-  return a->buffer < b->buffer ? -1 : 1;
-}
-
-/* The lowest place where `buffer` meets no placed buffer that lives at the same time. `placed`: sorted by offset. */
-static uint64_t
-lowest_gap(const Buffer *const *placed, uint32_t count, const Buffer *buffer)
-{
-  uint64_t offset = 0;
-  for (uint32_t i = 0; i < count && placed[i]->offset < offset + buffer->bytes; i++) {
-    uint64_t end = placed[i]->offset + placed[i]->bytes;
-    if (end > offset && overlap_in_time(placed[i], buffer)) offset = end;
-  }
-  return offset;
-}
-
-static void
-insert_by_offset(const Buffer **placed, uint32_t count, const Buffer *buffer)
-{
-  uint32_t low = 0, high = count;
-  while (low < high) {
-    uint32_t middle = low + (high - low) / 2;
-    if (placed[middle]->offset <= buffer->offset) low = middle + 1;
-    else high = middle;
-  }
-  memmove(placed + low + 1, placed + low, (count - low) * sizeof *placed);
-  placed[low] = buffer;
-}
-
-/* Places all transient buffers by one greedy rule; the height reached. */
-static uint64_t
-place_greedily(Plan *plan, int rule, Ranked *ranked, const Buffer **placed)
-{
-  uint32_t count = 0;
-  uint64_t height = 0;
-  for (uint32_t i = 0; i < plan->buffer_count; i++)
-    if (!plan->buffer[i].is_persistent)
-      ranked[count++] = (Ranked){i, priority(&plan->buffer[i], rule), plan->buffer[i].bytes};
-  qsort(ranked, count, sizeof *ranked, compare_ranked);
-  for (uint32_t i = 0; i < count; i++) {
-    Buffer *buffer = &plan->buffer[ranked[i].buffer];
-    buffer->offset = lowest_gap(placed, i, buffer);
-    insert_by_offset(placed, i, buffer);
-    if (buffer->offset + buffer->bytes > height) height = buffer->offset + buffer->bytes;
-  }
-  return height;
-}
-
-static uint64_t
-place_best(Plan *plan)
-{
-  Arena *scratch = arena_create();
-  Ranked *ranked = arena_array(scratch, plan->buffer_count + 1, sizeof *ranked);
-  const Buffer **placed = arena_array(scratch, plan->buffer_count + 1, sizeof *placed);
-  uint64_t *best = arena_array(scratch, plan->buffer_count + 1, sizeof *best), height = UINT64_MAX;
-  for (int rule = 0; rule < 3; rule++) {
-    uint64_t reached = place_greedily(plan, rule, ranked, placed);
-    for (uint32_t i = 0; reached < height && i < plan->buffer_count; i++) best[i] = plan->buffer[i].offset;
-    if (reached < height) height = reached;
-  }
-  for (uint32_t i = 0; i < plan->buffer_count; i++) plan->buffer[i].offset = best[i];
-  arena_destroy(scratch);
-  return height;
-}
+/* ---- the least there can be ------------------------------------------------------------------------------------ */
 
 /* The most bytes that live at one time: no placement can be lower. */
 static uint64_t
@@ -408,7 +318,7 @@ plan_memory(Program *program, const Options *options)
   count_saved_bytes(program, &plan->saved_bytes, &plan->saved_bytes_fp32);
   for (uint32_t i = 0; program->saves && i < program->saves->count; i++) plan->stash_bytes += program->saves->save[i].bytes;
   plan->lower_bound = live_peak(program, plan);
-  uint64_t height = place_best(plan);
+  uint64_t height = place_buffers(plan, program->order_count);
   for (uint32_t i = 0; i < plan->buffer_count; i++)
     if (!plan->buffer[i].is_persistent) plan->buffer[i].offset += plan->variable_bytes;
   plan->stash_offset = plan->variable_bytes + align(height);

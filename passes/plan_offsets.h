@@ -1,0 +1,11 @@
+/* plan_offsets.h: where buffers of known live ranges lie. */
+#ifndef ACTNN_PLAN_OFFSETS_H
+#define ACTNN_PLAN_OFFSETS_H
+
+#include "passes.h"
+
+/* Gives every buffer that does not persist an offset, so that no two that live at the same time overlap; positions: of the order that live
+ * ranges are in. The height reached. The best of several greedy orders. */
+uint64_t place_buffers(Plan *plan, uint32_t positions);
+
+#endif
