@@ -133,7 +133,7 @@ parse_metadata(const safetensors_file *file, const char *key, int base, uint64_t
 {
   const char *text = safetensors_metadata(file, key);
   char *end;
-  if (!text || *text < '0' || *text > 'f')
+  if (!text || !*text || text[strspn(text, "0123456789abcdef")]) /* as they are written: another spelling is damage */
     return false;
   errno = 0;
   *number = strtoull(text, &end, base);

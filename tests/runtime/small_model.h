@@ -222,7 +222,7 @@ static const actnn_variable small_variables[] = {
 #if SMALL_MODEL_CODED
 /* 2, 4, 8 levels and so on: ActNN's scheme. */
 static const actnn_save small_saves[] = {
-    {v_stash, "hidden", ACTNN_EVEN_LEVELS, false, 0, 0, 0xfa5, 42, true, v_w2, NONE}};
+    {v_stash, "hidden", ACTNN_EVEN_LEVELS, false, 0, 0, 0xfa5, 42, ACTNN_ADAPTS_BY_READERS, 1, v_w2, NONE}};
 #endif
 static const unsigned char small_onnx[] = {0x08, 0x08, 0x3a, 0x05, 0x12, 0x03, 'n', 'e', 't'}; /* IR 8, graph "net" */
 
