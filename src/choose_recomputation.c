@@ -8,8 +8,9 @@
 
 #include <string.h>
 
-enum { TRIALS = 20, CORRECTIONS = 3, PATIENCE = 5 };
+enum { TRIALS = 20, CORRECTIONS = 3, PATIENCE = 5, BUDGETS = 4, MOST_NODES_FOR_BUDGETS = 8192 };
 static const double NEXT_SIZE = 0.75; /* of runs, beside those of the trial before */
+static const double NEXT_BUDGET = 0.85;
 static const double FOR_EXACTNESS = 1.05; /* memory that may be taken by what leaves no noise, beside codes of the bits that are asked for */
 
 PassFunction recompute;
@@ -41,33 +42,34 @@ try_plan(const Program *so_far, const Options *options)
   return trial;
 }
 
-/* Runs of one size. The pass weighs runs by what codes take on average, so its budget is lowered until the plan keeps to `allowed`. Leaves
- * the budget that did in options->saved_budget; is_good: the plan keeps to it. */
+/* Runs of one size, which at the bits that are asked for save no more than `allowed`; 0: as few as they can. The pass weighs runs by what
+ * codes take on average, so its budget is lowered until the plan keeps to that, and left in options->saved_budget. What --compression
+ * leaves goes into more bits: that is the plan of which the size is returned. is_good: there is one. */
 static Trial
 try_size(const Program *program, Options *options, uint64_t allowed)
 {
-  Trial trial;
-  options->saved_budget = allowed;
-  for (int i = 0;; i++) {
-    trial = try_plan(program, options);
-    if (!trial.is_good || !allowed || trial.saved_bytes <= allowed) return trial;
+  Options plain = *options;
+  plain.compression = 0;
+  plain.saved_budget = allowed;
+  Trial trial = try_plan(program, &plain);
+  for (int i = 0; i < CORRECTIONS && trial.is_good && allowed && trial.saved_bytes > allowed && plain.saved_budget > 1; i++) {
     double excess = (double)trial.saved_bytes / (double)allowed;
-    if (i == CORRECTIONS || options->saved_budget / excess < 1) break;
-    options->saved_budget = (uint64_t)(0.995 * (double)options->saved_budget / excess);
+    plain.saved_budget = (uint64_t)(0.995 * (double)plain.saved_budget / excess);
+    trial = try_plan(program, &plain);
   }
-  trial.is_good = false;
-  return trial;
+  trial.is_good &= !allowed || trial.saved_bytes <= allowed;
+  options->saved_budget = plain.saved_budget;
+  return trial.is_good && options->compression ? try_plan(program, options) : trial;
 }
 
-/* The size of runs with which the trainer takes the least memory, and at the bits that are asked for saves no more than it may. */
+/* Runs of several sizes, which save no more than `allowed` at the bits that are asked for. Leaves those with which the trainer takes the
+ * least memory in *options. */
 static Trial
-try_sizes(const Program *program, Options *options)
+try_sizes(const Program *program, uint64_t allowed, Options *options)
 {
   Trial best = {0};
   Options trying = *options;
   double size = 2 * (double)options->uncompressed_bytes; /* as passes see it before codes, more may be freed than a framework keeps */
-  uint64_t allowed = options->compression ? (uint64_t)((double)options->uncompressed_bytes / options->compression) : 0;
-  trying.compression = 0;
   uint64_t before = 0;
   for (int i = 0, worse = 0; i < TRIALS && worse < PATIENCE; i++, size *= NEXT_SIZE) {
     trying.most_recomputed = (uint64_t)size;
@@ -78,8 +80,24 @@ try_sizes(const Program *program, Options *options)
     if (best.is_good && trial.arena_bytes >= best.arena_bytes) continue;
     best = trial;
     worse = 0;
-    options->most_recomputed = trying.most_recomputed;
-    options->saved_budget = trying.saved_budget;
+    *options = trying;
+  }
+  return best;
+}
+
+/* With --compression also for fewer bytes than are allowed: more is computed again then, by runs that may lie better. */
+static Trial
+try_budgets(const Program *program, Options *options)
+{
+  Trial best = {0};
+  double allowed = options->compression ? (double)options->uncompressed_bytes / options->compression : 0;
+  int budgets = options->compression && program->order_count <= MOST_NODES_FOR_BUDGETS ? BUDGETS : 1;
+  for (int i = 0; i < budgets; i++, allowed *= NEXT_BUDGET) {
+    Options trying = *options;
+    Trial trial = try_sizes(program, (uint64_t)allowed, &trying);
+    if (!trial.is_good || (best.is_good && trial.arena_bytes >= best.arena_bytes)) continue;
+    best = trial;
+    *options = trying;
   }
   return best;
 }
@@ -122,7 +140,7 @@ choose_recomputation(const Program *program, Options *options)
   if (!is_possible) return;
   Trial codes = try_codes(program, options);
   if (!codes.is_good || has_size || (!is_asked && is_enough(options, &codes))) return;
-  Trial best = try_sizes(program, options);
+  Trial best = try_budgets(program, options);
   bool is_worth_it = best.arena_bytes < codes.arena_bytes;
   if (options->compression)
     is_worth_it = is_asked || (double)best.arena_bytes <= FOR_EXACTNESS * (double)codes.arena_bytes || !is_possible_by_codes(program, options);
