@@ -199,24 +199,24 @@ budget_of_compression(Program *program, const Options *options)
   return UINT64_MAX;
 }
 
-/* Without codes --compression asks for what is computed again instead of saved. */
+/* Whether --compression, if it is given, is met by bits that are fixed. */
 static bool
-fits_exactly(Program *program, const Options *options)
+keeps_to_compression(Program *program, const Options *options)
 {
-  uint64_t exact, uncompressed;
+  uint64_t saved, uncompressed;
   if (!options->compression) return true;
-  count_saved_bytes(program, &exact, &uncompressed);
-  if ((double)exact * options->compression <= (double)uncompressed) return true;
-  return report(program->diagnostics, program->source, "--recompute=always, or codes: fewer --bits",
-                "--compression=%g asks for at most %.0f bytes, and what is kept exactly takes %" PRIu64, options->compression,
-                (double)uncompressed / options->compression, exact);
+  count_saved_bytes(program, &saved, &uncompressed);
+  if ((double)saved * options->compression <= (double)uncompressed) return true;
+  return report(program->diagnostics, program->source, "--recompute=always, or --level=L3 and fewer --bits",
+                "--compression=%g asks for at most %.0f bytes; at these bits %" PRIu64 " are saved", options->compression,
+                (double)uncompressed / options->compression, saved);
 }
 
 bool
 allocate_bits(Program *program, const Options *options)
 {
   double bits = requested_bits(options);
-  if (bits >= 32) return fits_exactly(program, options);
+  if (bits >= 32) return keeps_to_compression(program, options);
   if (bits < 1 || bits > 8)
     return report(program->diagnostics, program->source, "1 to 8, or 32 for no compression", "--bits=%g is out of range", bits);
   SaveTable *table = program->saves;
@@ -240,5 +240,5 @@ allocate_bits(Program *program, const Options *options)
   uint64_t budget = budget_of_compression(program, options);
   if (budget == UINT64_MAX) return false;
   bool is_given = !options->profile_use && !options->compression && !has_new_codes(options) && bits == floor(bits);
-  return options->level < 3 || is_given || allocate(program, takes_part, budget);
+  return options->level < 3 || is_given ? keeps_to_compression(program, options) : allocate(program, takes_part, budget);
 }
