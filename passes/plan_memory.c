@@ -9,7 +9,6 @@
 
 #include "../runtime/codec.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 PassFunction plan_memory;

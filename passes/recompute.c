@@ -11,7 +11,6 @@
  * Chen's (2016, arXiv 1604.06174); beside codes it is a choice for each block. */
 #include "recompute.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 PassFunction recompute, simplify;
@@ -102,7 +101,8 @@ work_of(const Program *program, const Node *node)
   return AN_ELEMENT * elements;
 }
 
-/* Takes the nodes of one block more into a run that begins at node `start`. is_counted: by value, it goes into the run already. */
+/* Takes the nodes of one block more into a run that begins at node `start`. counted_for: by value, 1 + the start of the run that it was last
+ * counted for. */
 static void
 add_block(const Recomputation *state, uint32_t block, uint32_t start, uint32_t *counted_for, Run *run)
 {
