@@ -194,8 +194,8 @@ budget_of_compression(Program *program, const Options *options)
   for (uint32_t i = 0; i < program->saves->count; i++) exact -= program->saves->save[i].bytes;
   double all = (double)uncompressed / options->compression;
   if (all > (double)exact) return (uint64_t)(all - (double)exact);
-  report(program->diagnostics, program->source, "a lower --compression, or --recompute=always", "--compression=%g leaves %.0f bytes, and what is kept exactly takes %" PRIu64,
-         options->compression, all, exact);
+  report(program->diagnostics, program->source, "a lower --compression, or --recompute=always",
+         "--compression=%g leaves %.0f bytes, and what is kept exactly takes %" PRIu64, options->compression, all, exact);
   return UINT64_MAX;
 }
 

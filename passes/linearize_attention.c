@@ -137,7 +137,8 @@ insert_copy(Program *program, uint32_t position, NodeId original, ValueId operan
   ValueId *operands = arena_array(program->arena, node.operand_count, sizeof *operands);
   memcpy(operands, node.operands, node.operand_count * sizeof *operands);
   operands[0] = operand;
-  ValueId result = insert_node(program, PHASE_BACKWARD, position, node.domain, node.operator_name, original, operands, node.operand_count, insertions);
+  ValueId result = insert_node(program, PHASE_BACKWARD, position, node.domain, node.operator_name, original, operands, node.operand_count,
+                               insertions);
   NodeId copy = value_at(program, result)->producer;
   for (uint32_t i = 0; i < node.attribute_count; i++) set_attribute(program, copy, node.attributes[i]);
   infer_node(program, copy);

@@ -142,7 +142,8 @@ ValueId *save_parameters(const Program *program);
 bool is_saved_value(const Program *program, ValueId value, const bool *read_by_backward);
 /* Flags by value: read by a node of the backward or update phase. */
 bool *values_read_by_backward(const Program *program);
-/* Parameters, states and inputs, then the constants that they start from and that nodes read: in the order in which they lie in memory and in tables. */
+/* Parameters, states and inputs, then the constants that they start from and that nodes read: in the order in which they lie in memory and
+ * in tables. */
 ValueId *persistent_values(const Program *program, uint32_t *count);
 /* As imported, before any pass; false for a dump, which has what passes make. */
 bool is_untouched(const Program *program);

@@ -327,7 +327,8 @@ plan_memory(Program *program, const Options *options)
   plan->workspace_bytes = options->is_for_gpu ? (options->workspace + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT
                                               : measure_workspace(program, plan);
   if (plan->workspace_bytes == UINT64_MAX)
-    return report(program->diagnostics, program->source, NULL, "the library on this machine cannot run the model's convolutions or products, or has no memory for them");
+    return report(program->diagnostics, program->source, NULL,
+                  "the library on this machine cannot run the model's convolutions or products, or has no memory for them");
   plan->arena_bytes += plan->workspace_bytes;
   return true;
 }

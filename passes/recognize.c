@@ -36,7 +36,8 @@ probe(int index)
 static bool
 is_analytic(const Node *node)
 {
-  static const char *const names[] = {"Add", "Sub", "Mul", "Div", "Pow", "Neg", "Erf", "Tanh", "Sigmoid", "Exp", "Softplus", "Reciprocal", "HardSigmoid"};
+  static const char *const names[] = {"Add", "Sub", "Mul", "Div", "Pow", "Neg", "Erf", "Tanh",
+                                      "Sigmoid", "Exp", "Softplus", "Reciprocal", "HardSigmoid"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (!strcmp(node->operator_name, names[i])) return !node->domain[0] && node->phase == PHASE_FORWARD;
   return false;
@@ -123,7 +124,8 @@ typedef struct Activation {
   bool has_alpha;          /* Swish */
 } Activation;
 
-static const Activation activations[] = {{"Gelu", "none", false}, {"Gelu", "tanh", false}, {"Swish", NULL, true}, {"Mish", NULL, false}, {"HardSwish", NULL, false}};
+static const Activation activations[] = {{"Gelu", "none", false}, {"Gelu", "tanh", false}, {"Swish", NULL, true},
+                                         {"Mish", NULL, false},  {"HardSwish", NULL, false}};
 
 /* x * sigmoid(alpha * x) is sigmoid(alpha) at 1. */
 static double

@@ -173,7 +173,8 @@ save_forward(Program *program, const Options *options, const Reading *reading, c
   set_save(program, apply, save, found->rectifier != NO_NODE);
   infer_node(program, apply);
   insert_before(program, insertions, position + 1, apply);
-  ValueId statistics[] = {node.operands[0], node.operands[3], node.operands[4]}, made[] = {node.results[3], node.results[4], node.results[1], node.results[2]};
+  ValueId statistics[] = {node.operands[0], node.operands[3], node.operands[4]};
+  ValueId made[] = {node.results[3], node.results[4], node.results[1], node.results[2]};
   become(program, found->forward, "BatchNormStatistics", statistics, 3);
   Node *first = node_at(program, found->forward);
   first->results = arena_array(program->arena, 4, sizeof *first->results);

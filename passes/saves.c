@@ -223,10 +223,11 @@ samples_of(const Program *program, const Value *value)
 
 /* What a reader does with a value's noise, in the terms of sensitivity_factor. A normalization's scale has the gradient sum of
  * dy * x, one product an element; what goes on through it is in proportion to the squared correlation of dy and x (compression.md,
- * section 5), taken for a sixteenth: near the loss it is more, elsewhere less. What the other readers do goes on into every layer below, where white noise weighs about as much as
- * the features of a position, in each weight's gradient. There are fewer layers below a lower one, but gradients are larger there:
- * half of all for each value came out best. Half of that again is what was measured for a slope and for a loss's probabilities on a
- * trained decoder, by what its optimizer, Adam, makes of it; a little less for operands of attention's products. */
+ * section 5), taken for a sixteenth: near the loss it is more, elsewhere less. What the other readers do goes on into every layer
+ * below, where white noise weighs about as much as the features of a position, in each weight's gradient. There are fewer layers below
+ * a lower one, but gradients are larger there: half of all for each value came out best. Half of that again is what was measured for a
+ * slope and for a loss's probabilities on a trained decoder, by what its optimizer, Adam, makes of it; a little less for operands of
+ * attention's products. */
 static double
 reader_factor(const Program *program, const Reading *reading, const Node *reader, const Value *saved)
 {

@@ -138,7 +138,8 @@ read_value_option(CommandLine *line, const char *argument)
     options->freeze[options->freeze_count++] = value;
     return 1;
   }
-  if ((value = value_of(argument, "--batchnorm"))) return options->flip_batch_normalization = !strcmp(value, "train"), strcmp(value, "train") ? -1 : 1;
+  if ((value = value_of(argument, "--batchnorm")))
+    return options->flip_batch_normalization = !strcmp(value, "train"), options->flip_batch_normalization ? 1 : -1;
   if ((value = value_of(argument, "--level"))) {
     options->level = value[0] == 'L' ? value[1] - '0' : -1;
     return options->level < 0 || options->level > 3 || value[2] ? -1 : 1;
@@ -155,7 +156,8 @@ read_value_option(CommandLine *line, const char *argument)
   if ((value = value_of(argument, "--rounding"))) return read_rounding(value, options);
   if ((value = value_of(argument, "--compression")))
     return options->compression = strtod(value, &end), end == value || *end || !(options->compression >= 1 && options->compression <= 1000) ? -1 : 1;
-  if ((value = value_of(argument, "--target"))) return options->is_for_gpu = !strcmp(value, "cuda"), options->is_for_gpu || !strcmp(value, "c") ? 1 : -1;
+  if ((value = value_of(argument, "--target")))
+    return options->is_for_gpu = !strcmp(value, "cuda"), options->is_for_gpu || !strcmp(value, "c") ? 1 : -1;
   if ((value = value_of(argument, "--workspace"))) return read_size(value, &options->workspace) ? 1 : -1;
   if ((value = value_of(argument, "--dump-passes"))) return line->dump_passes = true, line->dump_directory = value, 1;
   if ((value = value_of(argument, "--dump-after"))) return line->dump_after = value, 1;
@@ -388,7 +390,8 @@ main(int argc, char **argv)
   if (line.list_rules) return print_rules();
   if (line.explain) return explain_operator(line.explain, stdout) ? 0 : fail("no operator is called", line.explain);
   if (!line.model) return fail("no model given", NULL);
-  bool wants_output = line.output || line.check || line.run_passes || line.print_memory || line.explain_saves || line.report || line.dump_passes || line.dump_after;
+  bool wants_output = line.output || line.check || line.run_passes || line.print_memory || line.explain_saves || line.report
+                      || line.dump_passes || line.dump_after;
   if (!wants_output) return fail("say where to write the trainer: -o FILE.c", NULL);
   size_t index;
   if (line.dump_after && !pass_named(line.dump_after, strlen(line.dump_after), &index))
