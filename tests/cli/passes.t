@@ -55,6 +55,15 @@ check "allocate-bits leaves a program without codes as it is" sh -c \
   "'$actnnc' early.onnxtxt --run-pass=allocate-bits >after.onnxtxt && cmp before.onnxtxt after.onnxtxt"
 check "recompute copies what backward reads into backward" sh -c \
   "'$actnnc' early.onnxtxt --recompute=1GiB --run-pass=recompute | grep -c 'phase = \"recompute\"' | grep -qx '[1-9][0-9]*'"
+saved= more=
+for size in 16KiB 64KiB 256KiB 1MiB 4MiB; do
+  now=$("$actnnc" "$models/resnet20.onnx" --batch=2 --loss=softmax-cross-entropy --bits=32 --recompute=$size --print-memory --check |
+    sed -n 's/^saved for backward *\([0-9]*\) bytes.*/\1/p')
+  [ "${now:--1}" -ge 0 ] && [ "$now" -le "${saved:-$now}" ] || more="$more $size"
+  saved=$now
+done
+check "larger runs save no more bytes:$more $saved at last" [ -z "$more" ]
+check "and far fewer in the end" [ "${saved:-9999999}" -lt 100000 ]
 for option in --recompute=often --recompute=; do
   check "$option is refused" sh -c "! '$actnnc' '$models/mlp.onnx' --batch=4 --loss=softmax-cross-entropy $option --check 2>messages && grep -q 'bad value' messages"
 done
