@@ -83,15 +83,15 @@ typedef struct PlannedLevels {
 } PlannedLevels;
 PlannedLevels save_levels(const Program *program, const Save *save);
 /* Who reads what, for a walk over a program that takes readers away but gives none of what is looked up new ones. */
-typedef struct Reading {
+typedef struct ReaderIndex {
   ReaderList list;
   uint32_t value_count;    /* that the list knows */
   double weight_gradients; /* how many nodes make one */
-} Reading;
-Reading look_at_readers(const Program *program);
+} ReaderIndex;
+ReaderIndex look_at_readers(const Program *program);
 /* Puts before each backward or update node that reads a saved value what restores it, and, for a weight's gradient that an adaptive save
  * is read by, what measures it; the node then reads the restored value. */
-void restore_for_readers(Program *program, const Reading *reading, ValueId value, uint32_t save, Insertions *insertions);
+void restore_for_readers(Program *program, const ReaderIndex *reading, ValueId value, uint32_t save, Insertions *insertions);
 /* A gradient that is a parameter's and goes to no other layer. */
 bool is_weight_gradient(const Program *program, const Node *node);
 /* Who reads a forward value in backward. */
@@ -103,7 +103,7 @@ typedef struct Readers {
   uint32_t count;
   double factor; /* their variance per unit of (squared norm of a sample's incoming gradient) * (sum of its elements' variances) */
 } Readers;
-Readers find_readers(const Program *program, const Reading *reading, ValueId value);
+Readers find_readers(const Program *program, const ReaderIndex *reading, ValueId value);
 /* Smaller values (statistics, biases) cost nothing to keep, and a sample of few elements (class probabilities) pays more for its
  * header in bytes and for its noise in every layer below than it saves. */
 bool is_large_enough(const Program *program, ValueId value);

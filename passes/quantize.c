@@ -155,7 +155,7 @@ select_by_code(Program *program, ValueId value, uint32_t save)
 }
 
 static void
-quantize_value(Program *program, const Options *options, ValueId value, const Reading *reading, const Readers *readers, uint32_t position,
+quantize_value(Program *program, const Options *options, ValueId value, const ReaderIndex *reading, const Readers *readers, uint32_t position,
                NodeId like, Insertions *insertions)
 {
   Save entry = describe_save(program, options, value, readers);
@@ -175,7 +175,7 @@ quantize(Program *program, const Options *options)
   if (!program->saves) program->saves = arena_allocate(program->arena, sizeof *program->saves);
   if (requested_bits(options) >= 32) return true;
   const bool *read = values_read_by_backward(program);
-  const Reading reading = look_at_readers(program);
+  const ReaderIndex reading = look_at_readers(program);
   /* In the order in which values are made, so that a program read back from its text gets the same saves. */
   for (uint32_t i = 0; i < program->order_count; i++) {
     NodeId id = program->order[i];

@@ -104,7 +104,7 @@ is_read_on(const Program *program, const Normalization *found)
 }
 
 static Save
-describe(const Program *program, const Options *options, const Reading *reading, const Normalization *found, ValueId stash)
+describe(const Program *program, const Options *options, const ReaderIndex *reading, const Normalization *found, ValueId stash)
 {
   int64_t elements = 0;
   Readers readers = find_readers(program, reading, found->result);
@@ -161,7 +161,7 @@ set_save(Program *program, NodeId id, uint32_t save, bool is_rectified)
 
 /* BatchNorm keeps its place as the statistics; the normalization that is applied and saved follows it. */
 static uint32_t
-save_forward(Program *program, const Options *options, const Reading *reading, const Normalization *found, uint32_t position,
+save_forward(Program *program, const Options *options, const ReaderIndex *reading, const Normalization *found, uint32_t position,
              Insertions *insertions)
 {
   const Node node = *node_at(program, found->forward);
@@ -232,7 +232,7 @@ save_normalized(Program *program, const Options *options)
 {
   Insertions insertions = {0};
   if (!codes_derived_values(options)) return true;
-  const Reading reading = look_at_readers(program);
+  const ReaderIndex reading = look_at_readers(program);
   uint32_t count = program->order_count;
   for (uint32_t i = 0; i < count; i++) {
     Normalization found;

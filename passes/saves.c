@@ -94,10 +94,10 @@ is_weight_gradient(const Program *program, const Node *node)
   return !strcmp(node->operator_name, "ProductGradWeight") && result_value(program, node, 0)->shape.rank <= 2;
 }
 
-Reading
+ReaderIndex
 look_at_readers(const Program *program)
 {
-  Reading reading = {.list = list_readers(program), .value_count = program->value_count};
+  ReaderIndex reading = {.list = list_readers(program), .value_count = program->value_count};
   for (uint32_t i = 0; i < program->order_count; i++)
     reading.weight_gradients += is_weight_gradient(program, node_at(program, program->order[i]));
   return reading;
@@ -114,7 +114,7 @@ reads(const Node *node, ValueId value)
 /* Position of the reader of `value` at or after *at of the list, which then points behind it: each node once, and only what still reads it.
  * UINT32_MAX: no more. The first call's *at is 0. */
 static uint32_t
-next_reader(const Program *program, const Reading *reading, ValueId value, uint32_t *at)
+next_reader(const Program *program, const ReaderIndex *reading, ValueId value, uint32_t *at)
 {
   if (value >= reading->value_count) return UINT32_MAX; /* newer: nothing placed reads it */
   const uint32_t *first = reading->list.first, *reader = reading->list.reader;
@@ -129,7 +129,7 @@ next_reader(const Program *program, const Reading *reading, ValueId value, uint3
 
 /* The one node of backward or update that reads a value; NO_NODE when there are none or several. */
 static NodeId
-only_reader(const Program *program, const Reading *reading, ValueId value)
+only_reader(const Program *program, const ReaderIndex *reading, ValueId value)
 {
   NodeId found = NO_NODE;
   for (uint32_t at = 0, position; (position = next_reader(program, reading, value, &at)) != UINT32_MAX;) {
@@ -143,7 +143,7 @@ only_reader(const Program *program, const Reading *reading, ValueId value)
 
 /* The same, if it is a weight's gradient. */
 static NodeId
-only_weight_gradient(const Program *program, const Reading *reading, ValueId value)
+only_weight_gradient(const Program *program, const ReaderIndex *reading, ValueId value)
 {
   NodeId reader = only_reader(program, reading, value);
   return reader != NO_NODE && is_weight_gradient(program, node_at(program, reader)) ? reader : NO_NODE;
@@ -229,7 +229,7 @@ samples_of(const Program *program, const Value *value)
  * slope and for a loss's probabilities on a trained decoder, by what its optimizer, Adam, makes of it; a little less for operands of
  * attention's products. */
 static double
-reader_factor(const Program *program, const Reading *reading, const Node *reader, const Value *saved)
+reader_factor(const Program *program, const ReaderIndex *reading, const Node *reader, const Value *saved)
 {
   bool is_bounded = false;
   double elements = 1, samples = samples_of(program, saved);
@@ -248,7 +248,7 @@ reader_factor(const Program *program, const Reading *reading, const Node *reader
 
 /* What really reads a value that is only unpacked for it. */
 static const Node *
-behind_unpacking(const Program *program, const Reading *reading, const Node *node, const Value **value)
+behind_unpacking(const Program *program, const ReaderIndex *reading, const Node *node, const Value **value)
 {
   NodeId reader = strcmp(node->operator_name, "UnpackTriangle") ? NO_NODE : only_reader(program, reading, node->results[0]);
   if (reader == NO_NODE) return node;
@@ -257,7 +257,7 @@ behind_unpacking(const Program *program, const Reading *reading, const Node *nod
 }
 
 Readers
-find_readers(const Program *program, const Reading *reading, ValueId value)
+find_readers(const Program *program, const ReaderIndex *reading, ValueId value)
 {
   Readers readers = {.are_linear = true};
   for (uint32_t at = 0, position; (position = next_reader(program, reading, value, &at)) != UINT32_MAX;) {
@@ -333,7 +333,7 @@ make_measure(Program *program, NodeId reader, uint32_t save, ValueId read, Value
 
 /* The node that rebuilds a normalization's result decodes by itself. */
 static void
-restore_by_reader(Program *program, const Reading *reading, uint32_t position, uint32_t save, Insertions *insertions)
+restore_by_reader(Program *program, const ReaderIndex *reading, uint32_t position, uint32_t save, Insertions *insertions)
 {
   NodeId id = program->order[position], reader = only_weight_gradient(program, reading, node_at(program, id)->results[0]);
   const Save *entry = &program->saves->save[save];
@@ -350,7 +350,7 @@ restore_by_reader(Program *program, const Reading *reading, uint32_t position, u
 
 /* For the backward or update node at `position`. */
 static void
-restore_for_reader(Program *program, const Reading *reading, uint32_t position, ValueId value, uint32_t save, Insertions *insertions)
+restore_for_reader(Program *program, const ReaderIndex *reading, uint32_t position, ValueId value, uint32_t save, Insertions *insertions)
 {
   NodeId reader = program->order[position];
   const Save *entry = &program->saves->save[save];
@@ -371,7 +371,7 @@ restore_for_reader(Program *program, const Reading *reading, uint32_t position, 
 }
 
 void
-restore_for_readers(Program *program, const Reading *reading, ValueId value, uint32_t save, Insertions *insertions)
+restore_for_readers(Program *program, const ReaderIndex *reading, ValueId value, uint32_t save, Insertions *insertions)
 {
   for (uint32_t at = 0, position; (position = next_reader(program, reading, value, &at)) != UINT32_MAX;)
     if (may_read_codes(node_at(program, program->order[position])))
@@ -380,7 +380,7 @@ restore_for_readers(Program *program, const Reading *reading, ValueId value, uin
 
 /* The parameter that a weight gradient updates, through a sum over broadcast axes; NO_VALUE when it goes elsewhere too. */
 static ValueId
-updated_by(const Program *program, const Reading *reading, ValueId gradient)
+updated_by(const Program *program, const ReaderIndex *reading, ValueId gradient)
 {
   NodeId reader = only_reader(program, reading, gradient);
   if (reader != NO_NODE && !strcmp(node_at(program, reader)->operator_name, "SumTo")) {
@@ -403,7 +403,7 @@ is_restore_of_value(const Node *node)
 ValueId *
 save_parameters(const Program *program)
 {
-  const Reading reading = look_at_readers(program);
+  const ReaderIndex reading = look_at_readers(program);
   uint32_t count = program->saves ? program->saves->count : 0;
   ValueId *parameter = arena_array(program->arena, count + 1, sizeof *parameter);
   bool *is_settled = arena_array(program->arena, count + 1, sizeof *is_settled);
