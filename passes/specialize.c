@@ -359,6 +359,7 @@ specialize(Program *program, const Options *options)
         set_int(program, program->order[i], "training_mode", 1);
   order_by_outputs(program);
   if (!specialize_order(program) || !check_initialization(program)) return false;
+  order_by_outputs(program); /* now it is known what updates statistics */
   number_random_streams(program);
   return check_program(program, "specialize"); /* a text can say anything; from here on passes keep it legal */
 }

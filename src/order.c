@@ -205,6 +205,19 @@ place_maker(Walk *walk, ValueId value)
   }
 }
 
+/* Places what makes the next value of each variable, in the order of the variables: running statistics of a normalization, say, whose result
+ * no output needs. */
+static void
+place_updates(Walk *walk, Arena *arena)
+{
+  const Program *program = walk->program;
+  ValueId *next = arena_array(arena, (size_t)program->value_count + 1, sizeof *next);
+  memset(next, 0xFF, program->value_count * sizeof *next);
+  for (ValueId id = 0; id < program->value_count; id++)
+    if (value_at(program, id)->updates != NO_VALUE) next[value_at(program, id)->updates] = id;
+  for (ValueId id = 0; id < program->value_count; id++) place_maker(walk, next[id]);
+}
+
 void
 order_by_outputs(Program *program)
 {
@@ -217,6 +230,7 @@ order_by_outputs(Program *program)
   for (uint32_t p = 0; p < program->order_count; p++)
     walk.is_known[program->order[p]] = node_at(program, program->order[p])->phase != PHASE_FORWARD;
   for (uint32_t i = 0; i < program->output_count; i++) place_maker(&walk, program->outputs[i]);
+  place_updates(&walk, arena);
   for (uint32_t p = 0; p < program->order_count; p++) {
     const Node *node = node_at(program, program->order[p]);
     for (uint32_t i = 0; i < node->result_count; i++) place_maker(&walk, node->results[i]);
