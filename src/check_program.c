@@ -172,7 +172,7 @@ results_are_known(Check *check, const Node *node, uint32_t position)
   return true;
 }
 
-/* A function of codes, and of what is linear in none of them. */
+/* What is restored from codes carries their noise, and what is computed from it again is hardly linear in that. */
 static bool
 recomputes_exactly(Check *check, const Node *node, uint32_t position)
 {

@@ -436,7 +436,8 @@ emit_model(Emitter *emitter, uint32_t input_count, uint32_t variable_count, uint
   text_append(text, "  .saved_bytes = %" PRIu64 "u,\n  .saved_bytes_fp32 = %" PRIu64 "u,\n  .model_hash = %" PRIu64 "u,\n  .seed = %" PRIu64 "u,\n",
               plan->saved_bytes, plan->saved_bytes_fp32, hash, emitter->options->seed);
   text_append(text, "  .default_learning_rate = %s,\n  .device = %s,\n  .scheme = %s,\n  .level = %d,\n",
-              c_real(program->arena, program->default_learning_rate), emitter->options->is_for_gpu ? "&actnn_cuda" : "NULL", quoted(program->arena, emitter->options->scheme), emitter->options->level);
+              c_real(program->arena, program->default_learning_rate), emitter->options->is_for_gpu ? "&actnn_cuda" : "NULL",
+              quoted(program->arena, emitter->options->scheme), emitter->options->level);
   text_append(text, "  .initialize = initialize,\n  .forward = forward,\n  .backward = backward,\n  .evaluate = evaluate,\n"
                     "  .onnx = onnx_model,\n  .onnx_bytes = %zu,\n};\n\n", program->inference_model_bytes);
 }

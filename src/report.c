@@ -205,7 +205,8 @@ report_html(const Program *program, Arena *arena, size_t *length)
     if (!describe_saved(program, id, read, &saved)) continue;
     double share = saved.bytes_fp32 ? 100.0 * (double)saved.bytes / (double)saved.bytes_fp32 : 100;
     text_append(&text, "<tr><td>%s<td>%s<td>%.3g<td>%" PRIu64 "<td>%" PRIu64 "<td><div class=\"bar\" style=\"width:8em\">"
-                       "<i style=\"width:%.0f%%\"></i></div><td>%s; %s</tr>\n", saved.name, saved.codec, saved.bits, saved.bytes, saved.bytes_fp32, share > 100 ? 100 : share,
+                       "<i style=\"width:%.0f%%\"></i></div><td>%s; %s</tr>\n", saved.name, saved.codec, saved.bits, saved.bytes, saved.bytes_fp32,
+                share > 100 ? 100 : share,
                 saved.readers, saved.why);
   }
   text_append(&text, "</table></html>\n");
