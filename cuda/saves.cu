@@ -364,7 +364,7 @@ gpu_QuantizeOnSave(const actnn_call *call)
   if (saves_find(call, actnn_is_preparing(call) ? NULL : value, &index))
     return 1;
   if (actnn_is_preparing(call))
-    return saves_get_to_know(trainer, index, value, false) || gpu_saves_note(call, index);
+    return saves_get_to_know(trainer, index, value, actnn_affine()) || gpu_saves_note(call, index);
   bool by_range = saves_go_by_range(trainer, index);
   tiles_job job;
   if ((by_range && find_sample_ranges(call, index, value)) || saves_decide(trainer, index) || gpu_saves_job(call, index, value, &job))

@@ -51,14 +51,13 @@ variance_of_normal(const map_job &job, const tile_part &part, int64_t channel, u
 {
   actnn_header header = read_header(job.tiles, part);
   float scale = job.affine.scale[channel], bias = job.affine.bias[channel];
-  float threshold = job.affine.rectified ? actnn_codec_threshold(scale, bias) : -INFINITY;
-  actnn_normal_levels levels =
-      actnn_codec_normal(actnn_float_of((uint32_t)header.base << 16), actnn_float_of((uint32_t)header.step << 16), threshold,
-                         job.affine.rectified && scale < 0, part.code.levels, part.code.dither);
-  bool above = (int)level >= levels.below_levels;
-  if (job.affine.rectified && above == levels.passes_below)
+  actnn_thresholds thresholds = actnn_codec_thresholds(scale, bias, job.affine.rectified, job.affine.cap);
+  actnn_normal_levels levels = actnn_codec_normal(actnn_float_of((uint32_t)header.base << 16),
+                                                  actnn_float_of((uint32_t)header.step << 16), thresholds, part.code.levels,
+                                                  part.code.dither);
+  if ((int)level < levels.first_passing || (int)level >= levels.first_saturated)
     return 0;
-  float step = levels.passes_below ? levels.below.step : levels.above.step;
+  float step = levels.passing.step;
   return step * step / (part.code.dither ? 12 : 6) * scale * scale;
 }
 
@@ -148,6 +147,7 @@ bring_noise(const actnn_call *call, const saves_sensitivity *measured)
     job.affine.scale = (const float *)(trainer->device_arena + tensor[state->scale].offset);
     job.affine.bias = (const float *)(trainer->device_arena + tensor[state->bias].offset);
     job.affine.rectified = state->rectified;
+    job.affine.cap = state->cap;
   } else if (measured->scale) {
     job.affine.scale = (const float *)measured->scale->data;
   }

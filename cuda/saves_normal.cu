@@ -5,24 +5,45 @@
 
 /* What follows a normalized value, of one channel. */
 typedef struct channel_affine {
-  float scale, bias, threshold;
-  bool passes_below;
+  float scale, bias;
+  actnn_thresholds thresholds;
 } channel_affine;
 
 /* Lanes beyond the last channel have zeros. */
 static __device__ channel_affine
 affine_of(const actnn_affine &affine, int64_t channels, int64_t channel)
 {
-  channel_affine own = {0, 0, -INFINITY, false};
+  channel_affine own;
+  own.scale = own.bias = 0;
   if (channel < channels) {
     own.scale = affine.scale[channel];
     own.bias = affine.bias[channel];
   }
-  if (affine.rectified) {
-    own.threshold = actnn_codec_threshold(own.scale, own.bias);
-    own.passes_below = own.scale < 0;
-  }
+  own.thresholds = actnn_codec_thresholds(own.scale, own.bias, affine.rectified, affine.cap);
   return own;
+}
+
+/* What a rectifier does with an element: also which of a channel's levels it has. */
+enum { BLOCKED, PASSES, SATURATED, SIDES };
+
+static __device__ int
+side_of(const actnn_affine &affine, float y)
+{
+  return actnn_codec_is_blocked(y, affine.rectified, affine.cap) ? BLOCKED
+         : actnn_codec_is_saturated(y, affine.rectified, affine.cap) ? SATURATED : PASSES;
+}
+
+static __device__ const actnn_group &
+group_of(const actnn_normal_levels &levels, int side)
+{
+  return side == BLOCKED ? levels.blocked : side == SATURATED ? levels.saturated : levels.passing;
+}
+
+/* The first code of a side, and of what follows it. */
+static __device__ int
+first_code(const actnn_normal_levels &levels, int count, int side)
+{
+  return side == BLOCKED ? 0 : side == PASSES ? levels.first_passing : side == SATURATED ? levels.first_saturated : count;
 }
 
 /* Segments of a tile: rows of the same channels. The most that a tile of this geometry may have. */
@@ -35,24 +56,25 @@ most_segments(const actnn_codec &codec)
 
 /* ---- normalizing and coding ----------------------------------------------------------------------------------- */
 
-/* Whether lanes of segments have elements on either side of their threshold. */
+/* Whether lanes of segments have elements on each side of their thresholds. */
 typedef struct side_room {
-  uint8_t above[CODES_OF_A_BLOCK], below[CODES_OF_A_BLOCK];
+  uint8_t any[SIDES][CODES_OF_A_BLOCK];
 } side_room;
 
-/* A group's header, by its first thread, from its range and from where its elements lie beside the thresholds. */
+/* A group's header, by its first thread, from its range and from where its elements lie beside the thresholds; start: where a team's
+ * part of the room begins. */
 static __device__ actnn_header
-widened_header(const tiles_job &job, const tile_part &part, const actnn_affine &affine, const own_range &range, const uint8_t *above,
-               const uint8_t *below)
+widened_header(const tiles_job &job, const tile_part &part, const actnn_affine &affine, const own_range &range, const side_room &sides,
+               int start)
 {
   actnn_header header = actnn_codec_normal_header(range.minimum, range.maximum, range.magnitude < 0x7f800000u);
   int64_t first = part.tile.first_row / job.codec.positions, last = (part.tile.first_row + part.rows - 1) / job.codec.positions;
   int from = job.codec.lane_groups ? part.lane : 0, to = job.codec.lane_groups ? part.lane + 1 : ACTNN_LANES;
   for (int64_t which = first; affine.rectified && which <= last; which++)
     for (int lane = from; lane < to; lane++) {
-      int at = (int)(which - first) * ACTNN_LANES + lane;
+      int at = start + (int)(which - first) * ACTNN_LANES + lane;
       channel_affine own = affine_of(affine, job.codec.channels, which * ACTNN_LANES + lane);
-      header = actnn_codec_widen(header, own.threshold, above[at], below[at]);
+      header = actnn_codec_widen_for(header, own.thresholds, sides.any[BLOCKED][at], sides.any[PASSES][at], sides.any[SATURATED][at]);
     }
   return header;
 }
@@ -60,16 +82,17 @@ widened_header(const tiles_job &job, const tile_part &part, const actnn_affine &
 static __device__ actnn_normal_levels
 levels_of(const tile_part &part, const actnn_header &header, const channel_affine &own)
 {
-  return actnn_codec_normal(actnn_float_of((uint32_t)header.base << 16), actnn_float_of((uint32_t)header.step << 16), own.threshold,
-                            own.passes_below, part.code.levels, part.code.dither);
+  return actnn_codec_normal(actnn_float_of((uint32_t)header.base << 16), actnn_float_of((uint32_t)header.step << 16),
+                            own.thresholds, part.code.levels, part.code.dither);
 }
 
 static __device__ uint32_t
-normal_code(const actnn_normal_levels &levels, int count, bool above, float x, uint32_t draw)
+normal_code(const actnn_normal_levels &levels, int count, int side, float x, uint32_t draw)
 {
-  const actnn_group &group = above ? levels.above : levels.below;
-  int steps = above ? count - levels.below_levels - 1 : levels.below_levels - 1;
-  return actnn_codec_code(x, group.base, group.scale, (float)(steps > 0 ? steps : 0), draw) + (above ? (uint32_t)levels.below_levels : 0);
+  const actnn_group &group = group_of(levels, side);
+  int first = first_code(levels, count, side), steps = first_code(levels, count, side + 1) - first - 1;
+  uint32_t code = (uint32_t)first + actnn_codec_code(x, group.base, group.scale, (float)(steps > 0 ? steps : 0), draw);
+  return code < (uint32_t)count ? code : (uint32_t)count - 1; /* beyond it only in a group that is not finite */
 }
 
 static __device__ double
@@ -88,10 +111,10 @@ normalize(tiles_job job, const float *x, const float *mean, const float *rstd, a
   tile_part part = part_of(job);
   int start = part.team * (CODES_OF_A_BLOCK / (BLOCK_THREADS / part.team_threads));
   float own[OWN_ROWS];
-  uint32_t passed = 0;
+  uint32_t blocked = 0, saturated = 0;
   own_range range = empty_range();
   for (int i = part.thread; i < most_segments(job.codec) * ACTNN_LANES; i += part.team_threads)
-    sides.above[start + i] = sides.below[start + i] = 0;
+    sides.any[BLOCKED][start + i] = sides.any[PASSES][start + i] = sides.any[SATURATED][start + i] = 0;
   __syncthreads();
   for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
     channel_affine after = affine_of(affine, job.codec.channels, walk.channel);
@@ -102,20 +125,21 @@ normalize(tiles_job job, const float *x, const float *mean, const float *rstd, a
       value = ACTNN_TIMES(apart, rstd[walk.channel]);
       result = ACTNN_PLUS(ACTNN_TIMES(apart, factor), after.bias);
     }
-    bool passes = result > 0;
+    int side = side_of(affine, result);
     own[k] = value;
-    passed |= (uint32_t)passes << k;
+    blocked |= (uint32_t)(side == BLOCKED) << k;
+    saturated |= (uint32_t)(side == SATURATED) << k;
     widen_by(range, value);
-    (passes != after.passes_below ? sides.above : sides.below)[start + walk.segment * ACTNN_LANES + part.lane] = 1;
-    store_element(job, part, row, walk, y, passes || !affine.rectified ? result : 0);
+    sides.any[side][start + walk.segment * ACTNN_LANES + part.lane] = 1;
+    store_element(job, part, row, walk, y, side == BLOCKED ? 0 : side == SATURATED ? affine.cap : result);
   });
   range = join_ranges(part, !job.codec.lane_groups, range, room);
   if (part.active && part.thread < (job.codec.lane_groups ? ACTNN_LANES : 1))
-    write_header(job, part, widened_header(job, part, affine, range, sides.above + start, sides.below + start));
+    write_header(job, part, widened_header(job, part, affine, range, sides, start));
   __syncthreads();
   actnn_header header = read_header(job, part);
   own_draws draws = draw_own(job, part);
-  double below = 0, above_noise = 0, scaled = 0;
+  double below = 0, above = 0, scaled = 0;
   int64_t channel = -1;
   channel_affine after;
   actnn_normal_levels levels;
@@ -125,14 +149,14 @@ normalize(tiles_job job, const float *x, const float *mean, const float *rstd, a
       after = affine_of(affine, job.codec.channels, channel);
       levels = levels_of(part, header, after);
     }
-    bool above = !affine.rectified || (passed >> k & 1) != levels.passes_below;
-    codes[start + row * ACTNN_LANES + part.lane] = (uint8_t)normal_code(levels, part.code.levels, above, own[k], draw_of(draws, k));
+    int side = blocked >> k & 1 ? BLOCKED : saturated >> k & 1 ? SATURATED : PASSES;
+    codes[start + row * ACTNN_LANES + part.lane] = (uint8_t)normal_code(levels, part.code.levels, side, own[k], draw_of(draws, k));
     if (!noise || walk.at < 0)
       return;
-    double variance = variance_of_step(above ? levels.above.step : levels.below.step, part.code.dither);
-    bool passes = above != levels.passes_below;
+    double variance = variance_of_step(group_of(levels, side).step, part.code.dither);
+    bool passes = side == PASSES;
     below += passes ? 0 : variance;
-    above_noise += passes ? variance : 0;
+    above += passes ? variance : 0;
     scaled += passes ? variance * after.scale * after.scale : 0;
   });
   __syncthreads();
@@ -140,11 +164,11 @@ normalize(tiles_job job, const float *x, const float *mean, const float *rstd, a
   if (!noise)
     return;
   below = team_sum(part, below);
-  above_noise = team_sum(part, above_noise);
+  above = team_sum(part, above);
   scaled = team_sum(part, scaled);
   if (part.active && part.thread == 0) {
     noise[part.each * MOST_SUMS] = below;
-    noise[part.each * MOST_SUMS + 1] = above_noise;
+    noise[part.each * MOST_SUMS + 1] = above;
     noise[part.each * MOST_SUMS + 2] = scaled;
   }
 }
@@ -173,10 +197,10 @@ open_decoder(const tiles_job &job, const tile_part &part, uint32_t *room)
   return decoder;
 }
 
-/* The normalized value, and whether the rectifier passed it. */
+/* The normalized value, and what the rectifier did with it. */
 static __device__ float
 decode(const tiles_job &job, const tile_part &part, const actnn_affine &affine, normal_decoder &decoder, int k, int row,
-       const row_walk &walk, bool &passes)
+       const row_walk &walk, int &side)
 {
   if (walk.channel != decoder.channel) {
     decoder.channel = walk.channel;
@@ -184,19 +208,18 @@ decode(const tiles_job &job, const tile_part &part, const actnn_affine &affine, 
     decoder.levels = levels_of(part, decoder.header, decoder.after);
   }
   int code = (int)code_at(decoder.codes, row, part.lane);
-  bool above = code >= decoder.levels.below_levels;
-  const actnn_group &group = above ? decoder.levels.above : decoder.levels.below;
+  side = code < decoder.levels.first_passing ? BLOCKED : code >= decoder.levels.first_saturated ? SATURATED : PASSES;
+  const actnn_group &group = group_of(decoder.levels, side);
   uint32_t draw = part.code.dither ? draw_of(decoder.draws, k) : 0;
-  passes = !affine.rectified || above != decoder.levels.passes_below;
-  return actnn_codec_value((uint32_t)(code - (above ? decoder.levels.below_levels : 0)), group.base, group.step, group.dither, draw);
+  int first = first_code(decoder.levels, part.code.levels, side);
+  return actnn_codec_value((uint32_t)(code - first), group.base, group.step, group.dither, draw);
 }
 
-/* The variance of codes that the rectifier passes, or of those that it blocks. */
+/* The variance of a side's codes. */
 static __device__ double
-variance_of(const tile_part &part, const normal_decoder &decoder, bool passes)
+variance_of(const tile_part &part, const normal_decoder &decoder, int side)
 {
-  bool above = passes != decoder.levels.passes_below;
-  return variance_of_step(above ? decoder.levels.above.step : decoder.levels.below.step, part.code.dither);
+  return variance_of_step(group_of(decoder.levels, side).step, part.code.dither);
 }
 
 KERNEL
@@ -206,9 +229,10 @@ dequantize_normal(tiles_job job, actnn_affine affine, float *y)
   tile_part part = part_of(job);
   normal_decoder decoder = open_decoder(job, part, room);
   for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
-    bool passes;
-    float x = decode(job, part, affine, decoder, k, row, walk, passes);
-    store_element(job, part, row, walk, y, passes ? x * decoder.after.scale + decoder.after.bias : 0);
+    int side;
+    float x = decode(job, part, affine, decoder, k, row, walk, side);
+    float result = side == SATURATED ? affine.cap : x * decoder.after.scale + decoder.after.bias;
+    store_element(job, part, row, walk, y, side == BLOCKED ? 0 : result);
   });
 }
 
@@ -280,19 +304,19 @@ sum_normal(tiles_job job, actnn_affine affine, const float *dy, actnn_normal_sum
     for (int segment = 0; segment < most_segments(job.codec); segment++) {
       own_sums own = empty_sums();
       for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
-        bool passes;
+        int side;
         if (walk.segment != segment || walk.at < 0)
           return;
-        float x = decode(job, part, affine, decoder, k, row, walk, passes);
-        own.noise += variance_of(part, decoder, passes);
-        if (!passes)
+        float x = decode(job, part, affine, decoder, k, row, walk, side);
+        own.noise += variance_of(part, decoder, side);
+        if (side != PASSES)
           return;
         float gradient = dy[walk.at];
         own.dy += gradient;
         own.projected += gradient * x;
         own.squares += x * x;
         own.passed += 1;
-        own.variance += (double)(gradient * gradient) * variance_of(part, decoder, true);
+        own.variance += (double)(gradient * gradient) * variance_of(part, decoder, PASSES);
       });
       add_to_channel(part, own, sums_room, (first + segment) * ACTNN_LANES + part.lane, job.codec.channels, sums);
     }
@@ -326,16 +350,16 @@ pull_normal(tiles_job job, actnn_affine affine, const float *rstd, const float *
   int64_t channel = -1;
   float factor = 0, shift = 0, slope = 0, correction = 1;
   for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
-    bool passes;
-    float x = decode(job, part, affine, decoder, k, row, walk, passes);
+    int side;
+    float x = decode(job, part, affine, decoder, k, row, walk, side);
     if (walk.channel != channel && walk.at >= 0) {
       channel = walk.channel;
       factor = (float)((double)decoder.after.scale * rstd[channel]);
       shift = (float)(db[channel] / count);
       slope = (float)(dscale[channel] / count);
-      correction = part.code.dither ? (float)(1 + variance_of(part, decoder, true) / (float)count) : 1;
+      correction = part.code.dither ? (float)(1 + variance_of(part, decoder, PASSES) / (float)count) : 1;
     }
-    float gradient = passes && walk.at >= 0 ? dy[walk.at] : 0;
+    float gradient = side == PASSES && walk.at >= 0 ? dy[walk.at] : 0;
     store_element(job, part, row, walk, dx, factor * (gradient * correction - shift - x * slope));
   });
 }
@@ -345,8 +369,7 @@ pull_normal(tiles_job job, actnn_affine affine, const float *rstd, const float *
 static actnn_affine
 affine_operands(const actnn_call *call, size_t scale, size_t bias)
 {
-  actnn_affine affine = {(const float *)call->input[scale].data, (const float *)call->input[bias].data, saves_is_rectified(call)};
-  return affine;
+  return saves_affine(call, call->input[scale].data, call->input[bias].data);
 }
 
 /* Each sample's noise, as the processor keeps it. */

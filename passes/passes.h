@@ -44,7 +44,7 @@ typedef struct Save {
   actnn_spacing spacing;
   bool dither;        /* subtractive dither; otherwise stochastic rounding */
   bool is_rectified;  /* NORMAL: a rectifier follows */
-  double low, high;   /* FIXED: the range */
+  double low, high;   /* FIXED: the range; NORMAL: zero, and what a capped rectifier lets through at most, 0 for any other */
   uint32_t choices;   /* bit i: samples may have actnn_choice_levels(i) levels */
   uint64_t bytes;     /* planned for all samples, a multiple of ACTNN_ALIGNMENT */
   uint64_t uncompressed; /* what a framework without compression keeps in its place */
@@ -73,6 +73,10 @@ bool has_new_codes(const Options *options);
 bool codes_derived_values(const Options *options);
 /* How rounding goes: --rounding, or by the scheme. */
 bool is_dithered(const Options *options);
+/* What a rectifier after a normalized value lets through at most; 0: anything, or none follows. */
+double save_cap(const Save *save);
+/* Says on a node that codes or decodes a normalized value which rectifier follows. */
+void set_rectifier(Program *program, NodeId node, const Save *save);
 /* Bytes of a save whose samples all have the levels of a choice; UINT64_MAX when it has no such choice. */
 uint64_t save_bytes_at(const Program *program, const Save *save, int choice);
 /* Its noise at that choice, relative to one step for the whole range. */

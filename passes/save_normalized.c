@@ -1,6 +1,6 @@
 /* save-normalized: one save where a normalization, a rectifier and the next layer would each keep one.
- * needs: linearize-saves, layout.  keeps: forward's results exactly.  makes: of each BatchNorm on blocked values, with the Relu
- * that alone reads it if there is one: actnn.BatchNormStatistics and actnn.NormalizeOnSave, which applies the normalization
+ * needs: linearize-saves, layout.  keeps: forward's results exactly.  makes: of each BatchNorm on blocked values, with the Relu or
+ * the Clip from zero (ReLU6) that alone reads it if there is one: actnn.BatchNormStatistics and actnn.NormalizeOnSave, which applies the normalization
  * and codes the normalized value in one loop; of its gradient actnn.NormalGradScale and actnn.NormalGradInput, which decode that
  * inside their loops; before each other backward reader of the result actnn.DequantizeNormal. The rectifier's mask is in the
  * code. One code may serve them all: each product of the gradient reads it once (compression.md, section 4, case 4). */
@@ -8,6 +8,7 @@
 
 #include "../runtime/codec.h"
 
+#include <float.h>
 #include <string.h>
 
 PassFunction save_normalized, simplify;
@@ -16,28 +17,38 @@ PassFunction save_normalized, simplify;
 typedef struct Normalization {
   NodeId forward, gradient;   /* BatchNorm, BatchNormGrad */
   NodeId rectifier, select;   /* NO_NODE without one; Select of the gradient by the rectifier's mask */
+  double cap;                 /* what it lets through at most; 0: anything */
   ValueId result;             /* the normalization's, or the rectifier's */
   ValueId incoming;           /* gradient of the result */
   uint32_t gradient_position;
 } Normalization;
 
-/* The one node that reads a value outside of evaluation; NO_NODE when there are none or several, or the program's outputs name it. */
-static NodeId
-only_reader(const Program *program, ValueId value)
+/* Lists the nodes that read a value, at most `most`; how many there are, or 0 when there are more, or a node reads it twice, or it is
+ * wanted outside of the step. */
+static uint32_t
+readers_of(const Program *program, ValueId value, NodeId *readers, uint32_t most)
 {
-  NodeId found = NO_NODE;
+  uint32_t found = 0;
   for (uint32_t i = 0; i < program->output_count; i++)
-    if (program->outputs[i] == value) return NO_NODE;
-  if (value == program->prediction || value == program->loss) return NO_NODE;
+    if (program->outputs[i] == value) return 0;
+  if (value == program->prediction || value == program->loss) return 0;
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
     for (uint32_t k = 0; k < node->operand_count; k++) {
       if (node->operands[k] != value) continue;
-      if (found != NO_NODE) return NO_NODE;
-      found = program->order[i];
+      if (found == most || (found && readers[found - 1] == program->order[i])) return 0;
+      readers[found++] = program->order[i];
     }
   }
   return found;
+}
+
+/* The one node that reads a value; NO_NODE when there are none or several. */
+static NodeId
+only_reader(const Program *program, ValueId value)
+{
+  NodeId reader;
+  return readers_of(program, value, &reader, 1) ? reader : NO_NODE;
 }
 
 /* The gradient that reads a normalization's statistics. */
@@ -54,19 +65,47 @@ gradient_of(const Program *program, const Node *forward, uint32_t *position)
   return NO_NODE;
 }
 
-/* A rectifier whose mask selects the one gradient that goes on to the normalization: Relu alone reads the normalization's result. */
+/* Clip from zero, and the test for what it lets pass. */
+static bool
+is_capped(const Program *program, NodeId clip, NodeId test)
+{
+  if (!is_operator(program, clip, "Clip") || !is_operator(program, test, "Inside")) return false;
+  const Node *one = node_at(program, clip), *other = node_at(program, test);
+  double cap = float_attribute(one, "max", FLT_MAX);
+  return float_attribute(one, "min", -FLT_MAX) == 0 && float_attribute(other, "min", -FLT_MAX) == 0
+      && float_attribute(other, "max", FLT_MAX) == cap && cap > 0 && (double)(float)cap == cap;
+}
+
+/* The rectifier that alone reads a normalization's result y, but for the test for what it lets pass: that of Relu reads Relu's result,
+ * that of Clip (ReLU6) y. NO_NODE when there is none. */
+static NodeId
+rectifier_of(const Program *program, ValueId y, NodeId test)
+{
+  NodeId readers[2];
+  uint32_t count = readers_of(program, y, readers, 2);
+  if (count == 1 && is_operator(program, readers[0], "Relu") && is_operator(program, test, "Positive")
+      && operand_id(node_at(program, test), 0) == result_id(node_at(program, readers[0]), 0))
+    return readers[0];
+  for (uint32_t i = 0; count == 2 && i < 2; i++)
+    if (readers[i] == test && is_capped(program, readers[1 - i], test)) return readers[1 - i];
+  return NO_NODE;
+}
+
+/* A rectifier whose mask selects the one gradient that goes on to the normalization. */
 static bool
 find_rectifier(const Program *program, Normalization *found)
 {
   ValueId y = result_id(node_at(program, found->forward), 0), dy = operand_id(node_at(program, found->gradient), 0);
-  NodeId relu = only_reader(program, y), select = value_at(program, dy)->producer;
-  if (!is_operator(program, relu, "Relu") || !is_operator(program, select, "Select")) return false;
-  if (only_reader(program, dy) != found->gradient) return false;
-  ValueId mask = operand_id(node_at(program, select), 0), z = result_id(node_at(program, relu), 0);
+  NodeId select = value_at(program, dy)->producer;
+  if (!is_operator(program, select, "Select") || only_reader(program, dy) != found->gradient) return false;
+  ValueId mask = operand_id(node_at(program, select), 0);
   NodeId test = mask == NO_VALUE ? NO_NODE : value_at(program, mask)->producer;
-  if (!is_operator(program, test, "Positive") || only_reader(program, mask) != select) return false;
-  if (operand_id(node_at(program, test), 0) != z || value_at(program, z)->layout != ACTNN_BLOCKED) return false;
-  found->rectifier = relu;
+  if (test == NO_NODE || only_reader(program, mask) != select) return false;
+  NodeId rectifier = rectifier_of(program, y, test);
+  ValueId z = rectifier == NO_NODE ? NO_VALUE : result_id(node_at(program, rectifier), 0);
+  if (z == NO_VALUE || value_at(program, z)->layout != ACTNN_BLOCKED) return false;
+  found->rectifier = rectifier;
+  found->cap = is_operator(program, rectifier, "Clip") ? float_attribute(node_at(program, rectifier), "max", FLT_MAX) : 0;
   found->select = select;
   found->result = z;
   found->incoming = operand_id(node_at(program, select), 1);
@@ -119,6 +158,7 @@ describe(const Program *program, const Options *options, const ReaderIndex *read
                 .spacing = ACTNN_NORMAL_LEVELS,
                 .dither = is_dithered(options),
                 .is_rectified = is_rectified,
+                .high = found->cap,
                 .choices = (1u << ACTNN_LEVEL_CHOICES) - 1,
                 .uncompressed = (uint64_t)elements * (is_kept ? 8 : 4),
                 .weight = (double)elements * factor * squared_width / (is_dithered(options) ? 12 : 6),
@@ -153,10 +193,10 @@ make_node(Program *program, Phase phase, const char *operator_name, NodeId like,
 }
 
 static void
-set_save(Program *program, NodeId id, uint32_t save, bool is_rectified)
+set_save(Program *program, NodeId id, uint32_t save)
 {
   set_int(program, id, "save", save);
-  set_int(program, id, "rectified", is_rectified);
+  set_rectifier(program, id, &program->saves->save[save]);
 }
 
 /* BatchNorm keeps its place as the statistics; the normalization that is applied and saved follows it. */
@@ -170,7 +210,7 @@ save_forward(Program *program, const Options *options, const ReaderIndex *readin
   ValueId results[] = {found->result, stash};
   uint32_t save = add_save(program, describe(program, options, reading, found, stash));
   NodeId apply = make_node(program, PHASE_FORWARD, "NormalizeOnSave", found->forward, operands, 5, results, 2);
-  set_save(program, apply, save, found->rectifier != NO_NODE);
+  set_save(program, apply, save);
   infer_node(program, apply);
   insert_before(program, insertions, position + 1, apply);
   ValueId statistics[] = {node.operands[0], node.operands[3], node.operands[4]};
@@ -196,13 +236,13 @@ save_backward(Program *program, const Normalization *found, uint32_t save, Inser
     if (sums[i] == NO_VALUE) sums[i] = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, value_at(program, scale)->shape);
   ValueId operands[] = {found->incoming, entry->stash, scale, b};
   NodeId first = make_node(program, PHASE_BACKWARD, "NormalGradScale", found->gradient, operands, 4, sums, 2);
-  set_save(program, first, save, entry->is_rectified);
+  set_save(program, first, save);
   infer_node(program, first);
   insert_before(program, insertions, found->gradient_position, first);
   ValueId more[] = {found->incoming, entry->stash, scale, b, rstd, sums[0], sums[1]};
   become(program, found->gradient, "NormalGradInput", more, 7);
   node_at(program, found->gradient)->result_count = 1;
-  set_save(program, found->gradient, save, entry->is_rectified);
+  set_save(program, found->gradient, save);
 }
 
 /* Takes the rectifier, its mask and the selection out of the program: nothing reads their results any more. */
@@ -221,7 +261,8 @@ drop_detached(Program *program)
   uint32_t kept = 0;
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    bool is_detached = (!strcmp(node->operator_name, "Relu") || !strcmp(node->operator_name, "Select")) && !node->result_count;
+    bool is_rectifier = !strcmp(node->operator_name, "Relu") || !strcmp(node->operator_name, "Clip");
+    bool is_detached = (is_rectifier || !strcmp(node->operator_name, "Select")) && !node->result_count;
     if (!is_detached) program->order[kept++] = program->order[i];
   }
   program->order_count = kept;

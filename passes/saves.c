@@ -43,12 +43,18 @@ add_save(Program *program, Save save)
 
 /* ---- sizes ---------------------------------------------------------------------------------------- */
 
+double
+save_cap(const Save *save)
+{
+  return save->spacing == ACTNN_NORMAL_LEVELS ? save->high : 0;
+}
+
 uint64_t
 save_bytes_at(const Program *program, const Save *save, int choice)
 {
   const Value *x = value_at(program, save->value);
   int levels = actnn_choice_levels(choice);
-  if (!(save->choices >> choice & 1) || levels < actnn_least_levels(save->spacing, save->is_rectified)) return UINT64_MAX;
+  if (!(save->choices >> choice & 1) || levels < actnn_least_levels(save->spacing, save->is_rectified, (float)save_cap(save))) return UINT64_MAX;
   return actnn_stash_bytes(x->shape.dim, x->shape.rank, x->layout, save->spacing, levels);
 }
 
@@ -288,6 +294,13 @@ find_readers(const Program *program, const ReaderIndex *reading, ValueId value)
   return readers;
 }
 
+void
+set_rectifier(Program *program, NodeId node, const Save *save)
+{
+  set_int(program, node, "rectified", save->is_rectified);
+  if (save_cap(save) > 0) set_float(program, node, "cap", save_cap(save));
+}
+
 /* ---- restoring ------------------------------------------------------------------------------------ */
 
 /* What a restore reads beside the codes: of a normalized value, the scale and the bias that it was saved with. */
@@ -305,7 +318,7 @@ make_restore(Program *program, NodeId reader, uint32_t save, ValueId *restored)
   NodeId node = make_unplaced(program, PHASE_BACKWARD, "actnn", is_normal ? "DequantizeNormal" : "DequantizeOnBackward", reader,
                               operands, is_normal ? 3 : 1, restored);
   set_int(program, node, "save", save);
-  if (is_normal) set_int(program, node, "rectified", entry->is_rectified);
+  if (is_normal) set_rectifier(program, node, entry);
   return node;
 }
 

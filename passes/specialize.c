@@ -308,6 +308,29 @@ specialize_order(Program *program)
   return is_good && !program->diagnostics->errors;
 }
 
+/* Folding gives an Identity's result the constant once more: its readers go back to the first, which is then kept once. */
+static void
+share_constants(Program *program)
+{
+  ValueId *by = arena_array(program->arena, program->value_count + 1, sizeof *by);
+  memset(by, 0xFF, program->value_count * sizeof *by);
+  for (uint32_t i = 0; i < program->node_count; i++) {
+    const Node *node = node_at(program, i);
+    if (node->domain[0] || strcmp(node->operator_name, "Identity")) continue;
+    const Value *x = operand_value(program, node, 0), *y = result_value(program, node, 0);
+    if (x && y && x->kind == VALUE_CONSTANT && y->kind == VALUE_CONSTANT && x->type == y->type) by[result_id(node, 0)] = operand_id(node, 0);
+  }
+  for (uint32_t i = 0; i < program->value_count; i++) {
+    ValueId first = i;
+    while (by[first] != NO_VALUE) first = by[first];
+    for (ValueId at = i, next; at != first; at = next) { /* all on the way go there, so that no way is walked twice */
+      next = by[at];
+      by[at] = first;
+    }
+  }
+  replace_all_uses(program, by);
+}
+
 /* A variable drawn by the initialization graph has the type and shape of what draws it. First values that are known now and too large
  * for a table in the source are the variable's own data, as if the model had given them. */
 static bool
@@ -359,6 +382,7 @@ specialize(Program *program, const Options *options)
         set_int(program, program->order[i], "training_mode", 1);
   order_by_outputs(program);
   if (!specialize_order(program) || !check_initialization(program)) return false;
+  share_constants(program);
   order_by_outputs(program); /* now it is known what updates statistics */
   number_random_streams(program);
   return check_program(program, "specialize"); /* a text can say anything; from here on passes keep it legal */

@@ -50,7 +50,7 @@ typedef enum actnn_rows { ACTNN_CHANNEL_ROWS, ACTNN_FEATURE_ROWS, ACTNN_FLAT_ROW
  *           maximum, so that the code tells exactly what is positive; header: step
  *   SQUARE  of a value that is never negative: q^2 steps, up to the maximum; header: step
  *   NORMAL  of a normalized value: some levels on either side of where a rectifier after scale and bias lets
- *           it pass; header: minimum, maximum (codec_normal.h) */
+ *           it pass, and of where it saturates; header: minimum, maximum (codec_normal.h) */
 
 /* How one sample is coded. */
 typedef struct actnn_code {
@@ -98,9 +98,9 @@ enum { ACTNN_LEVEL_CHOICES = 12 };
 int actnn_choice_levels(int choice);
 /* "even", "fixed", ..; NULL beyond the last. */
 const char *actnn_spacing_name(int spacing);
-/* The fewest levels that code without bias: 2, and one more where a level is kept for zero; on both sides of a
- * rectifier's threshold 2 each. */
-int actnn_least_levels(actnn_spacing spacing, bool rectified);
+/* The fewest levels that code without bias: 2, and one more where a level is kept for zero; on both sides of each of a
+ * rectifier's thresholds 2. cap: as actnn_affine has it. */
+int actnn_least_levels(actnn_spacing spacing, bool rectified, float cap);
 /* Fills *codec for a value of these extents; 0, or 1 when they make no sense (negative, or too large to
  * address). */
 int actnn_codec_geometry(actnn_codec *codec, const int64_t *dim, int rank, actnn_layout layout,
@@ -477,17 +477,19 @@ typedef struct actnn_tile_range {
   uint32_t magnitude[ACTNN_LANES]; /* largest bits without the sign: tells infinities and NaN */
 } actnn_tile_range;
 
-/* Variance that rounding adds, summed over a tile's elements: of levels below a rectifier's threshold (which
- * matter only to normalization), of all others, and of those once more times the squared scale that follows a
+/* Variance that rounding adds, summed over a tile's elements: of what a rectifier blocks or holds at its cap (which
+ * matters only to normalization), of all others, and of those once more times the squared scale that follows a
  * normalized value. */
 typedef struct actnn_tile_noise {
   double below, above, scaled;
 } actnn_tile_noise;
 
-/* What follows a normalized value: y = scale * x + bias, then a rectifier or not; one number a channel. */
+/* What follows a normalized value: y = scale * x + bias, then a rectifier or not; one number a channel. cap: what the
+ * rectifier lets through at most; 0: anything. */
 typedef struct actnn_affine {
   const float *scale, *bias;
   bool rectified;
+  float cap;
 } actnn_affine;
 
 /* Sums over a channel's elements, x being the normalized value; dy counts where the rectifier passed x. */

@@ -15,10 +15,11 @@ channel_lanes(const actnn_codec *codec, int64_t row, const float *per_channel, f
 
 /* ---- Levels ---------------------------------------------------------------------------------------- */
 
+/* Levels of each lane: what they start from, the steps from first to last, and where codes start. */
 typedef struct normal_lanes {
-  tile_groups below, above;
-  float below_top[LANES], above_top[LANES]; /* steps on either side */
-  uint32_t below_levels[LANES], passes_below[LANES];
+  tile_groups blocked, passing, saturated;
+  float blocked_top[LANES], passing_top[LANES], saturated_top[LANES];
+  uint32_t first_passing[LANES], first_saturated[LANES];
 } normal_lanes;
 
 typedef struct normal_header {
@@ -26,15 +27,13 @@ typedef struct normal_header {
 } normal_header;
 
 static void
-lane_thresholds(const actnn_tile_work *work, int64_t row, const actnn_affine *affine, float *threshold, bool *passes_below)
+lane_thresholds(const actnn_tile_work *work, int64_t row, const actnn_affine *affine, actnn_thresholds *thresholds)
 {
   float scale[LANES], bias[LANES];
   channel_lanes(work->codec, row, affine->scale, scale);
   channel_lanes(work->codec, row, affine->bias, bias);
-  for (int lane = 0; lane < LANES; lane++) {
-    threshold[lane] = affine->rectified ? actnn_codec_threshold(scale[lane], bias[lane]) : -INFINITY;
-    passes_below[lane] = affine->rectified && scale[lane] < 0;
-  }
+  for (int lane = 0; lane < LANES; lane++)
+    thresholds[lane] = actnn_codec_thresholds(scale[lane], bias[lane], affine->rectified, affine->cap);
 }
 
 static void
@@ -49,23 +48,30 @@ read_normal_header(const actnn_tile_work *work, const uint8_t *sample, normal_he
   }
 }
 
+static float
+steps_of(int levels)
+{
+  return (float)(levels > 0 ? levels - 1 : 0);
+}
+
 /* The levels of the lanes of rows that belong to the same channels as `row`. */
 static void
 find_normal_levels(const actnn_tile_work *work, int64_t row, const normal_header *header, const actnn_affine *affine,
                    const actnn_code *code, normal_lanes *levels)
 {
-  float threshold[LANES];
-  bool passes_below[LANES];
-  lane_thresholds(work, row, affine, threshold, passes_below);
+  actnn_thresholds thresholds[LANES];
+  lane_thresholds(work, row, affine, thresholds);
   for (int lane = 0; lane < LANES; lane++) {
-    actnn_normal_levels found = actnn_codec_normal(header->minimum[lane], header->maximum[lane], threshold[lane],
-                                                   passes_below[lane], code->levels, code->dither);
-    set_group(&levels->below, lane, found.below);
-    set_group(&levels->above, lane, found.above);
-    levels->below_levels[lane] = (uint32_t)found.below_levels;
-    levels->below_top[lane] = (float)(found.below_levels > 0 ? found.below_levels - 1 : 0);
-    levels->above_top[lane] = (float)(code->levels > found.below_levels ? code->levels - found.below_levels - 1 : 0);
-    levels->passes_below[lane] = found.passes_below;
+    actnn_normal_levels found =
+        actnn_codec_normal(header->minimum[lane], header->maximum[lane], thresholds[lane], code->levels, code->dither);
+    set_group(&levels->blocked, lane, found.blocked);
+    set_group(&levels->passing, lane, found.passing);
+    set_group(&levels->saturated, lane, found.saturated);
+    levels->blocked_top[lane] = steps_of(found.first_passing);
+    levels->passing_top[lane] = steps_of(found.first_saturated - found.first_passing);
+    levels->saturated_top[lane] = steps_of(code->levels - found.first_saturated);
+    levels->first_passing[lane] = (uint32_t)found.first_passing;
+    levels->first_saturated[lane] = (uint32_t)found.first_saturated;
   }
 }
 
@@ -74,7 +80,7 @@ find_normal_levels(const actnn_tile_work *work, int64_t row, const normal_header
 /* What a tile's loops hand on. */
 typedef struct normal_rows {
   float x[ACTNN_TILE_ROWS * LANES]; /* normalized */
-  float y[ACTNN_TILE_ROWS * LANES]; /* after scale, bias and rectifier */
+  float y[ACTNN_TILE_ROWS * LANES]; /* after scale and bias; when coded, after the rectifier too */
   actnn_tile_range range;
 } normal_rows;
 
@@ -90,13 +96,38 @@ normalize_rows(const actnn_tile_work *work, int64_t row, int64_t done, int64_t r
   for (int lane = 0; lane < LANES; lane++)
     factor[lane] = (float)((double)scale[lane] * spread[lane]); /* as normalization.c does */
   float *restrict xs = tile->x + done * LANES, *restrict ys = tile->y + done * LANES;
-  uint32_t always = !affine->rectified;
   for (int64_t i = 0; i < rows; i++)
     for (int lane = 0; lane < LANES; lane++) {
-      float apart = xs[i * LANES + lane] - center[lane], y = apart * factor[lane] + bias[lane];
+      float apart = xs[i * LANES + lane] - center[lane];
+      ys[i * LANES + lane] = apart * factor[lane] + bias[lane];
       xs[i * LANES + lane] = apart * spread[lane];
-      ys[i * LANES + lane] = actnn_float_of(actnn_bits_of(y) & (0u - ((uint32_t)(y > 0) | always)));
     }
+}
+
+/* What a rectifier does, so that a row's loop tells it by comparisons alone. */
+typedef struct rectifier_tests {
+  uint32_t plain, capped; /* 1 or 0 */
+  float cap;              /* infinite without one */
+} rectifier_tests;
+
+static rectifier_tests
+tests_of(const actnn_affine *affine)
+{
+  bool capped = affine->rectified && affine->cap > 0;
+  return (rectifier_tests){affine->rectified && !capped, capped, capped ? affine->cap : INFINITY};
+}
+
+/* As actnn_codec_is_blocked and actnn_codec_is_saturated have it; 1 or 0. */
+static inline uint32_t
+is_blocked(float y, rectifier_tests tests)
+{
+  return ((uint32_t) !(y > 0) & tests.plain) | ((uint32_t)(y < 0) & tests.capped);
+}
+
+static inline uint32_t
+is_saturated(float y, rectifier_tests tests)
+{
+  return (uint32_t)(y > tests.cap);
 }
 
 /* Widens headers to what thresholds ask for (actnn_codec_widen). */
@@ -104,18 +135,19 @@ static void
 widen_for_thresholds(const actnn_tile_work *work, int64_t row, int64_t done, int64_t rows, const actnn_affine *affine,
                      const normal_rows *tile, actnn_header *header)
 {
-  float threshold[LANES];
-  bool passes_below[LANES];
-  uint32_t above[LANES] = {0};
-  lane_thresholds(work, row, affine, threshold, passes_below);
+  actnn_thresholds thresholds[LANES];
+  rectifier_tests tests = tests_of(affine);
+  uint32_t blocked[LANES] = {0}, saturated[LANES] = {0};
+  lane_thresholds(work, row, affine, thresholds);
   for (int64_t i = done; i < done + rows; i++)
-    for (int lane = 0; lane < LANES; lane++)
-      above[lane] += (uint32_t)(tile->y[i * LANES + lane] > 0);
-  for (int lane = 0; lane < LANES; lane++)
-    above[lane] = passes_below[lane] ? (uint32_t)rows - above[lane] : above[lane];
+    for (int lane = 0; lane < LANES; lane++) {
+      blocked[lane] += is_blocked(tile->y[i * LANES + lane], tests);
+      saturated[lane] += is_saturated(tile->y[i * LANES + lane], tests);
+    }
   for (int lane = 0; lane < LANES; lane++) {
     actnn_header *own = &header[work->codec->lane_groups ? lane : 0];
-    *own = actnn_codec_widen(*own, threshold[lane], above[lane] > 0, above[lane] < (uint32_t)rows);
+    bool any_passing = blocked[lane] + saturated[lane] < (uint32_t)rows;
+    *own = actnn_codec_widen_for(*own, thresholds[lane], blocked[lane] > 0, any_passing, saturated[lane] > 0);
   }
 }
 
@@ -138,19 +170,26 @@ write_normal_header(const actnn_tile_work *work, actnn_tile at, const actnn_affi
   memcpy(sample + header_place(work), header, (size_t)count * sizeof *header);
 }
 
+/* Codes a row and finishes its y; counts what is blocked and what is saturated in each lane. */
 static void
-code_normal_row(const float *restrict x, const float *restrict y, const normal_lanes *restrict levels, bool rectified,
-                const uint32_t *restrict draw, uint8_t *restrict codes, uint32_t *restrict count)
+code_normal_row(const float *restrict x, float *restrict y, const normal_lanes *restrict levels, rectifier_tests tests, uint32_t last,
+                const uint32_t *restrict draw, uint8_t *restrict codes, uint32_t *restrict blocked, uint32_t *restrict saturated)
 {
-  uint32_t wide[LANES], always = !rectified;
+  uint32_t wide[LANES];
   for (int lane = 0; lane < LANES; lane++) {
-    uint32_t below_levels = levels->below_levels[lane], above = ((uint32_t)(y[lane] > 0) ^ levels->passes_below[lane]) | always;
-    float base = choose(above, levels->above.base[lane], levels->below.base[lane]);
-    float scale = choose(above, levels->above.scale[lane], levels->below.scale[lane]);
-    float top = choose(above, levels->above_top[lane], levels->below_top[lane]);
-    uint32_t code = actnn_codec_code(x[lane], base, scale, top, draw[lane]);
-    wide[lane] = code + (below_levels & (0u - above));
-    count[lane] += above;
+    uint32_t blocks = is_blocked(y[lane], tests), saturates = is_saturated(y[lane], tests), passes = 1 - blocks - saturates;
+    float base = choose(blocks, levels->blocked.base[lane], levels->passing.base[lane]);
+    float scale = choose(blocks, levels->blocked.scale[lane], levels->passing.scale[lane]);
+    float top = choose(blocks, levels->blocked_top[lane], levels->passing_top[lane]);
+    base = choose(saturates, levels->saturated.base[lane], base);
+    scale = choose(saturates, levels->saturated.scale[lane], scale);
+    top = choose(saturates, levels->saturated_top[lane], top);
+    uint32_t first = (levels->first_passing[lane] & (0u - passes)) | (levels->first_saturated[lane] & (0u - saturates));
+    uint32_t code = first + actnn_codec_code(x[lane], base, scale, top, draw[lane]);
+    wide[lane] = code < last ? code : last; /* beyond it only in a group that is not finite */
+    y[lane] = choose(saturates, tests.cap, choose(blocks, 0, y[lane]));
+    blocked[lane] += blocks;
+    saturated[lane] += saturates;
   }
   for (int lane = 0; lane < LANES; lane++)
     codes[lane] = (uint8_t)wide[lane];
@@ -172,18 +211,17 @@ variance_of_step(double step, bool dither)
   return step * step / (dither ? 12 : 6);
 }
 
-/* above: elements of each lane above the threshold, of `rows`. */
+/* blocked, saturated: elements of each lane, of `rows`. */
 static void
-add_normal_noise(const actnn_tile_work *work, int64_t row, int64_t rows, const normal_lanes *levels, const uint32_t *above,
-                 const actnn_affine *affine, bool dither, actnn_tile_noise *noise)
+add_normal_noise(const actnn_tile_work *work, int64_t row, int64_t rows, const normal_lanes *levels, const uint32_t *blocked,
+                 const uint32_t *saturated, const actnn_affine *affine, bool dither, actnn_tile_noise *noise)
 {
   float scale[LANES];
   channel_lanes(work->codec, row, affine->scale, scale);
   for (int lane = 0; lane < valid_lanes(work->codec, row); lane++) {
-    double low = variance_of_step(levels->below.step[lane], dither) * (double)(rows - above[lane]);
-    double high = variance_of_step(levels->above.step[lane], dither) * above[lane];
-    double passing = levels->passes_below[lane] ? low : high;
-    noise->below += low + high - passing;
+    double passing = variance_of_step(levels->passing.step[lane], dither) * (double)(rows - blocked[lane] - saturated[lane]);
+    noise->below += variance_of_step(levels->blocked.step[lane], dither) * blocked[lane] +
+                    variance_of_step(levels->saturated.step[lane], dither) * saturated[lane];
     noise->above += passing;
     noise->scaled += passing * scale[lane] * scale[lane];
   }
@@ -211,17 +249,18 @@ normalize(const actnn_tile_work *work, const float *x, const float *mean, const 
   write_normal_header(work, at, affine, &tile, sample);
   read_normal_header(work, sample, &header);
   *noise = (actnn_tile_noise){0};
+  rectifier_tests tests = tests_of(affine);
   for (int64_t done = 0; done < at.rows; done += rows) {
     normal_lanes levels;
-    uint32_t above[LANES] = {0};
+    uint32_t blocked[LANES] = {0}, saturated[LANES] = {0};
     rows = rows_of_channel(work->codec, at.first_row + done, at.rows - done);
     find_normal_levels(work, at.first_row + done, &header, affine, code, &levels);
     for (int64_t row = done; row < done + rows; row++) {
       draw_row(work, row, key, draw, of_row);
-      code_normal_row(tile.x + row * LANES, tile.y + row * LANES, &levels, affine->rectified, of_row,
-                      codes + row * LANES, above);
+      code_normal_row(tile.x + row * LANES, tile.y + row * LANES, &levels, tests, (uint32_t)code->levels - 1, of_row,
+                      codes + row * LANES, blocked, saturated);
     }
-    add_normal_noise(work, at.first_row + done, rows, &levels, above, affine, code->dither, noise);
+    add_normal_noise(work, at.first_row + done, rows, &levels, blocked, saturated, affine, code->dither, noise);
   }
   pack_levels(codes, at.rows, code->levels, sample + actnn_codec_code_offset(work->codec, at, code->levels));
   scatter(work, at, tile.y, y);
@@ -238,12 +277,17 @@ decode_normal_row(const uint8_t *restrict codes, const normal_lanes *restrict le
   for (int lane = 0; lane < LANES; lane++)
     wide[lane] = codes[lane];
   for (int lane = 0; lane < LANES; lane++) {
-    uint32_t code = wide[lane], below_levels = levels->below_levels[lane], above = code >= below_levels;
-    float base = choose(above, levels->above.base[lane], levels->below.base[lane]);
-    float step = choose(above, levels->above.step[lane], levels->below.step[lane]);
-    float dither = choose(above, levels->above.dither[lane], levels->below.dither[lane]);
-    x[lane] = actnn_codec_value(code - (below_levels & (0u - above)), base, step, dither, draw[lane]);
-    passed[lane] = 0u - (above ^ levels->passes_below[lane]);
+    uint32_t code = wide[lane], blocks = code < levels->first_passing[lane], saturates = code >= levels->first_saturated[lane];
+    uint32_t passes = (1 - blocks) & (1 - saturates);
+    float base = choose(blocks, levels->blocked.base[lane], levels->passing.base[lane]);
+    float step = choose(blocks, levels->blocked.step[lane], levels->passing.step[lane]);
+    float dither = choose(blocks, levels->blocked.dither[lane], levels->passing.dither[lane]);
+    base = choose(saturates, levels->saturated.base[lane], base);
+    step = choose(saturates, levels->saturated.step[lane], step);
+    dither = choose(saturates, levels->saturated.dither[lane], dither);
+    uint32_t first = (levels->first_passing[lane] & (0u - passes)) | (levels->first_saturated[lane] & (0u - saturates));
+    x[lane] = actnn_codec_value(code - first, base, step, dither, draw[lane]);
+    passed[lane] = 0u - passes;
   }
 }
 
@@ -299,20 +343,29 @@ decode_segment(normal_decoding *decoding, int64_t done)
   return rows;
 }
 
-/* Variance of the codes that the rectifier lets pass; stochastic rounding's is a mean. */
+/* Variance of the codes of a lane that the rectifier lets pass; stochastic rounding's is a mean. */
 static double
 passing_variance(const normal_decoding *decoding, int lane)
 {
-  const normal_lanes *levels = &decoding->levels;
-  return variance_of_step(levels->passes_below[lane] ? levels->below.step[lane] : levels->above.step[lane], decoding->code->dither);
+  return variance_of_step(decoding->levels.passing.step[lane], decoding->code->dither);
 }
 
-/* And of those that it blocks. */
-static double
-blocked_variance(const normal_decoding *decoding, int lane)
+/* Saturated elements of each lane of a segment that starts `done` rows into the tile. */
+static void
+count_saturated(const normal_decoding *decoding, int64_t done, int64_t rows, uint32_t *count)
 {
-  const normal_lanes *levels = &decoding->levels;
-  return variance_of_step(levels->passes_below[lane] ? levels->above.step[lane] : levels->below.step[lane], decoding->code->dither);
+  for (int64_t row = done; row < done + rows; row++)
+    for (int lane = 0; lane < LANES; lane++)
+      count[lane] += decoding->codes[row * LANES + lane] >= decoding->levels.first_saturated[lane];
+}
+
+/* Sets y to the cap where the rectifier held it there. */
+static void
+saturate(const normal_decoding *decoding, int64_t done, int64_t rows, float *y)
+{
+  for (int64_t i = done * LANES; i < (done + rows) * LANES; i++)
+    if (decoding->codes[i] >= decoding->levels.first_saturated[i % LANES])
+      y[i] = decoding->affine->cap;
 }
 
 static void
@@ -333,6 +386,8 @@ dequantize_affine(const actnn_tile_work *work, const uint8_t *sample, const actn
         uint32_t passed = affine->rectified ? decoding.passed[row * LANES + lane] : UINT32_MAX;
         to[(done + row) * LANES + lane] = actnn_float_of(actnn_bits_of(value) & passed);
       }
+    if (tests_of(affine).capped)
+      saturate(&decoding, done, rows, to);
   }
   if (to == buffer)
     scatter(work, decoding.at, buffer, y);
@@ -372,15 +427,20 @@ normal_sums(const actnn_tile_work *work, const uint8_t *sample, const actnn_code
   for (int64_t done = 0, rows; done < decoding.at.rows; done += rows) {
     segment_sums segment;
     actnn_normal_sums *channel = sums + (decoding.at.first_row + done) / work->codec->positions * LANES;
+    uint32_t saturated[LANES] = {0};
     rows = decode_segment(&decoding, done);
     memset(&segment, 0, sizeof segment);
     add_segment(&decoding, rows, from + done * LANES, &segment);
+    if (tests_of(affine).capped)
+      count_saturated(&decoding, done, rows, saturated);
     for (int lane = 0; lane < valid_lanes(work->codec, decoding.at.first_row + done); lane++) {
-      double passing = passing_variance(&decoding, lane), count = segment.passed[lane];
+      double passing = passing_variance(&decoding, lane), count = segment.passed[lane], held = saturated[lane];
+      double blocked = variance_of_step(decoding.levels.blocked.step[lane], code->dither);
       channel[lane].dy += segment.dy[lane];
       channel[lane].projected += segment.projected[lane];
       channel[lane].variance += segment.dy_squares[lane] * passing;
-      channel[lane].noise += count * passing + ((double)rows - count) * blocked_variance(&decoding, lane);
+      channel[lane].noise += count * passing + ((double)rows - count - held) * blocked +
+                             held * variance_of_step(decoding.levels.saturated.step[lane], code->dither);
       channel[lane].passed += count;
       channel[lane].squares += segment.x_squares[lane];
     }

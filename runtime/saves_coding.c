@@ -89,7 +89,7 @@ list_choices(const actnn_save *save, save_state *state)
 {
   state->choices = 0;
   for (int choice = ACTNN_LEVEL_CHOICES - 1; choice >= 0; choice--) {
-    int levels = actnn_choice_levels(choice), least = actnn_least_levels(save->spacing, state->rectified);
+    int levels = actnn_choice_levels(choice), least = actnn_least_levels(save->spacing, state->rectified, state->cap);
     uint64_t bytes = actnn_codec_sample_bytes(&state->codec, levels);
     if (!(save->choices >> choice & 1) || levels < least || (state->choices && bytes >= state->bytes[state->choices - 1]))
       continue;
@@ -111,7 +111,7 @@ list_choices(const actnn_save *save, save_state *state)
 }
 
 int
-saves_get_to_know(actnn *trainer, uint32_t index, const actnn_view *value, bool rectified)
+saves_get_to_know(actnn *trainer, uint32_t index, const actnn_view *value, actnn_affine affine)
 {
   const actnn_save *save = &trainer->model->save[index];
   save_state *state = &trainer->saves->save[index];
@@ -120,7 +120,8 @@ saves_get_to_know(actnn *trainer, uint32_t index, const actnn_view *value, bool 
                       save->name, (int)value->type);
   if (actnn_codec_geometry(&state->codec, value->dim, value->rank, value->layout, save->spacing))
     return actnn_fail(trainer, "%s: its extents cannot be coded", save->name);
-  state->rectified = rectified;
+  state->rectified = affine.rectified;
+  state->cap = affine.cap;
   list_choices(save, state);
   if (!state->choices)
     return actnn_fail(trainer, "%s: the model allows none of the numbers of levels that this runtime has", save->name);

@@ -34,7 +34,7 @@ actnn_QuantizeOnSave(const actnn_call *call)
   if (saves_find(call, actnn_is_preparing(call) ? NULL : value, &index))
     return 1;
   if (actnn_is_preparing(call))
-    return saves_get_to_know(trainer, index, value, false);
+    return saves_get_to_know(trainer, index, value, (actnn_affine){0});
   if (saves_go_by_range(trainer, index))
     saves_find_ranges(trainer, index, value);
   if (saves_decide(trainer, index))

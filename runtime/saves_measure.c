@@ -359,7 +359,7 @@ actnn_MeasureSensitivity(const actnn_call *call)
   const save_state *state = &trainer->saves->save[measured.index];
   tile_job job = saves_job(trainer, measured.index, NULL);
   if (trainer->model->save[measured.index].spacing == ACTNN_NORMAL_LEVELS)
-    job.affine = (actnn_affine){actnn_data(trainer, state->scale), actnn_data(trainer, state->bias), state->rectified};
+    job.affine = (actnn_affine){actnn_data(trainer, state->scale), actnn_data(trainer, state->bias), state->rectified, state->cap};
   if (measured.scale)
     job.affine = (actnn_affine){.scale = measured.scale->data};
   int64_t samples = state->codec.samples, of_dy = measured.of_dy.positions, of_x = measured.of_x.positions;

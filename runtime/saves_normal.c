@@ -6,10 +6,11 @@
 
 #include <math.h>
 
-bool
-saves_is_rectified(const actnn_call *call)
+actnn_affine
+saves_affine(const actnn_call *call, const void *scale, const void *bias)
 {
-  return call->attribute_count > 1 && call->attribute[1].i != 0;
+  bool rectified = call->attribute_count > 1 && call->attribute[1].i != 0;
+  return (actnn_affine){scale, bias, rectified, rectified && call->attribute_count > 2 ? (float)call->attribute[2].f : 0};
 }
 
 int
@@ -20,7 +21,9 @@ saves_find_normal(const actnn_call *call, const actnn_view *value, uint32_t *ind
     return 1;
   if (trainer->model->save[*index].spacing != ACTNN_NORMAL_LEVELS)
     return actnn_fail(trainer, "%s: it is not coded as a normalized value", trainer->model->save[*index].name);
-  if (!actnn_is_preparing(call) && trainer->saves->save[*index].rectified != saves_is_rectified(call))
+  const save_state *state = &trainer->saves->save[*index];
+  actnn_affine affine = saves_affine(call, NULL, NULL);
+  if (!actnn_is_preparing(call) && (state->rectified != affine.rectified || state->cap != affine.cap))
     return actnn_fail(trainer, "%s: it is read with another rectifier than it was saved with", trainer->model->save[*index].name);
   return 0;
 }
@@ -70,7 +73,7 @@ actnn_NormalizeOnSave(const actnn_call *call)
   if (actnn_is_preparing(call)) {
     trainer->saves->save[index].scale = call->input[3].id;
     trainer->saves->save[index].bias = call->input[4].id;
-    return saves_get_to_know(trainer, index, &call->input[0], saves_is_rectified(call));
+    return saves_get_to_know(trainer, index, &call->input[0], saves_affine(call, NULL, NULL));
   }
   if (saves_decide(trainer, index))
     return 1;
@@ -78,7 +81,7 @@ actnn_NormalizeOnSave(const actnn_call *call)
   job.other = call->output[0].data;
   job.mean = call->input[1].data;
   job.rstd = call->input[2].data;
-  job.affine = (actnn_affine){call->input[3].data, call->input[4].data, saves_is_rectified(call)};
+  job.affine = saves_affine(call, call->input[3].data, call->input[4].data);
   saves_run_tiles(trainer, &job, normalize_tile);
   saves_note_noise(trainer, index);
   return 0;
@@ -96,7 +99,7 @@ actnn_DequantizeNormal(const actnn_call *call)
   if (saves_open(call->trainer, index))
     return 1;
   tile_job job = saves_job(call->trainer, index, call->output[0].data);
-  job.affine = (actnn_affine){call->input[1].data, call->input[2].data, saves_is_rectified(call)};
+  job.affine = saves_affine(call, call->input[1].data, call->input[2].data);
   saves_run_tiles(call->trainer, &job, decode_affine);
   return 0;
 }
@@ -139,7 +142,7 @@ actnn_NormalGradScale(const actnn_call *call)
   if (saves_open(trainer, index))
     return 1;
   tile_job job = saves_job(trainer, index, dy->data);
-  job.affine = (actnn_affine){call->input[2].data, call->input[3].data, saves_is_rectified(call)};
+  job.affine = saves_affine(call, call->input[2].data, call->input[3].data);
   job.normal = (actnn_normal_sums *)job.sum;
   memset(job.normal, 0, bytes);
   saves_run_in_order(trainer, &job, add_sums);
@@ -183,7 +186,7 @@ saves_find_pull(const actnn_codec *codec, const float *scale, const float *rstd,
   *pull = (actnn_pull){factor, shift, slope, (float)count};
 }
 
-/* dy code scale b rstd dscale db -> dx; attribute 1 says whether a rectifier follows. */
+/* dy code scale b rstd dscale db -> dx */
 int
 actnn_NormalGradInput(const actnn_call *call)
 {
@@ -201,7 +204,7 @@ actnn_NormalGradInput(const actnn_call *call)
   const float *scale = call->input[2].data;
   saves_find_pull(codec, scale, call->input[4].data, call->input[5].data, call->input[6].data,
                   (float *)(job.sum + codec->samples * (actnn_codec_tiles(codec) + 1)), &job.pull);
-  job.affine = (actnn_affine){scale, call->input[3].data, saves_is_rectified(call)};
+  job.affine = saves_affine(call, scale, call->input[3].data);
   job.other = call->input[0].data;
   saves_run_tiles(trainer, &job, pull_tile);
   if (saves_measure_now(trainer, index))

@@ -26,6 +26,7 @@ typedef struct save_state {
   actnn_codec codec;
   actnn_layout layout;
   bool rectified; /* NORMAL levels: a rectifier follows, */
+  float cap;      /* which lets through this much at most (actnn_affine), */
   uint32_t scale, bias; /* after these tensors */
   /* What its samples may have, in order of size: */
   int choices;
@@ -120,8 +121,8 @@ actnn_code saves_code_of(const tile_job *job, int64_t sample);
 void saves_sum_tiles(const actnn_codec *codec, const double *partial, double *sum);
 /* The save that a call names, once its view (NULL: none) fits what is known of it. */
 int saves_find(const actnn_call *call, const actnn_view *value, uint32_t *index);
-/* Takes note of the value that save `index` will code: its layout, and so its geometry. */
-int saves_get_to_know(actnn *trainer, uint32_t index, const actnn_view *value, bool rectified);
+/* Takes note of the value that save `index` will code: its layout, and so its geometry; of a normalized one, the rectifier. */
+int saves_get_to_know(actnn *trainer, uint32_t index, const actnn_view *value, actnn_affine affine);
 /* Makes scratch large enough for so many numbers and samples. */
 int saves_grow(struct saves *saves, int64_t partial, int64_t samples);
 /* True where the samples of a save get bytes by their ranges: of normalized values they are all alike. */
@@ -145,8 +146,8 @@ double saves_width(const save_state *state, int64_t sample);
 
 /* ---- saves_normal.c ---------------------------------------------------------------------------------- */
 
-/* Attribute 1 of the kernels of normalized values. */
-bool saves_is_rectified(const actnn_call *call);
+/* What follows the normalized value of a kernel: this scale and bias, and the rectifier of attributes 1 and 2. */
+actnn_affine saves_affine(const actnn_call *call, const void *scale, const void *bias);
 /* As saves_find, of a normalized value, read with the rectifier that it was coded with. */
 int saves_find_normal(const actnn_call *call, const actnn_view *value, uint32_t *index);
 /* Adds up the sums of each channel of each sample, in order, over the samples, and notes the variance of the scale's gradient. */

@@ -58,9 +58,11 @@ actnn_choice_levels(int choice)
 }
 
 int
-actnn_least_levels(actnn_spacing spacing, bool rectified)
+actnn_least_levels(actnn_spacing spacing, bool rectified, float cap)
 {
-  return spacing == ACTNN_NORMAL_LEVELS && rectified ? 4 : spacing == ACTNN_MASKED_LEVELS ? 3 : 2;
+  if (spacing == ACTNN_NORMAL_LEVELS && rectified)
+    return cap > 0 ? 6 : 4;
+  return spacing == ACTNN_MASKED_LEVELS ? 3 : 2;
 }
 
 int

@@ -34,12 +34,12 @@ room(uint64_t bytes)
 /* The room of a save is no less than what its samples take with the fewest levels that it may choose, and no more than with the
  * most. */
 static bool
-room_fits(const EmittedSave *save, bool rectified, const actnn_tensor *x, uint64_t bytes)
+room_fits(const EmittedSave *save, bool rectified, double cap, const actnn_tensor *x, uint64_t bytes)
 {
   uint64_t least = UINT64_MAX, most = 0;
   for (int choice = 0; choice < ACTNN_LEVEL_CHOICES; choice++) {
     int levels = actnn_choice_levels(choice);
-    if (!(save->choices >> choice & 1) || levels < actnn_least_levels(save->spacing, rectified)) continue;
+    if (!(save->choices >> choice & 1) || levels < actnn_least_levels(save->spacing, rectified, (float)cap)) continue;
     uint64_t taken = room(actnn_stash_bytes(x->dim, x->rank, (actnn_layout)x->layout, save->spacing, levels));
     if (taken == UINT64_MAX) return false;
     if (taken < least) least = taken;
@@ -62,11 +62,12 @@ check_quantize(Emitted *emitted, const EmittedCall *call, uint32_t value, uint32
     return refuse(emitted, save->position, "%s does not make levels of the kind that the save says", call->name);
   if (save->spacing == ACTNN_FIXED_LEVELS && !(save->low < save->high))
     return refuse(emitted, save->position, "a range from %g to %g", save->low, save->high);
-  if (save->spacing != ACTNN_FIXED_LEVELS && (save->low != 0 || save->high != 0))
-    return refuse(emitted, save->position, "a range of levels that have none");
-  if (save->choices >> ACTNN_LEVEL_CHOICES) return refuse(emitted, save->position, "a number of levels that there is not");
   bool rectified = call->attribute_count > 1 && call->attribute[1].i != 0;
-  if (!room_fits(save, rectified, x, code->bytes))
+  double cap = rectified && call->attribute_count > 2 ? call->attribute[2].f : 0;
+  if (save->spacing != ACTNN_FIXED_LEVELS && (save->low != 0 || save->high != cap))
+    return refuse(emitted, save->position, "a range that its levels do not have");
+  if (save->choices >> ACTNN_LEVEL_CHOICES) return refuse(emitted, save->position, "a number of levels that there is not");
+  if (!room_fits(save, rectified, cap, x, code->bytes))
     return refuse(emitted, emitted->tensor[stash].position, "v%u has %llu bytes, which no choice of levels takes", stash,
                   (unsigned long long)code->bytes);
   return true;
@@ -130,6 +131,13 @@ same_kind(const Emitted *emitted, uint32_t one, uint32_t other)
       && element_bytes(a->type) == element_bytes(b->type);
 }
 
+static bool
+same_number(const actnn_attribute *a, const actnn_attribute *b)
+{
+  bool is_number = a->kind == ACTNN_INT || a->kind == ACTNN_REAL || a->kind == ACTNN_ABSENT;
+  return is_number && a->kind == b->kind && a->i == b->i && !(a->f < b->f) && !(a->f > b->f);
+}
+
 /* A restored value has the extents and the layout of the value that was saved, and so has a gradient selected by its mask. */
 static bool
 check_restore(Emitted *emitted, const EmittedCall *call, const struct Pair *pair)
@@ -140,7 +148,7 @@ check_restore(Emitted *emitted, const EmittedCall *call, const struct Pair *pair
   if (!kernel_is(writer, pair->save))
     return refuse(emitted, call->position, "%s cannot read what %s wrote", call->name, writer->name);
   for (uint32_t k = 0; k < writer->attribute_count && k < call->attribute_count; k++)
-    if (call->attribute[k].kind != ACTNN_INT || call->attribute[k].i != writer->attribute[k].i)
+    if (!same_number(&call->attribute[k], &writer->attribute[k]))
       return refuse(emitted, call->position, "v%u is restored with another number or other bits than it was saved with",
                     stash);
   const EmittedSave *save = is_coding(writer) ? save_of(emitted, writer) : NULL;

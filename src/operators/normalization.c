@@ -157,12 +157,15 @@ EVALUATE(BatchNormStatistics)(const actnn_call *call)
   return 0;
 }
 
-/* One element of the affine function that follows, and of the rectifier if there is one. */
+/* One element of the affine function that follows; passes: whether the rectifier, if there is one, lets it pass (Relu, or, with a
+ * cap, Clip). */
 static double
-affine_element(const actnn_call *call, double x, const REAL *scale, const REAL *b, int64_t channel)
+affine_element(const actnn_call *call, double x, const REAL *scale, const REAL *b, int64_t channel, bool *passes)
 {
-  double y = scale[channel] * x + b[channel];
-  return call->attribute[1].i && !(y > 0) ? 0 : y;
+  double y = scale[channel] * x + b[channel], cap = call->attribute[2].f;
+  bool blocks = call->attribute[1].i && (cap > 0 ? y < 0 : !(y > 0)), saturates = call->attribute[1].i && cap > 0 && y > cap;
+  *passes = !blocks && !saturates;
+  return blocks ? 0 : saturates ? cap : y;
 }
 
 int EVALUATE(normalize_on_save)(const actnn_call *call);
@@ -174,7 +177,8 @@ EVALUATE(normalize_on_save)(const actnn_call *call)
   for (int64_t i = 0; i < c.samples * c.channels * c.positions; i++) {
     int64_t k = i / c.positions % c.channels;
     double x = (load_element(&call->input[0], i) - mean[k]) * rstd[k];
-    store_element(&call->output[0], i, affine_element(call, x, scale, b, k));
+    bool passes;
+    store_element(&call->output[0], i, affine_element(call, x, scale, b, k, &passes));
     store_element(&call->output[1], i, x);
   }
   return 0;
@@ -184,9 +188,12 @@ int EVALUATE(dequantize_normal)(const actnn_call *call);
 int
 EVALUATE(dequantize_normal)(const actnn_call *call)
 {
+  const REAL *scale = call->input[1].data, *b = call->input[2].data;
   Channels c = channels_of(&call->input[0]);
-  for (int64_t i = 0; i < c.samples * c.channels * c.positions; i++)
-    store_element(&call->output[0], i, affine_element(call, load_element(&call->input[0], i), call->input[1].data, call->input[2].data, i / c.positions % c.channels));
+  for (int64_t i = 0; i < c.samples * c.channels * c.positions; i++) {
+    bool passes;
+    store_element(&call->output[0], i, affine_element(call, load_element(&call->input[0], i), scale, b, i / c.positions % c.channels, &passes));
+  }
   return 0;
 }
 
@@ -195,8 +202,9 @@ static double
 passed_gradient(const actnn_call *call, int64_t i, int64_t channel)
 {
   const REAL *scale = call->input[2].data, *b = call->input[3].data;
-  double y = scale[channel] * load_element(&call->input[1], i) + b[channel];
-  return call->attribute[1].i && !(y > 0) ? 0 : load_element(&call->input[0], i);
+  bool passes;
+  affine_element(call, load_element(&call->input[1], i), scale, b, channel, &passes);
+  return passes ? load_element(&call->input[0], i) : 0;
 }
 
 int EVALUATE(normal_gradient_scale)(const actnn_call *call);

@@ -24,6 +24,7 @@ typedef struct code_case {
   actnn_layout layout;
   actnn_spacing spacing;
   bool dither, rectified, by_range;
+  double cap;
   int choice, more; /* all samples have the number of levels numbered so; or, with `more`, some the next */
   enum { ORDINARY, CONSTANT, NOT_FINITE, WIDE, ZEROS } values;
 } code_case;
@@ -38,7 +39,7 @@ code(actnn *trainer)
   else
     RUN(actnn_Neg, OUT(LAID_OUT), IN(X), WITHOUT);
   if (current.spacing == ACTNN_NORMAL_LEVELS) {
-    RUN(actnn_NormalizeOnSave, OUT(Y, CODE), IN(LAID_OUT, MEAN, RSTD, SCALE, BIAS), WITH(INT(0), INT(current.rectified)));
+    RUN(actnn_NormalizeOnSave, OUT(Y, CODE), IN(LAID_OUT, MEAN, RSTD, SCALE, BIAS), WITH(INT(0), INT(current.rectified), REAL_NUMBER(current.cap)));
     RUN(actnn_ToPlain, OUT(Y_RESULT), IN(Y), WITHOUT);
   } else {
     RUN(actnn_QuantizeOnSave, OUT(CODE), IN(LAID_OUT), WITH(INT(0)));
@@ -50,11 +51,11 @@ static int
 decode(actnn *trainer)
 {
   if (current.spacing == ACTNN_NORMAL_LEVELS) {
-    RUN(actnn_DequantizeNormal, OUT(DECODED), IN(CODE, SCALE, BIAS), WITH(INT(0), INT(current.rectified)));
+    RUN(actnn_DequantizeNormal, OUT(DECODED), IN(CODE, SCALE, BIAS), WITH(INT(0), INT(current.rectified), REAL_NUMBER(current.cap)));
     RUN(actnn_ToPlain, OUT(RESULT), IN(DECODED), WITHOUT);
     RUN(actnn_ToBlocked, OUT(DY), IN(GRADIENT), WITHOUT);
-    RUN(actnn_NormalGradScale, OUT(DSCALE, DBIAS), IN(DY, CODE, SCALE, BIAS), WITH(INT(0), INT(current.rectified)));
-    RUN(actnn_NormalGradInput, OUT(DX), IN(DY, CODE, SCALE, BIAS, RSTD, DSCALE, DBIAS), WITH(INT(0), INT(current.rectified)));
+    RUN(actnn_NormalGradScale, OUT(DSCALE, DBIAS), IN(DY, CODE, SCALE, BIAS), WITH(INT(0), INT(current.rectified), REAL_NUMBER(current.cap)));
+    RUN(actnn_NormalGradInput, OUT(DX), IN(DY, CODE, SCALE, BIAS, RSTD, DSCALE, DBIAS), WITH(INT(0), INT(current.rectified), REAL_NUMBER(current.cap)));
     RUN(actnn_ToPlain, OUT(DX_RESULT), IN(DX), WITHOUT);
     return 0;
   }
@@ -276,19 +277,19 @@ check_shape(size_t shape, actnn_spacing spacing)
   if (spacing == ACTNN_NORMAL_LEVELS && shapes[shape].layout != ACTNN_BLOCKED)
     return;
   for (int choice = 0; choice < ACTNN_LEVEL_CHOICES && is_same; choice++)
-    for (int variant = 0; variant < 8 && is_same; variant++) {
+    for (int variant = 0; variant < 12 && is_same; variant++) {
       current = (code_case){.rank = shapes[shape].rank, .layout = shapes[shape].layout, .spacing = spacing, .dither = variant & 1,
-                            .rectified = variant & 2, .by_range = variant & 4, .more = choice < 6, .choice = choice,
-                            .values = (choice + variant) % 5};
+                            .rectified = variant & 2 || variant >= 8, .by_range = variant & 4, .more = choice < 6, .choice = choice,
+                            .cap = variant >= 8 ? 0.5 + variant % 2 : 0, .values = (choice + variant) % 5};
       memcpy(current.dim, shapes[shape].dim, sizeof current.dim);
-      if (actnn_choice_levels(choice) < actnn_least_levels(spacing, current.rectified) ||
+      if (actnn_choice_levels(choice) < actnn_least_levels(spacing, current.rectified, (float)current.cap) ||
           (current.rectified && spacing != ACTNN_NORMAL_LEVELS) || (current.dither && spacing == ACTNN_SQUARE_LEVELS))
         continue;
       cases++;
       is_same = compare();
       if (!is_same)
-        printf("# %d levels, dither %d, rectified %d, by range %d, values %d\n", actnn_choice_levels(choice), current.dither,
-               current.rectified, current.by_range, (int)current.values);
+        printf("# %d levels, dither %d, rectified %d up to %g, by range %d, values %d\n", actnn_choice_levels(choice), current.dither,
+               current.rectified, current.cap, current.by_range, (int)current.values);
     }
   ok(is_same && cases > 0, "%s levels, %s: %d cases", actnn_spacing_name((int)spacing), shapes[shape].what, cases);
 }

@@ -105,6 +105,25 @@ test_shared(void)
   forget(&result);
 }
 
+/* Clip from zero, as ReLU6 comes; from elsewhere it is no rectifier. */
+static void
+test_capped(void)
+{
+  Result result = run(NET("  [clip1] r1 = Clip <min = 0.0, max = 6.0> (n1)\n", ALONE), "actnnc", 3);
+  const SaveTable *saves = result.after ? result.program->saves : NULL;
+  ok(result.after && times(result.after, "Clip<") == 1 && times(result.after, "Inside<") == 0
+         && times(result.after, "actnn.NormalizeOnSave<save = 0, rectified = 1, cap = 6.0") == 1
+         && times(result.after, "actnn.DequantizeNormal<save = 0, rectified = 1, cap = 6.0") == 1,
+     "a capped rectifier is part of what normalizes and saves, but for evaluation");
+  ok(saves && saves->count == 1 && saves->save[0].is_rectified && saves->save[0].high == 6 && saves->save[0].uncompressed == 4 * 16 * 16 * 16 * 8,
+     "one save, which knows the cap");
+  forget(&result);
+  result = run(NET("  [clip1] r1 = Clip <min = -1.0, max = 6.0> (n1)\n", ALONE), "actnnc", 3);
+  ok(result.after && times(result.after, "Clip<") == 2 && times(result.after, "NormalizeOnSave<save = 0, rectified = 0") == 1,
+     "one that does not start at zero stays a node of its own");
+  forget(&result);
+}
+
 /* What nothing but the normalization's own gradient reads has no rectifier, and stands for one value. */
 static void
 test_plain(void)
@@ -138,6 +157,7 @@ int
 main(void)
 {
   test_shared();
+  test_capped();
   test_plain();
   test_left_alone();
   return tap_done();

@@ -149,14 +149,15 @@ grow_normalization(RandomGraph *graph)
 void
 grow_normalized_convolution(RandomGraph *graph)
 {
-  static const char *const after[] = {"Relu", "Relu", "Relu", "Relu", "Swish", "HardSwish"};
+  static const char *const after[] = {"Relu", "Relu", "Relu", "Clip", "Swish", "HardSwish"};
   ValueId x = choose_value(graph, 3, 5);
   if (x == NO_VALUE) return;
   ValueId y = convolve(graph, x, false, draw_chance(graph, 0.2) ? 16 : draw_between(graph, 1, 7), false);
   if (y != NO_VALUE) y = normalize_channels(graph, y, 0);
   if (y == NO_VALUE) return;
   if (draw_chance(graph, 0.2)) offer(graph, y);
-  offer(graph, grow1(graph, after[draw(graph, 6)], y, ""));
+  const char *rectifier = after[draw(graph, 6)];
+  offer(graph, grow1(graph, rectifier, y, strcmp(rectifier, "Clip") ? "" : "min=0 max=0.75"));
 }
 
 /* y = relu(x + f(x)), f of one or two products or convolutions that keep the shape. */

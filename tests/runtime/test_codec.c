@@ -178,7 +178,7 @@ test_layouts(void)
     int levels = 0;
     for (int choice = 0; (levels = actnn_choice_levels(choice)) > 0; choice++) {
       actnn_code code = code_of(coding, levels);
-      for (int s = 0; levels >= actnn_least_levels(code.spacing, false) && s < SHAPES; s++)
+      for (int s = 0; levels >= actnn_least_levels(code.spacing, false, 0) && s < SHAPES; s++)
         try_layout(&shapes[s], &code, &outcome);
     }
     const char *name = spacing_names[codings[coding].spacing], *how = codings[coding].dither ? "dithered" : "stochastic";
@@ -294,7 +294,7 @@ test_extremes(const actnn_codec_kernels *kernels, int coding)
   bool is_signed = codings[coding].spacing == ACTNN_EVEN_LEVELS;
   for (int choice = 0; (levels = actnn_choice_levels(choice)) > 0; choice++) {
     actnn_code code = code_of(coding, levels);
-    if (levels < actnn_least_levels(code.spacing, false))
+    if (levels < actnn_least_levels(code.spacing, false, 0))
       continue;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
       coded one = make(&few, code, 16), many = make(&lanes, code, 16);

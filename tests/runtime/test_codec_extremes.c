@@ -127,7 +127,7 @@ static bool
 measure(const actnn_codec_kernels *kernels, const coded *coded)
 {
   static double map[512];
-  const actnn_affine none = {NULL, NULL, false};
+  const actnn_affine none = {NULL, NULL, false, 0};
   double sum = 0;
   memset(map, 0, sizeof map);
   for (int64_t sample = 0; sample < coded->codec.samples; sample++)
@@ -181,7 +181,7 @@ test_spacing(actnn_spacing spacing, bool dither)
   outcome outcome = {true, true, true, true};
   int levels;
   for (int choice = 0; (levels = actnn_choice_levels(choice)) > 0; choice++)
-    for (int fill = 0; levels >= actnn_least_levels(spacing, false) && fill < FILLS; fill++)
+    for (int fill = 0; levels >= actnn_least_levels(spacing, false, 0) && fill < FILLS; fill++)
       try_fill(&shapes[(fill + choice) % SHAPES], (actnn_code){spacing, dither, levels, -0.17f, 1.13f}, fill, &outcome);
   const char *name = spacing_names[spacing], *how = dither ? "dithered" : "stochastic";
   ok(outcome.right, "%s levels, %s: groups that are not finite are NaN, all others as they should", name, how);
@@ -212,11 +212,11 @@ choose_numbers(normal *normal, int fill)
 }
 
 static void
-run_normal(const actnn_codec_kernels *kernels, normal *normal, bool rectified)
+run_normal(const actnn_codec_kernels *kernels, normal *normal, bool rectified, float cap)
 {
   const coded *coded = &normal->coded;
   const float(*number)[CHANNELS] = (const float(*)[CHANNELS])normal->number;
-  actnn_affine affine = {number[2], number[3], rectified};
+  actnn_affine affine = {number[2], number[3], rectified, cap};
   actnn_pull pull = {number[2], number[4], number[1], 100};
   actnn_tile_noise noise;
   for (int64_t sample = 0; sample < coded->codec.samples; sample++)
@@ -280,22 +280,22 @@ is_noticed(const normal *normal)
 }
 
 static void
-test_normal(bool dither, bool rectified)
+test_normal(bool dither, bool rectified, float cap)
 {
   bool same = true, noticed = true, bounded = true;
   int levels;
   for (int choice = 0; (levels = actnn_choice_levels(choice)) > 0; choice++)
-    for (int fill = 0; levels >= actnn_least_levels(ACTNN_NORMAL_LEVELS, rectified) && fill < FILLS; fill++) {
+    for (int fill = 0; levels >= actnn_least_levels(ACTNN_NORMAL_LEVELS, rectified, cap) && fill < FILLS; fill++) {
       const shape *shape = &shapes[(fill + choice) % 3];
       actnn_code code = {ACTNN_NORMAL_LEVELS, dither, levels, 0, 0};
       normal *first = make_normal(shape, code, 16, fill);
-      run_normal(actnn_codec_kernels_named("scalar"), first, rectified);
+      run_normal(actnn_codec_kernels_named("scalar"), first, rectified, cap);
       noticed &= is_noticed(first);
       for (int b = 1; b < 4; b++) {
         const actnn_codec_kernels *kernels = actnn_codec_kernels_named(builds[b % 3]);
         normal *other = make_normal(shape, code, b == 3 ? 1 : b == 2 ? 8 : 16, fill);
         if (kernels) {
-          run_normal(kernels, other, rectified);
+          run_normal(kernels, other, rectified, cap);
           same &= is_same_normal(first, other);
           bounded &= is_within_bounds(&other->coded) && is_margin_intact(other->dx, other->coded.elements * sizeof(float));
         }
@@ -303,7 +303,7 @@ test_normal(bool dither, bool rectified)
       }
       discard_normal(first);
     }
-  const char *how = dither ? "dithered" : "stochastic", *rest = rectified ? ", rectified" : "";
+  const char *how = dither ? "dithered" : "stochastic", *rest = cap > 0 ? ", capped" : rectified ? ", rectified" : "";
   ok(noticed, "normal levels, %s%s: what is not finite decodes as NaN", how, rest);
   ok(same && bounded, "normal levels, %s%s: the same from every build and channel block, and nothing beyond", how, rest);
 }
@@ -316,7 +316,8 @@ main(void)
       if (spacing != ACTNN_NORMAL_LEVELS)
         test_spacing((actnn_spacing)spacing, dither);
     for (int rectified = 0; rectified < 2; rectified++)
-      test_normal(dither, rectified);
+      test_normal(dither, rectified, 0);
+    test_normal(dither, true, 6);
   }
   return tap_done();
 }

@@ -146,7 +146,7 @@ test_codings(void)
       int levels, accepted = 0;
       for (int choice = 0; (levels = actnn_choice_levels(choice)) > 0; choice++) {
         actnn_code how = {(actnn_spacing)spacing, dither, levels, -0.17f, 1.13f};
-        if (levels < actnn_least_levels(how.spacing, false))
+        if (levels < actnn_least_levels(how.spacing, false, 0))
           continue;
         const shape *shape = choice % 2 ? &flat : &lanes;
         double distance = try_codec(code_rightly, shape, how, &ratio);

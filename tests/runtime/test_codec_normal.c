@@ -5,9 +5,14 @@
 
 enum { CHANNELS = 24, DRAWS = 2048 };
 
-/* Channels in turn: usual ones, of either sign; never or always passing; zero and tiny scales; a threshold that elements lie on. */
-static const float scales[] = {1, -1, 0.7f, -0.3f, 2, -2, 0, 0, 1e-30f, -1e-30f, 1e-42f, -1e-42f, 0.5f, -0.5f, 1, -1};
-static const float biases[] = {0, 0, 0.4f, 0.2f, 9, 9, 0.3f, -0.3f, 0, 0, 0, 0, -0.25f, 0.25f, -9, -9};
+/* What follows: nothing, Relu, Clip from zero. */
+enum { PLAIN, RECTIFIED, CAPPED, RECTIFIERS };
+static const float cap = 0.75f;
+
+/* Channels in turn: usual ones, of either sign; never or always passing; zero and tiny scales; a threshold that elements lie on;
+ * never or always at the cap, and one whose elements lie on that. */
+static const float scales[] = {1, -1, 0.7f, -0.3f, 2, -2, 0, 0, 1e-30f, -1e-30f, 1e-42f, -1e-42f, 0.5f, -0.5f, 1, -1, 0, 0, 1e-30f, 0.5f};
+static const float biases[] = {0, 0, 0.4f, 0.2f, 9, 9, 0.3f, -0.3f, 0, 0, 0, 0, -0.25f, 0.25f, -9, -9, 0.75f, 2, 0.75f, 0.5f};
 enum { KINDS = sizeof scales / sizeof *scales };
 
 static const shape shapes[] = {
@@ -20,7 +25,7 @@ enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 typedef struct normal {
   coded coded; /* value: x before normalization; back: decoded */
-  float *x, *y, *dy, *dx, *truth; /* normalized; result; gradient; its; what passes, 1 or 0 */
+  float *x, *y, *dy, *dx, *truth, *held; /* normalized; result; gradient; its; what passes, and what is held at the cap, 1 or 0 */
   float mean[CHANNELS], rstd[CHANNELS], scale[CHANNELS], bias[CHANNELS];
   float factor[CHANNELS], shift[CHANNELS], slope[CHANNELS];
   actnn_affine affine;
@@ -39,21 +44,23 @@ apply_plainly(normal *normal)
     float factor = (float)((double)normal->scale[channel] * normal->rstd[channel]), y = apart * factor;
     y += normal->bias[channel];
     normal->x[place] = apart * normal->rstd[channel];
-    normal->truth[place] = !normal->affine.rectified || y > 0;
-    normal->y[place] = normal->truth[place] > 0 ? y : 0;
+    bool held = normal->affine.cap > 0 && y > cap;
+    normal->truth[place] = !normal->affine.rectified || (normal->affine.cap > 0 ? y >= 0 && y <= cap : y > 0);
+    normal->held[place] = held;
+    normal->y[place] = normal->truth[place] > 0 ? y : held ? cap : 0;
   }
 }
 
 static normal *
-make_normal(const shape *shape, actnn_code code, bool rectified, int block)
+make_normal(const shape *shape, actnn_code code, int rectifier, int block)
 {
   normal *normal = calloc(1, sizeof *normal);
   if (!normal)
     exit(1);
   normal->coded = make(shape, code, block);
   coded *coded = &normal->coded;
-  float **arrays[] = {&normal->x, &normal->y, &normal->dy, &normal->dx, &normal->truth};
-  for (int i = 0; i < 5; i++)
+  float **arrays[] = {&normal->x, &normal->y, &normal->dy, &normal->dx, &normal->truth, &normal->held};
+  for (int i = 0; i < 6; i++)
     memset(*arrays[i] = allocate(coded->elements * sizeof(float)), 0, coded->elements * sizeof(float));
   normal->sums = allocate((size_t)coded->codec.samples * CHANNELS * sizeof *normal->sums);
   for (int channel = 0; channel < CHANNELS; channel++) {
@@ -64,7 +71,7 @@ make_normal(const shape *shape, actnn_code code, bool rectified, int block)
     normal->factor[channel] = -1; /* with slope 1, and no dy, dx is the decoded value */
     normal->slope[channel] = 1;
   }
-  normal->affine = (actnn_affine){normal->scale, normal->bias, rectified};
+  normal->affine = (actnn_affine){normal->scale, normal->bias, rectifier != PLAIN, rectifier == CAPPED ? cap : 0};
   FOR_ELEMENTS(coded) {
     actnn_philox_block counter = {{(uint32_t)sample, (uint32_t)row, (uint32_t)lane, 9}};
     actnn_philox_block bits = actnn_philox(counter, (actnn_philox_key){{3, 4}}, 7);
@@ -72,8 +79,8 @@ make_normal(const shape *shape, actnn_code code, bool rectified, int block)
     float value = 0;
     for (int i = 0; i < 4; i++) /* nearly normal */
       value += (float)(int32_t)bits.word[i] * 0x1p-31f;
-    if (channel % KINDS / 2 == 6 && bits.word[0] % 3 == 0)
-      value = 0.5f; /* scale 0.5, bias -0.25, or both negative: exactly at the threshold */
+    if ((channel % KINDS / 2 == 6 || channel % KINDS == 19) && bits.word[0] % 3 == 0)
+      value = 0.5f; /* scale 0.5, bias -0.25, or both negative: exactly at the threshold; bias 0.5: at the cap */
     coded->value[place] = value / normal->rstd[channel] + normal->mean[channel];
     normal->dy[place] = (float)(int32_t)bits.word[1] * 0x1p-31f + 0.3f;
   }
@@ -90,6 +97,7 @@ discard_normal(normal *normal)
   free(normal->dy);
   free(normal->dx);
   free(normal->truth);
+  free(normal->held);
   free(normal->sums);
   free(normal);
 }
@@ -171,7 +179,7 @@ tells_what_passed(const actnn_codec_kernels *kernels, normal *normal, uint64_t d
     float y = normal->coded.back[place] * normal->scale[channel];
     y += normal->bias[channel];
     right &= normal->dx[place] == (normal->truth[place] > 0 ? normal->dy[place] : 0);
-    right &= normal->y[place] == (normal->truth[place] > 0 ? y : 0);
+    right &= normal->y[place] == (normal->truth[place] > 0 ? y : normal->held[place] > 0 ? cap : 0);
   }
   return right;
 }
@@ -205,9 +213,9 @@ sums_up(const actnn_codec_kernels *kernels, normal *normal, uint64_t draw)
 }
 
 static void
-try_shape(const shape *shape, actnn_code code, bool rectified, verdicts *verdicts)
+try_shape(const shape *shape, actnn_code code, int rectifier, verdicts *verdicts)
 {
-  normal *first = make_normal(shape, code, rectified, 16);
+  normal *first = make_normal(shape, code, rectifier, 16);
   code_normal(actnn_codec_kernels_named("scalar"), first, 3, first->dx);
   decode_normal(actnn_codec_kernels_named("scalar"), first, 3);
   add_up(actnn_codec_kernels_named("scalar"), first, 3);
@@ -217,7 +225,7 @@ try_shape(const shape *shape, actnn_code code, bool rectified, verdicts *verdict
       const actnn_codec_kernels *kernels = actnn_codec_kernels_named(builds[b]);
       if (!kernels)
         continue;
-      normal *other = make_normal(shape, code, rectified, block);
+      normal *other = make_normal(shape, code, rectifier, block);
       code_normal(kernels, other, 3, other->dx);
       int plain = memcmp(other->dx, other->y, other->coded.elements * sizeof(float)) == 0;
       decode_normal(kernels, other, 3);
@@ -230,7 +238,7 @@ try_shape(const shape *shape, actnn_code code, bool rectified, verdicts *verdict
       same &= memcmp(first->sums, other->sums, (size_t)first->coded.codec.samples * CHANNELS * sizeof *first->sums) == 0;
       int masked = tells_what_passed(kernels, other, 3);
       if (!same || !plain || !masked || !summed)
-        printf("# %s, %d levels, dither %d, rectified %d, %s, block %d:%s%s%s%s\n", shape->what, code.levels, code.dither, rectified,
+        printf("# %s, %d levels, dither %d, rectifier %d, %s, block %d:%s%s%s%s\n", shape->what, code.levels, code.dither, rectifier,
                builds[b], block, same ? "" : " other bytes or values", plain ? "" : " other results", masked ? "" : " wrong mask",
                summed ? "" : " wrong sums");
       verdicts->same &= same;
@@ -243,16 +251,23 @@ try_shape(const shape *shape, actnn_code code, bool rectified, verdicts *verdict
   discard_normal(first);
 }
 
+static int
+least_levels(int rectifier)
+{
+  return actnn_least_levels(ACTNN_NORMAL_LEVELS, rectifier != PLAIN, rectifier == CAPPED ? cap : 0);
+}
+
 static void
-test_builds(bool dither, bool rectified)
+test_builds(bool dither, int rectifier)
 {
   verdicts verdicts = {1, 1, 1, 1, 1};
   int levels;
   for (int choice = 0; (levels = actnn_choice_levels(choice)) > 0; choice++)
-    for (int s = 0; levels >= actnn_least_levels(ACTNN_NORMAL_LEVELS, rectified) && s < SHAPES; s++)
-      try_shape(&shapes[s], (actnn_code){ACTNN_NORMAL_LEVELS, dither, levels, 0, 0}, rectified, &verdicts);
-  static const char *const hows[] = {"stochastic", "stochastic, rectified", "dithered", "dithered, rectified"};
-  const char *how = hows[dither * 2 + rectified];
+    for (int s = 0; levels >= least_levels(rectifier) && s < SHAPES; s++)
+      try_shape(&shapes[s], (actnn_code){ACTNN_NORMAL_LEVELS, dither, levels, 0, 0}, rectifier, &verdicts);
+  static const char *const hows[] = {"stochastic", "stochastic, rectified", "stochastic, capped",
+                                     "dithered",   "dithered, rectified",   "dithered, capped"};
+  const char *how = hows[dither * RECTIFIERS + rectifier];
   ok(verdicts.same, "%s: the same bytes, values and sums from every build and channel block", how);
   ok(verdicts.plain, "%s: what is written beside the codes is what plain arithmetic gives", how);
   ok(verdicts.masked, "%s: codes tell exactly what passed, thresholds and scales of all kinds", how);
@@ -266,25 +281,25 @@ test_dead_channels(void)
 {
   static const shape shape = {"", ACTNN_BLOCKED, 3, {1, 16, 200}};
   int right = 1;
-  for (int kind = 0; kind < 3; kind++)
+  for (int kind = 0; kind < 6; kind++)
     for (int negative = 0; negative < 2; negative++) {
-      normal *normal = make_normal(&shape, (actnn_code){ACTNN_NORMAL_LEVELS, true, 4, 0, 0}, true, 16);
+      normal *normal = make_normal(&shape, (actnn_code){ACTNN_NORMAL_LEVELS, true, 6, 0, 0}, kind < 3 ? RECTIFIED : CAPPED, 16);
       for (int channel = 0; channel < 16; channel++) {
         normal->scale[channel] = negative ? -1 : 1;
         normal->bias[channel] = normal->mean[channel] = 0;
         normal->rstd[channel] = 1;
       }
       for (size_t i = 0; i < normal->coded.elements; i++)
-        normal->coded.value[i] = kind == 0 ? 0 : fabsf(normal->coded.value[i]) * (float)(i / 16 % 4) * (kind == 1 ? 1 : -1);
+        normal->coded.value[i] = kind % 3 == 0 ? 0 : fabsf(normal->coded.value[i]) * (float)(i / 16 % 4) * (kind % 3 == 1 ? 1 : -1);
       apply_plainly(normal);
       code_normal(actnn_codec_best_kernels(), normal, 1, normal->dx);
       decode_normal(actnn_codec_best_kernels(), normal, 1);
       right &= tells_what_passed(actnn_codec_best_kernels(), normal, 1);
-      for (size_t i = 0; kind == 0 && i < normal->coded.elements; i++)
+      for (size_t i = 0; kind % 3 == 0 && i < normal->coded.elements; i++)
         right &= fabsf(normal->coded.back[i]) < 1e-30f;
       discard_normal(normal);
     }
-  ok(right, "what is exactly zero does not pass, be it all of a group, its least or its largest");
+  ok(right, "what is exactly zero does not pass Relu, and passes Clip, be it all of a group, its least or its largest");
 }
 
 /* ---- On average -------------------------------------------------------------------------------------------- */
@@ -292,14 +307,15 @@ test_dead_channels(void)
 /* The mean of draws of x lies where it should: squared distance, in standard errors of what variance makes it; and the variance,
  * measured against what is counted. */
 static void
-try_mean(const shape *shape, int levels, bool dither, double *distance, double *ratio, double *scaled_ratio)
+try_mean(const shape *shape, int levels, bool dither, int rectifier, double *distance, double *ratio, double *scaled_ratio)
 {
-  normal *normal = make_normal(shape, (actnn_code){ACTNN_NORMAL_LEVELS, dither, levels, 0, 0}, true, 16);
+  normal *normal = make_normal(shape, (actnn_code){ACTNN_NORMAL_LEVELS, dither, levels, 0, 0}, rectifier, 16);
   size_t count = normal->coded.elements;
   double *sum = calloc(count, sizeof *sum), *squares = calloc(count, sizeof *squares);
   double length = 0, whole = 0, fourth = 0, scaled = 0;
   for (int channel = 0; channel < CHANNELS; channel++)
-    if (fabsf(normal->scale[channel]) == 1e-42f) /* so small that y is rounded to zero: the mask is right, the value is not coded for */
+    /* So small that y is rounded to zero, or to the cap: the mask is right, the value is not coded for. */
+    if (fabsf(normal->scale[channel]) == 1e-42f || (normal->scale[channel] == 1e-30f && normal->bias[channel] == cap))
       normal->scale[channel] = 1;
   apply_plainly(normal);
   for (uint64_t draw = 0; draw < DRAWS; draw++) {
@@ -329,12 +345,14 @@ try_mean(const shape *shape, int levels, bool dither, double *distance, double *
 static void
 test_means(void)
 {
-  for (int dither = 0; dither < 2; dither++) {
+  for (int kind = 0; kind < 4; kind++) {
     double worst = -INFINITY, off = 0;
-    int levels;
-    for (int choice = 2; (levels = actnn_choice_levels(choice)) > 0; choice++) {
+    int levels, dither = kind % 2, rectifier = kind < 2 ? RECTIFIED : CAPPED;
+    for (int choice = 0; (levels = actnn_choice_levels(choice)) > 0; choice++) {
       double distance, ratio, scaled;
-      try_mean(&shapes[choice % 3], levels, dither, &distance, &ratio, &scaled);
+      if (levels < least_levels(rectifier))
+        continue;
+      try_mean(&shapes[choice % 3], levels, dither, rectifier, &distance, &ratio, &scaled);
       /* Stochastic rounding's is counted as a mean over places between levels: rough where levels are few, and too much for the
        * elements that lie on a threshold. */
       if (dither)
@@ -343,20 +361,21 @@ test_means(void)
       if (distance > 4)
         printf("# %s, %d levels: %.2f\n", shapes[choice % 3].what, levels, distance);
     }
-    ok(worst <= 4, "%s: the mean of %d draws is the normalized value; off by at most %.2f standard errors",
-       dither ? "dithered" : "stochastic", DRAWS, worst);
+    const char *how = kind < 2 ? "rectified" : "capped";
+    ok(worst <= 4, "%s, %s: the mean of %d draws is the normalized value; off by at most %.2f standard errors",
+       dither ? "dithered" : "stochastic", how, DRAWS, worst);
     if (dither)
-      ok(off < 0.01, "dithered: their variance is what is counted, within %.2f %%", off * 100);
+      ok(off < 0.01, "dithered, %s: their variance is what is counted, within %.2f %%", how, off * 100);
   }
 }
 
 /* dx of a normalization over few elements, on average over draws, against the exact one; the distance in standard errors. The sum
  * of dy * x reads each code, and dx reads it once more: without what is taken off for dither, dx is smaller on average. */
 static double
-try_gradient(bool corrected)
+try_gradient(bool corrected, int rectifier)
 {
   static const shape few = {"", ACTNN_BLOCKED, 3, {4, CHANNELS, 4}};
-  normal *normal = make_normal(&few, (actnn_code){ACTNN_NORMAL_LEVELS, true, 5, 0, 0}, true, 16);
+  normal *normal = make_normal(&few, (actnn_code){ACTNN_NORMAL_LEVELS, true, rectifier == CAPPED ? 6 : 5, 0, 0}, rectifier, 16);
   size_t elements = normal->coded.elements;
   double *sum = calloc(elements, sizeof *sum), *squares = calloc(elements, sizeof *squares), *exact = calloc(elements, sizeof *exact);
   double count = 16, dy[CHANNELS] = {0}, projected[CHANNELS] = {0}, length = 0, whole = 0, fourth = 0;
@@ -419,8 +438,8 @@ test_not_finite(void)
   int shown = 1, contained = 1;
   for (int which = 0; which < 3; which++)
     for (int lane = 0; lane < 16; lane++)
-      for (int rectified = 0; rectified < 2; rectified++) {
-        normal *normal = make_normal(&shape, (actnn_code){ACTNN_NORMAL_LEVELS, which % 2, 6, 0, 0}, rectified, 16);
+      for (int rectifier = 0; rectifier < RECTIFIERS; rectifier++) {
+        normal *normal = make_normal(&shape, (actnn_code){ACTNN_NORMAL_LEVELS, which % 2, 6, 0, 0}, rectifier, 16);
         normal->coded.value[50 * 16 + lane] = bad[which];
         code_normal(actnn_codec_best_kernels(), normal, 1, normal->dx);
         decode_normal(actnn_codec_best_kernels(), normal, 1);
@@ -445,13 +464,17 @@ int
 main(void)
 {
   for (int dither = 0; dither < 2; dither++)
-    for (int rectified = 0; rectified < 2; rectified++)
-      test_builds(dither, rectified);
+    for (int rectifier = 0; rectifier < RECTIFIERS; rectifier++)
+      test_builds(dither, rectifier);
   test_dead_channels();
   test_means();
-  double corrected = try_gradient(true), plain = try_gradient(false);
-  ok(fabs(corrected) <= 4, "the gradient of a normalization over 16 elements is right on average: %.2f standard errors", corrected);
-  ok(plain > 4, "without what is taken off for dither it is not: %.0f standard errors", plain);
+  for (int rectifier = RECTIFIED; rectifier < RECTIFIERS; rectifier++) {
+    double corrected = try_gradient(true, rectifier), plain = try_gradient(false, rectifier);
+    const char *how = rectifier == CAPPED ? "capped" : "rectified";
+    ok(fabs(corrected) <= 4, "the gradient of a normalization over 16 elements, %s, is right on average: %.2f standard errors", how,
+       corrected);
+    ok(plain > 4, "%s: without what is taken off for dither it is not: %.0f standard errors", how, plain);
+  }
   test_not_finite();
   return tap_done();
 }
