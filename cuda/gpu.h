@@ -10,7 +10,7 @@
 #define ACTNN_GPU_H
 
 extern "C" { /* the runtime is C */
-#include "codec.h"
+#include "codec_values.h"
 #include "device.h"
 }
 

@@ -213,7 +213,7 @@ place_variables(Planner *planner)
   }
 }
 
-/* What an uncompressed framework keeps for a packed mask: the rectifier's output, unless another reader keeps that anyway; for
+/* What an uncompressed framework keeps for a packed mask: the rectifier's result, unless another reader keeps that anyway; for
  * pooling positions, 64-bit indices. */
 static uint64_t
 uncompressed_bytes_of_packed(const Program *program, const Node *pack, const bool *is_kept)
@@ -243,6 +243,10 @@ count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompresse
   }
   for (ValueId id = 0; id < program->value_count; id++)
     is_kept[id] |= read[id] && value_at(program, id)->layout != ACTNN_STASH; /* kept as it is */
+  for (uint32_t i = 0; i < program->order_count; i++) { /* a framework clips in place, and tests the result */
+    const Node *node = node_at(program, program->order[i]);
+    if (!strcmp(node->operator_name, "Clip") && is_kept[result_id(node, 0)]) is_kept[operand_id(node, 0)] = true;
+  }
   for (ValueId id = 0; id < program->value_count; id++) {
     const Value *value = value_at(program, id);
     if (!read[id] || value->producer == NO_NODE || node_at(program, value->producer)->phase != PHASE_FORWARD) continue;

@@ -1,6 +1,8 @@
 /* codec_choice.c: which build of codec.c this processor runs. */
 #include "codec.h"
 
+#include <string.h>
+
 extern const actnn_codec_kernels actnn_codec_scalar;
 #if defined(__x86_64__) || defined(__i386__)
 extern const actnn_codec_kernels actnn_codec_avx2, actnn_codec_avx512;

@@ -13,7 +13,7 @@
 #ifndef ACTNN_CODEC_NORMAL_H
 #define ACTNN_CODEC_NORMAL_H
 
-#include "codec.h"
+#include "codec_values.h"
 
 typedef struct actnn_normal_levels {
   actnn_group blocked, passing, saturated;

@@ -4,7 +4,7 @@
 #ifndef ACTNN_CODEC_ROWS_H
 #define ACTNN_CODEC_ROWS_H
 
-#include "codec.h"
+#include "codec_values.h"
 
 enum { LANES = ACTNN_LANES, EIGHT = 8 };
 

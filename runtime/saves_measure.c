@@ -1,6 +1,8 @@
 /* saves_measure.c: what the noise of codes does to the gradients that read them; see saves.h. */
 #include "saves_state.h"
 
+#include <string.h>
+
 bool
 saves_measure_at(const actnn *trainer)
 {

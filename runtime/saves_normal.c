@@ -5,6 +5,7 @@
 #include "saves_state.h"
 
 #include <math.h>
+#include <string.h>
 
 actnn_affine
 saves_affine(const actnn_call *call, const void *scale, const void *bias)

@@ -12,6 +12,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* The first steps are left out: what an optimizer knows of the gradients' usual size is nothing yet. */
 enum { SKETCH = 256, FIRST_STEP = 8, MOST_STEPS_BETWEEN = 64, NEVER = -4 * MOST_STEPS_BETWEEN };

@@ -3,6 +3,8 @@
  * model files. */
 #include "codec.h"
 
+#include <string.h>
+
 static const int64_t most_elements = INT64_C(1) << 48;
 
 /* *product *= factor unless that exceeds what can be addressed. */

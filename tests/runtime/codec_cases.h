@@ -3,7 +3,7 @@
 #ifndef ACTNN_CODEC_CASES_H
 #define ACTNN_CODEC_CASES_H
 
-#include "codec.h"
+#include "codec_values.h"
 
 #include <float.h>
 #include <math.h>

@@ -59,4 +59,6 @@ unbiased lenet5 8 4 0.25 500 --scheme=actnn --bits=2
 unbiased resnet20 4 1e9 1 500 --scheme=actnn --bits=2
 unbiased lenet5 8 4 0.5 500 --scheme=actnnc --compression=9
 for compression in 6 12 20; do unbiased resnet20 4 4 1e9 120 --scheme=actnnc --compression=$compression; done
+models=$top_srcdir/tests/training/models # a small one, with capped rectifiers
+unbiased mobilenetv2 8 4 1e9 60 --bits=2
 finish
