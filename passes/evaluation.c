@@ -32,6 +32,8 @@ copy_batch_norm(Copy *copy, const Node *node)
 {
   ValueId operands[5];
   for (uint32_t k = 0; k < 5; k++) operands[k] = twin_of(copy, operand_id(node, k));
+  for (uint32_t k = 1; k < 3; k++) /* nothing moves: a later use of the same statistics reads the same */
+    if (result_id(node, k) != NO_VALUE) copy->twin[result_id(node, k)] = operands[k + 2];
   ValueId result = new_twin(copy, result_id(node, 0));
   NodeId made = add_node(copy->program, PHASE_EVALUATE, "", "BatchNormalization", node->name, operands, 5, &result, 1);
   set_float(copy->program, made, "epsilon", float_attribute(node, "epsilon", 1e-5));

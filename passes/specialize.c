@@ -308,6 +308,28 @@ specialize_order(Program *program)
   return is_good && !program->diagnostics->errors;
 }
 
+/* A normalization that a model applies several times (twins that share weights) updates its running statistics one after the other: each
+ * goes on from what the one before it left, and the last one's are the variables' next values. */
+static void
+chain_statistics(Program *program)
+{
+  ValueId *latest = arena_array(program->arena, program->value_count + 1, sizeof *latest);
+  memset(latest, 0xFF, program->value_count * sizeof *latest);
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    NodeId id = program->order[i];
+    for (uint32_t k = 1; k < 3 && is_operator(program, id, "BatchNorm"); k++) {
+      ValueId made = result_id(node_at(program, id), k), variable = made == NO_VALUE ? NO_VALUE : value_at(program, made)->updates;
+      if (variable == NO_VALUE) continue;
+      ValueId before = latest[variable];
+      if (before != NO_VALUE) {
+        value_at(program, before)->updates = NO_VALUE;
+        set_operand(program, id, k + 2, before);
+      }
+      latest[variable] = made;
+    }
+  }
+}
+
 /* Folding gives an Identity's result the constant once more: its readers go back to the first, which is then kept once. */
 static void
 share_constants(Program *program)
@@ -383,6 +405,7 @@ specialize(Program *program, const Options *options)
   order_by_outputs(program);
   if (!specialize_order(program) || !check_initialization(program)) return false;
   share_constants(program);
+  chain_statistics(program);
   order_by_outputs(program); /* now it is known what updates statistics */
   number_random_streams(program);
   return check_program(program, "specialize"); /* a text can say anything; from here on passes keep it legal */

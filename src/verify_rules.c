@@ -278,6 +278,29 @@ check_update(Emitted *emitted, const EmittedCall *call)
 }
 
 static bool
+moves_statistics(const EmittedCall *call)
+{
+  return kernel_is(call, "BatchNorm") || kernel_is(call, "BatchNormStatistics");
+}
+
+/* The variable whose next value a statistic goes on from: itself, or what a normalization before it in the step left of it, as twins
+ * that share their weights do. */
+static uint32_t
+variable_behind(const Emitted *emitted, uint32_t tensor)
+{
+  for (uint32_t steps = 0; steps < emitted->call_count && tensor != NONE && emitted->place[tensor] == PLACE_STEP; steps++) {
+    if (emitted->writer[tensor] == NONE) return NONE;
+    const EmittedCall *call = &emitted->call[emitted->writer[tensor]];
+    uint32_t before = NONE;
+    for (uint32_t j = 0; j < call->input_count && moves_statistics(call); j++)
+      for (uint32_t k = 0; k < call->output_count; k++)
+        if (call->output[k] == tensor && replaces(call, k, j)) before = call->input[j];
+    tensor = before;
+  }
+  return tensor;
+}
+
+static bool
 check_replacements_of_call(Emitted *emitted, const EmittedCall *call, uint32_t *replaced)
 {
   bool is_update = (call->kernel->flags & UPDATE) != 0;
@@ -286,7 +309,8 @@ check_replacements_of_call(Emitted *emitted, const EmittedCall *call, uint32_t *
     for (uint32_t k = 0; k < call->output_count; k++) {
       uint32_t old = call->input[j], new = call->output[k];
       if (old == NONE || !replaces(call, k, j)) continue;
-      bool must = is_update || emitted->place[old] == PLACE_VARIABLE;
+      bool goes_on = moves_statistics(call) && new != NONE && emitted->place[new] == PLACE_STEP;
+      bool must = is_update || (emitted->place[old] == PLACE_VARIABLE && !goes_on);
       if (must && (new == NONE || !same_bytes(emitted, old, new) || !same_extents(emitted, old, new)))
         return refuse(emitted, call->position, "%s does not write the next value of v%u where v%u lies", call->name,
                       old, old);
@@ -296,9 +320,9 @@ check_replacements_of_call(Emitted *emitted, const EmittedCall *call, uint32_t *
     if (tensor == NONE || emitted->place[tensor] != PLACE_REPLACING) continue;
     uint32_t variable = emitted->home[tensor], old = emitted->variable[variable].tensor;
     /* An algorithm that the model brings computes the next value freely. */
-    bool is_its_own = !is_update && !kernel_is(call, "BatchNorm") && !kernel_is(call, "BatchNormStatistics");
+    bool is_its_own = !is_update && !moves_statistics(call);
     for (uint32_t j = 0; j < call->input_count && !is_its_own; j++)
-      is_its_own = call->input[j] == old && replaces(call, k, j);
+      is_its_own = replaces(call, k, j) && (call->input[j] == old || (!is_update && variable_behind(emitted, call->input[j]) == old));
     if (!is_its_own)
       return refuse(emitted, call->position, "v%u lies on v%u, which %s does not replace", tensor, old, call->name);
     if (is_update && (k == 0) != (emitted->variable[variable].role == ACTNN_PARAMETER))

@@ -68,6 +68,51 @@ test_chain(void)
   arena_destroy(arena);
 }
 
+/* Twins: one normalization applied twice. The second goes on from the statistics that the first leaves, and leaves the variables'. */
+static void
+test_twins(void)
+{
+  static const char text[] = NET("", LEFT RIGHT NORM "  [twin] t, tm, tv = BatchNormalization <training_mode = 1> (l, s, b, m, v)\n"
+                                     "  [sum] y = Add (n, t)\n");
+  Arena *arena = arena_create();
+  Options options = {.scheme = "actnnc"};
+  Program *program = parse_program("net", text, strlen(text), diagnostics_create(arena));
+  const Node *first = NULL, *second = NULL;
+  bool is_legal = program && specialize(program, &options) && check_program(program, "specialize");
+  for (uint32_t i = 0; is_legal && i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (!strcmp(node->operator_name, "BatchNorm")) *(first ? &second : &first) = node;
+  }
+  ok(is_legal && second && operand_id(second, 3) == result_id(first, 1) && operand_id(second, 4) == result_id(first, 2)
+         && value_at(program, result_id(first, 1))->updates == NO_VALUE
+         && value_at(program, result_id(second, 1))->updates == operand_id(first, 3)
+         && value_at(program, result_id(second, 2))->updates == operand_id(first, 4),
+     "a normalization that is applied twice moves its statistics twice");
+  if (program) program_destroy(program);
+  arena_destroy(arena);
+}
+
+/* Constants that an Identity passes on are kept once, however long the way. */
+static void
+test_shared_constants(void)
+{
+  static const char text[] = NET("", "  k = Constant <value_floats = [1.0, 2.0, 3.0, 4.0]> ()\n  k1 = Identity (k)\n  k2 = Identity (k1)\n"
+                                     "  a = Add (x, k)\n  c = Add (a, k2)\n  [sum] y = Mul (c, k1)\n");
+  Arena *arena = arena_create();
+  Options options = {.scheme = "actnnc"};
+  Program *program = parse_program("net", text, strlen(text), diagnostics_create(arena));
+  ValueId constant = NO_VALUE;
+  bool is_same = program && specialize(program, &options) && check_program(program, "specialize") && program->order_count == 3;
+  for (uint32_t i = 0; is_same && i < program->order_count; i++) {
+    ValueId read = operand_id(node_at(program, program->order[i]), 1);
+    if (i && read != constant) is_same = false;
+    constant = read;
+  }
+  ok(is_same, "identities of a constant are that constant");
+  if (program) program_destroy(program);
+  arena_destroy(arena);
+}
+
 int
 main(void)
 {
@@ -77,5 +122,7 @@ main(void)
   test_order(NET(", metadata_props: [\"actnn.frozen\" : \"m\"]", LEFT RIGHT NORM SUM), " left right norm sum",
              "a running mean that is said to be frozen is a state");
   test_chain();
+  test_twins();
+  test_shared_constants();
   return tap_done();
 }

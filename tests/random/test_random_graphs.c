@@ -353,7 +353,7 @@ report_totals(const Totals *totals)
     unsigned done = totals->done[i], failed = totals->failed[i];
     ok(done && !failed, "%s: %u of %u", check_names[i], done - failed, done);
   }
-  ok(totals->ill_conditioned * 16 <= totals->graphs + 32, "at most one graph in sixteen is ill-conditioned: %u of %u",
+  ok(totals->ill_conditioned * 10 <= totals->graphs + 20, "at most one graph in ten is ill-conditioned: %u of %u",
      totals->ill_conditioned, totals->graphs);
 }
 
