@@ -356,5 +356,7 @@ data_has_test_part(const char *specification)
   char path[4096];
   return !strcmp(specification, "fashion-mnist") || !strcmp(specification, "cifar10") ||
          find_in(specification, "test_batch.bin", path, sizeof path) ||
-         find_in(specification, "t10k-images-idx3-ubyte", path, sizeof path);
+         find_in(specification, "cifar-10-batches-bin/test_batch.bin", path, sizeof path) ||
+         find_in(specification, "t10k-images-idx3-ubyte", path, sizeof path) ||
+         find_in(specification, "t10k-images.idx3-ubyte", path, sizeof path);
 }

@@ -142,6 +142,8 @@ score_elements(scorer *scorer, actnn *trainer, uint32_t prediction, uint64_t cou
   size_t elements = trainer_elements(output) / (size_t)model->batch;
   const float *predicted = predicted_values(trainer, prediction),
               *target = (const float *)(const void *)scorer->label;
+  if (!predicted)
+    return false;
 #pragma omp parallel for schedule(static) num_threads(trainer->threads)
   for (int64_t sample = 0; sample < (int64_t)count; sample++) {
     const float *p = predicted + (size_t)sample * elements, *t = target + (size_t)sample * elements;
