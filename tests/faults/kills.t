@@ -3,7 +3,7 @@
 # write, and at random moments. It always resumes from what lies there, and ends with the checkpoint and the losses of the run
 # that nothing disturbed, to the bit.
 #
-#   KILLS=1000   about so many kills; otherwise some tens
+#   KILLS=1000   so many kills, at each call first; otherwise some tens
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
 . "$top_srcdir/tests/faults/faults.sh"
 can_strike || skip_all "calls of the system cannot be traced here"
@@ -62,17 +62,17 @@ if [ $bad -eq 0 ] && [ $killed -gt 10 ]; then ok "killed at $killed of $((2 * ca
 fi
 
 # At random moments, several to a run: the same files are killed over again.
-number=0 fault=kill random=$((KILLS / 3)) bad=0 killed=0
+wanted=$((KILLS - killed)) number=0 fault=kill tries=0 bad=0 killed=0
 : >bad
 rm -f "$place"/run.* "$place/small.log"
-while [ $random -gt 0 ]; do
-  random=$((random - 1))
-  late="--seconds=$(awk "BEGIN { srand($random + 17); print 0.005 + 0.15 * rand() }")"
+while [ $killed -lt $wanted ] && [ $tries -lt $((5 * wanted)) ]; do
+  tries=$((tries + 1))
+  late="--seconds=$(awk "BEGIN { srand($tries + 17); print 0.005 + 0.1 * rand() }")"
   resume struck
   code=$?
   if [ $code -eq 137 ]; then killed=$((killed + 1)); fi
   [ $code -eq 137 ] || [ $code -eq 0 ] || { echo "code $code: $(head -n 1 messages)" >>bad; bad=$((bad + 1)); }
-  if [ $code -eq 0 ] || [ $((random % 5)) -eq 0 ]; then
+  if [ $code -eq 0 ] || [ $((tries % 5)) -eq 0 ]; then
     is_as_ever || { echo "random kill: $(head -n 1 messages)" >>bad; bad=$((bad + 1)); }
     rm -f "$place"/run.* "$place/small.log"
   fi
