@@ -269,6 +269,7 @@ static const Rewrite rewrites[] = {
     {"Concat", rewrite_concat},
     {"Constant", rewrite_constant},
     {"Dropout", rewrite_dropout},
+    {"Einsum", rewrite_einsum},
     {"Gemm", rewrite_gemm},
     {"GlobalMaxPool", rewrite_global_max_pool},
     {"GroupNormalization", rewrite_group_normalization},
@@ -311,6 +312,12 @@ rewrite_of(const char *domain, const char *name)
   for (size_t i = 0; i < sizeof rewrites / sizeof *rewrites; i++)
     if (!strcmp(rewrites[i].name, name)) return rewrites[i].apply;
   return NULL;
+}
+
+const char *
+spelling_at(size_t number)
+{
+  return number < sizeof rewrites / sizeof *rewrites ? rewrites[number].name : NULL;
 }
 
 bool

@@ -12,5 +12,7 @@
 bool canonicalize_node(Program *program, NodeId node);
 /* True for an operator that is not in the table but is rewritten into some that are. */
 bool is_spelling(const char *domain, const char *operator_name);
+/* The operators of ONNX that are rewritten, by number; NULL beyond the last. Some are in the table as well, in one form of several. */
+const char *spelling_at(size_t number);
 
 #endif

@@ -2,6 +2,7 @@
 #include "report.h"
 
 #include "../runtime/codec.h"
+#include "canonicalize.h"
 #include "text.h"
 
 #include <inttypes.h>
@@ -228,6 +229,9 @@ list_operators(FILE *stream)
     fprintf(stream, "%s%s%s  %s%s\n", operator->domain, *operator->domain ? "." : "", operator->name, operator->signature,
             operator->gradient ? "" : "  (no gradient)");
   }
+  const char *name;
+  for (size_t i = 0; (name = spelling_at(i)); i++)
+    if (!find_operator("", name)) fprintf(stream, "%s  (written as others of these)\n", name);
 }
 
 bool
@@ -244,5 +248,6 @@ explain_operator(const char *name, FILE *stream)
     fprintf(stream, "  linear in   %s\n", operator->linear ? operator->linear : "nothing: what it reads is kept exact");
     if (operator->tries) fprintf(stream, "  tried on    %s\n", operator->tries);
   }
+  if (!found && is_spelling("", name)) found = fprintf(stream, "%s\n  written as others: see --dump-after=specialize\n", name) > 0;
   return found;
 }

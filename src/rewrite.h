@@ -1,4 +1,4 @@
-/* rewrite.h: what rewriting one node is made of, shared by canonicalize.c and canonicalize_compute.c. */
+/* rewrite.h: what rewriting one node is made of, shared by canonicalize.c, canonicalize_compute.c and canonicalize_einsum.c. */
 #ifndef ACTNN_REWRITE_H
 #define ACTNN_REWRITE_H
 
@@ -18,7 +18,7 @@ void become(Program *program, NodeId node, const char *domain, const char *opera
 void drop_attributes(Program *program, NodeId node, ...);
 bool is_floating_value(const Value *value);
 
-RewriteFunction rewrite_batch_normalization, rewrite_gemm, rewrite_group_normalization, rewrite_matmul,
+RewriteFunction rewrite_batch_normalization, rewrite_einsum, rewrite_gemm, rewrite_group_normalization, rewrite_matmul,
     rewrite_max_pool, rewrite_global_max_pool, rewrite_softmax, rewrite_resize, rewrite_upsample, rewrite_power,
     rewrite_variadic;
 
