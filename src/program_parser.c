@@ -152,6 +152,7 @@ read_opsets(Parser *parser, bool is_function)
     Name domain;
     if (!read_string_pair(parser, &domain, NULL)) return false;
     if (lexer->token.kind != TOKEN_INTEGER) return lexer_expected(lexer, "the version of an operator set");
+    if (lexer->token.integer < 1) return lexer_fail(lexer, NULL, "versions of operator sets start at 1");
     if (!strcmp(domain.word, "ai.onnx")) domain.word = "";
     int64_t known = opset_version(program, domain.word);
     OpsetImport import = {arena_text(program->arena, domain.word, strlen(domain.word)), lexer->token.integer};

@@ -100,6 +100,8 @@ test_texts(void)
   refused(headed("g (float[2] x) => (y) <float[2] w = [\"location\" : \"/etc/passwd\"]> { y = Add (x, w) }"), "data from a file", NULL);
   refused(headed("g (float[2] x) => (y) <float[2] w = [\"location\" : \"../../etc/passwd\", \"offset\" : \"0\"]> { y = Add (x, w) }"),
           "data from a file outside", NULL);
+  refused(plain("<ir_version: 8, opset_import: [\"\" : 17, \"actnn\" : 0]>\ng (float[2] x) => (y) { y = Relu (x) }\n"),
+          "an operator set without a version", "versions of operator sets start at 1");
   refused(plain("<ir_version: 8, opset_import: [\"\" : 17, \"c\" : 1]>\ng (float[2] x) => (y) { y = c.f (x) }\n<domain:"
                  " \"c\", opset_import: [\"c\" : 1]> f (a) => (b) { b = c.f (a) }\n"),
           "a function that calls itself", NULL);
