@@ -47,7 +47,8 @@ bytes_at_bits(const Program *program, const Save *save, double bits)
     if (bits_of_choice(choice) >= bits) {
       if (!bytes_below) return bytes;
       double part = (bits - below) / (bits_of_choice(choice) - below);
-      uint64_t between = bytes_below + (uint64_t)(part * (double)(bytes - bytes_below));
+      /* More levels may take fewer bytes: several codes to a symbol fill it better, and of few rows planes are partly empty. */
+      uint64_t between = (uint64_t)((double)bytes_below + part * ((double)bytes - (double)bytes_below));
       return part >= 1 ? bytes : between / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
     }
     below = bits_of_choice(choice);

@@ -120,18 +120,15 @@ take_model_loss(Program *program, const char *name)
 static bool
 take_algorithm_loss(Program *program)
 {
-  for (uint32_t i = 0; i < program->order_count; i++) {
-    const Node *node = node_at(program, program->order[i]);
-    if (strcmp(node->operator_name, "Gradient")) continue;
-    const char *y = string_attribute(node, "y", "");
-    for (ValueId id = 0; id < program->value_count; id++) {
-      const Value *value = value_at(program, id);
-      if (!value->name || strcmp(value->name, y)) continue;
-      take_loss(program, id);
-      return true;
-    }
-    return report_node(program, program->order[i], NULL, "attribute y names no tensor: '%s'", safe_name(program->arena, y));
+  NodeId gradient;
+  ValueId loss = differentiated_value(program, &gradient);
+  if (loss != NO_VALUE) {
+    take_loss(program, loss);
+    return true;
   }
+  if (gradient != NO_NODE)
+    return report_node(program, gradient, NULL, "attribute y names no tensor: '%s'",
+                       safe_name(program->arena, string_attribute(node_at(program, gradient), "y", "")));
   return report(program->diagnostics, program->source, NULL, "the model's training algorithm has no Gradient node");
 }
 

@@ -193,3 +193,18 @@ is_operator(const Program *program, NodeId id, const char *name)
 {
   return id != NO_NODE && !strcmp(node_at(program, id)->operator_name, name);
 }
+
+ValueId
+differentiated_value(const Program *program, NodeId *gradient)
+{
+  *gradient = NO_NODE;
+  for (uint32_t i = 0; i < program->order_count && *gradient == NO_NODE; i++)
+    if (is_operator(program, program->order[i], "Gradient")) *gradient = program->order[i];
+  if (*gradient == NO_NODE) return NO_VALUE;
+  const char *y = string_attribute(node_at(program, *gradient), "y", "");
+  for (ValueId id = 0; id < program->value_count; id++) {
+    const Value *value = value_at(program, id);
+    if (value->name && !strcmp(value->name, y)) return id;
+  }
+  return NO_VALUE;
+}

@@ -134,6 +134,8 @@ split_update(Program *program, uint32_t position, Insertions *insertions)
     for (uint32_t g = 0; g < groups; g++) operands[count++] = node.operands[2 + g * tensors + i];
     operands[count++] = node.operands[0];
     operands[count++] = node.operands[1];
+    for (uint32_t k = 0; k < count; k++)
+      if (operands[k] == NO_VALUE) return report_node(program, id, NULL, "an operand is missing: R, T, X, G and the states are all needed");
     for (uint32_t g = 0; g + 1 < groups; g++) results[g] = node.results[g * tensors + i];
     NodeId made = add_node(program, PHASE_UPDATE, "actnn", kinds[kind].single, node.name, operands, count, results, groups - 1);
     program->order_count--;

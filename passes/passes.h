@@ -163,6 +163,9 @@ ValueId insert_node(Program *program, Phase phase, uint32_t position, const char
                     const ValueId *operands, size_t count, Insertions *insertions);
 /* True of a node by that name; false of NO_NODE. */
 bool is_operator(const Program *program, NodeId id, const char *name);
+/* What the first Gradient node of a model's own training algorithm differentiates: it names the tensor instead of reading it. NO_VALUE
+ * without such a node (*gradient is NO_NODE), or where it names no tensor. */
+ValueId differentiated_value(const Program *program, NodeId *gradient);
 void apply_insertions(Program *program, const Insertions *insertions);
 
 #endif

@@ -54,15 +54,18 @@ simplify(Program *program, const Options *options)
   (void)options;
   ValueId *by = arena_array(program->arena, program->value_count + 1, sizeof *by);
   memset(by, 0xFF, program->value_count * sizeof *by);
+  NodeId gradient;
+  ValueId loss = differentiated_value(program, &gradient);
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    if (!is_identity(program, node) || result_value(program, node, 0)->is_output) continue;
+    if (!is_identity(program, node) || result_value(program, node, 0)->is_output || result_id(node, 0) == loss) continue;
     ValueId x = operand_id(node, 0);
     by[result_id(node, 0)] = by[x] == NO_VALUE ? x : by[x];
   }
   replace_all_uses(program, by);
   bool *is_live = arena_array(program->arena, program->value_count + 1, sizeof *is_live);
   mark_roots(program, is_live);
+  if (loss != NO_VALUE) is_live[loss] = true;
   bool *is_kept = arena_array(program->arena, program->order_count + 1, sizeof *is_kept);
   for (uint32_t i = program->order_count; i-- > 0;) {
     const Node *node = node_at(program, program->order[i]);

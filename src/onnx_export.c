@@ -389,12 +389,10 @@ training_info(const Export *export)
     if (value->updates != NO_VALUE)
       training->update_binding[training->n_update_binding++] = binding(export, value->updates, id);
   }
-  if (training->n_initialization_binding) {
-    add_data(export, graph, true);
-    add_nodes(export, graph, true);
-    training->initialization = graph;
-  }
-  return training->n_initialization_binding || training->n_update_binding ? training : NULL;
+  add_data(export, graph, true);
+  add_nodes(export, graph, true);
+  if (training->n_initialization_binding || graph->n_node) training->initialization = graph;
+  return training->initialization || training->n_update_binding ? training : NULL;
 }
 
 /* ---- models --------------------------------------------------------------------------------------- */

@@ -155,6 +155,20 @@ test_training(void)
   program_destroy(again);
 }
 
+/* Nodes of an initialization graph that no variable is bound to are kept as well (found by fuzzing). */
+static void
+test_unbound_initialization(void)
+{
+  static const unsigned char model[] = {':', 0, 'B', 2, 16, 9, 0xa2, 1, 18, '\n', 16, '\n', 6, '"', 4, 'R', 'e', 'l', 'u', '\n', 6, '"', 4, 'T', 'a', 'n', 'h'};
+  write_bytes("model.onnx", model, sizeof model);
+  Program *program = import_model("model.onnx", diagnostics_create(arena));
+  if (!ok(program && program->order_count == 2, "an initialization graph without bindings is imported")) return;
+  Program *again = write_onnx(program, "again.onnx") ? import_model("again.onnx", diagnostics_create(arena)) : NULL;
+  ok(again && again->order_count == 2, "written, and imported again");
+  program_destroy(program);
+  program_destroy(again);
+}
+
 /* Weights that a trainer appends form a second graph message, which protobuf merges with the first. */
 static void
 test_appended_weights(void)
@@ -269,6 +283,7 @@ main(void)
   arena = arena_create();
   if (!mkdtemp(folder) || chdir(folder)) abort();
   test_training();
+  test_unbound_initialization();
   test_appended_weights();
   test_functions();
   test_element_types();

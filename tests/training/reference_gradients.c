@@ -220,6 +220,8 @@ compare(Program *program, const char *directory, const char *weights_path, const
       compared++;
     }
   printf("%u parameters, largest relative distance %.3g (%s)\n", compared, worst, worst_name);
+  safetensors_close(&weights);
+  safetensors_close(&gradients);
   return compared && worst <= limit ? 0 : 2;
 }
 

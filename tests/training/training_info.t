@@ -32,6 +32,15 @@ for algorithm in momentum nesterov adam adagrad; do
     sh -c "cat both; [ $1 -eq 39 ] && awk 'BEGIN { exit !($2 < 2e-6) }'"
 done
 
+# A loss that is no output: only Gradient wants it, by its name.
+"$actnnc" "$small/momentum.onnx" --batch=6 --run-pass=specialize | sed '/^  float loss,$/d' >inner.onnxtxt
+check "a loss that is no output: compiles" build_trainer inner inner.onnxtxt --level=L0 --verify-each
+./inner --data "x=$small/training_info.x.npy" --data "labels=$small/training_info.labels.npy" --steps 3 --shuffle no --quiet \
+  --checkpoint trained.safetensors >log 2>&1 || not_ok "a loss that is no output: trains" log
+for name in w1 b1 w2 b2; do values trained.safetensors $name; done >found
+paste found "$small/momentum.expected.txt" >both
+check "a loss that is no output: the same weights" sh -c "cat both; [ $(wc -l <found) -eq 39 ] && awk '{ if (\$1 - \$2 > 2e-6 || \$2 - \$1 > 2e-6) exit 1 }' both"
+
 # A seed draws nothing here, and resuming continues the model's own counter of steps.
 run() { ./adam --data "x=$small/training_info.x.npy" --data "labels=$small/training_info.labels.npy" --quiet "$@"; }
 run --steps 2 --checkpoint part.safetensors && run --steps 3 --resume part.safetensors --checkpoint part.safetensors
