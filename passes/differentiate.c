@@ -88,6 +88,8 @@ bool
 differentiate(Program *program, const Options *options)
 {
   if (program->has_training_algorithm) return expand_model_algorithm(program);
+  if (program->loss == NO_VALUE)
+    return report(program->diagnostics, program->source, "run attach-loss first", "there is no loss to differentiate");
   if (!every_pattern_freezes(program, options)) return false;
   uint32_t value_count = program->value_count, count = 0;
   ValueId *wanted = arena_array(program->arena, value_count + 1, sizeof *wanted);

@@ -55,6 +55,9 @@ check "allocate-bits leaves a program without codes as it is" sh -c \
   "'$actnnc' early.onnxtxt --run-pass=allocate-bits >after.onnxtxt && cmp before.onnxtxt after.onnxtxt"
 check "recompute copies what backward reads into backward" sh -c \
   "'$actnnc' early.onnxtxt --recompute=1GiB --run-pass=recompute | grep -c 'phase = \"recompute\"' | grep -qx '[1-9][0-9]*'"
+"$actnnc" "$models/mlp.onnx" --batch=4 --loss=softmax-cross-entropy --dump-after=evaluation | sed '1d; /"actnn.loss" :/d' >lossless.onnxtxt
+check "without a loss nothing is differentiated" sh -c \
+  "'$actnnc' lossless.onnxtxt --run-pass=differentiate 2>message >/dev/null; [ \$? -eq 1 ] && grep -q 'no loss to differentiate' message"
 saved= more=
 for size in 16KiB 64KiB 256KiB 1MiB 4MiB; do
   now=$("$actnnc" "$models/resnet20.onnx" --batch=2 --loss=softmax-cross-entropy --bits=32 --recompute=$size --print-memory --check |
