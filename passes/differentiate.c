@@ -65,6 +65,8 @@ expand_gradient_node(Program *program, uint32_t position)
   memcpy(after, program->order + position + 1, tail * sizeof *after);
   program->order_count = position;
   bool is_good = append_gradients(program, wanted, xs->count, loss, gradients);
+  for (size_t i = 0; i < xs->count; i++) /* what the loss does not depend on */
+    if (gradients[i] == NO_VALUE) gradients[i] = add_filled_gradient(program, value_at(program, wanted[i])->shape, 0);
   uint32_t count = program->order_count;
   NodeId *order = arena_array(program->arena, count + tail + 1, sizeof *order);
   memcpy(order, program->order, count * sizeof *order);
@@ -72,7 +74,7 @@ expand_gradient_node(Program *program, uint32_t position)
   program->order = order;
   program->order_count = program->order_capacity = count + tail;
   for (size_t i = 0; i < xs->count && i < node.result_count; i++)
-    if (node.results[i] != NO_VALUE && gradients[i] != NO_VALUE) replace_uses(program, node.results[i], gradients[i]);
+    if (node.results[i] != NO_VALUE) replace_uses(program, node.results[i], gradients[i]);
   return is_good;
 }
 

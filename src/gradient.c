@@ -166,20 +166,17 @@ values_that_depend_on(const Program *program, const ValueId *wanted, size_t coun
   return depends;
 }
 
-/* The gradient of the loss by itself: 1. A node of backward and not a constant, because all that backward computes is computed
- * from it and not from forward values alone. */
-static ValueId
-add_seed(Program *program, ValueId loss)
+ValueId
+add_filled_gradient(Program *program, Shape shape, double value)
 {
-  Shape shape = value_at(program, loss)->shape;
-  ValueId seed = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, shape);
-  NodeId node = add_node(program, PHASE_BACKWARD, "actnn", "Fill", "", NULL, 0, &seed, 1);
+  ValueId filled = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, shape);
+  NodeId node = add_node(program, PHASE_BACKWARD, "actnn", "Fill", "", NULL, 0, &filled, 1);
   set_ints(program, node, "shape", shape.dim, (size_t)shape.rank);
   set_int(program, node, "to", ACTNN_F32);
   double *values = arena_allocate(program->arena, sizeof *values);
-  *values = 1;
+  *values = value;
   set_attribute(program, node, (Attribute){.name = "values", .kind = ATTRIBUTE_FLOATS, .count = 1, .floats = values});
-  return seed;
+  return filled;
 }
 
 bool
@@ -188,7 +185,9 @@ append_gradients(Program *program, const ValueId *wanted, size_t count, ValueId 
   Differentiation d = {.program = program, .needed_count = program->value_count};
   d.is_needed = values_that_depend_on(program, wanted, count);
   grow_gradients(&d);
-  ValueId seed = add_seed(program, loss);
+  /* The gradient of the loss by itself: 1. A node of backward and not a constant, because all that backward computes is computed
+   * from it and not from forward values alone. */
+  ValueId seed = add_filled_gradient(program, value_at(program, loss)->shape, 1);
   grow_gradients(&d);
   d.gradient[loss] = seed;
   bool is_good = true;

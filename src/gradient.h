@@ -8,6 +8,8 @@
  * parameters or inputs). gradients[i] gets the value, NO_VALUE where the loss does not depend on wanted[i]. `gradients`
  * may be NULL. Reports every operator on the way that cannot be differentiated, then returns false. */
 bool append_gradients(Program *program, const ValueId *wanted, size_t count, ValueId loss, ValueId *gradients);
+/* Appends a node of backward that makes a gradient of this shape, the same number everywhere. */
+ValueId add_filled_gradient(Program *program, Shape shape, double value);
 
 /* Which values need a gradient: those wanted and all floating values computed from them by forward nodes.
  * An array of value_count flags in the arena. */

@@ -41,6 +41,17 @@ for name in w1 b1 w2 b2; do values trained.safetensors $name; done >found
 paste found "$small/momentum.expected.txt" >both
 check "a loss that is no output: the same weights" sh -c "cat both; [ $(wc -l <found) -eq 39 ] && awk '{ if (\$1 - \$2 > 2e-6 || \$2 - \$1 > 2e-6) exit 1 }' both"
 
+# What the loss does not depend on has a gradient of zeros: b1 is only decayed, here not at all.
+"$actnnc" "$small/adagrad.onnx" --batch=6 --run-pass=specialize | sed 's/(x, w1, b1)/(x, w1)/; s/norm_coefficient = [0-9.e-]*/norm_coefficient = 0.0/' >apart.onnxtxt
+check "a parameter apart from the loss: compiles" build_trainer apart apart.onnxtxt --level=L0 --verify-each
+./apart --data "x=$small/training_info.x.npy" --data "labels=$small/training_info.labels.npy" --steps 3 --shuffle no --quiet \
+  --checkpoint trained.safetensors >log 2>&1 || not_ok "a parameter apart from the loss: trains" log
+sed -n 's/^ *float\[4\] b1 = {\(.*\)},$/\1/p' apart.onnxtxt | tr -d ' ' | tr ',' '\n' >given
+values trained.safetensors b1 >found
+paste given found >both
+check "a parameter apart from the loss: stays what it was" sh -c \
+  "cat both; [ $(wc -l <found) -eq 4 ] && awk '{ if (\$1 - \$2 > 1e-6 || \$2 - \$1 > 1e-6) exit 1 }' both"
+
 # A seed draws nothing here, and resuming continues the model's own counter of steps.
 run() { ./adam --data "x=$small/training_info.x.npy" --data "labels=$small/training_info.labels.npy" --quiet "$@"; }
 run --steps 2 --checkpoint part.safetensors && run --steps 3 --resume part.safetensors --checkpoint part.safetensors
