@@ -1,9 +1,9 @@
 /* save-normalized: one save where a normalization, a rectifier and the next layer would each keep one.
  * needs: linearize-saves, layout.  keeps: forward's results exactly.  makes: of each BatchNorm on blocked values, with the Relu or
- * the Clip from zero (ReLU6) that alone reads it if there is one: actnn.BatchNormStatistics and actnn.NormalizeOnSave, which applies the normalization
- * and codes the normalized value in one loop; of its gradient actnn.NormalGradScale and actnn.NormalGradInput, which decode that
- * inside their loops; before each other backward reader of the result actnn.DequantizeNormal. The rectifier's mask is in the
- * code. One code may serve them all: each product of the gradient reads it once (compression.md, section 4, case 4). */
+ * the Clip from zero (ReLU6) that alone reads it if there is one: actnn.BatchNormStatistics and actnn.NormalizeOnSave, which applies
+ * the normalization and codes the normalized value in one loop; of its gradient actnn.NormalGradScale and actnn.NormalGradInput, which
+ * decode that inside their loops; before each other backward reader of the result actnn.DequantizeNormal. The rectifier's mask is in
+ * the code. One code may serve them all: each product of the gradient reads it once (compression.md, section 4, case 4). */
 #include "passes.h"
 
 #include "../runtime/codec.h"
