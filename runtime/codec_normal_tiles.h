@@ -179,7 +179,7 @@ code_normal_row(const float *restrict x, float *restrict y, const normal_lanes *
 {
   uint32_t wide[LANES];
   for (int lane = 0; lane < LANES; lane++) {
-    uint32_t blocks = capped ? (uint32_t)(y[lane] < 0) : (uint32_t) !(y[lane] > 0) & tests.plain;
+    uint32_t blocks = is_blocked(y[lane], tests);
     uint32_t saturates = capped ? is_saturated(y[lane], tests) : 0, passes = 1 - blocks - saturates;
     float base = choose(blocks, levels->blocked.base[lane], levels->passing.base[lane]);
     float scale = choose(blocks, levels->blocked.scale[lane], levels->passing.scale[lane]);

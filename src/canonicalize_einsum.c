@@ -252,13 +252,9 @@ join(Equation *equation, Term *a, Term *b, IndexSet kept)
   }
   int64_t batches = elements_of(a, batch), height = elements_of(a, rows), depth = elements_of(a, summed), width = elements_of(b, columns);
   if (batches < 0 || height < 0 || depth < 0 || width < 0) return refuse(equation, "its parts are too large");
-  if (summed) {
-    reshape(equation, a, (int64_t[]){batches, height, depth}, 3);
-    reshape(equation, b, (int64_t[]){batches, depth, width}, 3);
-  } else {
-    reshape(equation, a, (int64_t[]){batches, height, 1}, 3);
-    reshape(equation, b, (int64_t[]){batches, 1, width}, 3);
-  }
+  reshape(equation, a, (int64_t[]){batches, height, depth}, 3);
+  reshape(equation, b, (int64_t[]){batches, depth, width}, 3);
+  /* Where nothing is summed over, depth is 1 and a product element by element, broadcast, does it. */
   make(equation, &result, summed ? "MatMul" : "Mul", (ValueId[]){a->value, b->value}, 2);
   reshape(equation, &result, result.extent, result.rank);
   *a = result;

@@ -1,5 +1,6 @@
 #!/bin/sh
-# older.t: what older operator sets wrote in other ways means what the present ones say: the same loss, bit for bit, and the same gradients.
+# older.t: what older operator sets wrote in other ways means what the present ones say: the same loss, bit for bit, and the same weights
+# after a step.
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
 . "$top_srcdir/tests/training/block.sh"
 

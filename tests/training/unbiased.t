@@ -59,6 +59,8 @@ unbiased lenet5 8 4 0.25 500 --scheme=actnn --bits=2
 unbiased resnet20 4 1e9 1 500 --scheme=actnn --bits=2
 unbiased lenet5 8 4 0.5 500 --scheme=actnnc --compression=9
 for compression in 6 12 20; do unbiased resnet20 4 4 1e9 120 --scheme=actnnc --compression=$compression; done
-models=$top_srcdir/tests/training/models # a small one, with capped rectifiers
+# ReLU6 saturates where it caps at 1: a float tensor of one number, 6, becomes 1.
+perl -0777 -pe 's/\x22\x04\x00\x00\xc0\x40/\x22\x04\x00\x00\x80\x3f/g' "$top_srcdir/tests/training/models/mobilenetv2.onnx" >mobilenetv2.onnx
+models=$PWD
 unbiased mobilenetv2 8 4 1e9 60 --bits=2
 finish
