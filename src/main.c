@@ -326,7 +326,8 @@ write_trainer(Program *program, const CommandLine *line)
   char *header = emit_header(name, arena, &header_length);
   unsigned char *weights = emit_weights(program, arena, &weights_length);
 #ifdef ACTNN_HAVE_LIBCLANG
-  if (!line->no_verify && !verify_source(program->diagnostics, line->output, source, source_length, header, header_length, name, program))
+  if (!line->no_verify
+      && !verify_source(program->diagnostics, line->output, source, source_length, header, header_length, name, program, &line->options))
     return false;
 #endif
   const char *slash = strrchr(line->output, '/');

@@ -18,6 +18,7 @@
 
 #include "../runtime/actnn.h"
 #include "arena.h"
+#include "options.h"
 #include "program.h"
 
 #include <stdio.h>
@@ -92,6 +93,7 @@ typedef struct Emitted {
   const char *source, *header, *name;
   size_t source_length, header_length;
   const Program *program; /* what it was emitted of; NULL: the text is judged by itself */
+  const Options *options; /* what was asked for beside it */
 
   Word *word;
   uint32_t word_count;
@@ -104,6 +106,8 @@ typedef struct Emitted {
   uint32_t tensor_count, input_count, variable_count, save_count, call_count;
   uint32_t first_call[EMITTED_PHASES + 1]; /* calls of a phase: [first_call[p], first_call[p + 1]) */
   actnn_model model; /* the numbers of it, and the bytes of the model to export */
+  bool is_for_gpu;
+  size_t hashed_from, hashed_to; /* bytes of the source that the model's hash is of: tables and calls */
 
   Place *place;        /* by tensor */
   uint32_t *home;      /* by tensor: the variable it lies on, NONE */
@@ -116,6 +120,9 @@ typedef struct Rule {
   const char *id, *what;
   bool (*holds)(Emitted *emitted);
 } Rule;
+
+extern const Rule emitted_rules[];
+extern const size_t emitted_rule_count;
 
 /* Notes that the present rule is broken at a byte of the source; returns false. */
 bool refuse(Emitted *emitted, size_t position, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -137,6 +144,7 @@ bool check_tables(Emitted *emitted);
 /* From here on the tensor stands for that value of the program; refuses when one of the two stands for another, or another kind. */
 bool stands_for(Emitted *emitted, uint32_t tensor, ValueId value, size_t position);
 
+bool is_digit(char c);
 bool word_is(const Emitted *emitted, uint32_t word, const char *text);
 char *word_text(const Emitted *emitted, uint32_t word); /* a copy */
 /* Kernel called NAME (without actnn_); NULL. */
@@ -149,6 +157,8 @@ bool slot_is_marked(const char *slot, size_t length, char mark); /* ?, # or * */
 bool kernel_is(const EmittedCall *call, const char *name);
 uint32_t call_operand(const EmittedCall *call, uint32_t index); /* NONE when absent */
 uint32_t call_result(const EmittedCall *call, uint32_t index);
+bool makes_weight_gradient(const Emitted *emitted, const EmittedCall *call);
+bool restores_value(const EmittedCall *call); /* the whole value that a save codes */
 /* Result `index` is the next value of operand `operand`, by the kernel's meaning: updates, running statistics. */
 bool replaces(const EmittedCall *call, uint32_t index, uint32_t operand);
 uint64_t element_bytes(unsigned type); /* 0: not one that trainers hold */

@@ -94,6 +94,7 @@ constant_count(const Value *value)
 static bool
 same_elements(const actnn_attribute *list, const Value *value, size_t count)
 {
+  if ((list->kind != ACTNN_INTS && list->kind != ACTNN_REALS) || (list->count != count && list->count != 1)) return false;
   for (size_t i = 0; i < count; i++) {
     size_t k = list->count == count ? i : 0;
     double given = list->kind == ACTNN_INTS ? (double)list->ints[k] : list->reals[k];

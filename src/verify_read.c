@@ -17,6 +17,7 @@ read_numbering(Reader *reader)
   if (emitted->word[reader->at].kind != WORD_DIRECTIVE)
     return unexpected_word(reader, "#include of the trainer's header");
   reader->at++;
+  emitted->hashed_from = emitted->word[reader->at].start;
   if (!expect_words(reader, "enum {")) return false;
   while (!accept_word(reader, "TENSOR_COUNT")) {
     emitted->tensor_count++; /* v0, v1, ... in this order, or the next line refuses */
@@ -79,6 +80,13 @@ read_tensors(Reader *reader)
   return expect_words(reader, "} ;");
 }
 
+/* An empty table has one row, always the same, which names no tensor: C has no arrays without elements. */
+static bool
+is_empty_table(const Reader *reader)
+{
+  return word_is(reader->emitted, reader->at, "{") && word_is(reader->emitted, reader->at + 1, "NONE");
+}
+
 /* Entries until the closing brace: an upper bound on how many there are. */
 static uint32_t
 table_length(const Reader *reader)
@@ -91,15 +99,15 @@ read_inputs(Reader *reader)
 {
   Emitted *emitted = reader->emitted;
   if (!expect_words(reader, "static const actnn_input inputs [ ] = {")) return false;
+  if (is_empty_table(reader)) return expect_words(reader, "{ NONE , \"\" } , } ;");
   emitted->input = arena_array(emitted->arena, table_length(reader), sizeof *emitted->input);
   while (accept_word(reader, "{")) {
     EmittedInput *input = &emitted->input[emitted->input_count++];
     input->position = emitted->word[reader->at].start;
-    if (!take_tensor(reader, true, &input->tensor) || !expect_words(reader, ",") || !take_string(reader, &input->name)
+    if (!take_tensor(reader, false, &input->tensor) || !expect_words(reader, ",") || !take_string(reader, &input->name)
         || !expect_words(reader, "} ,"))
       return false;
   }
-  if (emitted->input_count == 1 && emitted->input[0].tensor == NONE) emitted->input_count = 0;
   return expect_words(reader, "} ;");
 }
 
@@ -117,18 +125,18 @@ read_variables(Reader *reader)
                                       "ACTNN_FIXED"};
   Emitted *emitted = reader->emitted;
   if (!expect_words(reader, "static const actnn_variable variables [ ] = {")) return false;
+  if (is_empty_table(reader)) return expect_words(reader, "{ NONE , \"\" , ACTNN_FROZEN , true } , } ;");
   emitted->variable = arena_array(emitted->arena, table_length(reader), sizeof *emitted->variable);
   while (accept_word(reader, "{")) {
     EmittedVariable *variable = &emitted->variable[emitted->variable_count++];
     int role;
     variable->position = emitted->word[reader->at].start;
-    if (!take_tensor(reader, true, &variable->tensor) || !expect_words(reader, ",") || !take_string(reader, &variable->name)
+    if (!take_tensor(reader, false, &variable->tensor) || !expect_words(reader, ",") || !take_string(reader, &variable->name)
         || !expect_words(reader, ",") || !take_choice(reader, roles, 5, "a variable's role", &role)
         || !expect_words(reader, ",") || !read_flag(reader, &variable->drawn) || !expect_words(reader, "} ,"))
       return false;
     variable->role = (actnn_variable_role)role;
   }
-  if (emitted->variable_count == 1 && emitted->variable[0].tensor == NONE) emitted->variable_count = 0;
   return expect_words(reader, "} ;");
 }
 
@@ -140,13 +148,16 @@ read_saves(Reader *reader)
   static const char *const adaptations[] = {"ACTNN_KEEPS_ITS_SHARE", "ACTNN_ADAPTS_BY_READERS", "ACTNN_ADAPTS_BY_REDRAWS"};
   Emitted *emitted = reader->emitted;
   if (!expect_words(reader, "static const actnn_save saves [ ] = {")) return false;
+  if (is_empty_table(reader))
+    return expect_words(reader,
+                        "{ NONE , \"\" , ACTNN_EVEN_LEVELS , false , 0.0 , 0.0 , 0 , 0 , ACTNN_KEEPS_ITS_SHARE , 0.0 , NONE , NONE } , } ;");
   emitted->save = arena_array(emitted->arena, table_length(reader), sizeof *emitted->save);
   while (accept_word(reader, "{")) {
     EmittedSave *save = &emitted->save[emitted->save_count];
     uint32_t random_id;
     int spacing, adaptation;
     save->position = emitted->word[reader->at].start;
-    if (!take_tensor(reader, true, &save->tensor) || !expect_words(reader, ",") || !take_string(reader, &save->name)
+    if (!take_tensor(reader, false, &save->tensor) || !expect_words(reader, ",") || !take_string(reader, &save->name)
         || !expect_words(reader, ",") || !take_choice(reader, spacings, ACTNN_SPACINGS, "a spacing of levels", &spacing)
         || !expect_words(reader, ",") || !read_flag(reader, &save->dithers) || !expect_words(reader, ",")
         || !take_real(reader, &save->low) || !expect_words(reader, ",") || !take_real(reader, &save->high)
@@ -164,7 +175,6 @@ read_saves(Reader *reader)
       return refuse(emitted, save->position, "the save's random stream is %u, not its own", random_id);
     emitted->save_count++;
   }
-  if (emitted->save_count == 1 && emitted->save[0].tensor == NONE) emitted->save_count = 0;
   return expect_words(reader, "} ;");
 }
 
@@ -223,22 +233,16 @@ read_attribute(Reader *reader, actnn_attribute *attribute)
   return unexpected_word(reader, "an attribute");
 }
 
-/* Attributes nest parentheses, so they are read twice: counted, then kept. */
+/* No more of them than commas up to the statement's end, and one. */
 static bool
 read_attributes(Reader *reader, EmittedCall *call)
 {
   if (accept_word(reader, "WITHOUT")) return true;
   if (!expect_words(reader, "WITH (")) return false;
-  actnn_attribute attribute;
-  uint32_t start = reader->at;
-  do {
-    if (!read_attribute(reader, &attribute)) return false;
-    call->attribute_count++;
-  } while (accept_word(reader, ","));
-  reader->at = start;
-  call->attribute = arena_array(reader->emitted->arena, call->attribute_count, sizeof *call->attribute);
-  for (uint32_t i = 0; i < call->attribute_count; i++)
-    if ((i && !expect_words(reader, ",")) || !read_attribute(reader, &call->attribute[i])) return false;
+  call->attribute = arena_array(reader->emitted->arena, list_length(reader, ";"), sizeof *call->attribute);
+  do
+    if (!read_attribute(reader, &call->attribute[call->attribute_count++])) return false;
+  while (accept_word(reader, ","));
   return expect_words(reader, ")");
 }
 
@@ -298,6 +302,8 @@ static bool
 read_model_bytes(Reader *reader, uint64_t *count)
 {
   uint32_t byte;
+  const Word *before = &reader->emitted->word[reader->at - 1];
+  reader->emitted->hashed_to = before->start + before->length + strlen("\n\n");
   if (!expect_words(reader, "static const unsigned char onnx_model [ ] = {")) return false;
   uint32_t start = reader->at;
   unsigned char *bytes = arena_allocate(reader->emitted->arena, list_length(reader, "}"));
@@ -363,11 +369,26 @@ read_model_numbers(Reader *reader)
 }
 
 static bool
+read_device(Reader *reader)
+{
+  reader->emitted->is_for_gpu = !accept_word(reader, "NULL");
+  return !reader->emitted->is_for_gpu || expect_words(reader, "& actnn_cuda");
+}
+
+static bool
+read_level(Reader *reader)
+{
+  uint32_t level;
+  if (!take_count(reader, &level)) return false;
+  reader->emitted->model.level = (int)level;
+  return true;
+}
+
+static bool
 read_model(Reader *reader)
 {
   Emitted *emitted = reader->emitted;
   uint64_t onnx_bytes, claimed;
-  uint32_t level;
   emitted->rule = "V3";
   if (!read_model_bytes(reader, &onnx_bytes)) return false;
   emitted->rule = "V2";
@@ -380,9 +401,8 @@ read_model(Reader *reader)
   emitted->rule = "V3";
   if (!read_model_numbers(reader) || !expect_words(reader, ", . default_learning_rate =")
       || !take_real(reader, &emitted->model.default_learning_rate) || !expect_words(reader, ", . device =")
-      || !(accept_word(reader, "NULL") || expect_words(reader, "& actnn_cuda"))
-      || !expect_words(reader, ", . scheme =") || !take_string(reader, &emitted->model.scheme) || !expect_words(reader, ", . level =")
-      || !take_count(reader, &level))
+      || !read_device(reader) || !expect_words(reader, ", . scheme =") || !take_string(reader, &emitted->model.scheme) || !expect_words(reader, ", . level =")
+      || !read_level(reader))
     return false;
   emitted->rule = "V2";
   if (!expect_words(

@@ -270,6 +270,7 @@ check_update(Emitted *emitted, const EmittedCall *call)
 {
   if (call->phase != BACKWARD) return refuse(emitted, call->position, "%s updates outside of backward", call->name);
   uint32_t variable = call_operand(call, 0), gradient = call_operand(call, 1);
+  if (variable == NONE || gradient == NONE) return refuse(emitted, call->position, "%s lacks a variable or its gradient", call->name);
   if (emitted->place[variable] != PLACE_VARIABLE || emitted->variable[emitted->home[variable]].role != ACTNN_PARAMETER)
     return refuse(emitted, call->position, "%s updates v%u, which is no trained parameter", call->name, variable);
   if (!same_extents(emitted, variable, gradient) || emitted->tensor[gradient].at.type != ACTNN_F32)
@@ -361,7 +362,7 @@ check_updates(Emitted *emitted)
 
 /* ---- all -------------------------------------------------------------------------------------------------------------- */
 
-static const Rule rules[] = {
+const Rule emitted_rules[] = {
     {"V9", "only words of the emitter's forms", scan_words},
     {"V9", "the header is the one of all trainers", check_header},
     {"V10", "only tables and checked calls", read_source},
@@ -378,6 +379,8 @@ static const Rule rules[] = {
     {"V1", "a compiler has no remark, and sees the same calls", check_with_compiler}, /* last: it takes the time */
 };
 
+const size_t emitted_rule_count = sizeof emitted_rules / sizeof *emitted_rules;
+
 /* What holds for no emitted source by these rules alone. */
 static const char *const unproven[] = {
     "that the program means what the model means: passes and gradients are tested, not proven",
@@ -385,14 +388,13 @@ static const char *const unproven[] = {
     "that another compiler than clang has no remark: the tests ask gcc too",
     "that a tensor lies where it was planned: any place is right where nothing that lives is overwritten",
     "that the workspace is enough on another machine: a trainer asks the library again when it starts, and takes more if it must",
-    "device, seed, level, scheme and hash of the model, and which parameter's gradient reads a save: the source may say anything",
     "first values: they stand in the .safetensors file, which is not read here"};
 
 void
 list_rules(FILE *stream)
 {
   fputs("Emitted source is refused unless\n", stream);
-  for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) fprintf(stream, "  %-4s %s\n", rules[i].id, rules[i].what);
+  for (size_t i = 0; i < emitted_rule_count; i++) fprintf(stream, "  %-4s %s\n", emitted_rules[i].id, emitted_rules[i].what);
   fputs("Not proven:\n", stream);
   for (size_t i = 0; i < sizeof unproven / sizeof *unproven; i++) fprintf(stream, "       %s\n", unproven[i]);
 }
@@ -400,11 +402,11 @@ list_rules(FILE *stream)
 bool
 check_rules(Emitted *emitted)
 {
-  for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+  for (size_t i = 0; i < emitted_rule_count; i++) {
     unsigned before = emitted->finding_count;
-    emitted->rule = rules[i].id;
-    if (rules[i].holds(emitted)) continue;
-    if (emitted->finding_count == before) refuse(emitted, 0, "it does not hold that %s", rules[i].what);
+    emitted->rule = emitted_rules[i].id;
+    if (emitted_rules[i].holds(emitted)) continue;
+    if (emitted->finding_count == before) refuse(emitted, 0, "it does not hold that %s", emitted_rules[i].what);
     return false;
   }
   return true;

@@ -220,6 +220,20 @@ check_pool(Emitted *emitted)
                 (unsigned long long)emitted->model.stash_bytes);
 }
 
+bool
+makes_weight_gradient(const Emitted *emitted, const EmittedCall *call)
+{
+  uint32_t gradient = call_result(call, 0);
+  if (gradient == NONE) return false;
+  return kernel_is(call, "ConvGradWeight") || (kernel_is(call, "ProductGradWeight") && emitted->tensor[gradient].at.rank <= 2);
+}
+
+bool
+restores_value(const EmittedCall *call)
+{
+  return kernel_is(call, "DequantizeOnBackward") || kernel_is(call, "DequantizeAffine") || kernel_is(call, "DequantizeNormal");
+}
+
 /* Every stash has a reader. A save whose bits may move is measured wherever it meets a gradient in a weight's gradient. */
 static bool
 check_readers(Emitted *emitted)
@@ -228,17 +242,12 @@ check_readers(Emitted *emitted)
   int64_t *unmeasured = arena_array(emitted->arena, emitted->save_count + 1, sizeof *unmeasured);
   for (uint32_t i = emitted->first_call[BACKWARD]; i < emitted->first_call[BACKWARD + 1]; i++) {
     const EmittedCall *call = &emitted->call[i];
-    bool is_product = kernel_is(call, "ConvGradWeight")
-                   || (kernel_is(call, "ProductGradWeight") && emitted->tensor[call_result(call, 0)].at.rank <= 2);
+    bool is_product = makes_weight_gradient(emitted, call);
     for (uint32_t k = 0; k < call->input_count; k++) {
       uint32_t tensor = call->input[k];
       if (tensor == NONE) continue;
       reads[tensor]++;
-      if (!is_product || emitted->writer[tensor] == NONE
-          || !(kernel_is(writer_of(emitted, tensor), "DequantizeOnBackward")
-               || kernel_is(writer_of(emitted, tensor), "DequantizeAffine")
-               || kernel_is(writer_of(emitted, tensor), "DequantizeNormal")))
-        continue;
+      if (!is_product || emitted->writer[tensor] == NONE || !restores_value(writer_of(emitted, tensor))) continue;
       int64_t save = writer_of(emitted, tensor)->attribute[0].i;
       if (emitted->save[save].adaptation == ACTNN_ADAPTS_BY_READERS) unmeasured[save]++;
     }

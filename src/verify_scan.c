@@ -24,7 +24,7 @@ is_name_start(char c)
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-static bool
+bool
 is_digit(char c)
 {
   return c >= '0' && c <= '9';
@@ -79,6 +79,12 @@ scan_directive(Scanner *scanner)
 }
 
 static bool
+is_octal_digit(char c, char last)
+{
+  return c >= '0' && c <= last;
+}
+
+static bool
 scan_text(Scanner *scanner)
 {
   size_t start = scanner->at++;
@@ -86,10 +92,10 @@ scan_text(Scanner *scanner)
   for (;; scanner->at++) {
     char c = scanner->at < scanner->length ? text[scanner->at] : '\n';
     if (c == '"') break;
-    if (is_name_start(c) || is_digit(c) || (c && strchr("_./:-", c))) continue;
+    if (is_name_start(c) || is_digit(c) || memchr("_./:-", c, 5)) continue;
     bool is_octal =
-        c == '\\' && scanner->at + 3 < scanner->length && text[scanner->at + 1] >= '0' && text[scanner->at + 1] <= '3';
-    for (int i = 2; is_octal && i < 4; i++) is_octal = text[scanner->at + i] >= '0' && text[scanner->at + i] <= '7';
+        c == '\\' && scanner->at + 3 < scanner->length && is_octal_digit(text[scanner->at + 1], '3');
+    for (int i = 2; is_octal && i < 4; i++) is_octal = is_octal_digit(text[scanner->at + i], '7');
     if (!is_octal) return refuse(scanner->emitted, scanner->at, "a string holds a character that must be escaped");
     scanner->at += 3;
   }

@@ -57,11 +57,12 @@ limit_child(size_t source_length)
 
 static void
 run_child(int descriptor, const char *source, size_t source_length, const char *header, size_t header_length,
-          const char *name, const Program *program)
+          const char *name, const Program *program, const Options *options)
 {
   limit_child(source_length);
   Arena *arena = arena_create();
-  Emitted emitted = {.arena = arena, .name = name, .program = program, .source_length = source_length, .header_length = header_length};
+  Emitted emitted = {.arena = arena, .name = name, .program = program, .options = options, .source_length = source_length,
+                     .header_length = header_length};
   emitted.source = arena_text(arena, source, source_length); /* ends with a zero, as the scanner likes */
   emitted.header = arena_text(arena, header, header_length);
   emitted.findings = fdopen(descriptor, "w");
@@ -133,7 +134,7 @@ report_end(Diagnostics *diagnostics, const char *path, int status)
 
 bool
 verify_source(Diagnostics *diagnostics, const char *path, const char *source, size_t source_length, const char *header,
-              size_t header_length, const char *name, const Program *program)
+              size_t header_length, const char *name, const Program *program, const Options *options)
 {
   int ends[2], status = 0;
   size_t length;
@@ -147,7 +148,7 @@ verify_source(Diagnostics *diagnostics, const char *path, const char *source, si
   }
   if (child == 0) {
     close(ends[0]);
-    run_child(ends[1], source, source_length, header, header_length, name, program);
+    run_child(ends[1], source, source_length, header, header_length, name, program, options);
   }
   close(ends[1]);
   Arena *arena = arena_create();

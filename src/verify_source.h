@@ -6,6 +6,7 @@
 #define ACTNN_VERIFY_SOURCE_H
 
 #include "diagnostics.h"
+#include "options.h"
 #include "program.h"
 
 #include <stdio.h>
@@ -14,10 +15,10 @@
 void list_rules(FILE *stream);
 
 /* `source` and `header` (NAME.h): what is about to be written to `path`; `name`: the trainer's identifier;
- * `program`: what it was emitted of, NULL to judge the text by itself. Runs in a child
- * process with bounded memory and time, so that a crash in libclang is a refusal too. False after reporting which rule
- * is broken and where; nothing should be written then. */
+ * `program` and `options`: what it was emitted of, NULL to judge the text by itself. Runs in a child process with bounded
+ * memory and time, so that a crash in libclang is a refusal too. False after reporting which rule is broken and where;
+ * nothing should be written then. */
 bool verify_source(Diagnostics *diagnostics, const char *path, const char *source, size_t source_length, const char *header,
-                   size_t header_length, const char *name, const Program *program);
+                   size_t header_length, const char *name, const Program *program, const Options *options);
 
 #endif

@@ -1,7 +1,8 @@
 /* verify_tables.c: V8: the tables of a source and the numbers of its model are those of the program's plan.
  *
  * Names, roles, levels and sums decide what checkpoints hold, what codes mean and what the trainer says of itself. The offsets of single
- * tensors are not compared: any place will do that V3, V4 and V8's regions allow. */
+ * tensors are not compared: any place will do that V3, V4 and V8's regions allow. What was asked for beside the model (device, seed,
+ * level, scheme) is compared with the command's options. */
 #include "verify.h"
 
 #include "../passes/passes.h"
@@ -92,8 +93,63 @@ check_variables(Emitted *emitted)
   return true;
 }
 
+/* What reads a tensor in backward, measurements aside: NONE, the one call, or MANY. */
+static const uint32_t MANY = NONE - 1;
+
+static uint32_t *
+find_only_readers(const Emitted *emitted)
+{
+  uint32_t *only = arena_array(emitted->arena, emitted->tensor_count + 1u, sizeof *only);
+  for (uint32_t i = 0; i < emitted->tensor_count; i++) only[i] = NONE;
+  for (uint32_t i = emitted->first_call[BACKWARD]; i < emitted->first_call[BACKWARD + 1]; i++) {
+    const EmittedCall *call = &emitted->call[i];
+    for (uint32_t k = 0; k < call->input_count && !kernel_is(call, "MeasureSensitivity"); k++)
+      if (call->input[k] != NONE && only[call->input[k]] != i) only[call->input[k]] = only[call->input[k]] == NONE ? i : MANY;
+  }
+  return only;
+}
+
+/* The one call that reads what a call writes first; NULL. */
+static const EmittedCall *
+read_by_one(const Emitted *emitted, const uint32_t *only, const EmittedCall *call)
+{
+  uint32_t reader = call->output_count && call->output[0] != NONE ? only[call->output[0]] : NONE;
+  return reader < emitted->call_count ? &emitted->call[reader] : NULL;
+}
+
+/* The parameter whose update alone reads the gradient that this call makes, through a sum over broadcast axes; NONE. */
+static uint32_t
+parameter_of(const Emitted *emitted, const uint32_t *only, const EmittedCall *gradient)
+{
+  const EmittedCall *reader = read_by_one(emitted, only, gradient);
+  if (reader && kernel_is(reader, "SumTo")) {
+    gradient = reader;
+    reader = read_by_one(emitted, only, gradient);
+  }
+  bool is_update = reader && (reader->kernel->flags & UPDATE) != 0;
+  return is_update && call_operand(reader, 1) == gradient->output[0] ? call_operand(reader, 0) : NONE;
+}
+
+/* By save: the parameter whose gradient alone reads its codes; NONE where there are several, or none. */
+static uint32_t *
+find_save_parameters(const Emitted *emitted)
+{
+  const uint32_t *only = find_only_readers(emitted);
+  uint32_t *parameter = arena_array(emitted->arena, emitted->save_count + 1u, sizeof *parameter);
+  for (uint32_t i = 0; i < emitted->save_count; i++) parameter[i] = NONE;
+  for (uint32_t i = emitted->first_call[BACKWARD]; i < emitted->first_call[BACKWARD + 1]; i++) {
+    const EmittedCall *product = restores_value(&emitted->call[i]) ? read_by_one(emitted, only, &emitted->call[i]) : NULL;
+    if (!product || !makes_weight_gradient(emitted, product)) continue;
+    uint32_t *one = &parameter[emitted->call[i].attribute[0].i], found = parameter_of(emitted, only, product);
+    *one = *one == NONE && found != NONE ? found : MANY;
+  }
+  for (uint32_t i = 0; i < emitted->save_count; i++)
+    if (parameter[i] == MANY) parameter[i] = NONE;
+  return parameter;
+}
+
 static bool
-check_save_entry(Emitted *emitted, uint32_t index)
+check_save_entry(Emitted *emitted, uint32_t index, uint32_t parameter)
 {
   const Program *program = emitted->program;
   const EmittedSave *given = &emitted->save[index];
@@ -109,11 +165,8 @@ check_save_entry(Emitted *emitted, uint32_t index)
   if (!is_same) return refuse(emitted, given->position, "save %u has other levels, another weight or other bytes in the plan", index);
   if (given->scale != (scale == NO_VALUE ? NONE : emitted->tensor_of[scale]))
     return refuse(emitted, given->position, "save %u names another scale than its normalization has", index);
-  bool is_parameter = given->parameter == NONE
-                   || (emitted->home[given->parameter] != NONE && emitted->variable[emitted->home[given->parameter]].role == ACTNN_PARAMETER
-                       && emitted->variable[emitted->home[given->parameter]].tensor == given->parameter);
-  return is_parameter || refuse(emitted, given->position, "v%u, whose gradient is said to read save %u, is no trained parameter",
-                                given->parameter, index);
+  return given->parameter == parameter
+      || refuse(emitted, given->position, "save %u names another parameter than the one whose gradient alone reads it", index);
 }
 
 static bool
@@ -121,8 +174,9 @@ check_save_table(Emitted *emitted)
 {
   if (emitted->save_count != emitted->program->saves->count)
     return refuse(emitted, emitted->source_length, "%u saves, the plan has %u", emitted->save_count, emitted->program->saves->count);
+  const uint32_t *parameter = find_save_parameters(emitted);
   for (uint32_t i = 0; i < emitted->save_count; i++)
-    if (!check_save_entry(emitted, i)) return false;
+    if (!check_save_entry(emitted, i, parameter[i])) return false;
   return true;
 }
 
@@ -148,6 +202,16 @@ check_named_tensors(Emitted *emitted)
     if (named[i].tensor != NONE && !stands_for(emitted, named[i].tensor, named[i].value, emitted->source_length)) return false;
   }
   return true;
+}
+
+/* FNV-1a over tables and calls: by it a checkpoint belongs to this very trainer. */
+static uint64_t
+hash_of_source(const Emitted *emitted)
+{
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (size_t i = emitted->hashed_from; i < emitted->hashed_to && i < emitted->source_length; i++)
+    hash = (hash ^ (unsigned char)emitted->source[i]) * 0x100000001b3u;
+  return hash;
 }
 
 /* Samples a step: the first extent of the first input that has any. */
@@ -180,7 +244,11 @@ check_numbers(Emitted *emitted)
                  {model->saved_bytes_fp32, plan->saved_bytes_fp32, "bytes that FP32 would save"},
                  {(uint64_t)model->batch, (uint64_t)samples_of(program), "samples a step"},
                  {(uint64_t)model->loss_kind, (uint64_t)program->loss_kind, "for its kind of loss"},
-                 {model->onnx_bytes, program->inference_model_bytes, "bytes of the model to export"}};
+                 {model->onnx_bytes, program->inference_model_bytes, "bytes of the model to export"},
+                 {model->model_hash, hash_of_source(emitted), "for the hash of its tables and calls"},
+                 {model->seed, emitted->options->seed, "for its seed"},
+                 {(uint64_t)model->level, (uint64_t)emitted->options->level, "for its level"},
+                 {emitted->is_for_gpu, emitted->options->is_for_gpu, "GPUs"}};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
     if (numbers[i].given != numbers[i].planned)
       return refuse(emitted, emitted->source_length, "the model has %llu %s, the plan %llu", (unsigned long long)numbers[i].given,
@@ -188,6 +256,8 @@ check_numbers(Emitted *emitted)
   if (model->default_learning_rate != program->default_learning_rate)
     return refuse(emitted, emitted->source_length, "the learning rate is %g, the program's is %g", model->default_learning_rate,
                   program->default_learning_rate);
+  if (!same_name(model->scheme, emitted->options->scheme))
+    return refuse(emitted, emitted->source_length, "the scheme is '%.60s', asked for was %s", model->scheme, emitted->options->scheme);
   bool is_same = !model->onnx_bytes || !memcmp(model->onnx, program->inference_model, model->onnx_bytes);
   return is_same || refuse(emitted, emitted->source_length, "the model to export is not the program's");
 }

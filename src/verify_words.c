@@ -30,8 +30,6 @@ expect_words(Reader *reader, const char *words)
     const char *word = arena_text(reader->emitted->arena, words, length);
     if (*word == '$')
       word = arena_format(reader->emitted->arena, "%s%s", reader->emitted->name, word + 1);
-    else if (!strncmp(word, "&$", 2))
-      word = arena_format(reader->emitted->arena, "&%s%s", reader->emitted->name, word + 2);
     if (!accept_word(reader, word)) return unexpected_word(reader, arena_format(reader->emitted->arena, "'%s'", word));
     words += length + (words[length] == ' ');
   }
@@ -123,7 +121,7 @@ take_tensor(Reader *reader, bool may_be_none, uint32_t *tensor)
     return unexpected_word(reader, "a tensor");
   uint32_t number = 0;
   for (uint32_t i = 1; i < word->length; i++) {
-    if (text[i] < '0' || text[i] > '9') return unexpected_word(reader, "a tensor");
+    if (!is_digit(text[i])) return unexpected_word(reader, "a tensor");
     number = number * 10 + (uint32_t)(text[i] - '0');
   }
   if (number >= emitted->tensor_count || (text[1] == '0' && word->length > 2))

@@ -13,7 +13,7 @@ typedef struct Reader {
 
 bool unexpected_word(Reader *reader, const char *wanted); /* refuses; false */
 bool accept_word(Reader *reader, const char *text);       /* false without a refusal when another word stands there */
-/* Words separated by spaces; `$` at the start of one, or behind `&`, stands for the trainer's name. */
+/* Words separated by spaces; `$` at the start of one stands for the trainer's name. */
 bool expect_words(Reader *reader, const char *words);
 bool take_unsigned(Reader *reader, bool has_suffix, uint64_t *value); /* the suffix: u */
 bool take_bytes(Reader *reader, uint64_t *value);                     /* with the suffix */

@@ -9,11 +9,46 @@
 
 #include <stdlib.h>
 
+/* ---- sources ----------------------------------------------------------------------------------------------------- */
+
+static const char convolutional[] =
+    "<ir_version: 8, opset_import: [\"\" : 17]>\n"
+    "net (float[N,3,16,16] image) => (float[N,10] logits)\n"
+    "<float[16,3,3,3] w1 = [\"location\" : \"none\"], float[16] s1 = [\"location\" : \"none\"],\n"
+    " float[16] b1 = [\"location\" : \"none\"], float[16] m1 = [\"location\" : \"none\"], float[16] v1 = [\"location\" : \"none\"],\n"
+    " float[16,16,3,3] w2 = [\"location\" : \"none\"],\n"
+    " float[10,1024] w3 = [\"location\" : \"none\"], float[10] b3 = [\"location\" : \"none\"]>\n"
+    "{\n"
+    "  [conv1] c1 = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (image, w1)\n"
+    "  [norm1] n1, rm, rv = BatchNormalization <training_mode = 1> (c1, s1, b1, m1, v1)\n"
+    "  [relu1] r1 = Relu (n1)\n"
+    "  [conv2] c2 = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (r1, w2)\n"
+    "  [join] a2 = Add (c2, r1)\n"
+    "  [relu2] r2 = Relu (a2)\n"
+    "  [pool] p2 = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (r2)\n"
+    "  [flat] f2 = Flatten (p2)\n"
+    "  [output] logits = Gemm <transB = 1> (f2, w3, b3)\n"
+    "}\n";
+
+const Origin origins[] = {
+    {.what = "a convolutional net, sgd, actnn's codes", .text = convolutional, .optimizer = "sgd", .scheme = "actnn", .batch = 4},
+    {.what = "a convolutional net, sgd", .text = convolutional, .optimizer = "sgd", .scheme = "actnnc", .batch = 4},
+    {.what = "a convolutional net, adam", .text = convolutional, .optimizer = "adam", .scheme = "actnnc", .batch = 4},
+    {.what = "lenet5, adamw, actnn's codes", .model = "lenet5.onnx", .optimizer = "adamw", .scheme = "actnn", .batch = 8},
+    {.what = "lenet5, sgd", .model = "lenet5.onnx", .optimizer = "sgd,momentum=0", .scheme = "actnnc", .batch = 8},
+    {.what = "decoder, adam", .model = "decoder.onnx", .optimizer = "adam", .scheme = "actnnc", .batch = 2},
+    {.what = "a random graph, sgd, actnn's codes", .graph = LARGE_GRAPHS + 8, .optimizer = "sgd", .scheme = "actnn"},
+    {.what = "another random graph, adam", .graph = LARGE_GRAPHS + 10, .optimizer = "adam", .scheme = "actnnc"},
+    {.what = "a small random graph, adagrad", .graph = 17, .optimizer = "adagrad", .scheme = "actnnc"}};
+
+const size_t origin_count = COUNT(origins);
+
 /* ---- a trainer to change ---------------------------------------------------------------------------------------- */
 
 static bool
-emit_program(Bench *bench, Program *program, const Options *options)
+emit_program(Bench *bench, Program *program)
 {
+  const Options *options = &bench->options;
   size_t source_length, header_length;
   bench->program = program;
   for (size_t i = 0; i < pass_count; i++)
@@ -27,14 +62,14 @@ emit_program(Bench *bench, Program *program, const Options *options)
 static bool
 emit_origin(Bench *bench, const Origin *origin)
 {
-  Options options = {.level = 3,
-                     .scheme = origin->scheme,
-                     .batch = origin->batch,
-                     .loss = "softmax-cross-entropy",
-                     .optimizer = origin->optimizer,
-                     .dimension = {{"T", 8}},
-                     .dimension_count = origin->model && strstr(origin->model, "decoder") ? 1 : 0,
-                     .command_line = "actnnc"};
+  bench->options = (Options){.level = 3,
+                             .scheme = origin->scheme,
+                             .batch = origin->batch,
+                             .loss = "softmax-cross-entropy",
+                             .optimizer = origin->optimizer,
+                             .dimension = {{"T", 8}},
+                             .dimension_count = origin->model && strstr(origin->model, "decoder") ? 1 : 0,
+                             .command_line = "actnnc"};
   Program *program;
   if (origin->model) {
     const char *root = getenv("top_srcdir");
@@ -44,11 +79,11 @@ emit_origin(Bench *bench, const Origin *origin)
   } else {
     RandomGraph *graph = make_random_graph(origin->graph, bench->arena, bench->diagnostics);
     const char *text = print_program(graph->program, bench->arena);
-    options.loss = graph->loss;
+    bench->options.loss = graph->loss;
     program = parse_program("net", text, strlen(text), bench->diagnostics);
     program_destroy(graph->program);
   }
-  return program && emit_program(bench, program, &options);
+  return program && emit_program(bench, program);
 }
 
 /* The verifier's own view of the good source. */
@@ -63,7 +98,8 @@ look_at(Bench *bench)
                        .header = bench->header,
                        .source_length = strlen(bench->source),
                        .header_length = strlen(bench->header),
-                       .program = bench->program};
+                       .program = bench->program,
+                       .options = &bench->options};
   return check_rules(emitted);
 }
 
@@ -106,13 +142,15 @@ verify_text(Bench *bench, const char *source, const char *header)
   const Program *program = bench->knows_program ? bench->program : NULL;
   rewind(bench->diagnostics->stream);
   bool is_good =
-      verify_source(bench->diagnostics, "net.c", source, strlen(source), header, strlen(header), "net", program);
+      verify_source(bench->diagnostics, "net.c", source, strlen(source), header, strlen(header), "net", program, &bench->options);
   fputc(0, bench->diagnostics->stream);
   fflush(bench->diagnostics->stream);
   return is_good;
 }
 
 /* ---- edits -------------------------------------------------------------------------------------------------------- */
+
+enum { MOST_DIGITS = 20 };
 
 static int
 compare_edits(const void *left, const void *right)
@@ -122,11 +160,28 @@ compare_edits(const void *left, const void *right)
   return a->span.to < b->span.to ? -1 : a->span.to > b->span.to; /* insertions before what is replaced there */
 }
 
+/* Tables and calls that changed get the hash that they would have: or it alone would give every mutant away. */
+static void
+hash_again(char *mutant)
+{
+  static const char field[] = ".model_hash = ";
+  const char *from = strstr(mutant, "\nenum {"), *to = strstr(mutant, "/* The model in inference mode");
+  char *number = to ? strstr(to, field) : NULL, decimal[MOST_DIGITS + 1];
+  if (!from || from > to || !number) return;
+  uint64_t hash = 14695981039346656037u;
+  for (const char *at = from + 1; at < to; at++) hash = (hash ^ (unsigned char)*at) * 1099511628211u;
+  number += strlen(field);
+  size_t own = strspn(number, "0123456789");
+  int length = snprintf(decimal, sizeof decimal, "%llu", (unsigned long long)hash);
+  memmove(number + length, number + own, strlen(number + own) + 1);
+  memcpy(number, decimal, (size_t)length);
+}
+
 const char *
 edited(Bench *bench, const Edit *edits, size_t count)
 {
   Edit *sorted = arena_array(bench->scratch, count, sizeof *sorted);
-  size_t length = strlen(bench->source) + 1, at = 0, to = 0;
+  size_t length = strlen(bench->source) + 1 + MOST_DIGITS, at = 0, to = 0;
   memcpy(sorted, edits, count * sizeof *sorted);
   qsort(sorted, count, sizeof *sorted, compare_edits);
   for (size_t i = 0; i < count; i++) length += strlen(edits[i].with);
@@ -144,6 +199,7 @@ edited(Bench *bench, const Edit *edits, size_t count)
     at = edit->span.to;
   }
   strcpy(bench->mutant + to, bench->source + at);
+  if (sorted->span.from < bench->emitted.hashed_to) hash_again(bench->mutant);
   return bench->mutant;
 }
 

@@ -5,6 +5,7 @@
  *   mutants_words.c    words, statements and what a compiler makes of them: V1, V2, V9, V10
  *   mutants_places.c   where tensors lie: V3, V4, V8's regions
  *   mutants_values.c   codes, definitions, the program and its plan: V5, V6, V7, V8's tables
+ *   mutants_sweep.c    any word, whatever it is
  *
  * Mutants that mean the same as the original are left out by construction. No two are the same text. */
 #ifndef ACTNN_MUTANTS_H
@@ -44,7 +45,8 @@ typedef struct Bench {
   const char *what;          /* the source's name in messages */
   const char *source, *header;
   Program *program;
-  bool knows_program;        /* the verifier is told it; otherwise the text alone must do */
+  Options options;
+  bool knows_program;        /* the verifier is told both; otherwise the text alone must do */
   Emitted emitted;           /* what the verifier itself reads of the good source: to know where to change it */
   const char *rule;          /* of the present mutants */
   Count *count;
@@ -60,6 +62,9 @@ typedef struct Origin {
   const char *optimizer, *scheme;
   int64_t batch;
 } Origin;
+
+extern const Origin origins[];
+extern const size_t origin_count;
 
 /* Translates in memory; NULL, or why there is nothing to change. finish_bench follows in any case. */
 const char *start_bench(Bench *bench, const Origin *origin);
@@ -124,5 +129,6 @@ typedef void Generator(Bench *bench);
 Generator mutate_diagnostics, mutate_callees, mutate_words, mutate_statements;   /* V1, V2, V9, V10 */
 Generator mutate_places, mutate_lifetimes, mutate_regions;                       /* V3, V4, V8 */
 Generator mutate_codes, mutate_definitions, mutate_meaning, mutate_plan;         /* V5, V6, V7, V8 */
+Generator mutate_any_word;
 
 #endif

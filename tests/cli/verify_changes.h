@@ -41,6 +41,30 @@ static const Change changes[] = {
     {"V9", "a name of another form", "forward(actnn", "trainer)", "Trainer)"},
     {"V9", "a quote in a string", "inputs[]", "\"image\"", "\"ima\\\"ge\""},
     {"V9", "a prefixed string", "inputs[]", "\"image\"", "u8\"image\""},
+    {"V9", "a fourth preprocessor line", "#endif", "#endif", "#endif\n#endif"},
+    {"V9", "another preprocessor line of that length", "#endif", "#endif", "#enfid"},
+    {"V9", "a preprocessor line behind spaces", "#ifndef", "#ifndef", "  #ifndef"},
+    {"V9", "a preprocessor line too few", "#endif", "#endif\n", ""},
+    {"V3", "a word before the first preprocessor line", "", "#include", "int\n#include"},
+    {"V2", "a word behind the last preprocessor line", "#endif", "#endif\n", "#endif\nint\n"},
+    {"V9", "a comment that does not end", "/* The model in", " */", " "},
+    {"V9", "a string that does not end", "#endif", "#endif\n", "#endif\n\""},
+    {"V9", "an escape that does not end", "#endif", "#endif\n", "#endif\n\"\\01"},
+    {"V9", "an escape of a letter", "inputs[]", "\"image\"", "\"ima\\nge\""},
+    {"V9", "an escape whose second digit is none", "inputs[]", "\"image\"", "\"ima\\0/0ge\""},
+    {"V9", "an escape whose last digit is none", "inputs[]", "\"image\"", "\"ima\\009ge\""},
+    {"V9", "an escape beyond a byte", "inputs[]", "\"image\"", "\"ima\\400ge\""},
+    {"V9", "a point without digits behind it", "_model =", ".level = ", ".level = 1., "},
+    {"V9", "a point before a word", "_model =", ".level = ", ".level = 1.e"},
+    {"V9", "an exponent without digits", "_model =", ".level = ", ".level = 1e-, "},
+    {"V9", "two points in a number", "_model =", ".level = ", ".level = 1.5.2"},
+    {"V9", "digits that are joined", "_model =", ".level = ", ".level = 1_0"},
+    {"V9", "a number of fifty digits", "_model =", ".level = ", ".level = 11111222223333344444555556666677777888889999900000"},
+    {"V9", "a character with a prefix", "inputs[]", "\"image\"", "u'i'"},
+    {"V9", "a name of more than a hundred letters", "forward(actnn", "  RUN(",
+     "  aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggggggggghhhhhhhhhhiiiiiiiiiijjjjjjjjjjk RUN("},
+    {"V10", "a name of seventy letters", "forward(actnn", "  RUN(", "  aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggggggggg RUN("},
+    {"V3", "more bytes in a part than there are", "_model =", ".arena_bytes = ", ".arena_bytes = 18446744073709551552u, .variable_bytes = "},
     {"V9", "a second include", "forward(actnn", "/* ", "\n#include \"net.h\"\n/* "},
     {"V10", "a call without RUN", "forward(actnn", "  RUN(", "  actnn_run(trainer, "},
     {"V10", "a call whose code is dropped", "forward(actnn", "  RUN(", "  (void)actnn_run(trainer, "},
@@ -71,6 +95,18 @@ static const Change views[] = {
     {"", "an unused variable", "forward(actnn", "return 0;", "int unused; return 0;"},
     {"", "main that calls another function", "\nmain(", "actnn_main(&net_model, argc, argv)",
      "net_step(NULL, argc, (double *)argv)"},
+};
+
+/* Headers that are not the one of all trainers: the first `from` of it becomes `to`. */
+static const struct {
+  const char *what, *from, *to;
+} header_changes[] = {
+    {"a byte that is no ASCII", "/* ", "/* \303\251 "},
+    {"no comment", "/* ", ""},
+    {"a comment that does not end", " */", " "},
+    {"a line that is continued", "/* ", "/* \\\n"},
+    {"a second declaration", "\n#endif", "int more(void);\n\n#endif"},
+    {"a definition in front of all", "/* ", "#define RUN(a, b, c, d)\n/* "},
 };
 
 #endif

@@ -12,37 +12,9 @@
 #include "mutants.h"
 #include "verify_changes.h"
 
+#include <signal.h>
 #include <sys/resource.h>
-
-static const char convolutional[] =
-    "<ir_version: 8, opset_import: [\"\" : 17]>\n"
-    "net (float[N,3,16,16] image) => (float[N,10] logits)\n"
-    "<float[16,3,3,3] w1 = [\"location\" : \"none\"], float[16] s1 = [\"location\" : \"none\"],\n"
-    " float[16] b1 = [\"location\" : \"none\"], float[16] m1 = [\"location\" : \"none\"], float[16] v1 = [\"location\" : \"none\"],\n"
-    " float[16,16,3,3] w2 = [\"location\" : \"none\"],\n"
-    " float[10,1024] w3 = [\"location\" : \"none\"], float[10] b3 = [\"location\" : \"none\"]>\n"
-    "{\n"
-    "  [conv1] c1 = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (image, w1)\n"
-    "  [norm1] n1, rm, rv = BatchNormalization <training_mode = 1> (c1, s1, b1, m1, v1)\n"
-    "  [relu1] r1 = Relu (n1)\n"
-    "  [conv2] c2 = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (r1, w2)\n"
-    "  [join] a2 = Add (c2, r1)\n"
-    "  [relu2] r2 = Relu (a2)\n"
-    "  [pool] p2 = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (r2)\n"
-    "  [flat] f2 = Flatten (p2)\n"
-    "  [output] logits = Gemm <transB = 1> (f2, w3, b3)\n"
-    "}\n";
-
-static const Origin origins[] = {
-    {.what = "a convolutional net, sgd, actnn's codes", .text = convolutional, .optimizer = "sgd", .scheme = "actnn", .batch = 4},
-    {.what = "a convolutional net, sgd", .text = convolutional, .optimizer = "sgd", .scheme = "actnnc", .batch = 4},
-    {.what = "a convolutional net, adam", .text = convolutional, .optimizer = "adam", .scheme = "actnnc", .batch = 4},
-    {.what = "lenet5, adamw, actnn's codes", .model = "lenet5.onnx", .optimizer = "adamw", .scheme = "actnn", .batch = 8},
-    {.what = "lenet5, sgd", .model = "lenet5.onnx", .optimizer = "sgd,momentum=0", .scheme = "actnnc", .batch = 8},
-    {.what = "decoder, adam", .model = "decoder.onnx", .optimizer = "adam", .scheme = "actnnc", .batch = 2},
-    {.what = "a random graph, sgd, actnn's codes", .graph = LARGE_GRAPHS + 8, .optimizer = "sgd", .scheme = "actnn"},
-    {.what = "another random graph, adam", .graph = LARGE_GRAPHS + 10, .optimizer = "adam", .scheme = "actnnc"},
-    {.what = "a small random graph, adagrad", .graph = 17, .optimizer = "adagrad", .scheme = "actnnc"}};
+#include <sys/time.h>
 
 enum { GENERATORS = 2, WANTED = 1000, EVERY = 61 /* one in so many is tried when not all are */ };
 
@@ -61,7 +33,8 @@ static struct {
              {.rule = "V7", .generate = {mutate_meaning}, .knows_program = true, .thin = 2},
              {.rule = "V8", .generate = {mutate_regions, mutate_plan}, .knows_program = true, .thin = 2},
              {.rule = "V9", .generate = {mutate_words}, .thin = 2},
-             {.rule = "V10", .generate = {mutate_statements}, .thin = 4}};
+             {.rule = "V10", .generate = {mutate_statements}, .thin = 4},
+             {.rule = "any rule", .generate = {mutate_any_word}, .knows_program = true, .thin = 1}};
 
 static bool
 is_asked_for(const char *rule)
@@ -93,6 +66,69 @@ try_listed(Bench *bench, Judge judge, const Change *listed)
   else ok(refused && is_named, "%s refuses: %s", listed->rule, listed->what);
 }
 
+static void
+try_header(Bench *bench, const char *what, const char *from, const char *to)
+{
+  const char *at = strstr(bench->header, from);
+  bool is_named = false;
+  if (!ok(at != NULL, "there is something to change in the header: %s", what)) return;
+  const char *header = FORMAT("%.*s%s%s", (int)(at - bench->header), bench->header, to, at + strlen(from));
+  bench->rule = "V9";
+  ok(is_refused(bench, VERIFIER, bench->source, header, &is_named) && is_named, "V9 refuses a header: %s", what);
+}
+
+/* Lengths that the bytes do not have. */
+static void
+try_lengths(Bench *bench)
+{
+  Emitted emitted = bench->emitted;
+  char *said = NULL;
+  size_t said_bytes = 0;
+  emitted.findings = open_memstream(&said, &said_bytes);
+  emitted.rule = "V9";
+  emitted.source_length = (size_t)UINT32_MAX; /* looked at before any byte is */
+  ok(!scan_words(&emitted), "a source of 4 GiB is refused");
+  emitted.header_length++; /* a zero byte in the midst */
+  ok(!check_header(&emitted), "a header with a zero byte is refused");
+  fclose(emitted.findings);
+  ok(strstr(said, "larger than 2 GiB") && strstr(said, "does not begin with a comment"), "each for its reason");
+  free(said);
+}
+
+/* Signals that interrupt its waiting change nothing. */
+static void
+do_nothing(int signal)
+{
+  (void)signal;
+}
+
+static void
+try_interrupted(Bench *bench)
+{
+  const struct sigaction interrupts = {.sa_handler = do_nothing};
+  const struct itimerval often = {{0, 300}, {0, 300}}, never = {{0, 0}, {0, 0}};
+  bool are_good = true;
+  sigaction(SIGALRM, &interrupts, NULL);
+  setitimer(ITIMER_REAL, &often, NULL);
+  for (int i = 0; i < 20; i++) are_good &= verify_text(bench, bench->source, bench->header);
+  setitimer(ITIMER_REAL, &never, NULL);
+  ok(are_good, "a verifier whose waiting is interrupted accepts as ever");
+}
+
+/* Neither a pipe nor a child to be had: refused, with the reason. */
+static void
+try_without_descriptors(Bench *bench)
+{
+  struct rlimit before, none;
+  if (IS_SANITIZED || getrlimit(RLIMIT_NOFILE, &before)) return;
+  none = before;
+  none.rlim_cur = 3;
+  setrlimit(RLIMIT_NOFILE, &none);
+  bool is_good = verify_text(bench, bench->source, bench->header);
+  setrlimit(RLIMIT_NOFILE, &before);
+  ok(!is_good && strstr(bench->messages, "cannot verify the emitted source"), "a verifier without descriptors refuses, and says so");
+}
+
 /* A child that may not have memory is a refusal, not an acceptance. */
 static void
 try_without_memory(Bench *bench)
@@ -115,6 +151,11 @@ try_by_name(const Origin *origin)
   if (ok(!problem, "there is a source to change%s%s", problem ? ": " : "", problem ? problem : "")) {
     for (size_t i = 0; i < COUNT(changes); i++) try_listed(&bench, VERIFIER, &changes[i]);
     for (size_t i = 0; i < COUNT(views); i++) try_listed(&bench, COMPILER, &views[i]);
+    for (size_t i = 0; i < COUNT(header_changes); i++)
+      try_header(&bench, header_changes[i].what, header_changes[i].from, header_changes[i].to);
+    try_lengths(&bench);
+    try_interrupted(&bench);
+    try_without_descriptors(&bench);
     try_without_memory(&bench);
   }
   finish_bench(&bench);
@@ -149,7 +190,7 @@ int
 main(void)
 {
   try_by_name(&origins[0]);
-  for (size_t i = 0; i < COUNT(origins); i++) mutate_source(&origins[i]);
+  for (size_t i = 0; i < origin_count; i++) mutate_source(&origins[i]);
   for (size_t i = 0; i < COUNT(rules); i++) {
     const Count *count = &rules[i].count;
     if (!is_asked_for(rules[i].rule)) continue;

@@ -58,7 +58,7 @@ emit_with(const RandomGraph *graph, const char *text, const Setting *setting, co
   if (is_good) is_good = finish_inference_model(program, NULL);
   if (is_good) {
     *emission = (Emission){.name = name, .planned_bytes = program->plan->arena_bytes, .saved_bytes = program->plan->saved_bytes,
-                           .save_count = program->saves->count, .program = program};
+                           .save_count = program->saves->count, .program = program, .options = options};
     for (uint32_t i = 0; i < program->order_count; i++)
       emission->recomputed_count += node_at(program, program->order[i])->phase == PHASE_RECOMPUTE;
     emission->source = emit_source(program, &options, name, arena, &emission->source_length);
@@ -95,7 +95,7 @@ verify_emission(const Emission *emission, Diagnostics *diagnostics)
 {
 #ifdef ACTNN_HAVE_LIBCLANG
   return verify_source(diagnostics, emission->name, emission->source, emission->source_length, emission->header, emission->header_length,
-                       emission->name, emission->program);
+                       emission->name, emission->program, &emission->options);
 #else
   (void)emission;
   (void)diagnostics;

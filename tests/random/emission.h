@@ -20,6 +20,7 @@ typedef struct Emission {
   uint64_t planned_bytes, saved_bytes;
   uint32_t save_count, recomputed_count; /* nodes computed again */
   Program *program; /* as it was emitted */
+  Options options;  /* what was asked for */
 } Emission;
 
 /* Settings that differ from graph to graph; number 0 is FP32, 1 the default. */
