@@ -50,14 +50,12 @@ check_diagnostics(Emitted *emitted, CXTranslationUnit unit)
 
 /* ---- V2 ------------------------------------------------------------------------------------------------------ */
 
+/* Inside of declarations: nothing is declared there but an enumeration's constants and parameters. */
 static bool
 is_known_kind(enum CXCursorKind kind)
 {
   switch (kind) {
-  case CXCursor_EnumDecl:
   case CXCursor_EnumConstantDecl:
-  case CXCursor_VarDecl:
-  case CXCursor_FunctionDecl:
   case CXCursor_ParmDecl:
   case CXCursor_TypeRef:
   case CXCursor_MemberRef:
