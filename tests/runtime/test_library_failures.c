@@ -4,6 +4,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include "library.h"
 #include "small_model.h"
 #include "tap.h"
 #include "trainer.h"
@@ -261,6 +262,108 @@ test_kinds(void)
   }
 }
 
+static int
+evaluate_one(actnn *trainer)
+{
+  RUN(actnn_Conv, OUT(t_y), IN(t_x, t_w, t_b), WINDOW);
+  return 0;
+}
+
+static int
+evaluate_many(actnn *trainer)
+{
+  static const uint32_t many[17] = {t_x, t_w, t_b};
+  return actnn_run(trainer, actnn_Conv, OUT(t_y), (actnn_list){17, many}, WINDOW);
+}
+
+static int
+evaluate_many_results(actnn *trainer)
+{
+  static const uint32_t many[17] = {t_y};
+  return actnn_run(trainer, actnn_Conv, (actnn_list){17, many}, IN(t_x, t_w, t_b), WINDOW);
+}
+
+/* Without the library: the message that there is. */
+static void
+refuse_plain(actnn_function *function, const char *message)
+{
+  actnn_model other = model;
+  trainer_options options = {.threads = 1, .quiet = true, .channel_block = 8};
+  char error[512] = "";
+  other.evaluate = function;
+  failing_kind = "dnnl_primitive_desc_create";
+  actnn *trainer = trainer_create(&other, &options, error, sizeof error);
+  failing_kind = NULL;
+  ok(!trainer && strstr(error, message), "plain loops: %s", error);
+  actnn_destroy(trainer);
+}
+
+/* What no kernel asks for. */
+static void
+test_refusals(void)
+{
+  trainer_options options = {.threads = 1, .quiet = true, .channel_block = 8};
+  void *const address[LIBRARY_OPERANDS] = {0};
+  actnn *trainer = trainer_create(&model, &options, NULL, 0);
+  ok(library_run(trainer, t_a, address) && strstr(actnn_error(trainer), "tensor 8: its primitive was not prepared"), "%s", actnn_error(trainer));
+  ok(library_run(trainer, t_count, address) && strstr(actnn_error(trainer), "tensor 15: its primitive was not prepared"), "%s", actnn_error(trainer));
+  library_convolution convolution = {.window = {.spatial = 0}};
+  ok(!library_make_convolution(trainer, t_a, &convolution), "no convolution without axes");
+  convolution.window.spatial = WINDOW_AXES + 1;
+  ok(!library_make_convolution(trainer, t_a, &convolution), "nor with too many");
+  library_product product = {.batch_rank = ACTNN_MAX_RANK + 1, .rows = 2, .inner = 2, .columns = 2};
+  product.a.row = product.b.row = product.y.row = 2;
+  product.a.column = product.b.column = product.y.column = 1;
+  ok(!library_make_product(trainer, t_a, &product), "no product with too many batch axes");
+  product.batch_rank = 0;
+  ok(!library_make_product(trainer, t_count, &product) && library_make_product(trainer, t_a, &product) && library_has(trainer, t_a),
+     "nor one of a tensor that is none");
+  ok(trainer->workspace_bytes > 0, "the library wants scratch");
+  trainer->workspace_bytes = 0;
+  ok(actnn_evaluate_batch(trainer, NULL) && strstr(actnn_error(trainer), "the workspace of 0 bytes is too small"), "%s", actnn_error(trainer));
+  actnn_destroy(trainer);
+  failing_kind = "dnnl_primitive_desc_create";
+  trainer = trainer_create(&model, &options, NULL, 0);
+  failing_kind = NULL;
+  trainer->workspace_bytes = 64;
+  ok(actnn_evaluate_batch(trainer, NULL) && strstr(actnn_error(trainer), "tensor 3: the workspace of 64 bytes is too small"), "%s",
+     actnn_error(trainer));
+  actnn_destroy(trainer);
+  refuse_plain(evaluate_many, "a kernel has more than 16 operands");
+  refuse_plain(evaluate_many_results, "a kernel has more than 16 operands");
+}
+
+/* One extent is zero: there is nothing for the library to do, and plain loops touch nothing else. */
+static void
+test_empty(void)
+{
+  static const struct {
+    uint32_t changed[3];
+    int axis[3];
+    const char *what;
+  } cases[] = {{{t_x, t_y, t_y}, {0, 0, 0}, "samples"}, {{t_y, t_y, t_y}, {2, 2, 2}, "rows in the result"}, {{t_w, t_y, t_b}, {0, 1, 0}, "filters"}};
+  trainer_options options = {.threads = 1, .quiet = true, .channel_block = 8};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    actnn_tensor changed[t_count];
+    actnn_model other = model;
+    memcpy(changed, tensors, sizeof changed);
+    for (int k = 0; k < 3; k++)
+      changed[cases[i].changed[k]].dim[cases[i].axis[k]] = 0;
+    other.tensor = changed;
+    other.initialize = NULL;
+    other.evaluate = evaluate_one;
+    actnn *trainer = trainer_create(&other, &options, NULL, 0);
+    float *y = trainer ? actnn_data(trainer, t_y) : NULL;
+    for (int k = 0; y && k < PLACE / 4; k++)
+      y[k] = 7;
+    bool is_untouched = y && !library_has(trainer, t_y) && !actnn_evaluate_batch(trainer, NULL);
+    for (int k = 0; is_untouched && k < PLACE / 4; k++)
+      is_untouched = y[k] == 7;
+    ok(is_untouched, "a convolution without %s writes nothing %s", cases[i].what, trainer ? actnn_error(trainer) : "");
+    actnn_destroy(trainer);
+  }
+}
+
 int
 main(void)
 {
@@ -273,6 +376,8 @@ main(void)
     test_each();
     test_kinds();
   }
+  test_refusals();
+  test_empty();
 #else
   printf("1..0 # SKIP the calls of another version of oneDNN are wrapped here\n");
   return 0;
