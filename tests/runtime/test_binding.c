@@ -45,7 +45,8 @@ static void
 add_array(const char *name, actnn_type type, size_t size, const void *data, int rank, const int64_t *dim)
 {
   data_array *array = &r.set.array[r.set.array_count++];
-  *array = (data_array){.name = (char *)(uintptr_t)name, .file = (char *)(uintptr_t) "data.npy", .data = data, .type = type, .rank = rank, .stride = size};
+  *array = (data_array){.name = (char *)(uintptr_t)name, .file = (char *)(uintptr_t) "data.npy", .data = data, .type = type, .rank = rank,
+                        .stride = size};
   for (int axis = 0; axis < rank; axis++) {
     array->dim[axis] = dim[axis];
     array->stride *= axis ? (size_t)dim[axis] : 1;

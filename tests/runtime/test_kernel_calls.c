@@ -77,9 +77,11 @@ test_padding(void)
 {
   actnn_view in = view(0, ACTNN_PLAIN, DIM(2)), out = view(1, ACTNN_PLAIN, DIM(4));
   count_up(0, 2, 1);
-  ok(!run(actnn_Pad, 1, &out, 1, &in, 4, (actnn_attribute[]){INTS(1, 1), REALS(0), ABSENT, TEXT("constant")}) && are(1, 4, (const float[]){0, 1, 2, 0}),
+  ok(!run(actnn_Pad, 1, &out, 1, &in, 4, (actnn_attribute[]){INTS(1, 1), REALS(0), ABSENT, TEXT("constant")}) && are(1, 4, (const float[]){0, 1, 2,
+      0}),
      "Pad with zeros");
-  ok(!run(actnn_Pad, 1, &out, 1, &in, 4, (actnn_attribute[]){INTS(1, 1), REALS(7), ABSENT, TEXT("constant")}) && are(1, 4, (const float[]){7, 1, 2, 7}),
+  ok(!run(actnn_Pad, 1, &out, 1, &in, 4, (actnn_attribute[]){INTS(1, 1), REALS(7), ABSENT, TEXT("constant")}) && are(1, 4, (const float[]){7, 1, 2,
+      7}),
      "Pad with another number");
 }
 
@@ -101,7 +103,8 @@ test_sums(void)
   refused(run(actnn_SumTo, 1, &other, 1, &coded, 0, NULL), "SumTo cannot sum from this layout to that one", "codes");
   refused(run(actnn_SumTo, 1, &other, 1, &plain_image, 0, NULL), "SumTo cannot sum from this layout to that one", "a plain image to a blocked one");
   plain_image.type = ACTNN_I32;
-  refused(run(actnn_SumTo, 1, &other, 1, &plain_image, 0, NULL), "SumTo cannot sum from this layout to that one", "plain integers to a blocked image");
+  refused(run(actnn_SumTo, 1, &other, 1, &plain_image, 0, NULL), "SumTo cannot sum from this layout to that one",
+          "plain integers to a blocked image");
   actnn_view channels = view(1, ACTNN_PLAIN, DIM(3));
   trainer.workspace_bytes = 0;
   refused(run(actnn_ChannelSum, 1, &channels, 1, &image, 0, NULL), "tensor 1: the workspace of 0 bytes is too small", "ChannelSum without scratch");

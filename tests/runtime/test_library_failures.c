@@ -64,13 +64,15 @@ WRAP(dnnl_reorder_primitive_desc_create,
       const_dnnl_primitive_attr_t f),
      a, b, c, d, e, f)
 WRAP(dnnl_primitive_desc_create,
-     (dnnl_primitive_desc_t * a, const_dnnl_op_desc_t b, const_dnnl_primitive_attr_t c, dnnl_engine_t d, const_dnnl_primitive_desc_t e), a, b, c, d, e)
+     (dnnl_primitive_desc_t * a, const_dnnl_op_desc_t b, const_dnnl_primitive_attr_t c, dnnl_engine_t d, const_dnnl_primitive_desc_t e), a, b, c,
+         d, e)
 WRAP(dnnl_memory_get_data_handle, (const_dnnl_memory_t a, void **b), a, b)
 WRAP(dnnl_memory_set_data_handle_v2, (dnnl_memory_t a, void *b, dnnl_stream_t c), a, b, c)
 WRAP(dnnl_primitive_execute, (const_dnnl_primitive_t a, dnnl_stream_t b, int c, const dnnl_exec_arg_t *d), a, b, c, d)
 WRAP(dnnl_stream_wait, (dnnl_stream_t a), a)
 WRAP(dnnl_matmul_desc_init,
-     (dnnl_matmul_desc_t * a, const dnnl_memory_desc_t *b, const dnnl_memory_desc_t *c, const dnnl_memory_desc_t *d, const dnnl_memory_desc_t *e), a, b,
+     (dnnl_matmul_desc_t * a, const dnnl_memory_desc_t *b, const dnnl_memory_desc_t *c, const dnnl_memory_desc_t *d, const dnnl_memory_desc_t *e),
+         a, b,
      c, d, e)
 WRAP(dnnl_dilated_convolution_forward_desc_init,
      (dnnl_convolution_desc_t * a, dnnl_prop_kind_t b, dnnl_alg_kind_t c, const dnnl_memory_desc_t *d, const dnnl_memory_desc_t *e,
@@ -92,7 +94,8 @@ dnnl_primitive_desc_query_md(const_dnnl_primitive_desc_t description, dnnl_query
   if (!real)
     *(void **)(void *)&real = dlsym(RTLD_NEXT, "dnnl_primitive_desc_query_md");
   /* That there is no scratch is an answer, not a failure. */
-  return what != dnnl_query_scratchpad_md && call_fails("dnnl_primitive_desc_query_md", __builtin_return_address(0)) ? NULL : real(description, what, index);
+  return what != dnnl_query_scratchpad_md && call_fails("dnnl_primitive_desc_query_md", __builtin_return_address(0)) ? NULL : real(description,
+      what, index);
 }
 #endif
 
@@ -218,7 +221,8 @@ test_each(void)
       printf("# call %d, %s: %s: %s\n", failing, last_failed, name[ending], error);
   }
   failing = 0;
-  ok(!wrong && count[SAME] > 30 && count[FAILED] > 10, "each of them failing: %d times the same result, %d times a message", count[SAME], count[FAILED]);
+  ok(!wrong && count[SAME] > 30 && count[FAILED] > 10, "each of them failing: %d times the same result, %d times a message", count[SAME],
+     count[FAILED]);
   calls = 0;
   wrong = 0;
   error_number = ENOMEM;

@@ -173,7 +173,8 @@ test_first_weights(void)
   snprintf(from, sizeof from, "%s/c", folder);
   snprintf(to, sizeof to, "%s/small.safetensors", folder);
   ok(!link(from, to), "the first weights lie beside the program");
-  REFUSES("small.safetensors: error: these are the model's first weights; give --checkpoint another name", "--data", ".", "--steps", "1", "--checkpoint",
+  REFUSES("small.safetensors: error: these are the model's first weights; give --checkpoint another name", "--data", ".", "--steps", "1",
+          "--checkpoint",
           "small.safetensors");
   REFUSES("c: error: these are the model's first weights", "--data", ".", "--steps", "1", "--checkpoint", "c");
   RUNS("another file that is there", "--data", ".", "--steps", "1", "--quiet", "--eval", "none", "--checkpoint", "stdout.txt");

@@ -138,7 +138,8 @@ test_kept_numbers(void)
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     double kept = state[0][bad[i].number];
     state[0][bad[i].number] = bad[i].value;
-    ok(saves_set_redraw_state(&rig->trainer, state) && rig->trainer.saves->save[0].redraws == 4, "number %d cannot be %g", bad[i].number, bad[i].value);
+    ok(saves_set_redraw_state(&rig->trainer, state) && rig->trainer.saves->save[0].redraws == 4, "number %d cannot be %g", bad[i].number,
+       bad[i].value);
     state[0][bad[i].number] = kept;
   }
   ok(!saves_redraw(&rig->trainer, 0.1) && rig->trainer.step == 0, "nothing is redrawn where nothing adapts by it");
@@ -148,10 +149,12 @@ test_kept_numbers(void)
 static void
 test_extents(void)
 {
-  const int64_t dim[9] = {2, 3, 4}, negative[3] = {2, -3, 4}, large[3] = {2, 3, INT64_C(1) << 49}, most[3] = {1 << 20, 1 << 20, 1 << 20}, none[3] = {2, 0, 4};
+  const int64_t dim[9] = {2, 3, 4}, negative[3] = {2, -3, 4}, large[3] = {2, 3, INT64_C(1) << 49}, most[3] = {1 << 20, 1 << 20, 1 << 20},
+      none[3] = {2, 0, 4};
   const actnn_layout plain = ACTNN_PLAIN, blocked = ACTNN_BLOCKED, stash = ACTNN_STASH;
   actnn_codec codec;
-  ok(!strcmp(actnn_spacing_name(ACTNN_NORMAL_LEVELS), "normal") && !actnn_spacing_name(-1) && !actnn_spacing_name(ACTNN_SPACINGS), "names of spacings");
+  ok(!strcmp(actnn_spacing_name(ACTNN_NORMAL_LEVELS), "normal") && !actnn_spacing_name(-1) && !actnn_spacing_name(ACTNN_SPACINGS),
+     "names of spacings");
   ok(!actnn_codec_geometry(&codec, dim, 3, plain, ACTNN_EVEN_LEVELS), "extents that can be coded");
   ok(actnn_codec_geometry(&codec, dim, -1, plain, ACTNN_EVEN_LEVELS) && actnn_codec_geometry(&codec, dim, 9, plain, ACTNN_EVEN_LEVELS) &&
          actnn_codec_geometry(&codec, dim, 3, stash, ACTNN_EVEN_LEVELS) && actnn_codec_geometry(&codec, dim, 2, blocked, ACTNN_EVEN_LEVELS) &&
@@ -162,7 +165,8 @@ test_extents(void)
          actnn_codec_geometry(&codec, most, 3, plain, ACTNN_EVEN_LEVELS),
      "extents that cannot");
   ok(!actnn_codec_geometry(&codec, none, 3, plain, ACTNN_EVEN_LEVELS) && codec.samples == 0, "nothing is coded as nothing");
-  ok(actnn_packed_bytes(dim, 3, plain, 4) >= 12 && actnn_packed_bytes(dim, 3, plain, 4) < 128 && actnn_packed_bytes(none, 3, plain, 1) == 0, "packed bits");
+  ok(actnn_packed_bytes(dim, 3, plain, 4) >= 12 && actnn_packed_bytes(dim, 3, plain, 4) < 128 && actnn_packed_bytes(none, 3, plain, 1) == 0,
+     "packed bits");
   ok(actnn_packed_bytes(dim, 3, plain, 0) == UINT64_MAX && actnn_packed_bytes(dim, 3, plain, 9) == UINT64_MAX &&
          actnn_packed_bytes(dim, -1, plain, 1) == UINT64_MAX && actnn_packed_bytes(dim, 9, plain, 1) == UINT64_MAX &&
          actnn_packed_bytes(dim, 3, stash, 1) == UINT64_MAX && actnn_packed_bytes(dim, 2, blocked, 1) == UINT64_MAX &&
@@ -192,7 +196,8 @@ test_misuse_of_packing(void)
   static const int64_t bits[] = {0, 9, -1};
   for (int i = 0; i < 3; i++) {
     with.i = bits[i];
-    ok(actnn_PackBits(&pack) && actnn_UnpackBits(&unpack) && strstr(trainer.error, "UnpackBits: takes elements of one byte and 1 to 8 bits"), "%s", trainer.error);
+    ok(actnn_PackBits(&pack) && actnn_UnpackBits(&unpack) && strstr(trainer.error, "UnpackBits: takes elements of one byte and 1 to 8 bits"), "%s",
+       trainer.error);
   }
   with.i = 8;
   pack.attribute_count = 0;

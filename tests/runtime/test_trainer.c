@@ -138,8 +138,10 @@ test_types(void)
     actnn_type type;
     uint64_t bytes;
     const char *name;
-  } types[] = {{ACTNN_U8, 1, "uint8"},    {ACTNN_I8, 1, "int8"},       {ACTNN_BOOL, 1, "bool"},        {ACTNN_U16, 2, "uint16"}, {ACTNN_I16, 2, "int16"},
-               {ACTNN_F16, 2, "float16"}, {ACTNN_BF16, 2, "bfloat16"}, {ACTNN_F32, 4, "float32"},      {ACTNN_I32, 4, "int32"},  {ACTNN_U32, 4, "uint32"},
+  } types[] = {{ACTNN_U8, 1, "uint8"},    {ACTNN_I8, 1, "int8"},       {ACTNN_BOOL, 1, "bool"},        {ACTNN_U16, 2, "uint16"}, {ACTNN_I16, 2,
+      "int16"},
+               {ACTNN_F16, 2, "float16"}, {ACTNN_BF16, 2, "bfloat16"}, {ACTNN_F32, 4, "float32"},      {ACTNN_I32, 4, "int32"},  {ACTNN_U32, 4,
+                   "uint32"},
                {ACTNN_F64, 8, "float64"}, {ACTNN_I64, 8, "int64"},     {ACTNN_U64, 8, "uint64"}};
   for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
     changed c;
