@@ -138,11 +138,10 @@ test_types(void)
     actnn_type type;
     uint64_t bytes;
     const char *name;
-  } types[] = {{ACTNN_U8, 1, "uint8"},    {ACTNN_I8, 1, "int8"},       {ACTNN_BOOL, 1, "bool"},        {ACTNN_U16, 2, "uint16"}, {ACTNN_I16, 2,
-      "int16"},
-               {ACTNN_F16, 2, "float16"}, {ACTNN_BF16, 2, "bfloat16"}, {ACTNN_F32, 4, "float32"},      {ACTNN_I32, 4, "int32"},  {ACTNN_U32, 4,
-                   "uint32"},
-               {ACTNN_F64, 8, "float64"}, {ACTNN_I64, 8, "int64"},     {ACTNN_U64, 8, "uint64"}};
+  } types[] = {{ACTNN_U8, 1, "uint8"}, {ACTNN_I8, 1, "int8"}, {ACTNN_BOOL, 1, "bool"}, {ACTNN_U16, 2, "uint16"},
+               {ACTNN_I16, 2, "int16"}, {ACTNN_F16, 2, "float16"}, {ACTNN_BF16, 2, "bfloat16"}, {ACTNN_F32, 4, "float32"},
+               {ACTNN_I32, 4, "int32"}, {ACTNN_U32, 4, "uint32"}, {ACTNN_F64, 8, "float64"}, {ACTNN_I64, 8, "int64"},
+               {ACTNN_U64, 8, "uint64"}};
   for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
     changed c;
     char error[512] = "";
@@ -540,6 +539,50 @@ test_not_finite(void)
   actnn_destroy(trainer);
 }
 
+/* ---- exports -------------------------------------------------------------------------------------- */
+
+/* Bytes of what the model is exported to; -1 and a message where it is not. */
+static long
+exported_bytes(const actnn_model *model, const char *path, char *error, size_t bytes)
+{
+  actnn *trainer = make(model);
+  int failed = actnn_export(trainer, path);
+  snprintf(error, bytes, "%s", actnn_error(trainer));
+  actnn_destroy(trainer);
+  FILE *file = failed ? NULL : fopen(path, "rb");
+  if (!file)
+    return -1;
+  fseek(file, 0, SEEK_END);
+  long count = ftell(file);
+  fclose(file);
+  unlink(path);
+  return count;
+}
+
+static void
+test_exports(void)
+{
+  changed c;
+  char folder[] = "/tmp/actnn-trainer-XXXXXX", path[64], error[512];
+  if (!mkdtemp(folder))
+    abort();
+  snprintf(path, sizeof path, "%s/small.onnx", folder);
+  copy_model(&c);
+  long all = exported_bytes(&c.model, path, error, sizeof error), biases = (HIDDEN + CLASSES) * 4;
+  ok(all > PIXELS * HIDDEN * 4, "a model is exported with its variables %s", error);
+  c.variable[1].role = ACTNN_FIXED;
+  c.variable[3].name = NULL;
+  long fewer = exported_bytes(&c.model, path, error, sizeof error);
+  ok(fewer <= all - biases && fewer > PIXELS * HIDDEN * 4, "but not what is fixed or has no name: %ld bytes of %ld", fewer, all);
+  c.model.onnx_bytes = INT32_MAX;
+  ok(exported_bytes(&c.model, path, error, sizeof error) < 0 && strstr(error, "an ONNX file holds 2; use --checkpoint"), "too large: %s", error);
+  c.model.onnx_bytes = 0;
+  ok(exported_bytes(&c.model, path, error, sizeof error) < 0 && strstr(error, "compiled without its ONNX model"), "nothing to export: %s", error);
+  c.model.onnx = NULL;
+  ok(exported_bytes(&c.model, path, error, sizeof error) < 0 && strstr(error, "compiled without its ONNX model"), "no model: %s", error);
+  ok(!rmdir(folder), "and no file is left");
+}
+
 int
 main(void)
 {
@@ -553,5 +596,6 @@ main(void)
   test_observer();
   test_steps();
   test_not_finite();
+  test_exports();
   return tap_done();
 }
