@@ -134,6 +134,23 @@ test_points(void)
   refused(run(actnn_Add, 1, &sum, 2, image, 0, NULL), message, "into blocked integers");
 }
 
+/* Where a negative alpha makes a large argument of expm1. */
+static void
+test_extremes(void)
+{
+  actnn_view in = view(0, ACTNN_PLAIN, DIM(4)), out = view(1, ACTNN_PLAIN, DIM(4));
+  values[0][0] = -100;
+  values[0][1] = -88;
+  values[0][2] = 3;
+  values[0][3] = -0.0f;
+  bool is_run = !run(actnn_Celu, 1, &out, 1, &in, 1, (actnn_attribute[]){REAL_NUMBER(-1)});
+  ok(is_run && values[1][0] == -INFINITY && fabs((double)values[1][1] / exp(88) + 1) < 1e-5 && values[1][2] == 3 && values[1][3] == 0,
+     "Celu of alpha -1: %g %g", (double)values[1][0], (double)values[1][1]);
+  actnn_view five[5] = {in, in, in, in, in};
+  refused(run(actnn_BatchNormalization, 1, &out, 5, five, 3, (actnn_attribute[]){REAL_NUMBER(1e-5), REAL_NUMBER(0.9), INT(1)}),
+          "BatchNormalization in training mode must be rewritten to BatchNorm", "training mode");
+}
+
 /* ---- masks, layouts, labels ------------------------------------------------------------------------ */
 
 static void
@@ -181,6 +198,7 @@ main(void)
   test_padding();
   test_sums();
   test_points();
+  test_extremes();
   test_masks();
   test_layouts();
   test_measuring();
