@@ -118,7 +118,8 @@ live(char *error, size_t bytes)
   double loss;
   if (!trainer)
     return true;
-  bool failed = !run_steps(trainer, 10, &loss, of_device) || actnn_evaluate_batch(trainer, &loss) || actnn_put(trainer, v_w1);
+  trainer->step = 8; /* the first with a redraw */
+  bool failed = !run_steps(trainer, 2, &loss, of_device) || actnn_evaluate_batch(trainer, &loss) || actnn_put(trainer, v_w1);
   actnn_observe_gradients(trainer, ignore, NULL);
   failed = failed || actnn_step(trainer, 0.1, NULL);
   snprintf(error, bytes, "%s", actnn_error(trainer));
