@@ -74,7 +74,7 @@ library_engine(actnn *trainer)
   struct library *library = calloc(1, sizeof *library);
   trainer->library = library;
   if (!library) return NULL;
-  if (!trainer->primitive) trainer->primitive = calloc((size_t)trainer->model->tensor_count + 1, sizeof(void *));
+  trainer->primitive = calloc((size_t)trainer->model->tensor_count + 1, sizeof(void *));
   if (!trainer->primitive || dnnl_engine_create(&library->engine, dnnl_cpu, 0)) {
     library->engine = NULL;
     return NULL;

@@ -78,7 +78,7 @@ actnn_codec_geometry(actnn_codec *codec, const int64_t *dim, int rank, actnn_lay
       spacing < 0 || spacing >= ACTNN_SPACINGS || (spacing == ACTNN_NORMAL_LEVELS && layout != ACTNN_BLOCKED))
     return 1;
   for (int axis = 0; axis < rank; axis++)
-    if (multiply(&elements, dim[axis] ? dim[axis] : 1) || dim[axis] < 0)
+    if (multiply(&elements, dim[axis] ? dim[axis] : 1))
       return 1;
   memset(codec, 0, sizeof *codec);
   codec->samples = rank < 2 ? 1 : dim[0];

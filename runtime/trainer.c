@@ -204,7 +204,7 @@ prepare(actnn *trainer)
     bool at_end = model->workspace_offset + model->workspace_bytes == model->arena_bytes;
     uint64_t start = at_end ? model->workspace_offset : model->arena_bytes;
     uint64_t wanted = trainer->workspace_wanted;
-    if (wanted > UINT64_MAX / 4 || start > UINT64_MAX / 4)
+    if (wanted > UINT64_MAX / 4)
       return actnn_fail(trainer, "%s: a primitive asks for an absurd scratch area", model->name);
     start = (start + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
     wanted = (wanted + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
@@ -435,8 +435,10 @@ actnn_run(actnn *trainer, actnn_kernel *kernel, actnn_list out, actnn_list in, a
 static int
 read_scalar(actnn *trainer, uint32_t tensor, const void *data, double *value)
 {
-  if (!data)
+  if (tensor == NONE)
     return actnn_fail(trainer, "%s: the model has no loss", trainer->model->name);
+  if (!data)
+    return 1; /* the device has said why */
   switch (trainer->model->tensor[tensor].type) {
   case ACTNN_F32: *value = *(const float *)data; return 0;
   case ACTNN_F64: *value = *(const double *)data; return 0;
@@ -470,7 +472,7 @@ hear_device(actnn *trainer)
   uint32_t not_finite = NONE;
   if (trainer->device->finish(trainer, &not_finite))
     return 1;
-  const void *loss = model->loss < model->tensor_count ? trainer->arena + model->tensor[model->loss].offset : NULL;
+  const void *loss = model->loss != NONE ? trainer->arena + model->tensor[model->loss].offset : NULL;
   return read_scalar(trainer, model->loss, loss, &trainer->loss) || finite_check_device(trainer, trainer->loss, not_finite);
 }
 

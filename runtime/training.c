@@ -283,7 +283,6 @@ train(run *run)
 {
   const command_options *options = &run->options;
   actnn *trainer = run->trainer;
-  uint64_t saved = trainer->step;
   if (trainer->step >= run->total_steps && run->has_test && !evaluate(run))
     return false;
   while (trainer->step < run->total_steps) {
@@ -291,16 +290,11 @@ train(run *run)
       return false;
     bool is_last = trainer->step == run->total_steps, is_epoch = trainer->step % run->steps_per_epoch == 0;
     bool is_due = is_last || (options->every ? trainer->step % options->every == 0 : is_epoch);
-    if (options->checkpoint && is_due) {
-      if (actnn_save_checkpoint(trainer, options->checkpoint))
-        return tell(run);
-      saved = trainer->step;
-    }
+    if (options->checkpoint && is_due && actnn_save_checkpoint(trainer, options->checkpoint))
+      return tell(run);
     if (run->has_test && (is_last || is_epoch) && !evaluate(run))
       return false;
   }
-  if (options->checkpoint && saved != trainer->step && actnn_save_checkpoint(trainer, options->checkpoint))
-    return tell(run);
   return true;
 }
 
@@ -375,7 +369,7 @@ actnn_main(const actnn_model *model, int argc, char **argv)
     return 1;
   const command_options *options = &run.options;
   if (options->help) {
-    command_line_help(argc > 0 ? argv[0] : model->name, model, stdout);
+    command_line_help(argv[0], model, stdout);
     return 0;
   }
   if (!can_write_beside(options->checkpoint) || !can_write_beside(options->export) ||

@@ -29,7 +29,11 @@ main(void)
                                         "step,size=x",     "size=3",
                                         "cosine,gamma=2",  "one-cycle,peak=1",
                                         "warmup,steps=-1", "warmup,steps=0",
-                                        "step,gamma=nan",  ",,"};
+                                        "step,gamma=nan",  ",,",
+                                        "cosine,final=1x", "step,final=1",
+                                        "warmup,size=3",   "one-cycle,final=1",
+                                        "a-schedule-of-a-name-that-is-too-long-for-any"};
+  char longest[301];
   expect("constant", 0, 1);
   expect("constant", 99, 1);
   expect("step,size=2,gamma=0.5", 19, 1);
@@ -51,9 +55,14 @@ main(void)
   expect("one-cycle,end=1000", 100, 0.001);
   ok(fabs(factor("step,size=3,gamma=0.1", 7, 100, 0) - 0.01) < 1e-12, "without epochs, step sizes count steps");
   ok(factor("warmup,steps=200", 99, 100, 10) == 0.5, "a warm-up longer than the run is not cut short");
+  expect("cosine,final=0.25", 130, 0.25); /* a step beyond the run's */
+  schedule schedule;
+  char error[200] = "";
+  memset(longest, ',', sizeof longest - 1);
+  longest[sizeof longest - 1] = 0;
+  ok(!schedule_parse(longest, &schedule, error, sizeof error) && strstr(error, "--schedule is too long"), "300 characters are refused: %s", error);
   for (size_t index = 0; index < sizeof refused / sizeof *refused; index++) {
-    schedule schedule;
-    char error[200] = "";
+    error[0] = 0;
     ok(!schedule_parse(refused[index], &schedule, error, sizeof error) && strstr(error, "--schedule"),
        "'%s' is refused: %s", refused[index], error);
   }
