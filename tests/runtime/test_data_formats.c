@@ -79,6 +79,24 @@ test_idx_types(void)
   refuse_read(data_read_idx, path_of("missing"), "No such file");
 }
 
+/* A somewhat larger input has a border of zero pixels. */
+static void
+test_border(void)
+{
+  unsigned char bytes[16 + 5 * 64] = {0, 0, 8, 3, 0, 0, 0, 5, 0, 0, 0, 8, 0, 0, 0, 8};
+  memset(bytes + 16, 9, 2 * 64);
+  SET_INPUT(ACTNN_F32, 4, 1, 10, 10);
+  if (ok(open_x(put("values.idx", bytes, sizeof bytes)), "8 x 8 pixels for 10 x 10 %s", error)) {
+    batch_fill_in_order(&source, &trainer, 0);
+    bool is_right = true;
+    for (int row = 0; row < 10; row++)
+      for (int column = 0; column < 10; column++)
+        is_right &= (x[row * 10 + column] > 0) == (row > 0 && row < 9 && column > 0 && column < 9);
+    ok(is_right, "lie in its middle");
+  }
+  close_all();
+}
+
 /* NumPy's types, each to a type of the model. */
 static void
 test_element_types(void)
@@ -299,6 +317,7 @@ main(void)
   if (!mkdtemp(folder))
     return 99;
   test_idx_types();
+  test_border();
   test_element_types();
   test_npy_headers();
   test_archives();
