@@ -1,6 +1,7 @@
 /* test_checkpoint_contents.c: checkpoints that are whole, but not this model's; the names of what is in them; reads that fail. `pread` is
  * replaced here. */
 #include "checkpoint_files.h"
+#include "device.h"
 #include "safetensors.h"
 #include "saves.h"
 
@@ -183,6 +184,45 @@ test_constants(void)
   actnn_destroy(other);
 }
 
+/* A device that fails at a call to it. */
+static int calls_left;
+
+static int
+copy(actnn *trainer, uint64_t offset, uint64_t bytes)
+{
+  (void)offset, (void)bytes;
+  return calls_left-- ? 0 : actnn_fail(trainer, "the device is gone");
+}
+
+static void
+test_device(void)
+{
+  static const actnn_device device = {.name = "none", .fetch = copy, .send = copy};
+  static int (*const tries[])(actnn *, const char *) = {actnn_save_checkpoint, actnn_export, actnn_load};
+  static const char *const names[] = {"saving", "exporting", "loading"}, *const temporary[] = {"0.tmp", "1.tmp", "2.tmp"};
+  actnn *trainer = make(3);
+  if (actnn_save_checkpoint(trainer, path_of("2")))
+    abort();
+  trainer->device = &device;
+  for (int which = 0; which < 3; which++) {
+    char name[8];
+    int told = 0, tried = 0, left = 0;
+    snprintf(name, sizeof name, "%d", which);
+    for (;; tried++) {
+      calls_left = tried;
+      trainer->error[0] = 0;
+      int failed = tries[which](trainer, path_of(name));
+      if (calls_left >= 0)
+        break;
+      told += failed && !strcmp(actnn_error(trainer), "the device is gone") && exists(path_of(name)) == (which == 2);
+      left += exists(path_of(temporary[which]));
+    }
+    ok(tried > 4 && told == tried && !left, "%s: each of %d calls to a device that fails is told, and no file written (%d)", names[which], tried, told);
+  }
+  trainer->device = NULL;
+  actnn_destroy(trainer);
+}
+
 int
 main(void)
 {
@@ -191,6 +231,7 @@ main(void)
   test_contents();
   test_names();
   test_constants();
+  test_device();
   char command[300];
   snprintf(command, sizeof command, "rm -r '%s'", folder);
   return system(command) ? 99 : tap_done();

@@ -29,7 +29,11 @@ main(void)
                                         "step,size=x",     "size=3",
                                         "cosine,gamma=2",  "one-cycle,peak=1",
                                         "warmup,steps=-1", "warmup,steps=0",
-                                        "step,gamma=nan",  ",,"};
+                                        "step,gamma=nan",  ",,",
+                                        "step,size=3x",    "step,size=3,final=0",
+                                        "warmup,size=3",   "one-cycle,final=0",
+                                        "a-kind-with-a-name-longer-than-any-kind-has"};
+  static char endless[1000];
   expect("constant", 0, 1);
   expect("constant", 99, 1);
   expect("step,size=2,gamma=0.5", 19, 1);
@@ -39,6 +43,7 @@ main(void)
   expect("cosine", 50, 0.5);
   expect("cosine,final=0.2", 50, 0.6);
   expect("cosine", 25, 0.5 * (1 + sqrt(0.5)));
+  expect("cosine,final=0.2", 150, 0.2); /* behind the end it stays */
   expect("warmup,steps=10", 0, 0.1);
   expect("warmup,steps=10", 9, 1);
   expect("warmup,steps=10", 50, 1);
@@ -57,5 +62,9 @@ main(void)
     ok(!schedule_parse(refused[index], &schedule, error, sizeof error) && strstr(error, "--schedule"),
        "'%s' is refused: %s", refused[index], error);
   }
+  schedule schedule;
+  char error[200] = "";
+  memset(endless, ',', sizeof endless - 1);
+  ok(!schedule_parse(endless, &schedule, error, sizeof error) && strstr(error, "too long"), "an endless text is refused: %s", error);
   return tap_done();
 }
