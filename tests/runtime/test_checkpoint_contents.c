@@ -217,7 +217,8 @@ test_device(void)
       told += failed && !strcmp(actnn_error(trainer), "the device is gone") && exists(path_of(name)) == (which == 2);
       left += exists(path_of(temporary[which]));
     }
-    ok(tried > 4 && told == tried && !left, "%s: each of %d calls to a device that fails is told, and no file written (%d)", names[which], tried, told);
+    ok(tried > 4 && told == tried && !left, "%s: each of %d calls to a device that fails is told, and no file written (%d)",
+       names[which], tried, told);
   }
   trainer->device = NULL;
   actnn_destroy(trainer);
