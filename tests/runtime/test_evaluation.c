@@ -118,11 +118,11 @@ test_classes(void)
     add("x", ACTNN_F32, DIMS(2, 6), is_last ? last : first);
     add("y", ACTNN_I64, DIMS(2, 2), positions);
     result.accuracy = 0;
+    scorer_close(&scorer_of);
+    batch_close(&source);
     if (!batch_open(&source, &model, &set, NULL) || !scorer_open(&scorer_of, &model) || evaluate_all(&scorer_of, &trainer, &source, &result))
       fprintf(stderr, "# %s\n", source.error);
     ok(result.accuracy == 0.75 && result.samples == 2, "positions with classes on the %s axis: %g", is_last ? "last" : "second", result.accuracy);
-    scorer_close(&scorer_of);
-    batch_close(&source);
   }
 }
 

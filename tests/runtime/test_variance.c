@@ -31,7 +31,7 @@ static void
 open_data(int batches)
 {
   for (int index = 0; index < 10 * BATCH * PIXELS; index++)
-    images[index] = (float)(index * 7919 % 1000) / 1000;
+    images[index] = (float)(index % 1009 * 7919 % 1000) / 1000;
   for (int index = 0; index < 10 * BATCH; index++)
     labels[index] = (uint8_t)(index * 7 % CLASSES);
   set.array_count = 2;
