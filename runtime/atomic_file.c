@@ -37,8 +37,7 @@ fail(atomic_file *file, const char *what)
 {
   int reason = errno;
   if (!file->error[0])
-    snprintf(file->error, sizeof file->error, "%.250s: %s: %s", file->path ? file->path : "file", what,
-             strerror(reason));
+    snprintf(file->error, sizeof file->error, "%.250s: %s: %s", file->path, what, strerror(reason));
   atomic_file_abandon(file);
   return false;
 }

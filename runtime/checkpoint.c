@@ -244,7 +244,7 @@ take_adaptation(actnn *trainer, safetensors_file *file)
   const safetensors_entry *shares = safetensors_find(file, SHARES_NAME), *redraws = safetensors_find(file, REDRAWS_NAME);
   adaptation adapted;
   int failed = 0;
-  if (!trainer->model->save_count || !shares || !redraws)
+  if (!trainer->model->save_count)
     return 0;
   if (!open_adaptation(trainer->model, &adapted))
     failed = actnn_fail(trainer, "%s: out of memory", file->path);

@@ -206,7 +206,7 @@ read_member(data_set *set, const zip_file *zip, const unsigned char *entry, cons
     return data_fail(set, "%s: '%s' is larger than 4 GiB; save it as a .npy file", zip->path, name);
   if (word(entry + 8, 2) & 1)
     return data_fail(set, "%s: '%s' is encrypted", zip->path, name);
-  if (zip->count < 30 || place > zip->count - 30 || memcmp(zip->bytes + place, "PK\3\4", 4))
+  if (place > zip->count - 30 || memcmp(zip->bytes + place, "PK\3\4", 4)) /* the entry alone has 46 bytes */
     return data_fail(set, "%s: is damaged: '%s' is not where its directory says", zip->path, name);
   const unsigned char *local = zip->bytes + place;
   size_t start = (size_t)place + 30 + word(local + 26, 2) + word(local + 28, 2);

@@ -173,11 +173,12 @@ scorer_accuracy(scorer *scorer, actnn *trainer, uint32_t prediction)
   return (double)hits / ((double)batch * positions);
 }
 
+/* Of a model with a label that score_elements has compared. */
 static bool
 is_one_hot(const batch_source *source, const actnn_model *model)
 {
   for (size_t index = 0; index < source->binding_count; index++)
-    if (model->label != NONE && source->binding[index].tensor == model->input[model->label].tensor)
+    if (source->binding[index].tensor == model->input[model->label].tensor)
       return source->binding[index].conversion == CONVERT_ONE_HOT;
   return false;
 }

@@ -55,6 +55,7 @@ initializer_bytes(const actnn_tensor *tensor, const char *name)
          put_key(scratch, 9, BYTES, data) + data;
 }
 
+/* False, with a message in the file's error or, of a device that cannot be read, in the trainer's. */
 static bool
 write_initializer(atomic_file *file, actnn *trainer, const actnn_variable *variable)
 {
@@ -62,14 +63,16 @@ write_initializer(atomic_file *file, actnn *trainer, const actnn_variable *varia
   unsigned char head[160];
   size_t name_bytes = strlen(variable->name);
   uint64_t data_bytes = trainer_elements(tensor) * trainer_type_bytes(tensor->type);
+  const void *data = actnn_data(trainer, variable->tensor);
+  if (!data)
+    return false;
   size_t count = put_key(head, 5, BYTES, initializer_bytes(tensor, variable->name));
   count += put_shape(head + count, tensor);
   count += put_key(head + count, 8, BYTES, name_bytes);
   if (!atomic_file_write(file, head, count) || !atomic_file_write(file, variable->name, name_bytes))
     return false;
   count = put_key(head, 9, BYTES, data_bytes);
-  return atomic_file_write(file, head, count) &&
-         atomic_file_write(file, actnn_data(trainer, variable->tensor), (size_t)data_bytes);
+  return atomic_file_write(file, head, count) && atomic_file_write(file, data, (size_t)data_bytes);
 }
 
 int
@@ -98,5 +101,10 @@ actnn_export(actnn *trainer, const char *path)
     if (is_exported(&model->variable[index]))
       done = write_initializer(&file, trainer, &model->variable[index]);
   done = done && atomic_file_commit(&file, false);
-  return done ? 0 : actnn_fail(trainer, "%s", file.error);
+  if (done)
+    return 0;
+  if (file.error[0])
+    return actnn_fail(trainer, "%s", file.error);
+  atomic_file_abandon(&file);
+  return 1;
 }

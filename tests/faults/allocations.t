@@ -1,8 +1,8 @@
 #!/bin/sh
 # allocations.t: the n-th allocation fails, for every n, in the translator (its verifier, a child, included) and in a trainer from
-# its start through three steps with a log, a checkpoint and an exported model, and in one that resumes. Either it did not
-# matter, and all is written as ever, or there is one message, exit code 1, and what was there before. A trainer that gives up
-# has freed all that it allocated; the translator ends instead.
+# its start through three steps with a log, a checkpoint and an exported model, in one that resumes, in one that compares gradients,
+# and in the readers of data. Either it did not matter, and all is written as ever, or there is one message, exit code 1, and what was
+# there before. A trainer that gives up has freed all that it allocated; the translator ends instead.
 #
 # Which allocations count goes by the caller's address: those of the program, libactnn, zlib and protobuf-c. oneDNN's own are left
 # alone: it ends the process (std::bad_alloc) or chooses another way to compute, and libgomp ends the process, too.
@@ -56,20 +56,46 @@ is_whole() {
 }
 
 mkdir good old
-more="--steps 3 --checkpoint run.safetensors --export run.onnx --log small.log"
+more="--steps 3 --checkpoint run.safetensors --export run.onnx --profile-generate run.json --log small.log"
 here train || exit 1
-cp "$place/run.safetensors" "$place/run.onnx" "$place"/small.? "$place/small.safetensors" good
-for file in small.c small.h run.onnx run.safetensors; do echo old >"old/$file"; done
+cp "$place/run.safetensors" "$place/run.onnx" "$place/run.json" "$place"/small.? "$place/small.safetensors" good
+for file in small.c small.h run.onnx run.json run.safetensors; do echo old >"old/$file"; done
 cp good/small.safetensors old
 
 each "translating" compile small.c small.h small.safetensors
 [ "$FAULTS" != all ] || { FAIL_ONWARD=1; export FAIL_ONWARD; each "translating, all from there on" compile small.c small.h small.safetensors; unset FAIL_ONWARD; }
 cp good/small.* "$place"
-each "training" train run.safetensors run.onnx
-[ "$FAULTS" != all ] || { FAIL_ONWARD=1; export FAIL_ONWARD; each "training, all from there on" train run.safetensors run.onnx; unset FAIL_ONWARD; }
+each "training" train run.safetensors run.onnx run.json
+[ "$FAULTS" != all ] || { FAIL_ONWARD=1; export FAIL_ONWARD; each "training, all from there on" train run.safetensors run.onnx run.json; unset FAIL_ONWARD; }
 cp good/run.safetensors "$place/first.safetensors"
 more="--steps 5 --resume first.safetensors --checkpoint run.safetensors"
 here train || exit 1
 cp "$place/run.safetensors" good
 each "resuming" train run.safetensors
+
+# What is known of gradients: written, and compared over draws.
+gradients() { "$@" ./small --data x=data/x.npy --data labels=data/labels.npy --seed 3 --threads 1 --quiet --dump-gradients exact.safetensors; }
+compare() {
+  "$@" ./small --data x=data/x.npy --data labels=data/labels.npy --seed 3 --threads 1 --quiet --gradient-reference known.safetensors \
+    --variance 2 --variance-by-save 2
+}
+here gradients || exit 1
+cp "$place/exact.safetensors" good && cp good/exact.safetensors "$place/known.safetensors"
+echo old >old/exact.safetensors
+each "writing gradients" gradients exact.safetensors
+each "comparing gradients" compare
+
+# Data of other formats: packed, an archive, and what fits no input of this model, which is told when it has been read.
+read_data() { "$@" ./small --data "$set" --seed 3 --threads 1 --quiet --steps 1; }
+(cd "$place/data" && perl -MIO::Compress::Zip=zip -e 'zip [qw(x.npy labels.npy)] => "set.npz" or exit 1') || exit 1
+(cd "$place" && perl -MIO::Compress::Zip=zip -e '
+  my $header = "{\x27descr\x27: \x27|u1\x27, \x27fortran_order\x27: False, \x27shape\x27: (5, 1000000), }";
+  my $array = "\x93NUMPY\1\0" . pack("v A*", length $header, $header) . "\0" x 5000000;
+  zip \$array => "large.npz", Name => "x.npy" or exit 1;
+  print $array' >"$place/large.npy") || exit 1
+gzip -c "$place/data/set.npz" >"$place/set.npz.gz"
+gzip -c "$models/mlp.onnxtxt" >"$place/text.gz"
+head -c 6146 /dev/zero >"$place/batch.bin"
+{ printf '\0\0\010\1\0\0\0\030' && head -c 24 /dev/zero; } >"$place/train-images-idx3-ubyte"
+for set in data/set.npz large.npy large.npz set.npz.gz text.gz batch.bin train-images-idx3-ubyte; do each "reading $set" read_data; done
 finish

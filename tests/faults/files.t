@@ -63,19 +63,19 @@ all() {
 }
 
 mkdir good old
-more="--steps 3 --checkpoint run.safetensors --export run.onnx --log small.log"
+more="--steps 3 --checkpoint run.safetensors --export run.onnx --profile-generate run.json --log small.log"
 here train || exit 1
-cp "$place/run.safetensors" "$place/run.onnx" "$place"/small.? "$place/small.safetensors" good
-for file in small.c small.h run.onnx run.safetensors; do echo old >"old/$file"; done
+cp "$place/run.safetensors" "$place/run.onnx" "$place/run.json" "$place"/small.? "$place/small.safetensors" good
+for file in small.c small.h run.onnx run.json run.safetensors; do echo old >"old/$file"; done
 echo old >old/small.safetensors
 
 for fault in EINTR short; do all "translating" compile $fault small.c small.h small.safetensors; done
 each "translating" compile EIO 1 small.c small.h small.safetensors
 each "translating" compile ENOSPC 3 small.c small.h small.safetensors
 cp good/small.* "$place"
-for fault in EINTR short; do all "training" train $fault run.safetensors run.onnx; done
-each "training" train ENOSPC 1 run.safetensors run.onnx
-each "training" train EIO 5 run.safetensors run.onnx
+for fault in EINTR short; do all "training" train $fault run.safetensors run.onnx run.json; done
+each "training" train ENOSPC 1 run.safetensors run.onnx run.json
+each "training" train EIO 5 run.safetensors run.onnx run.json
 cp good/run.safetensors "$place/first.safetensors"
 more="--steps 5 --resume first.safetensors --checkpoint run.safetensors"
 here train || exit 1

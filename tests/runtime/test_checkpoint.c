@@ -1,18 +1,12 @@
 /* test_checkpoint.c: checkpoints that survive failing disks, refuse damage, and resume to the bit. The system
  * calls that write are replaced here, so that any of them can fail, be interrupted or write short. FLIPS=all: in every byte of a
  * checkpoint a bit is flipped, not in some. */
-#include "checkpoint.h"
+#include "checkpoint_files.h"
 #include "safetensors.h"
-#include "small_model.h"
-#include "tap.h"
-#include "trainer.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 /* ---- faults ------------------------------------------------------------------------------------- */
 
@@ -57,85 +51,6 @@ int
 rename(const char *from, const char *to)
 {
   return is_failing() ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
-}
-
-/* ---- helpers ------------------------------------------------------------------------------------ */
-
-static char folder[] = "/tmp/actnn-checkpoint-XXXXXX";
-
-/* Good until the program ends. */
-static const char *
-path_of(const char *name)
-{
-  static char names[16][256];
-  int index = 0;
-  char path[256];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  while (index < 15 && names[index][0] && strcmp(names[index], path))
-    index++;
-  return strcpy(names[index], path);
-}
-
-static bool
-exists(const char *path)
-{
-  return !access(path, F_OK);
-}
-
-static unsigned char *
-slurp(const char *path, size_t *count)
-{
-  FILE *file = fopen(path, "rb");
-  unsigned char *bytes = malloc(1 << 20);
-  *count = file && bytes ? fread(bytes, 1, 1 << 20, file) : 0;
-  if (file)
-    fclose(file);
-  return bytes;
-}
-
-static void
-put(const char *path, const void *bytes, size_t count)
-{
-  FILE *file = fopen(path, "wb");
-  if (!file || fwrite(bytes, 1, count, file) != count || fclose(file))
-    abort();
-}
-
-static actnn *
-make(uint64_t seed)
-{
-  char error[512];
-  actnn *trainer = actnn_create(&small_model, 2, seed, error, sizeof error);
-  if (!trainer)
-    fprintf(stderr, "%s\n", error);
-  return trainer;
-}
-
-/* A batch that depends on the step alone. */
-static bool
-step(actnn *trainer, int count)
-{
-  for (; count; count--) {
-    float *image = actnn_data(trainer, v_images);
-    int64_t *label = actnn_data(trainer, v_labels);
-    uint64_t state = trainer->step * 977 + 1;
-    for (int index = 0; index < BATCH * PIXELS; index++) {
-      state = state * 6364136223846793005u + 1442695040888963407u;
-      image[index] = (float)(state >> 40) / 16777216.0f;
-    }
-    for (int index = 0; index < BATCH; index++)
-      label[index] = (int64_t)((state >> 20) + (uint64_t)index * 7) % CLASSES;
-    double loss;
-    if (actnn_step(trainer, 0.05, &loss))
-      return false;
-  }
-  return true;
-}
-
-static bool
-same_variables(actnn *a, actnn *b)
-{
-  return a->step == b->step && a->seed == b->seed && !memcmp(a->arena, b->arena, small_model.variable_bytes);
 }
 
 /* ---- points ------------------------------------------------------------------------------------- */
@@ -246,70 +161,6 @@ test_damage(void)
 }
 
 static void
-test_hostile_headers(void)
-{
-  static const char *const header[] = {
-      "",
-      "{",
-      "[]",
-      "{}x",
-      "{\"a\":1}",
-      "{\"a\":{}}",
-      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,8]}}",
-      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}",
-      "{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}",
-      "{\"a\":{\"dtype\":\"F99\",\"shape\":[1],\"data_offsets\":[0,4]}}",
-      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}",
-      "{\"a\":{\"dtype\":\"F32\",\"shape\":[01],\"data_offsets\":[0,4]}}",
-      "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}",
-      "{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}",
-      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}",
-      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[18446744073709551612,18446744073709551616]}}",
-      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],"
-      "\"data_offsets\":[0,4]}}",
-      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"dtype\":\"F32\"}}",
-      "{\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],"
-      "\"data_offsets\":[0,4]}}",
-      "{\"a\\u0000\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
-      "{\"\\ud800\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
-      "{\"\xff\":1}",
-      "{\"a\\",
-      "{\"__metadata__\":{\"a\":1}}",
-      "{\"__metadata__\":{\"a\":\"b\"},\"__metadata__\":{}}"};
-  const char *path = path_of("hostile");
-  unsigned char bytes[512];
-  int accepted = 0;
-  safetensors_file file;
-  for (size_t index = 0; index < sizeof header / sizeof *header; index++) {
-    size_t length = strlen(header[index]);
-    memset(bytes, 0, sizeof bytes);
-    bytes[0] = (unsigned char)length;
-    memcpy(bytes + 8, header[index], length);
-    put(path, bytes, 8 + length + 4);
-    if (safetensors_open(&file, path)) {
-      accepted++;
-      fprintf(stderr, "# accepted: %s\n", header[index]);
-      safetensors_close(&file);
-    }
-  }
-  ok(!accepted, "headers that lie are refused");
-  memset(bytes, 0xff, 8);
-  put(path, bytes, 64);
-  ok(!safetensors_open(&file, path), "so is an absurd length: %s", file.error);
-  const char *good = " { \"__metadata__\" : { } , \"\\ud83d\\ude00\\n\" : {\"shape\":[ "
-                     "],\"data_offsets\":[0,4], \"dtype\":\"F32\"} } ";
-  memset(bytes, 0, sizeof bytes);
-  bytes[0] = (unsigned char)strlen(good);
-  memcpy(bytes + 8, good, strlen(good));
-  put(path, bytes, 8 + strlen(good) + 4);
-  bool is_open = safetensors_open(&file, path);
-  ok(is_open && safetensors_find(&file, "\xf0\x9f\x98\x80\n"),
-     "escapes, spaces and any order of keys are understood %s", file.error);
-  if (is_open)
-    safetensors_close(&file);
-}
-
-static void
 test_weights(void)
 {
   static const int64_t shape[] = {PIXELS, HIDDEN}, wrong[] = {HIDDEN, PIXELS};
@@ -369,6 +220,35 @@ test_export(void)
   ok(failed && count == before && strstr(actnn_error(trainer), "No space left"),
      "a full disk leaves the old file: %s", actnn_error(trainer));
   free(bytes);
+
+  actnn_variable variables[9];
+  actnn_tensor tensors[v_count];
+  actnn_model model = small_model;
+  memcpy(variables, small_variables, sizeof variables);
+  memcpy(tensors, small_tensors, sizeof tensors);
+  model.variable = variables;
+  trainer->model = &model;
+  variables[8].role = ACTNN_FIXED;
+  variables[3].name = NULL;
+  failed = actnn_export(trainer, path);
+  bytes = slurp(path, &count);
+  ok(!failed && count < before - CLASSES * 4 && !memmem(bytes, count, "\x42\x07running", 9) && memmem(bytes, count, actnn_data(trainer, v_w2), 1000),
+     "constants are in the model already, and what has no name cannot be named there");
+  free(bytes);
+  variables[3].name = "b";
+  model.tensor = tensors;
+  tensors[v_b2].dim[0] = 1 << 29;
+  ok(actnn_export(trainer, path) && strstr(actnn_error(trainer), "the model takes 2.0 GiB, and an ONNX file holds 2"),
+     "more than ONNX can hold is refused: %s", actnn_error(trainer));
+  model.onnx_bytes = 0;
+  ok(actnn_export(trainer, path) && strstr(actnn_error(trainer), "cannot export"),
+     "without its ONNX model nothing can be exported: %s", actnn_error(trainer));
+  model.onnx = NULL;
+  ok(actnn_export(trainer, path) && strstr(actnn_error(trainer), "cannot export"), "nor with none at all");
+  bytes = slurp(path, &count);
+  ok(count < before && count > 1000, "which leaves what was there");
+  free(bytes);
+  trainer->model = &small_model;
   actnn_destroy(trainer);
 }
 
@@ -380,7 +260,6 @@ main(void)
   test_resume();
   test_faults();
   test_damage();
-  test_hostile_headers();
   test_weights();
   test_export();
   char command[300];
