@@ -85,8 +85,7 @@ statement(Differentiation *d, Formula *formula)
   } while (formula_accept(formula, ','));
   if (!formula_accept(formula, '=')) { formula_error(formula, "expected ="); return; }
   if (!is_any_needed) {
-    formula_skip(formula);
-    while (*formula->cursor && *formula->cursor != ';') formula->cursor++;
+    for (formula_skip(formula); *formula->cursor && *formula->cursor != ';'; formula_skip(formula)) formula->cursor++;
     return;
   }
   if (count == 1) {
