@@ -88,6 +88,7 @@ static const struct {
     {ONE, "2 / x", "Div", false, 0},
     {ONE, "-x", "Neg", false, 0},
     {ONE, "dy", "", false, 0},
+    {ONE, "Neg(dy*x)", "Mul Neg", false, 0},
     {TWO, "num_outputs ? input : 7", "", true, 7},
     {TWO, "axis ? 5 : Neg(input)", "", true, 5},
     {TWO, "(axis ? 5 : Neg(input))", "", true, 5},
@@ -100,6 +101,7 @@ static const struct {
     {SIX, "offset(inputs)", "", true, 4},
     {FOUR, "bias", "", false, 0},
     {FOUR, "shape(bias)", "", false, 0},
+    {FOUR, "shape(transA)", "", false, 0},
     {FIVE, "doutput * 2", NULL, false, 0},
 };
 
@@ -113,6 +115,7 @@ test_meanings(void)
       value_at(reading->program, reading->program->inputs[3])->shape = shape_of(1, (const int64_t[]){4});
       infer_node(reading->program, FIVE);
     }
+    if (meanings[i].node == THREE) set_int(reading->program, THREE, "axis", -1); /* as in a text that nobody looked at */
     Formula formula = {.program = reading->program, .node = meanings[i].node, .cursor = meanings[i].formula, .gradient = reading->gradient,
                        .variadic = meanings[i].node == SIX ? 1 : 2};
     Term term = formula_expression(&formula);
@@ -219,33 +222,39 @@ test_many_operands(void)
 
 /* ---- statements ---------------------------------------------------------------------------------------- */
 
-static const char chain[] =
-    "<ir_version: 8, opset_import: [\"\" : 17, \"actnn\" : 1]>\n"
-    "g (float[4] x, float[4] s) => (float[4] y)\n"
-    "<float[4] w = {1, 2, 3, 4}>\n"
-    "{\n"
-    "  a = Mul (x, w)\n"
-    "  [middle] b = PRelu (a, s)\n"
-    "  y = ReduceSum <keepdims = 0> (b)\n"
-    "}\n";
+#define CHAIN \
+  "<ir_version: 8, opset_import: [\"\" : 17, \"actnn\" : 1]>\n" \
+  "g (float[4] x, float[4] s) => (float[4] y)\n" \
+  "<float[4] w = {1, 2, 3, 4}>\n" \
+  "{\n" \
+  "  a = Mul (x, w)\n" \
+  "  [middle] b = %s\n" \
+  "  y = ReduceSum <keepdims = 0> (b)\n" \
+  "}\n"
+static const char prelu[] = "PRelu (a, s)", dropout[] = "Dropout (a)", concat[] = "Concat <axis = 0> (s, a)";
 
-/* The gradient of w where PRelu's formula is another; its operands are x and slope. */
+/* The gradient of w where the formula of the node in the middle is another. PRelu's operands are x and slope, Dropout's data and the optional
+ * ratio, Concat's inputs. */
 static const struct {
+  const char *middle;
   const char *formula, *message; /* NULL: none */
   bool has_gradient;
 } statements[] = {
-    {"x = dy", NULL, true},
-    {"", NULL, false},
-    {"slope = x + ; x = dy", NULL, true}, /* slope needs no gradient: what its would be is passed over */
-    {"x = slope ? 1 : 2", "a condition must be an attribute", false},
-    {"slope = slope ? 1 : (2; 3); x = dy", NULL, true},
-    {"q = dy", "unknown target before at ' = dy'", false},
-    {"x dy", "expected = at 'dy'", false},
-    {"x, slope = dy", "expected ( at ''", false},
-    {"x, slope = Nonsense(dy)", "unknown operator", false},
-    {"x, x, x, x, x, x, x, x, x = Neg(dy)", "unknown target before", false},
-    {"x = @; x = dy", "expected an operand", false},
-    {"x = dy; slope = dy; x = dy", NULL, true},
+    {prelu, "x = dy", NULL, true},
+    {prelu, "", NULL, false},
+    {prelu, "slope = x + ; x = dy", NULL, true}, /* slope needs no gradient: what its would be is passed over */
+    {prelu, "x = slope ? 1 : 2", "a condition must be an attribute", false},
+    {prelu, "slope = slope ? 1 : (2; 3); x = dy", NULL, true},
+    {prelu, "q = dy", "unknown target before at ' = dy'", false},
+    {prelu, "x dy", "expected = at 'dy'", false},
+    {prelu, "x, slope = dy", "expected ( at ''", false},
+    {prelu, "x, slope = Nonsense(dy)", "unknown operator", false},
+    {prelu, "x, x, x, x, x, x, x, x, x = Neg(dy)", "unknown target before", false},
+    {prelu, "x = @; x = dy", "expected an operand", false},
+    {prelu, "x = dy; slope = dy; x = dy", NULL, true},
+    {dropout, "ratio = doutput; data = doutput", NULL, true},
+    {dropout, "data = ratio", NULL, false}, /* the gradient is an operand that is absent */
+    {concat, "inputs = Nonsense(dy)", "unknown operator", false},
 };
 
 static void
@@ -256,7 +265,8 @@ test_statements(void)
     reading->arena = arena_create();
     reading->diagnostics = diagnostics_create(reading->arena);
     reading->diagnostics->stream = open_memstream(&reading->messages, &reading->message_bytes);
-    Program *program = reading->program = parse_program("text", chain, strlen(chain), reading->diagnostics);
+    const char *text_of = arena_format(reading->arena, CHAIN, statements[i].middle);
+    Program *program = reading->program = parse_program("text", text_of, strlen(text_of), reading->diagnostics);
     ValueId w = NO_VALUE, gradient = NO_VALUE;
     for (ValueId id = 0; id < program->value_count; id++)
       if (value_at(program, id)->name && !strcmp(value_at(program, id)->name, "w")) w = id;
