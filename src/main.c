@@ -114,7 +114,7 @@ read_recompute(const char *value, Options *options)
 static bool
 read_dimension(Options *options, const char *text)
 {
-  const char *equals = text ? strchr(text, '=') : NULL;
+  const char *equals = strchr(text, '=');
   int64_t extent;
   if (!equals || options->dimension_count == MAX_DIMENSIONS || !read_count(equals + 1, &extent)) return false;
   char *name = strndup(text, (size_t)(equals - text));

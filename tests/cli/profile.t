@@ -103,7 +103,8 @@ plan part --profile-use=part.json
 check "of a value without a weight the prior says how much it matters" sh -c \
   '[ "$(grep -c weight part.json)" -eq 1 ] && grep -q "by what a run has measured" part && ! cmp -s part used'
 # shellcheck disable=SC2086
-check "where nothing is saved through a code nothing is asked of a profile" "$actnnc" "$models/mlp.onnx" $options --bits=32 --profile-use=part.json --check
+check "where nothing is saved through a code nothing is asked of a profile" \
+  "$actnnc" "$models/mlp.onnx" $options --bits=32 --profile-use=part.json --check
 
 size=$(wc -c <run.json) wrong=0 length=0
 while [ $length -lt $((size - 2)) ]; do

@@ -45,7 +45,8 @@ alone "a test of another value" 's/Positive<origin = "r1">\(r1\)/Positive<origin
 alone "a mask that selects another gradient too" 's/\(v10, v28\)/(v9, v28)/'
 alone "a mask that comes from outside" 's/net \(/$&bool[4,16,16,16] given, /; s/\(v9, v30\)/(given, v30)/'
 alone "a gradient that is not selected" 's/v32 = Select<(.*?)\(v9, v30\)/v32 = Neg<$1(v30)/'
-alone "a selected gradient that something else reads" "$(declare 'float[4,16,16,16]' extra)"' s/\n  \[norm1\] v33/\n  extra = Neg<phase = "backward">(v32)$&/'
+alone "a selected gradient that something else reads" \
+  "$(declare 'float[4,16,16,16]' extra)"' s/\n  \[norm1\] v33/\n  extra = Neg<phase = "backward">(v32)$&/'
 alone "a rectifier that is not in blocks" "$(plain r1)"
 exact "a normalization that is not in blocks" "$(plain n1)"
 exact "a gradient that is not in blocks" "$(plain v32)"
@@ -74,13 +75,16 @@ changed "two masks" '' 'PackPositive' 2
 one() { changed "$1" "$2" 'PackPositive' 1; }
 one "a mask from outside" 's/net \(/$&bool[4,16,16,16] given, /; s/(\n  \[head\] v\d+ = actnn.PackBits<.*?>)\(v\d+\)/$1(given)/'
 one "a mask of no rectifier" 's/(\n  \[head\] v\d+ = )Positive/$1Not/'
-one "a mask that something else reads" "$(declare 'bool[4,16,16,16]' extra)"' s/\n  \[head\] v\d+ = actnn.PackBits<.*?>\((v\d+)\)/$&\n  extra = Not($1)/'
+one "a mask that something else reads" \
+  "$(declare 'bool[4,16,16,16]' extra)"' s/\n  \[head\] v\d+ = actnn.PackBits<.*?>\((v\d+)\)/$&\n  extra = Not($1)/'
 one "bits that are not unpacked" 's/(\n  \[head\] v\d+ = )actnn.UnpackBits<.*?phase/$1actnn.DequantizeOnBackward<save = 0, phase/'
-one "a mask that selects twice" "$(declare 'float[4,16,16,16]' extra)"' s/\n  \[head\] v\d+ = Select<.*?\((v\d+), (v\d+)\)/\n  extra = Select<phase = "backward">($1, $2)$&/'
+one "a mask that selects twice" \
+  "$(declare 'float[4,16,16,16]' extra)"' s/\n  \[head\] v\d+ = Select<.*?\((v\d+), (v\d+)\)/\n  extra = Select<phase = "backward">($1, $2)$&/'
 one "a mask that does not select" 's/(\n  \[head\] v\d+ = )Select(<.*?\()(v\d+), v\d+\)/$1Not$2$3)/'
 one "a mask that is selected from" 's/net \(/$&bool[4,16,16,16] given, /; s/(\n  \[head\] v\d+ = Select<.*?\()(v\d+), v\d+\)/$1given, $2)/'
 one "a gradient that is not in blocks" 'my ($gradient) = /\n  \[head\] v\d+ = Select<.*?\(v\d+, (v\d+)\)/; '"$(plain '$gradient')"
-one "a gradient of another shape" 'my ($gradient) = /\n  \[head\] v\d+ = Select<.*?\(v\d+, (v\d+)\)/; s/float\[4,16,16,16\] $gradient\b/float[4,16,1,1] $gradient/'
+one "a gradient of another shape" \
+  'my ($gradient) = /\n  \[head\] v\d+ = Select<.*?\(v\d+, (v\d+)\)/; s/float\[4,16,16,16\] $gradient\b/float[4,16,1,1] $gradient/'
 one "a rectifier that is not in blocks" "$(plain h2)"
 one "integers that are rectified" 's/float\[4,16,16,16\] h2,/int64[4,16,16,16] h2,/'
 
@@ -88,7 +92,8 @@ one "integers that are rectified" 's/float\[4,16,16,16\] h2,/int64[4,16,16,16] h
 # shellcheck disable=SC2086
 before relu.onnxtxt encode-exact $options --level=L0
 changed "two masks of a bit each" '' 'PackBits<bits = 1,' 2
-changed "bytes that are no positions take eight" 's/bool\[4,16,16,16\] v9,/uint8[4,16,16,16] v9,/; s/v9 = Positive</v9 = Cast<to = 2, /' 'PackBits<bits = 8,' 1
+changed "bytes that are no positions take eight" \
+  's/bool\[4,16,16,16\] v9,/uint8[4,16,16,16] v9,/; s/v9 = Positive</v9 = Cast<to = 2, /' 'PackBits<bits = 8,' 1
 changed "who reads a mask twice unpacks it once" 's/\(v9, v30\)/(v9, v9)/' 'UnpackBits<' 2
 net '[relu1] r1 = MaxPool <kernel_shape = [1, 1]> (n1)' >pool.onnxtxt
 # shellcheck disable=SC2086
@@ -110,8 +115,11 @@ net '[clip1] r1 = Clip <min = -1.0> (c1)' >clip.onnxtxt
 levels "what is clipped from elsewhere" r1 even/dither clip.onnxtxt
 # far COUNT: a rectifier, and so many views of its result
 far() {
-  net 'q0 = Relu (c1)' $(i=0; while [ $i -lt "$1" ]; do echo "q$((i + 1))=Reshape(q$i,$([ $((i % 2)) -eq 0 ] && echo rows || echo images))"; i=$((i + 1)); done) \
-    "r1 = Identity (q$1)" | sed 's/^{/<int64[4] rows = {4, 16, 256, 1}, int64[4] images = {4, 16, 16, 16}>\n{/; s/\(w2 = \["location" : "none"\]\)>$/\1/' |
+  # shellcheck disable=SC2046
+  net 'q0 = Relu (c1)' \
+    $(awk -v count="$1" 'BEGIN { for (i = 0; i < count; i++) print "q" i + 1 "=Reshape(q" i "," (i % 2 ? "images" : "rows") ")" }') \
+    "r1 = Identity (q$1)" | sed 's/^{/<int64[4] rows = {4, 16, 256, 1}, int64[4] images = {4, 16, 16, 16}>\n{/' |
+    sed 's/\(w2 = \["location" : "none"\]\)>$/\1/' |
     awk '/^ float.*w2 = /{ printf "%s", $0; next } /^<int64/ { sub(/^</, ",\n "); print; next } { print }'
 }
 far 2 >near.onnxtxt

@@ -37,8 +37,11 @@ model 'g (float[2] x) => (float[2] y)' '{ y = Elu<alpha = "x">(x) }'
 refused "an attribute that is a word" "attribute 'alpha' is of another kind" model.onnxtxt $special
 model 'g (float[2] x) => (float[2] y)' '{ y = Elu<alpha = 2>(x) }'
 taken "an integer in place of a real number" 'y = Elu<alpha = 2>' model.onnxtxt $special
-{ echo '<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) {'; awk 'BEGIN { print "a0 = Relu(x)"; for (i = 1; i < 32768; i++) print "a" i " = Relu(a" i - 1 ")"
-  print "y = Relu(a32767) }" }'; } >long.onnxtxt
+{
+  echo '<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) {'
+  awk 'BEGIN { print "a0 = Relu(x)"; for (i = 1; i < 32768; i++) print "a" i " = Relu(a" i - 1 ")"
+    print "y = Relu(a32767) }" }'
+} >long.onnxtxt
 refused "more nodes than there may be" "the model has 32769 nodes, more than the 32768" long.onnxtxt $special
 list() { awk -v what="$1" 'BEGIN { for (i = 0; i < 257; i++) printf "%s%s", i ? ", " : "", what == "x" ? "x" : what i }'; }
 model 'g (float[2,1] x) => (float[2,257] y)' "{ y = Concat<axis = 1>($(list x)) }"
@@ -62,16 +65,19 @@ folds() {
 folds "positions without the values that lie there" '  , i = TopK (k, n)' '  f = Cast <to = 1> (i)' '  c = ReduceSum (f)'
 folds "a number in eight bits" '  i = Cast <to = 3> (k)' '  c = Cast <to = 1> (i)'
 for type in 10 11 16; do folds "a cast to type $type and back" "  h = Cast <to = $type> (k)" '  c = Cast <to = 1> (h)'; done
-folds "a slice without axes" '  s = Constant <value_ints = [0]> ()' '  t = Constant <value_ints = [1]> ()' '  d = Slice (k, s, n, , t)' '  c = ReduceSum (d)'
+folds "a slice without axes" \
+  '  s = Constant <value_ints = [0]> ()' '  t = Constant <value_ints = [1]> ()' '  d = Slice (k, s, n, , t)' '  c = ReduceSum (d)'
 folds "how many elements there are" '  i = Size (x)' '  j = Cast <to = 1> (i)' '  c = Neg (j)'
-folds "a convolution without a bias" '  i = Constant <value = float[1,1,3,3] {1, 2, 3, 4, 5, 6, 7, 8, 9}> ()' '  j = Conv (i, i, )' '  c = ReduceSum <keepdims = 0> (j)'
+folds "a convolution without a bias" \
+  '  i = Constant <value = float[1,1,3,3] {1, 2, 3, 4, 5, 6, 7, 8, 9}> ()' '  j = Conv (i, i, )' '  c = ReduceSum <keepdims = 0> (j)'
 for type in '' '<dtype = 1>' '<dtype = 10>' '<dtype = 11>' '<dtype = 16>'; do
   model 'g (float[2,3] x) => (float[2,3] y)' "{ e = EyeLike $type (x) c = Neg (e) y = Add (x, c) }"
   taken "a unit matrix like something${type:+, $type}" '^  float\[2,3\] c = {-1, -*0, -*0, -*0, -1, -*0}' model.onnxtxt $special
 done
 model 'g (float[4096,4096] x) => (float[4096,4096] y)' '{ e = EyeLike (x) y = Add (x, e) }'
 refused "a unit matrix too large" "EyeLike .*too large to be computed at compile time" model.onnxtxt $special
-model 'g (float[2] x) => (float[2] y)' '{ k = Constant <value_floats = [1.0, 2.0]> () i = Constant <value_ints = [7]> () c = Gather (k, i) y = Add (x, c) }'
+model 'g (float[2] x) => (float[2] y)' '{' \
+  '  k = Constant <value_floats = [1.0, 2.0]> () i = Constant <value_ints = [7]> () c = Gather (k, i) y = Add (x, c) }'
 refused "an index beyond a constant" "index 7 is outside" model.onnxtxt $special
 model 'g (float[2] x) => (float[2] y)' '<int64[1] n = {0}> { k = Constant <value_ints = [4]> () d = Mod (k, n) c = Cast <to = 1> (d) y = Add (x, c) }'
 taken "a remainder of nothing" '^  float\[1\] c = {' model.onnxtxt $special
@@ -107,12 +113,14 @@ model 'g (float[2] x) => (float[2] y)' '<float[1100] w = ["location" : "none"]>'
   "{ d = Constant <value_floats = [$(awk 'BEGIN { for (i = 0; i < 1100; i++) printf "%s%d.5", i ? ", " : "", i }')], phase = \"initialize\"> ()" \
   'a = ReduceSum <keepdims = 0> (w) y = Add (x, a) }'
 "$actnnc" model.onnxtxt $special >output 2>&1
-check "first values that are known are the parameter's own" sh -c '! grep -q drawn_from output && grep -q "float\[1100\] w = \[\"location\" : \"omitted\"" output'
+check "first values that are known are the parameter's own" sh -c \
+  '! grep -q drawn_from output && grep -q "float\[1100\] w = \[\"location\" : \"omitted\"" output'
 facts=
 
 # ---- statistics
 model 'g (float[2,3,4] x) => (float[2,3,4] y)' \
-  "<float[3] s = [\"location\" : \"none\"], float[3] b = [\"location\" : \"none\"], float[3] m = [\"location\" : \"none\"], float[3] v = [\"location\" : \"none\"]>" \
+  "<float[3] s = [\"location\" : \"none\"], float[3] b = [\"location\" : \"none\"]," \
+  " float[3] m = [\"location\" : \"none\"], float[3] v = [\"location\" : \"none\"]>" \
   '{ a = Relu (x) y = BatchNormalization (a, s, b, m, v) }'
 taken "a normalization by given statistics stays one" 'y = BatchNormalization' model.onnxtxt $special
 taken "--batchnorm=train makes it one by the batch's" 'y, [^ ]*, [^ ]*, [^ ]*, [^ ]* = actnn.BatchNorm' model.onnxtxt $special --batchnorm=train
@@ -120,7 +128,7 @@ sed 's/BatchNormalization (/BatchNormalization <training_mode = 1> (/' model.onn
 taken "statistics that nobody asked for" 'y.* = actnn.BatchNorm' train.onnxtxt $special
 sed 's/ y = Batch/ y, , v2 = Batch/' train.onnxtxt >half.onnxtxt
 taken "one of them" 'BatchNormalization<.*phase = "evaluate"' half.onnxtxt --loss=mse --run-pass=specialize,attach-loss,evaluation
-sed 's/ y = Batch/ y, m2, v2 = Batch/; s/, float\[3\] m = .*>$/>/; s/\[2,3,4\] x)/[2,3,4] x, float[3] m, float[3] v)/' train.onnxtxt >given.onnxtxt
+perl -0777 -pe 's/ y = Batch/ y, m2, v2 = Batch/; s/,\s*float\[3\] m = .*?>\n/>\n/s; s/\[2,3,4\] x\)/[2,3,4] x, float[3] m, float[3] v)/' train.onnxtxt >given.onnxtxt
 taken "statistics that come from outside" 'y, m2, v2.* = actnn.BatchNorm' given.onnxtxt $special
 
 # ---- losses
@@ -158,12 +166,14 @@ taken "a loss of the model's own that is known" '"actnn.label" : "c"' model.onnx
 backward=--run-pass=specialize,attach-loss,evaluation,differentiate
 model 'g (float[2] x) => (float[2] y)' '<float[2] w = ["location" : "none"]> { a = Mul (x, w) y = actnn.EluSlope (a) }'
 refused "what cannot be differentiated" "EluSlope cannot be differentiated" model.onnxtxt --loss=mse $backward
-model 'g (float[2] x) => (float[2] y)' '<float[2] w = ["location" : "none"], int64[2] i = ["location" : "none"]>' '{ j = Cast <to = 1> (i) a = Mul (x, w) y = Add (a, j) }'
+model 'g (float[2] x) => (float[2] y)' '<float[2] w = ["location" : "none"], int64[2] i = ["location" : "none"]>' \
+  '{ j = Cast <to = 1> (i) a = Mul (x, w) y = Add (a, j) }'
 sed -i 's/"example" : 1\]/&, metadata_props: ["actnn.parameter" : "i"]/' model.onnxtxt
 taken "parameters that are integers are not trained" 'actnn.Update<phase = "update">(w,' model.onnxtxt --loss=mse $backward
 model 'g (float[2] x) => (float[2] y)' '<float[2] w = ["location" : "none"], float[2] v = ["location" : "none"]> { a = Mul (x, w) y = Add (a, v) }'
 "$actnnc" model.onnxtxt --loss=mse --freeze=w $backward >output 2>&1
-check "a parameter that is frozen is not trained" sh -c '! grep -q "Update<.*(w," output && grep -q "Update<.*(v," output && grep -q "\"actnn.frozen\" : \"w\"" output'
+check "a parameter that is frozen is not trained" sh -c \
+  '! grep -q "Update<.*(w," output && grep -q "Update<.*(v," output && grep -q "\"actnn.frozen\" : \"w\"" output'
 refused "all parameters frozen" "the loss depends on no parameter that is trained" model.onnxtxt --loss=mse --freeze=w --freeze=v $backward
 facts=', metadata_props: ["actnn.text" : "2"]'
 model 'g (float[2] x) => (float[2] y)' '<float[2] w = ["location" : "none"], float[2] v1 = ["location" : "none"]> { a = Mul (x, w) y = Add (a, v1) }'
@@ -171,12 +181,14 @@ model 'g (float[2] x) => (float[2] y)' '<float[2] w = ["location" : "none"], flo
 check "a parameter without a name is not frozen" sh -c '! grep -q "Update<.*(w," output && grep -q "Update<.*(v[0-9]*," output'
 refused "and no pattern freezes it" "no parameter is called 'v_'" model.onnxtxt --loss=mse --freeze='v*' $backward
 facts=
-model 'g (float[2,4] x) => (float[2,2] y)' '<float[4,4] w = ["location" : "none"], int64[2] n = {2, 2}> { z = MatMul (x, w) , y = Split <axis = 1> (z, n) }'
+model 'g (float[2,4] x) => (float[2,2] y)' \
+  '<float[4,4] w = ["location" : "none"], int64[2] n = {2, 2}> { z = MatMul (x, w) , y = Split <axis = 1> (z, n) }'
 taken "the gradient of a result that nobody asked for is zero" 'Concat<axis = 1, phase = "backward"' model.onnxtxt --loss=mse $backward
 "$actnnc" model.onnxtxt --loss=mse -o split.c >log 2>&1
 check "and the trainer is written" test -s split.c
 model 'g (float[2] x) => (float[2] y)' '<float[2] w = ["location" : "none"], float[2] v = ["location" : "none"]> { a = Mul (x, w) y = Add (a, v) }'
-awk 'BEGIN { print "<ir_version: 8, opset_import: [\"\" : 17]> g (float[2] x) => (float[2] y) <float[2] w = [\"location\" : \"none\"]> { a0 = Mul (x, w)"
+awk 'BEGIN { print "<ir_version: 8, opset_import: [\"\" : 17]> g (float[2] x) => (float[2] y)"
+  print "<float[2] w = [\"location\" : \"none\"]> { a0 = Mul (x, w)"
   for (i = 1; i < 400; i++) print "a" i " = Mul (a" i - 1 ", a" i - 1 ")"; print "y = Mul (a399, w) }" }' >deep.onnxtxt
 "$actnnc" deep.onnxtxt --loss=mse $backward >output 2>&1
 check "a gradient of many nodes: a sum for each value that is read twice" [ "$(grep -c '= Add<phase = "backward"' output)" -eq 401 ]
@@ -220,12 +232,15 @@ taken "the model's own algorithm: a counter's step without a name" 'Gradient<' c
 { # Gradients and an optimizer of more tensors than a call holds: they are taken apart
   echo '<ir_version: 8, opset_import: ["" : 17, "ai.onnx.preview.training" : 1], metadata_props: ["actnn.training_algorithm" : "yes",'
   awk 'function list(what, next_, quote,   i, text) { for (i = 0; i < 90; i++) text = text (i ? ", " : "") quote what i quote; return text }
-    BEGIN { for (i = 0; i < 90; i++) { updates = updates " n" i "=p" i " t" i "=s" i; states = states " s" i; type = type (i ? ", " : "") "float[2] p" i " = {1, 2}, float[2] s" i " = {0, 0}" }
+    BEGIN { for (i = 0; i < 90; i++) { updates = updates " n" i "=p" i " t" i "=s" i; states = states " s" i
+        type = type (i ? ", " : "") "float[2] p" i " = {1, 2}, float[2] s" i " = {0, 0}" }
       print "\"actnn.state\" : \"step" states "\", \"actnn.constant\" : \"rate\", \"actnn.updates\" : \"" updates "\"]>"
       print "g (float[2] x) => (float l) <" type ", float rate = {0.1}, int64 step = {0}> {"
       print "y = Sum (x, " list("p") ") l = ReduceMean <keepdims = 0> (y)"
       print list("g") " = ai.onnx.preview.training.Gradient <xs = [" list("p", 0, "\"") "], y = \"l\", phase = \"backward\"> (" list("p") ")"
-      print list("n") ", " list("t") " = ai.onnx.preview.training.Momentum <alpha = 0.9, beta = 0.7, mode = \"standard\", norm_coefficient = 0.0, phase = \"update\"> (rate, step, " list("p") ", " list("g") ", " list("s") ")"
+      print list("n") ", " list("t") " = ai.onnx.preview.training.Momentum <alpha = 0.9, beta = 0.7, mode = \"standard\", norm_coefficient = 0.0,"
+      print "phase = \"update\"> (rate, step,"
+      print list("p") ", " list("g") ", " list("s") ")"
       print "}" }'
 } >wide.onnxtxt
 "$actnnc" wide.onnxtxt --run-pass=$all >output 2>&1
@@ -248,7 +263,8 @@ taken "the model's own algorithm: y that is no tensor keeps nothing" 'y = "less"
 "$actnnc" own.onnxtxt --run-pass=differentiate >before.onnxtxt && mv before.onnxtxt own.onnxtxt
 own "too few operands" "operands are R, T" 's/(Momentum<.*?>)\(.*?\)/$1(rate, step, w1)/' optimizer
 own "operands that do not come out even" "operands are R, T" 's/, "b2.state0"\)/)/' optimizer
-own "too few results" "operands are R, T" 's/, "b2.state0.next" = /  = /; s/\n  float\[3\] "b2.state0.next",?//; s/ b2.state0.next=b2.state0//; s/,\n>/\n>/' optimizer
+own "too few results" "operands are R, T" \
+  's/, "b2.state0.next" = /  = /; s/\n  float\[3\] "b2.state0.next",?//; s/ b2.state0.next=b2.state0//; s/,\n>/\n>/' optimizer
 own "no state" "an operand is missing" 's/(Momentum<.*?>\(.*?)"w1.state0", /$1, /' optimizer
 own "gradients of other shapes" "OnnxMomentum" 's/(Momentum<.*?>\(rate, step, w1, b1, w2, b2, )([^,]*), ([^,]*),/$1$3, $2,/' optimizer
 edit 's/ai.onnx.preview.training.Momentum</example.Momentum</'
@@ -258,7 +274,8 @@ refused "the model's own algorithm: another's Momentum" "not in the table" chang
 "$actnnc" "$models/mlp.onnx" --batch=4 --loss=softmax-cross-entropy --dump-passes=dumps --check >log 2>&1
 for file in dumps/*.onnxtxt; do # without the facts that tell at once
   case $file in *-specialize.onnxtxt | *-simplify.onnxtxt | *-recognize.onnxtxt | *-attach-loss.onnxtxt) continue ;; esac
-  perl -0777 -pe 's/\n    "actnn.(loss|evaluation_loss|prediction|evaluation_output|label|learning_rate|step_number)" : ".*?",(?=\n)//g' "$file" >bare.onnxtxt
+  perl -0777 -pe 's/\n    "actnn.(loss|evaluation_loss|prediction|evaluation_output|label|learning_rate|step_number)" : ".*?",(?=\n)//g' \
+    "$file" >bare.onnxtxt
   refused "specialize after $(basename "$file" .onnxtxt)" "it is a program that passes have changed already" bare.onnxtxt $special
 done
 "$actnnc" "$models/mlp.onnx" --batch=4 --loss=softmax-cross-entropy $backward >model.onnxtxt
