@@ -245,7 +245,7 @@ count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompresse
     is_kept[id] |= read[id] && value_at(program, id)->layout != ACTNN_STASH; /* kept as it is */
   for (uint32_t i = 0; i < program->order_count; i++) { /* a framework clips in place, and tests the result */
     const Node *node = node_at(program, program->order[i]);
-    if (strcmp(node->operator_name, "Clip") || !result_value(program, node, 0)) continue;
+    if (strcmp(node->operator_name, "Clip") || !result_value(program, node, 0) || !operand_value(program, node, 0)) continue;
     is_kept[operand_id(node, 0)] |= is_kept[result_id(node, 0)];
   }
   for (ValueId id = 0; id < program->value_count; id++) {

@@ -224,6 +224,10 @@ test_buffers(void)
      "in place only where the type stays");
   program = planned(arena, PROGRAM("", "(float[16] x) => (float[16] y)", "float[16] a", "a = Concat<axis = 0>(x)\n\"\" = Clip(a)\ny = Neg(a)\n"));
   ok(program && program->plan->saved_bytes == 0 && buffer_of(program, "y") == buffer_of(program, "a"), "a result that nobody asked for needs none");
+  program = planned(arena, PROGRAM("", "(float[16] x) => (float[16] y)", "int64[1] n = {1}", "y = Clip()\n"));
+  ok(program && buffer_of(program, "y")->bytes == UNIT, "a Clip of nothing, which a text may hold, is planned");
+  Save two = {.spacing = ACTNN_MASKED_LEVELS}, even = {.spacing = ACTNN_EVEN_LEVELS};
+  ok(save_noise_at(&two, 0) == 1 && save_noise_at(&even, 0) == 1 && save_noise_at(&even, 2) < save_noise_at(&two, 2), "noise of codes of few levels");
   program = planned(arena, PROGRAM(", metadata_props: [\"actnn.drawn_from\" : \"w=e u=f\", \"actnn.parameter\" : \"w u\"]",
                                 "(float[16] x) => (float[16] y)",
                                 "float[16] w = [\"location\" : \"none\"], float[16] u = [\"location\" : \"none\"],\n"
