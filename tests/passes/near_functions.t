@@ -31,7 +31,8 @@ recognized "and in one more" 'y = Mul(' 1 "$long"
 recognized "a product by a transpose" 'y = actnn.Product<transB = 1>(x, w)' 1 't = Transpose <perm = [1, 0]> (w) y = MatMul (x, t)'
 recognized "a product by a transpose that changes nothing" 'y = actnn.Product(x, u)' 1 \
   'u = Transpose <perm = [0, 1]> (w) y = MatMul (x, u)'
-recognized "a product by a vector, transposed" 't = Transpose<perm = .0.>(v)' 1 't = Transpose <perm = [0]> (v) p = MatMul (x, t) q = Unsqueeze (p, n) y = Add (x, q)'
+recognized "a product by a vector, transposed" 't = Transpose<perm = .0.>(v)' 1 \
+  't = Transpose <perm = [0]> (v) p = MatMul (x, t) q = Unsqueeze (p, n) y = Add (x, q)'
 # refused WHAT MESSAGE NODES: what no model may have, shown to the pass without the ones before it
 refused() {
   model "$3" | sed 's/int64\[1\] n = {1}>/int64[1] n = {1}, float[4,8] s, float[8,8] t>/' >model.onnxtxt
@@ -69,7 +70,8 @@ same "no strides are strides of 1" 's/(ConvGradWeight<[^\n]*)strides = \[1, 1\],
 same "no dilations are dilations of 1" 's/(ConvGradWeight<[^\n]*)dilations = \[1, 1\], /$1/g'
 changed "without pads taps meet more" 's/(\[conv2\] [^\n]*ConvGradWeight<[^\n]*)pads = \[1, 1, 1, 1\], /$1/' 'QuantizeOnSave<' 1
 changed "strides of nothing" 's/(\[conv2\] [^\n]*ConvGradWeight<[^\n]*)strides = \[1, 1\], /$1strides = [0, 0], /' 'QuantizeOnSave<' 1
-changed "no places" 's/float\[4,16,16,16\] (v\d+),(?=[^{]*\{.*\[conv2\] v\d+ = actnn.ConvGradWeight<[^\n]*\(\1, )/float[4,16,0,0] $1,/s' 'QuantizeOnSave<' 1
+changed "no places" \
+  's/float\[4,16,16,16\] (v\d+),(?=[^{]*\{.*\[conv2\] v\d+ = actnn.ConvGradWeight<[^\n]*\(\1, )/float[4,16,0,0] $1,/s' 'QuantizeOnSave<' 1
 changed "a kernel of fewer axes" 's/(\[conv2\] [^\n]*ConvGradWeight<[^\n]*)kernel_shape = \[3, 3\], /$1kernel_shape = [3], /' 'QuantizeOnSave<' 1
 changed "a program whose first input is a scalar" 's/conv \(/$&float scale, /' 'QuantizeOnSave<' 1
 finish
