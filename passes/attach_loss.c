@@ -10,8 +10,7 @@ static ValueId
 operation(Program *program, const char *operator_name, const ValueId *operands, size_t count)
 {
   ValueId result = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, (Shape){.rank = -1});
-  NodeId node = add_node(program, PHASE_FORWARD, find_operator("", operator_name) ? "" : "actnn", operator_name, "loss", operands,
-                         count, &result, 1);
+  NodeId node = add_node(program, PHASE_FORWARD, "", operator_name, "loss", operands, count, &result, 1);
   infer_node(program, node);
   return result;
 }

@@ -104,10 +104,8 @@ make_unplaced(Program *program, Phase phase, const char *domain, const char *ope
               const ValueId *operands, size_t operand_count, ValueId *result)
 {
   *result = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, (Shape){.rank = -1});
-  NodeId node = add_node(program, phase, domain, operator_name, like == NO_NODE ? "" : node_at(program, like)->name, operands,
-                         operand_count, result, 1);
-  node_at(program, node)->origin = like == NO_NODE ? NO_NODE
-                                   : node_at(program, like)->origin != NO_NODE ? node_at(program, like)->origin : like;
+  NodeId node = add_node(program, phase, domain, operator_name, node_at(program, like)->name, operands, operand_count, result, 1);
+  node_at(program, node)->origin = node_at(program, like)->origin != NO_NODE ? node_at(program, like)->origin : like;
   program->order_count--; /* add_node appended it */
   return node;
 }

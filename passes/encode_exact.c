@@ -15,7 +15,7 @@ bits_needed(const Program *program, const Value *value)
   int64_t window = 1;
   int bits = 0;
   if (value->type == ACTNN_BOOL) return 1;
-  if (value->type != ACTNN_U8 || value->producer == NO_NODE) return 0;
+  if (value->type != ACTNN_U8) return 0;
   const Node *producer = node_at(program, value->producer);
   if (strcmp(producer->operator_name, "MaxPoolWithOffset")) return 8;
   size_t rank = ints_attribute(producer, "kernel_shape", &kernel);

@@ -52,8 +52,8 @@ copy_node(Copy *copy, NodeId id)
     copy->twin[result_id(&node, 0)] = twin_of(copy, operand_id(&node, 0));
     return;
   }
-  ValueId operands[ACTNN_MAX_OPERANDS], results[ACTNN_MAX_OPERANDS];
-  if (node.operand_count > ACTNN_MAX_OPERANDS || node.result_count > ACTNN_MAX_OPERANDS) return;
+  ValueId *operands = arena_array(program->arena, node.operand_count + 1, sizeof *operands);
+  ValueId *results = arena_array(program->arena, node.result_count + 1, sizeof *results);
   for (uint32_t k = 0; k < node.operand_count; k++) operands[k] = twin_of(copy, operand_id(&node, k));
   for (uint32_t k = 0; k < node.result_count; k++)
     results[k] = node.results[k] == NO_VALUE ? NO_VALUE : new_twin(copy, node.results[k]);

@@ -10,7 +10,7 @@ PassFunction fuse, simplify;
 static NodeId
 maker(const Program *program, ValueId value, const char *operator_name)
 {
-  NodeId node = value == NO_VALUE ? NO_NODE : value_at(program, value)->producer;
+  NodeId node = value_at(program, value)->producer;
   return node != NO_NODE && !strcmp(node_at(program, node)->operator_name, operator_name) ? node : NO_NODE;
 }
 

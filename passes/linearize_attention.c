@@ -46,7 +46,7 @@ forward_reader(const Program *program, ValueId value)
 static NodeId
 producer_of(const Program *program, ValueId value)
 {
-  return value == NO_VALUE ? NO_NODE : value_at(program, value)->producer;
+  return value_at(program, value)->producer;
 }
 
 /* True when the product's gradient for operand 0 is the node `id`, which is read by the softmax's side alone. */

@@ -20,7 +20,7 @@ typedef struct Choice {
   int states;
   const char *state[2];
   double learning_rate;
-  Setting setting[6]; /* attributes and their defaults; "lr" is not among them */
+  Setting setting[6]; /* attributes and their defaults, the last without a name; "lr" is not among them */
 } Choice;
 
 /* Defaults are PyTorch's, but for sgd's momentum: 0.9 is what people train with. */
@@ -58,9 +58,9 @@ parse_optimizer(Program *program, const char *text, Choice *choice)
     size_t k = 0;
     if (name == 2 && !memcmp(at, "lr", 2)) choice->learning_rate = value;
     else {
-      while (k < 6 && choice->setting[k].name
+      while (choice->setting[k].name
              && (strlen(choice->setting[k].name) != name || memcmp(choice->setting[k].name, at, name))) k++;
-      if (k == 6 || !choice->setting[k].name)
+      if (!choice->setting[k].name)
         return report(program->diagnostics, program->source, NULL, "optimizer %s has no setting '%.*s'", choice->kind, (int)name, at);
       choice->setting[k].value = value;
     }
@@ -101,7 +101,7 @@ rewrite_update(Program *program, uint32_t position, const Choice *choice)
                          has_momentum ? 1 + (size_t)choice->states : 1);
   program->order[position] = node;
   program->order_count--;
-  for (int k = 0; k < 6 && choice->setting[k].name; k++) {
+  for (int k = 0; choice->setting[k].name; k++) {
     const Operator *operator = node_at(program, node)->operator;
     for (uint32_t s = 0; s < operator->attribute_count; s++) {
       if (strcmp(operator->attributes[s].name, choice->setting[k].name)) continue;

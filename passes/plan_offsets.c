@@ -134,7 +134,7 @@ compare_ranked(const void *left, const void *right)
   const Ranked *a = left, *b = right;
   if (a->priority != b->priority) return a->priority < b->priority ? 1 : -1;
   if (a->bytes != b->bytes) return a->bytes < b->bytes ? 1 : -1;
-  return a->buffer < b->buffer ? -1 : 1;
+  return (a->buffer > b->buffer) - (a->buffer < b->buffer);
 }
 
 /* Places all transient buffers by one rule; the height reached. */

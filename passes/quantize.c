@@ -31,7 +31,7 @@ is_worth_coding(const Program *program, ValueId value, const Options *options, c
 static bool
 is_rectified(const Program *program, ValueId id)
 {
-  for (int steps = 0; steps < 8 && id != NO_VALUE; steps++) {
+  for (int steps = 0; steps < 8; steps++) {
     const Value *value = value_at(program, id);
     if (value->producer == NO_NODE) return false;
     const Node *node = node_at(program, value->producer);

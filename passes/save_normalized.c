@@ -99,7 +99,7 @@ find_rectifier(const Program *program, Normalization *found)
   NodeId select = value_at(program, dy)->producer;
   if (!is_operator(program, select, "Select") || only_reader(program, dy) != found->gradient) return false;
   ValueId mask = operand_id(node_at(program, select), 0);
-  NodeId test = mask == NO_VALUE ? NO_NODE : value_at(program, mask)->producer;
+  NodeId test = value_at(program, mask)->producer;
   if (test == NO_NODE || only_reader(program, mask) != select) return false;
   NodeId rectifier = rectifier_of(program, y, test);
   ValueId z = rectifier == NO_NODE ? NO_VALUE : result_id(node_at(program, rectifier), 0);

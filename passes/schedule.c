@@ -10,7 +10,7 @@ static bool
 comes_last(const Program *program, const Node *node, bool *is_late)
 {
   bool result = false;
-  if (node->phase != PHASE_UPDATE || (node->operator->flags & UPDATE)) return false;
+  if (node->phase != PHASE_UPDATE) return false;
   for (uint32_t k = 0; k < node->operand_count; k++) result |= node->operands[k] != NO_VALUE && is_late[node->operands[k]];
   for (uint32_t k = 0; k < node->result_count; k++)
     result |= node->results[k] != NO_VALUE && value_at(program, node->results[k])->updates != NO_VALUE;

@@ -159,11 +159,12 @@ is_foldable(const Program *program, const Node *node)
   return true;
 }
 
-/* Shape and Size read only the extents of their operand. */
+/* These read only the type and the extents of their operand. */
 static bool
 reads_only_shape(const Node *node)
 {
-  return !node->domain[0] && (!strcmp(node->operator_name, "Shape") || !strcmp(node->operator_name, "Size"));
+  const char *name = node->operator_name;
+  return !node->domain[0] && (!strcmp(name, "Shape") || !strcmp(name, "Size") || !strcmp(name, "EyeLike"));
 }
 
 /* Turns an evaluated result into the constant that the value then is. */
@@ -199,18 +200,22 @@ fold(Program *program, uint32_t position, Folding *left, bool *is_folded)
 {
   NodeId id = program->order[position];
   const Node *node = node_at(program, id);
-  Tensor result[8] = {{0}};
-  const Tensor *operand[ACTNN_MAX_OPERANDS] = {NULL};
+  Tensor result[8] = {{0}}, shape_only = {.type = ACTNN_F32};
+  const Tensor *operand = NULL;
   *is_folded = false;
-  if (node->result_count > 8 || node->operand_count > ACTNN_MAX_OPERANDS) return true;
-  if (!reads_only_shape(node) && (!is_foldable(program, node) || !afford(program, node, left))) return true;
-  Tensor shape_only = {.type = ACTNN_F32};
-  if (reads_only_shape(node)) {
+  if (node->result_count > 8) return true;
+  bool only_shape = reads_only_shape(node), is_matrix = only_shape && !strcmp(node->operator_name, "EyeLike");
+  if (!only_shape && !is_foldable(program, node)) return true;
+  if ((!only_shape || is_matrix) && !afford(program, node, left)) {
+    if (!is_matrix) return true;
+    return report_node(program, id, NULL, "its result is too large to be computed at compile time");
+  }
+  if (only_shape) {
     shape_only.shape = operand_value(program, node, 0)->shape;
-    operand[0] = &shape_only;
+    operand = &shape_only;
   }
   Arena *scratch = arena_create();
-  *is_folded = evaluate_node(program, id, scratch, operand, result);
+  *is_folded = evaluate_node(program, id, scratch, operand ? &operand : NULL, result);
   for (uint32_t k = 0; *is_folded && k < node->result_count; k++)
     if (node->results[k] != NO_VALUE) {
       actnn_type type = value_at(program, node->results[k])->type;
@@ -242,14 +247,12 @@ narrow_values(Program *program)
   return true;
 }
 
-/* Casts to the other floating types become casts to FP32. */
+/* What casts to the other floating types, draws them or makes a unit matrix of them, does so to FP32. */
 static void
-narrow_cast(Program *program, NodeId id)
+narrow_attribute(Program *program, NodeId id, const char *name)
 {
-  const Node *node = node_at(program, id);
-  int64_t to = int_attribute(node, "to", 0);
-  if (!strcmp(node->operator_name, "Cast") && (to == ACTNN_F16 || to == ACTNN_BF16 || to == ACTNN_F64))
-    set_int(program, id, "to", ACTNN_F32);
+  int64_t type = int_attribute(node_at(program, id), name, 0);
+  if (type == ACTNN_F16 || type == ACTNN_BF16 || type == ACTNN_F64) set_int(program, id, name, ACTNN_F32);
 }
 
 /* Gradient's results are like the tensors that its attribute xs names. */
@@ -283,10 +286,19 @@ attributes_fit(Program *program, NodeId id)
   return true;
 }
 
+/* Calls in emitted source hold no more; optimizers of the model's own are taken apart later. */
+static bool
+is_small_enough(Program *program, NodeId id)
+{
+  const Node *node = node_at(program, id);
+  uint32_t most = node->operand_count > node->result_count ? node->operand_count : node->result_count;
+  if (most <= ACTNN_MAX_OPERANDS || !strcmp(node->domain, "ai.onnx.preview.training")) return true;
+  return report_node(program, id, NULL, "it has %u operands or results, at most %d are supported", most, (int)ACTNN_MAX_OPERANDS);
+}
+
 static bool
 specialize_order(Program *program)
 {
-  bool is_good = true;
   Folding left = {FOLD_TOTAL, FOLD_WORK};
   for (uint32_t i = 0; i < program->order_count && program->diagnostics->errors < program->diagnostics->limit;) {
     NodeId id = program->order[i];
@@ -299,13 +311,14 @@ specialize_order(Program *program)
     if (!attributes_fit(program, id) || !canonicalize_node(program, id)) return false;
     if (i >= program->order_count) break;
     if (program->order[i] != id) continue; /* replaced by other nodes: look at those */
-    narrow_cast(program, id);
-    if (!infer_node(program, id)) return false;
+    if (!strcmp(node_at(program, id)->operator_name, "Cast")) narrow_attribute(program, id, "to");
+    else narrow_attribute(program, id, "dtype");
+    if (!infer_node(program, id) || !is_small_enough(program, id)) return false;
     if (!fold(program, i, &left, &is_folded)) return false;
     if (is_folded) remove_from_order(program, i);
     else i++;
   }
-  return is_good && !program->diagnostics->errors;
+  return !program->diagnostics->errors;
 }
 
 /* A normalization that a model applies several times (twins that share weights) updates its running statistics one after the other: each
@@ -362,7 +375,7 @@ check_initialization(Program *program)
     Value *value = value_at(program, i);
     if (value->drawn_from == NO_VALUE) continue;
     const Value *source = value_at(program, value->drawn_from);
-    if (value->shape.rank >= 0 && shape_equal(&value->shape, &source->shape)) {
+    if (shape_equal(&value->shape, &source->shape)) {
       if (!is_stored_constant(source)) continue;
       value->data = source->data;
       value->data_bytes = source->data_bytes;

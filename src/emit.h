@@ -16,6 +16,8 @@ unsigned char *emit_weights(Program *program, Arena *arena, size_t *length);
 bool is_uniform(const Value *value);
 /* A constant too large for a table in the source: it goes into the weights file. */
 bool is_stored_constant(const Value *value);
+/* Reports a constant that kernels read and whose data is not there. */
+bool constants_are_there(Program *program);
 
 enum { MOST_OUTPUT_FILES = 4 };
 

@@ -33,6 +33,23 @@ is_stored(const Program *program, ValueId id)
   return value->kind == VALUE_PARAMETER || value->kind == VALUE_STATE || is_stored_constant(value);
 }
 
+/* A program read from a dump lacks what was too large to be printed: passes do without, a trainer cannot. */
+bool
+constants_are_there(Program *program)
+{
+  uint32_t count;
+  const ValueId *values = persistent_values(program, &count);
+  for (uint32_t i = 0; i < count; i++) {
+    const Value *value = value_at(program, values[i]);
+    int64_t elements = 0;
+    shape_elements(&value->shape, &elements);
+    if (value->kind != VALUE_CONSTANT || value->data || !elements || program->plan->buffer_of[values[i]] == NO_VALUE) continue;
+    return report(program->diagnostics, program->source, "compile the model itself, not its dump", "the numbers of the constant '%s' were left out",
+                  value->name ? safe_name(program->arena, value->name) : "");
+  }
+  return true;
+}
+
 static void
 append_json_string(Text *text, const char *name)
 {

@@ -152,7 +152,7 @@ reads_only_shapes(const Operator *operator)
 {
   static const char *const names[] = {"Shape", "Size", "EyeLike"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if (!strcmp(operator->name, names[i]) && !operator->domain[0]) return true;
+    if (!strcmp(operator->name, names[i])) return true;
   return false;
 }
 

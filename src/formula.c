@@ -185,9 +185,9 @@ zeros_like(Formula *formula, ValueId value)
 static ValueId
 incoming(Formula *formula, uint32_t index)
 {
-  ValueId result = result_named(formula, index), gradient = NO_VALUE;
-  gradient = formula->gradient[result];
-  return gradient != NO_VALUE ? gradient : zeros_like(formula, result);
+  ValueId result = result_id(node_at(formula->program, formula->node), index);
+  if (result != NO_VALUE && formula->gradient[result] != NO_VALUE) return formula->gradient[result];
+  return zeros_like(formula, result_named(formula, index));
 }
 
 static Term
@@ -215,7 +215,7 @@ static Term
 shape_term(Formula *formula)
 {
   char name[64];
-  if (!formula_accept(formula, '(')) return formula_error(formula, "expected (");
+  formula->cursor++; /* ( */
   formula_name(formula, name, sizeof name);
   Term term = name_term(formula, name);
   if (!formula_accept(formula, ')')) return formula_error(formula, "expected )");
@@ -230,7 +230,8 @@ offset_term(Formula *formula)
 {
   char name[64];
   const Node *node = node_at(formula->program, formula->node);
-  if (!formula_accept(formula, '(') || !formula_name(formula, name, sizeof name) || !formula_accept(formula, ')'))
+  formula->cursor++; /* ( */
+  if (!formula_name(formula, name, sizeof name) || !formula_accept(formula, ')'))
     return formula_error(formula, "expected (name)");
   int64_t axis = int_attribute(node, "axis", 0), offset = 0;
   for (uint32_t i = 0; i < formula->variadic; i++) {
@@ -247,18 +248,14 @@ static void
 expand_gradients(Formula *formula, Arguments *arguments)
 {
   uint32_t count = node_at(formula->program, formula->node)->result_count;
-  for (uint32_t i = 0; i < count && arguments->count < ACTNN_MAX_OPERANDS; i++) {
-    ValueId result = result_id(node_at(formula->program, formula->node), i);
-    ValueId gradient = formula->gradient[result];
-    arguments->operand[arguments->count++] = gradient != NO_VALUE ? gradient : zeros_like(formula, result);
-  }
+  for (uint32_t i = 0; i < count && arguments->count < ACTNN_MAX_OPERANDS; i++)
+    arguments->operand[arguments->count++] = incoming(formula, i);
 }
 
 static bool
 is_expansion(const Formula *formula)
 {
   const char *at = formula->cursor;
-  while (*at == ' ') at++;
   if (*at != 'd') return false;
   while (isalnum((unsigned char)*at) || *at == '_') at++;
   return at[0] == '*' && (at[1] == ';' || at[1] == ')' || at[1] == ',');

@@ -85,8 +85,7 @@ statement(Differentiation *d, Formula *formula)
   } while (formula_accept(formula, ','));
   if (!formula_accept(formula, '=')) { formula_error(formula, "expected ="); return; }
   if (!is_any_needed) {
-    formula_skip(formula);
-    while (*formula->cursor && *formula->cursor != ';') formula->cursor++;
+    for (formula_skip(formula); *formula->cursor && *formula->cursor != ';'; formula_skip(formula)) formula->cursor++;
     return;
   }
   if (count == 1) {
@@ -195,6 +194,6 @@ append_gradients(Program *program, const ValueId *wanted, size_t count, ValueId 
     NodeId id = program->order[i];
     if (node_at(program, id)->phase == PHASE_FORWARD) is_good &= differentiate_node(&d, id);
   }
-  for (size_t i = 0; gradients && i < count; i++) gradients[i] = d.gradient[wanted[i]];
+  for (size_t i = 0; i < count; i++) gradients[i] = d.gradient[wanted[i]];
   return is_good;
 }

@@ -55,6 +55,57 @@ sed 's/"name": "/"name": "\\ud800/' run.json >half.json && refused "half a chara
 awk 'BEGIN { printf "{\"x\": "; for (i = 0; i < 100000; i++) printf "[" }' >deep.json && refused "lists in lists in lists" deep.json
 awk 'BEGIN { printf "{\""; for (i = 0; i < 100000; i++) printf "a" }' >long.json && refused "an endless name" long.json
 
+# json TEXT: the profile that one may write by hand, before its end
+json() { printf '%b' "$1" >written.json; }
+saves='"saves": [{"name": "a"}]'
+# told WHAT MESSAGE TEXT: a profile of this text is refused with that message, of its line
+told() {
+  json "$3"
+  plan answer --profile-use=written.json
+  code=$?
+  if [ $code -eq 1 ] && grep -q "error: line [0-9]*: $2" answer; then ok "$1"; else not_ok "$1" answer; fi
+}
+told "no object" "'{' was expected" '[]'
+told "a name without a value" "':' was expected" '{"format" "actnn-profile"}'
+told "no end" "',' or '}' was expected" '{"format": "actnn-profile" ]'
+told "another version" "this is no profile of version 1" '{"format": "actnn-profile", "version": 2, '"$saves}"
+told "no saves" "there is no list of saved values" '{"format": "actnn-profile", "version": 1}'
+told "saves that are no list" "'\[' was expected" '{"saves": 3}'
+told "saves twice" "there are two lists of saved values" "{$saves, $saves}"
+told "a save that is no object" "'{' was expected" '{"saves": ["a"]}'
+told "a save whose name has no value" "':' was expected" '{"saves": [{"name"}]}'
+told "a save without an end" "',' or '}' was expected" '{"saves": [{"name": "a"]}'
+told "a save without a name" "a saved value has no name" '{"saves": [{"weight": 1}]}'
+told "saves without an end" "',' or '\]' was expected" '{"saves": [{"name": "a"} {"name": "b"}]}'
+told "a list without an end" "',' or '\]' was expected" '{"other": [1, [], "x" 2]}'
+told "a number with something behind it" "a finite number was expected" '{"version": 1-2}'
+told "a number with two points" "a finite number was expected" '{"saves": [{"weight": 1.5.2}]}'
+told "no number" "a finite number was expected" '{"version": true}'
+told "an escape that there is not" "a string has an escape that is not understood" '{"\\x": 1}'
+told "an escape cut short" "a string has an escape that is not understood" '{"\\'
+told "no hexadecimal" "a string has an escape that is not understood" '{"\\u12g4": 1}'
+told "hexadecimal cut short" "a string has an escape that is not understood" '{"\\u12'
+told "the character zero" "a string has an escape that is not understood" '{"\\u0000": 1}'
+told "half of a character beyond the first 65536" "a string has an escape that is not understood" '{"\\udfff": 1}'
+told "the line of a mistake" "'{' was expected" '\n\n[]'
+check "which is counted from 1" grep -q "line 3" answer
+json '\t{ "format"\r:\t"\\u0061\\u0063tnn-profile",\n "other": ["\\u00e9\\u20AC\\uE000\\n\\"", [-1.5e3, []]], "version": 1, "saves": [] }\r\n'
+plan answer --profile-use=written.json
+check "spaces and escapes are read: what is missing then is the values' names" sh -c \
+  'grep -q "error: " answer && ! grep -q "error: line" answer && grep -qi "profile" answer'
+head -c 16777217 /dev/zero | tr '\0' ' ' >large.json && refused "more than 16 MiB" large.json
+printf '{\0}' >zero.json && refused "a zero byte" zero.json
+sed 's|"name": "/|"name": "\\u002f|' run.json >escaped.json
+plan same --profile-use=escaped.json
+check "names with escapes are those without" sh -c 'grep -q "u002f" escaped.json && cmp used same'
+sed '1,2s/"weight": [0-9.e+-]*, //' run.json >part.json
+plan part --profile-use=part.json
+check "of a value without a weight the prior says how much it matters" sh -c \
+  '[ "$(grep -c weight part.json)" -eq 1 ] && grep -q "by what a run has measured" part && ! cmp -s part used'
+# shellcheck disable=SC2086
+check "where nothing is saved through a code nothing is asked of a profile" \
+  "$actnnc" "$models/mlp.onnx" $options --bits=32 --profile-use=part.json --check
+
 size=$(wc -c <run.json) wrong=0 length=0
 while [ $length -lt $((size - 2)) ]; do
   head -c $length run.json >cut.json

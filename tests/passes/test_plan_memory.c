@@ -182,9 +182,91 @@ test_programs(bool shares, bool evaluates, const char *what)
     ok(planned >= optimum && planned <= 1.01 * optimum, "%s: %.4f of the optimum of %d programs together", what, planned / optimum, PROGRAMS);
 }
 
+/* ---- what no random program has ---------------------------------------------------------------------------- */
+
+#define PROGRAM(facts, signature, types, nodes) \
+  "<ir_version: 8, opset_import: [\"\" : 17, \"actnn\" : 1]" facts ">\ng " signature "\n<" types ">\n{\n" nodes "}\n"
+
+static Program *
+planned(Arena *arena, const char *text)
+{
+  const Options options = {.loss = "mse", .optimizer = "sgd"};
+  Diagnostics *diagnostics = diagnostics_create(arena);
+  Program *program = parse_program("text", text, strlen(text), diagnostics);
+  return program && plan_memory(program, &options) ? program : NULL;
+}
+
+static ValueId
+value_named(const Program *program, const char *name)
+{
+  for (ValueId id = 0; id < program->value_count; id++)
+    if (value_at(program, id)->name && !strcmp(value_at(program, id)->name, name)) return id;
+  return NO_VALUE;
+}
+
+static const Buffer *
+buffer_of(const Program *program, const char *name)
+{
+  return &program->plan->buffer[program->plan->buffer_of[value_named(program, name)]];
+}
+
+static void
+test_buffers(void)
+{
+  Arena *arena = arena_create();
+  Program *program = planned(arena, PROGRAM("", "(float[0,4] x) => (float[0,4] y)", "float[0,4] a",
+                                            "a = Concat<axis = 0>(x)\ny = Concat<axis = 0>(, a)\n"));
+  ok(program && buffer_of(program, "y")->bytes == UNIT && buffer_of(program, "y") != buffer_of(program, "a"),
+     "a tensor without elements has a place of its own");
+  program = planned(arena, PROGRAM("", "(float[16] x) => (bool[16] y, float[16] z)", "float[16] a, float[16] b",
+                                "a = Concat<axis = 0>(x)\ny = Neg(a)\nb = Concat<axis = 0>(x)\nz = Neg(b)\n"));
+  ok(program && buffer_of(program, "y") != buffer_of(program, "a") && buffer_of(program, "z") == buffer_of(program, "b"),
+     "in place only where the type stays");
+  program = planned(arena, PROGRAM("", "(float[16] x) => (float[16] y)", "float[16] a", "a = Concat<axis = 0>(x)\n\"\" = Clip(a)\ny = Neg(a)\n"));
+  ok(program && program->plan->saved_bytes == 0 && buffer_of(program, "y") == buffer_of(program, "a"), "a result that nobody asked for needs none");
+  program = planned(arena, PROGRAM("", "(float[16] x) => (float[16] y)", "int64[1] n = {1}", "y = Clip()\n"));
+  ok(program && buffer_of(program, "y")->bytes == UNIT, "a Clip of nothing, which a text may hold, is planned");
+  Save two = {.spacing = ACTNN_MASKED_LEVELS}, even = {.spacing = ACTNN_EVEN_LEVELS};
+  ok(save_noise_at(&two, 0) == 1 && save_noise_at(&even, 0) == 1 && save_noise_at(&even, 2) < save_noise_at(&two, 2), "noise of codes of few levels");
+  program = planned(arena, PROGRAM(", metadata_props: [\"actnn.drawn_from\" : \"w=e u=f\", \"actnn.parameter\" : \"w u\"]",
+                                "(float[16] x) => (float[16] y)",
+                                "float[16] w = [\"location\" : \"none\"], float[16] u = [\"location\" : \"none\"],\n"
+                                "float[16] d, float[16] e, float[16] f",
+                                "d = RandomNormal<shape = [16], phase = \"initialize\">()\ne = Concat<axis = 0, phase = \"initialize\">(d)\n"
+                                "f = Concat<axis = 0, phase = \"initialize\">(d)\ny = Add(x, w)\n"));
+  ok(program && buffer_of(program, "e") == buffer_of(program, "w") && buffer_of(program, "e")->is_persistent,
+     "first values are drawn where they stay");
+  ok(program && buffer_of(program, "d")->is_evaluation && buffer_of(program, "f")->is_evaluation
+         && program->plan->buffer_of[value_named(program, "u")] == NO_VALUE,
+     "what is drawn on the way, or for a variable that nobody reads, lies among what lives at other times than training");
+  ok(program && value_bytes(program, add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, (Shape){.rank = -1})) == 0
+         && value_bytes(program, add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, (Shape){2, {1LL << 40, 1LL << 40}})) == 0,
+     "what has no known size, or one beyond all memory, takes no bytes");
+  arena_destroy(arena);
+}
+
+/* A framework keeps 4 bytes an element for a mask, whoever made it. */
+static void
+test_masks(void)
+{
+  Arena *arena = arena_create();
+  Program *program = planned(arena, PROGRAM(", metadata_props: [\"actnn.stash\" : \"c d\"]",
+                                         "(float[2,64] x, bool[2,64] given, float[2,64] dy) => (float[2,64] y)",
+                                         "bool[2,64] p, uint8[2,64] c, uint8[2,64] d, bool[2,64] m, bool[2,64] n, float[2,64] s",
+                                         "p = Positive(x)\nc = actnn.PackBits<bits = 1>(given)\nd = actnn.PackBits<bits = 1>(p)\n"
+                                         "m = actnn.UnpackBits<bits = 1, to = 9, phase = \"backward\">(c)\n"
+                                         "n = actnn.UnpackBits<bits = 1, to = 9, phase = \"backward\">(d)\n"
+                                         "s = Select<phase = \"backward\">(m, dy)\ny = Select<phase = \"backward\">(n, s)\n"));
+  ok(program && program->plan->saved_bytes == 2 * UNIT && program->plan->saved_bytes_fp32 == 2 * 2 * 64 * 4,
+     "masks that come from outside count as others do");
+  arena_destroy(arena);
+}
+
 int
 main(void)
 {
+  test_buffers();
+  test_masks();
   test_programs(false, false, "separate buffers");
   test_programs(false, true, "training and evaluation");
   test_programs(true, false, "views and operators in place");

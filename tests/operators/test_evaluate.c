@@ -1,0 +1,176 @@
+/* test_evaluate.c: the evaluator's numbers go to memory and back as IEEE 754 says, and what cannot be evaluated is told. */
+#include "../../src/operators.h"
+#include "../runtime/tap.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Place {
+  Arena *arena;
+  Diagnostics *diagnostics;
+  char *messages;
+  size_t message_bytes;
+  Program *program;
+} Place;
+
+static Place *
+begin(void)
+{
+  Place *place = calloc(1, sizeof *place);
+  place->arena = arena_create();
+  place->diagnostics = diagnostics_create(place->arena);
+  place->diagnostics->stream = open_memstream(&place->messages, &place->message_bytes);
+  place->program = program_create("test", place->diagnostics);
+  return place;
+}
+
+static void
+end(Place *place)
+{
+  program_destroy(place->program);
+  fclose(place->diagnostics->stream);
+  free(place->messages);
+  arena_destroy(place->arena);
+  free(place);
+}
+
+/* ---- numbers ----------------------------------------------------------------------------------------- */
+
+static const struct {
+  double number;
+  uint16_t half, bfloat;
+} numbers[] = {
+    {0, 0x0000, 0x0000},       {-0.0, 0x8000, 0x8000},         {1, 0x3C00, 0x3F80},
+    {-2.5, 0xC100, 0xC020},    {65504, 0x7BFF, 0x4780},        {65519, 0x7BFF, 0x4780},
+    {65520, 0x7C00, 0x4780},   {-1e30, 0xFC00, 0xF14A},        {1e39, 0x7C00, 0x7F80},
+    {INFINITY, 0x7C00, 0x7F80}, {-INFINITY, 0xFC00, 0xFF80},   {0x1p-14, 0x0400, 0x3880},
+    {0x1.ff8p-15, 0x03FF, 0x3880}, {0x1p-24, 0x0001, 0x3380},  {0x1.8p-25, 0x0001, 0x3340},
+    {0x1p-25, 0x0000, 0x3300}, {1 + 0x1p-11, 0x3C00, 0x3F80},  {1 + 0x1.8p-10, 0x3C02, 0x3F80},
+    {0x1p-130, 0x0000, 0x0008}, {1 + 0x1.8p-7, 0x3C0C, 0x3F82},
+};
+enum { NUMBERS = sizeof numbers / sizeof *numbers };
+
+static void
+test_numbers(void)
+{
+  Place *place = begin();
+  double real[NUMBERS];
+  for (int i = 0; i < NUMBERS; i++) real[i] = numbers[i].number;
+  Tensor tensor = {.type = ACTNN_F32, .shape = {1, {NUMBERS}}, .data = real}, back;
+  const actnn_type types[] = {ACTNN_F16, ACTNN_BF16};
+  for (int t = 0; t < 2; t++) {
+    ValueId id = add_tensor_constant(place->program, NULL, types[t], &tensor);
+    const uint16_t *bits = value_at(place->program, id)->data;
+    bool is_read = constant_tensor(place->program, id, place->arena, &back);
+    for (int i = 0; i < NUMBERS; i++) {
+      uint16_t wanted = t ? numbers[i].bfloat : numbers[i].half;
+      ok(bits[i] == wanted, "%s of %g is %04x, here %04x", type_name(types[t]), real[i], wanted, bits[i]);
+    }
+    ok(is_read && back.type == ACTNN_F32 && ((const double *)back.data)[2] == 1 && signbit(((const double *)back.data)[1])
+           && isinf(((const double *)back.data)[9]),
+       "%s is read back", type_name(types[t]));
+  }
+  const double nothing = NAN;
+  Tensor one = {.type = ACTNN_F32, .shape = {0}, .data = (void *)&nothing};
+  const actnn_type all[] = {ACTNN_F16, ACTNN_BF16, ACTNN_F32, ACTNN_F64};
+  for (int t = 0; t < 4; t++) {
+    ValueId id = add_tensor_constant(place->program, NULL, all[t], &one);
+    ok(constant_tensor(place->program, id, place->arena, &back) && isnan(*(const double *)back.data), "%s of no number is none",
+       type_name(all[t]));
+  }
+  end(place);
+}
+
+static void
+test_constants(void)
+{
+  static const float data[4] = {1, 2, 3, 4};
+  Place *place = begin();
+  Program *program = place->program;
+  Tensor tensor;
+  const struct {
+    const char *what;
+    actnn_type type;
+    Shape shape;
+    const void *data;
+    size_t bytes;
+    bool is_read;
+  } cases[] = {{"four numbers", ACTNN_F32, {1, {4}}, data, 16, true},       {"more than there are", ACTNN_F32, {1, {5}}, data, 16, false},
+               {"none of none", ACTNN_F32, {1, {0}}, NULL, 0, true},        {"none where some should be", ACTNN_F32, {1, {4}}, NULL, 16, false},
+               {"words", ACTNN_UNDEFINED, {1, {4}}, data, 16, false},       {"of no known shape", ACTNN_F32, {.rank = 1, .dim = {DIM_UNKNOWN}}, data, 16, false},
+               {"beyond all memory", ACTNN_F32, {2, {1LL << 40, 1LL << 40}}, data, 16, false}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    ValueId id = add_value(program, NULL, VALUE_CONSTANT, cases[i].type, cases[i].shape);
+    value_at(program, id)->data = cases[i].data;
+    value_at(program, id)->data_bytes = cases[i].bytes;
+    ok(constant_tensor(program, id, place->arena, &tensor) == cases[i].is_read, "a constant: %s", cases[i].what);
+  }
+  ok(!constant_tensor(program, NO_VALUE, place->arena, &tensor), "what is absent is no constant");
+  end(place);
+}
+
+/* ---- what cannot be evaluated -------------------------------------------------------------------------- */
+
+static void
+refuses(Place *place, NodeId node, const char *message, const char *what)
+{
+  Tensor results[4];
+  bool is_evaluated = evaluate_node(place->program, node, place->arena, NULL, results);
+  fflush(place->diagnostics->stream);
+  if (!ok(!is_evaluated && strstr(place->messages, message), "%s: %s", what, message)) printf("# %s\n", place->messages);
+}
+
+static void
+test_refused(void)
+{
+  static const float data[4] = {1, 2, 3, 4};
+  static const int64_t four = 4, nine = 9;
+  Place *place = begin();
+  Program *program = place->program;
+  Shape shape = {1, {4}}, unknown = {.rank = 1, .dim = {DIM_UNKNOWN}};
+  ValueId x = add_constant(program, NULL, ACTNN_F32, shape, data, sizeof data);
+  ValueId input = add_value(program, "input", VALUE_INPUT, ACTNN_F32, shape), untyped = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_UNDEFINED, shape);
+  ValueId y = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, shape), open = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, unknown);
+  ValueId far = add_constant(program, NULL, ACTNN_I64, (Shape){0}, &nine, 8);
+  ValueId extent = add_constant(program, NULL, ACTNN_I64, (Shape){1, {1}}, &four, 8);
+  ValueId pair[] = {x, x}, reshaped[] = {x, extent}, asked[] = {x, open}, gathered[] = {x, far};
+  refuses(place, add_node(program, PHASE_FORWARD, "", "Nonsense", "", &x, 1, &y, 1), "this operator cannot be evaluated", "an unknown operator");
+  NodeId relu = add_node(program, PHASE_FORWARD, "", "Relu", "", &x, 1, &y, 1);
+  Operator deaf = *node_at(program, relu)->operator;
+  deaf.evaluate = NULL;
+  node_at(program, relu)->operator = &deaf;
+  refuses(place, relu, "this operator cannot be evaluated", "an operator without an evaluation");
+  refuses(place, add_node(program, PHASE_FORWARD, "", "Relu", "", pair, 2, &y, 1), "more operands than are known", "two operands");
+  refuses(place, add_node(program, PHASE_FORWARD, "", "Relu", "", &input, 1, &y, 1), "is not known at compile time", "an input");
+  refuses(place, add_node(program, PHASE_FORWARD, "", "Reshape", "", asked, 2, &y, 1), "is not known", "a shape of no known rank");
+  refuses(place, add_node(program, PHASE_FORWARD, "", "Relu", "", &x, 1, &open, 1), "the type or shape of result 0 is not known",
+          "a result's shape");
+  refuses(place, add_node(program, PHASE_FORWARD, "", "Relu", "", &x, 1, &untyped, 1), "the type or shape of result 0 is not known",
+          "a result's type");
+  NodeId gather = add_node(program, PHASE_FORWARD, "", "Gather", "", gathered, 2, &y, 1);
+  refuses(place, gather, "a value that is not allowed", "an index beyond");
+  program->order_count = 0;
+  NodeId good = add_node(program, PHASE_FORWARD, "", "Reshape", "", reshaped, 2, &y, 1);
+  Tensor *tensors[32] = {NULL};
+  ok(evaluate_program(program, 1 << PHASE_FORWARD, place->arena, tensors) && tensors[y] && ((const double *)tensors[y]->data)[3] == 4,
+     "a program is evaluated, by its constants");
+  program->order[program->order_count - 1] = gather;
+  ok(!evaluate_program(program, 1 << PHASE_FORWARD, place->arena, tensors), "up to what cannot be");
+  program->order[program->order_count - 1] = good;
+  ValueId stash = add_value(program, NULL, VALUE_STASH, ACTNN_U8, shape);
+  Tensor result;
+  NodeId save = add_node(program, PHASE_FORWARD, "actnn", "QuantizeOnSave", "", &x, 1, &stash, 1);
+  ok(evaluate_node(program, save, place->arena, NULL, &result) && result.type == ACTNN_F32 && ((const double *)result.data)[1] == 2,
+     "a code stands for what it codes");
+  end(place);
+}
+
+int
+main(void)
+{
+  test_numbers();
+  test_constants();
+  test_refused();
+  return tap_done();
+}
