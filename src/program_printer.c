@@ -208,7 +208,7 @@ put_attribute_value(Printer *printer, const Attribute *attribute)
   if (is_list) put(printer, "]");
   if (attribute->kind == ATTRIBUTE_INT) put_format(printer, "%" PRId64, attribute->i);
   if (attribute->kind == ATTRIBUTE_FLOAT) put_real_attribute(printer, attribute->f);
-  if (attribute->kind == ATTRIBUTE_STRING) put_quoted(printer, attribute->s ? attribute->s : "");
+  if (attribute->kind == ATTRIBUTE_STRING) put_quoted(printer, attribute->s);
   if (attribute->kind == ATTRIBUTE_TENSOR && attribute->tensor < program->value_count) {
     const Value *value = value_at(program, attribute->tensor);
     put_type(printer, value);
