@@ -435,9 +435,63 @@ test_elements(void)
   arena_destroy(arena);
 }
 
+static void
+test_table(void)
+{
+  bool is_bounded = true;
+  const Operator *relu = find_operator("", "Relu"), *draws = find_operator("", "RandomNormal");
+  ok(relu && find_operator("ai.onnx", "Relu") == relu && !find_operator("c", "Relu"), "an operator by its domain");
+  ok(!operand_slot(relu, 1) && !operand_slot(draws, 0) && operand_slot(find_operator("", "Concat"), 7), "operands that an operator has, and has not");
+  ok(!is_linear_in(relu, 5, &is_bounded) && !is_bounded, "nothing is linear in an operand that there is not");
+}
+
+/* What is written to a stream, which is closed. */
+static char *
+messages_of(Diagnostics *diagnostics, char **messages)
+{
+  fclose(diagnostics->stream);
+  diagnostics->stream = stderr;
+  return *messages;
+}
+
+static void
+test_messages(void)
+{
+  Arena *arena = arena_create();
+  Diagnostics *diagnostics = diagnostics_create(arena);
+  char *messages = NULL;
+  size_t length = 0, lines = 0;
+  diagnostics->stream = open_memstream(&messages, &length);
+  for (int i = 0; i < 30; i++) warn(diagnostics, NULL, "warning %d", i);
+  for (const char *at = messages_of(diagnostics, &messages); (at = strchr(at, '\n')); at++) lines++;
+  ok(lines == 20 && diagnostics->warnings == 30 && !strncmp(messages, "actnnc: warning: warning 0\n", 27), "warnings have a limit");
+  free(messages);
+  diagnostics->stream = open_memstream(&messages, &length);
+  report(diagnostics, NULL, "do", "no file");
+  report_at(diagnostics, NULL, "ab", 2, 7, NULL, "beyond the end");
+  messages_of(diagnostics, &messages);
+  ok(!strcmp(messages, "actnnc: error: no file\n  help:  do\nactnnc:1:3: error: beyond the end\n  ab\n    ^\n"), "errors without a file");
+  free(messages);
+  diagnostics->stream = open_memstream(&messages, &length);
+  for (int i = 0; i < 30; i++) report(diagnostics, "f", NULL, "error %d", i);
+  messages_of(diagnostics, &messages);
+  ok(strstr(messages, "f: error: error 17\nfurther errors are not shown\n") && !strstr(messages, "error 18") && diagnostics->errors == 32,
+     "errors have a limit, which is said once");
+  free(messages);
+  diagnostics->quiet = true;
+  diagnostics->warnings = 0;
+  diagnostics->stream = open_memstream(&messages, &length);
+  warn(diagnostics, "f", "nothing");
+  ok(!*messages_of(diagnostics, &messages) && diagnostics->warnings == 1, "quiet warnings are counted");
+  free(messages);
+  arena_destroy(arena);
+}
+
 int
 main(void)
 {
+  test_table();
+  test_messages();
   test_elements();
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) test_case(cases[i].version, cases[i].nodes, cases[i].wanted);
   return tap_done();
