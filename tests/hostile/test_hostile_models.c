@@ -119,6 +119,12 @@ test_graphs(void)
   expect_model(chain(many, true, false), "a long chain, last node first", NULL);
   expect_model(chain(many, false, true), "a long ring", "is part of a cycle");
   expect_model(chain(1, false, true), "a node that reads itself", "is part of a cycle of 1");
+  Bytes cycle = graph_with(node_of("Tanh", "x", "a")), named = node_of("Add", "a c", "b");
+  put_text(&named, NODE_NAME, "sum");
+  put_message(&cycle, GRAPH_NODE, named);
+  put_message(&cycle, GRAPH_NODE, node_of("Mul", "x b", "c"));
+  put_message(&cycle, GRAPH_NODE, node_of("Relu", "c", "y"));
+  expect_model(model_of(cycle), "a cycle behind other nodes", "the node is part of a cycle of 2: 'sum', which reads from 'Mul'");
   expect_model(model_of(graph_with(node_of("Relu", "nowhere", "y"))), "an undefined name", "reads 'nowhere'");
   expect_model(model_of(graph_with(node_of("Relu", "x", "z"))), "an undefined output",
                "output 'y' is made by no node");

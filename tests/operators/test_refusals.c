@@ -19,12 +19,16 @@ static const char declarations[] =
     "  float[" ONES "] deep, float[1,1,140737488355328,1] huge, float[1,1,20000000,1] long,\n"
     "  float[1,1,1,1] spot, float[0,1,200000000000000,1] beyond, float[1,1,2000000000,1] longer,\n"
     " float[1,2000000000000,1,1] fat, int64[?,1] loose, float[1,?,4,4] channels, float[3000000000,3000000000] plain, int64[1,1,1,1,1,1,1,1] chosen,\n"
+    "  float[4611686018427387904,4,2,2] sky, uint8[4611686018427387904,4,2,2] dots, float[4,4,1,1] through,\n"
+    "  int64[4611686018427387904,3] lists, int64[4611686018427387904,1] list, int64[4611686018427387904] each,\n"
+    "  float[1,?,4,4] chan2, float[1,1,20,20,20] solid, float[1,1,0,4] hole, float[1,1000000000000] lengthy, float[0,3] blank,\n"
+    "  float[0,16,4611686018427387904,1] tallest, float[0,4611686018427387904,4,4] broad,\n"
     "  int64[2] pair, float[1,2] single, float[?,?] two, float[4611686018427387904,4] vast, float[1,2,20,20] large, float[?] some)\n"
     "=> (y)\n"
     "<uint8[1] bad = {2}, int64[9] nine = {1," ONES "}, int64[1] one = {1}, int64[1] none = {-1}, int64[1] far = {7}, int64[0] empty = {},\n"
     " int64[2] pairs = {2,3}, int64[2] minus = {2,-3}, int64[4] image = {1,2,4,4}, int64[4] image0 = {1,2,0,4}, int64[4] image1 = {1,2,4,5},\n"
     " int64[4] many = {1,2,20,20}, int64[2] matrix = {3,4}, int64[2] big = {4611686018427387904,4}, int64[2] twos = {2,2}, int32[1] thin = {1},\n"
-    " int64[3] cubic = {2,3,4}, int64[1] six = {6}, int64[2] mixed = {3,2}, int64[2] zero = {0,2},\n"
+    " int64[3] cubic = {2,3,4}, int64[1] six = {6}, int64[2] mixed = {3,2}, int64[2] zero = {0,2}, int64[2] steep = {100,10},\n"
     " int64[4] wide = {0,0,0,9000000000000000000}, int64[4] narrowing = {0,0,0,-9000000000000000000}, int64[4] cut = {0,-2,0,-2},\n"
     " bool flag = {1}>\n";
 
@@ -43,6 +47,43 @@ static const struct {
     {17, "y = Softmax(i)", "operand 'x' must be of a floating-point type"},
     {17, "y = Less(x, v)", "operand 1 does not broadcast"},
     {17, "y = Less(vast, vast)", "more elements than can be addressed"},
+    /* ---- results beyond all memory */
+    {17, "y = MaxPool<kernel_shape = [1,1]>(sky)", "more elements than can be addressed"},
+    {17, "y = actnn.MaxPoolWithOffset<kernel_shape = [1,1]>(sky)", "more elements than can be addressed"},
+    {17, "y = AveragePool<kernel_shape = [1,1]>(sky)", "more elements than can be addressed"},
+    {17, "y = GlobalAveragePool(sky)", "more elements than can be addressed"},
+    {17, "y = Conv(sky, through)", "more elements than can be addressed"},
+    {17, "y = ConvTranspose(sky, through)", "more elements than can be addressed"},
+    {17, "y = BatchNormalization(sky, v, v, v, v)", "more elements than can be addressed"},
+    {17, "y = actnn.BatchNorm(sky, v, v, v, v)", "more elements than can be addressed"},
+    {17, "y = LayerNormalization<axis = 1>(vast, v)", "more elements than can be addressed"},
+    {17, "y = RMSNormalization(vast, v)", "more elements than can be addressed"},
+    {17, "y = InstanceNormalization(sky, v, v)", "more elements than can be addressed"},
+    {17, "y = GroupNormalization<num_groups = 2>(sky, v, v)", "more elements than can be addressed"},
+    {17, "y = actnn.BatchNormGrad(sky, sky, v, v, v)", "more elements than can be addressed"},
+    {17, "y = LRN<size = 3>(sky)", "more elements than can be addressed"},
+    {17, "y = LpNormalization(vast)", "more elements than can be addressed"},
+    {17, "y = MeanVarianceNormalization(sky)", "more elements than can be addressed"},
+    {17, "y = Dropout(vast)", "more elements than can be addressed"},
+    {17, "y = Gather(v, lists)", "more elements than can be addressed"},
+    {17, "y = GatherElements<axis = 0>(w, lists)", "more elements than can be addressed"},
+    {17, "y = GatherND(w, list)", "more elements than can be addressed"},
+    {17, "y = TopK(vast, one)", "more elements than can be addressed"},
+    {17, "y = ReduceSum(vast, one)", "more elements than can be addressed"},
+    {17, "y = Transpose(vast)", "more elements than can be addressed"},
+    {17, "y = SoftmaxCrossEntropyLoss<reduction = \"none\">(vast, each)", "more elements than can be addressed"},
+    {17, "y = RandomNormal<shape = [4611686018427387904,4]>()", "more elements than can be addressed"},
+    {17, "y = RandomNormalLike(vast)", "more elements than can be addressed"},
+    {17, "y = Cast<to = 11>(vast)", "more elements than can be addressed"},
+    {17, "y = Identity(vast)", "more elements than can be addressed"},
+    {17, "y = Concat<axis = 1>(vast, vast)", "more elements than can be addressed"},
+    {17, "y = actnn.PackPositive(vast)", "more elements than can be addressed"},
+    {17, "y = Softmax(vast)", "more elements than can be addressed"},
+    {17, "y = CumSum(vast, one)", "more elements than can be addressed"},
+    {17, "y = actnn.Fill<shape = [4611686018427387904,4], to = 1, values = [0.0]>()", "more elements than can be addressed"},
+    {17, "y = ScatterElements(vast, i, x)", "more elements than can be addressed"},
+    {17, "y, z = Split<axis = 1>(vast)", "more elements than can be addressed"},
+    {17, "y, z = actnn.NormalizeOnSave<save = 0>(vast, v, v, v, v)", "more elements than can be addressed"},
     /* ---- products */
     {17, "y = MatMul(x, w)", "= f32[2,4]"},
     {17, "y = MatMul(u, w)", "= f32[4]"},
@@ -211,6 +252,25 @@ static const struct {
     {17, "y = actnn.PackTriangle(plain)", "not known to be of equal extent"},
     {17, " = Split<axis = 0>(x) y = Relu(x)", "it has no results"},
     {17, "y = Resize(x, \"\", pairs)", "scales or sizes must be constant"},
+    {17, "y = MaxPool<kernel_shape = [1,1], auto_pad = \"SAME_UPPER\">(chan2)", "= f32[1,?,4,4]"},
+    {17, "y = actnn.MaxPoolWithOffset<kernel_shape = [20,20,20]>(solid)", "at most 256 elements in a window"},
+    {17, "y = ConvTranspose(hole, half)", "spatial axis 0 is empty"},
+    {17, "k = Constant<value_floats = [nan, 1.0, 2.0, 2.0]>() s2 = Constant<value_floats = [2.0, 2.0]>()\n"
+         "y = Resize<coordinate_transformation_mode = \"tf_crop_and_resize\">(x, k, s2)",
+     "its region must be finite numbers"},
+    {17, "k = Constant<value_floats = [0.0, 1.0, 2.0, inf]>() s2 = Constant<value_floats = [2.0, 2.0]>()\n"
+         "y = Resize<coordinate_transformation_mode = \"tf_crop_and_resize\">(x, k, s2)",
+     "its region must be finite numbers"},
+    {17, "s2 = Constant<value_floats = [2.0, 2.0]>() y = Resize<coordinate_transformation_mode = \"tf_crop_and_resize\">(x, \"\", s2)",
+     "its region must be constant, two numbers for each axis"},
+    {17, "k = Constant<value = float[1,2] {2.0, 2.0}>() y = Resize(x, \"\", k)", "scales or sizes must be constant"},
+    {17, "k = Constant<value = int64[1,2] {2, 2}>() y = Resize(x, \"\", \"\", k)", "scales or sizes must be constant"},
+    {17, "k = Constant<value = float[2] {2, 2}>() y = Resize(x, \"\", \"\", k)", "scales or sizes must be constant"},
+    {18, "y = Resize<keep_aspect_ratio_policy = \"not_smaller\">(lengthy, \"\", \"\", steep)", "scale or size of axis 1 is not possible"},
+    {17, "k = Constant<value_floats = [1.0, 900000000.0]>() y = Resize(lengthy, \"\", k)", "scale or size of axis 1 is not possible"},
+    {17, "y = Resize(blank, \"\", \"\", twos)", "axis 0 is empty"},
+    {17, "y = DepthToSpace<blocksize = 4>(tallest)", "the result is too large"},
+    {17, "y = SpaceToDepth<blocksize = 4>(broad)", "the result is too large"},
     {17, "k = Constant<value_floats = [2.0, 2.0]>() y = Resize(x, \"\", k)", "= f32[4,6]"},
     {18, "y = Resize<axes = [0, 1, 0]>(x, \"\", \"\", cubic)", "it lists more axes than there are"},
     {18, "y = Resize<axes = [1], keep_aspect_ratio_policy = \"bend\">(x, \"\", \"\", six)", "is not known"},
@@ -275,6 +335,15 @@ static const struct {
     {17, "y = Clip(x, s, s)", "= f32[2,3]"},
     {17, "y = Clip(x, s)", "= f32[2,3]"},
     {17, "y = Clip(x, \"\", s)", "= f32[2,3]"},
+    {17, "y = MaxPool<kernel_shape = [2,2]>()", "operand 'x' is missing"},
+    {17, "y = MaxPool<kernel_shape = [2]>(h)", "this operand has rank 2"},
+    {17, "y = MaxPool<kernel_shape = [2]>(bf)", "this operand has rank 2"},
+    {10, "y = Pad<paddings = \"wide\">(x)", "attribute 'paddings' holds no numbers"},
+    {1, "y = Pad<paddings = [0, 0, 0, 1], value = 2.0>(x)", "= f32[2,4]"},
+    {17, "t = Relu(x) y = Gemm<origin = \"t\", alpha = 2.0>(x, w)", "= f32[2,4]"},
+    {17, "y = Constant<value_ints = [2, 3]>()", "= i64[2]"},
+    {17, "y = Constant<value_float = 2.0>()", "= f32[]"},
+    {17, "y = Constant<value = float[0] p [\"location\" : \"none\"]>()", "= f32[0]"},
     {17, "y = Constant<value = 3>()", "it holds no number or list of numbers"},
     {17, "y = Constant<value = float[2] p [\"location\" : \"none\"]>()", "it holds no number or list of numbers"},
     {17, "y = Sum()", "it needs at least one operand"},
