@@ -16,7 +16,9 @@ static const char declarations[] =
     " float[1] b1 = {1}, float[2] n1 = {-1,1}, float[2,2] m = {1,2,3,4}, float[2] v = {1,2}, float[2,1] column = {1,2}, float one = {1},\n"
     " float[1,1] spot = {1}, float[2] factors = {10,100}, float[4] signs = {-1,2,0,3}, float[4] four = {1,2,3,4}, float[4] bits = {0,1,0,2},\n"
     " int64[1] last = {-1}, int64[1] before = {-3}, int64[1] beyond = {2}, int64[2] labels = {0,1}, int64[2] above = {0,2},\n"
-    " int64[2] below = {-1,0}, int64[1] three = {3}>\n";
+    " int64[2] below = {-1,0}, int64[1] three = {3}, int64[2,2] square = {1,0,0,1},\n"
+    " int64[1] kept = {2}, float[1,1,4] line = {4,3,2,1}, float[1,1,2,2] image = {1,2,3,4}, float[1,1,3] odd = {1,nan,2},\n"
+    " int64[2] pads = {1,1}, int64 seven = {7}, float[8] mixed = {8,3,5,1,7,2,6,4}>\n";
 
 #define NORMAL "actnn.NormalizeOnSave<save = 0, rectified = "
 
@@ -65,6 +67,23 @@ static const struct {
     {"y = Gather<axis = -1>(m, last)", 2, {2, 4}},
     {"i = Identity(before) y = Gather(m, i)", 0, {0}},
     {"i = Identity(beyond) y = Gather(m, i)", 0, {0}},
+    {"y = GatherElements<axis = -1>(m, square)", 4, {2, 1, 3, 4}},
+    {"\"\", y = TopK(four, kept)", 2, {3, 2}},
+    {"y = TopK(signs, kept)", 2, {3, 2}},
+    {"y = TopK<largest = 0>(mixed, kept)", 2, {1, 2}},
+    /* ---- windows */
+    {"y = MaxPool<kernel_shape = [1], pads = [1, 1]>(line)", 6, {-INFINITY, 4, 3, 2, 1, -INFINITY}},
+    {"z, y = MaxPool<kernel_shape = [2], storage_order = 1>(line)", 3, {0, 1, 2}},
+    {"z, y = MaxPool<kernel_shape = [1, 1], storage_order = 1>(image)", 4, {0, 2, 1, 3}},
+    {"y = AveragePool<kernel_shape = [1], pads = [1, 1]>(line)", 6, {0, 4, 3, 2, 1, 0}},
+    {"y = GlobalMaxPool(odd)", 1, {NAN}},
+    /* ---- movement */
+    {"\"\", y = Split<axis = 0>(m)", 2, {3, 4}},
+    {"y = Pad(labels, pads, seven)", 4, {7, 0, 1, 7}},
+    {"y = Pad(v, pads, one)", 4, {1, 1, 2, 1}},
+    {"y = Cast<to = 9>(bits)", 4, {0, 1, 0, 1}},
+    {"t = Cast<to = 9>(bits) y = Cast<to = 9>(t)", 4, {0, 1, 0, 1}},
+    {"t = Cast<to = 9>(bits) y = Cast<to = 1>(t)", 4, {0, 1, 0, 1}},
     {"y = NegativeLogLikelihoodLoss<reduction = \"sum\">(m, labels)", 1, {-5}},
     {"y = NegativeLogLikelihoodLoss(m, above)", 1, {-1}},
     {"y = NegativeLogLikelihoodLoss(m, below)", 1, {-3}},
@@ -91,7 +110,10 @@ is_as_wanted(const Tensor *y, int count, const double *wanted)
 {
   int64_t there = 0;
   bool is_right = y && shape_elements(&y->shape, &there) && there == count;
-  for (int i = 0; is_right && i < count; i++) is_right = fabs(element(y, i) - wanted[i]) < 1e-12;
+  for (int i = 0; is_right && i < count; i++) {
+    double found = element(y, i);
+    is_right = isnan(wanted[i]) ? isnan(found) : found == wanted[i] || fabs(found - wanted[i]) < 1e-12;
+  }
   for (int i = 0; !is_right && i < there; i++) printf("# %g\n", element(y, i));
   return is_right;
 }

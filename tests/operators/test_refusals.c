@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { AS_IT_IS = -1 };
 
@@ -491,6 +493,9 @@ test_elements(void)
   ok(shape_broadcast(&unknown, &two, &made) && made.rank < 0 && shape_broadcast(&two, &unknown, &made) && made.rank < 0,
      "of a shape that is not known nothing is known");
   Arena *arena = arena_create();
+  ok(!strcmp(type_name((actnn_type)99), "undefined") && !strcmp(shape_text(arena, (actnn_type)99, &unknown), "?[...]")
+         && !strcmp(phase_name(PHASE_COUNT), "?"),
+     "names of types and phases that there are not");
   Program *program = program_create("constants", diagnostics_create(arena));
   ValueId text = add_constant(program, NULL, ACTNN_STRING, shape_of(0, NULL), "a", 2);
   ValueId pair = add_constant(program, NULL, ACTNN_F32, two, (const float[]){1, 2}, 8),
@@ -502,6 +507,30 @@ test_elements(void)
   ok(is_spelling("ai.onnx", "Gemm") && is_spelling("", "Gemm") && !is_spelling("c", "Gemm"), "what is rewritten are ONNX's operators");
   program_destroy(program);
   arena_destroy(arena);
+}
+
+/* How a process ends that asks for so much. */
+static int
+exit_of(size_t count, size_t size)
+{
+  fflush(stdout);
+  pid_t child = fork();
+  if (child < 0) abort();
+  if (!child) {
+    if (!freopen("/dev/null", "w", stderr)) abort();
+    _exit(arena_array(arena_create(), count, size) ? 0 : 2);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void
+test_memory(void)
+{
+  ok(exit_of(4, 4) == 0 && exit_of(4, 0) == 0, "a little memory, and none");
+  ok(exit_of(SIZE_MAX / 2, 4) == 1 && exit_of(SIZE_MAX / 2, 1) == 1, "more memory than there are addresses ends the process");
+  arena_destroy(NULL);
 }
 
 static void
@@ -559,6 +588,7 @@ test_messages(void)
 int
 main(void)
 {
+  test_memory();
   test_table();
   test_messages();
   test_elements();
