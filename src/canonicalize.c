@@ -72,12 +72,12 @@ is_floating_value(const Value *value)
 }
 
 /* An attribute that later opsets made an operand. */
-static void
+static bool
 attribute_to_operand(Program *program, NodeId id, const char *name, uint32_t operand)
 {
   const Node *node = node_at(program, id);
   const Attribute *a = find_attribute(node, name);
-  if (!a) return;
+  if (!a) return true;
   if (operand_id(node, operand) == NO_VALUE) {
     ValueId value = NO_VALUE;
     int64_t count = (int64_t)a->count;
@@ -86,10 +86,11 @@ attribute_to_operand(Program *program, NodeId id, const char *name, uint32_t ope
     if (a->kind == ATTRIBUTE_FLOAT) value = add_scalar_constant(program, a->f);
     if (a->kind == ATTRIBUTE_FLOATS)
       value = add_constant(program, NULL, ACTNN_F64, shape_of(1, &count), a->floats, a->count * sizeof(double));
-    if (value == NO_VALUE) return;
+    if (value == NO_VALUE) return report_node(program, id, NULL, "attribute '%s' holds no numbers", name);
     set_operand(program, id, operand, value);
   }
   remove_attribute(program, id, name);
+  return true;
 }
 
 /* ---- rewrites ----------------------------------------------------------------------------------- */
@@ -116,7 +117,8 @@ rewrite_constant(Program *program, NodeId id)
     value = add_constant(program, NULL, ACTNN_F32, shape_of(1, &count), floats, a->count * sizeof *floats);
   }
   Value *constant = value == NO_VALUE ? NULL : value_at(program, value);
-  if (constant && !constant->data && !constant->data_bytes) constant->data = "";
+  int64_t elements;
+  if (constant && !constant->data && !constant->data_bytes && shape_elements(&constant->shape, &elements) && !elements) constant->data = "";
   if (!constant || result == NO_VALUE || !constant->data)
     return report_node(program, id, NULL, "it holds no number or list of numbers");
   Value *made = value_at(program, result);
@@ -136,53 +138,47 @@ rewrite_constant(Program *program, NodeId id)
 static bool
 rewrite_axes(Program *program, NodeId id)
 {
-  attribute_to_operand(program, id, "axes", 1);
-  return true;
+  return attribute_to_operand(program, id, "axes", 1);
 }
 
 static bool
 rewrite_slice(Program *program, NodeId id)
 {
   static const char *const names[] = {"starts", "ends", "axes"};
-  for (uint32_t i = 0; i < 3; i++) attribute_to_operand(program, id, names[i], i + 1);
+  for (uint32_t i = 0; i < 3; i++)
+    if (!attribute_to_operand(program, id, names[i], i + 1)) return false;
   return true;
 }
 
 static bool
 rewrite_split(Program *program, NodeId id)
 {
-  attribute_to_operand(program, id, "split", 1);
-  return true;
+  return attribute_to_operand(program, id, "split", 1);
 }
 
 static bool
 rewrite_pad(Program *program, NodeId id)
 {
-  attribute_to_operand(program, id, "pads", 1);
-  attribute_to_operand(program, id, "paddings", 1);
-  attribute_to_operand(program, id, "value", 2);
-  return true;
+  return attribute_to_operand(program, id, "pads", 1) && attribute_to_operand(program, id, "paddings", 1)
+         && attribute_to_operand(program, id, "value", 2);
 }
 
 static bool
 rewrite_reshape(Program *program, NodeId id)
 {
-  attribute_to_operand(program, id, "shape", 1);
-  return true;
+  return attribute_to_operand(program, id, "shape", 1);
 }
 
 static bool
 rewrite_tile(Program *program, NodeId id)
 {
-  attribute_to_operand(program, id, "repeats", 1);
-  return true;
+  return attribute_to_operand(program, id, "repeats", 1);
 }
 
 static bool
 rewrite_top_k(Program *program, NodeId id)
 {
-  attribute_to_operand(program, id, "k", 1);
-  return true;
+  return attribute_to_operand(program, id, "k", 1);
 }
 
 static bool
@@ -205,7 +201,7 @@ rewrite_dropout(Program *program, NodeId id)
   warn(program->diagnostics, program->source,
        "Dropout '%s' of opset %lld has no training mode and drops nothing; export with opset 12 or later",
        safe_name(program->arena, node_at(program, id)->name), (long long)version);
-  attribute_to_operand(program, id, "ratio", 1);
+  if (!attribute_to_operand(program, id, "ratio", 1)) return false;
   set_operand(program, id, 2, add_constant(program, NULL, ACTNN_BOOL, shape_of(0, NULL), &no, 1));
   return true;
 }

@@ -62,7 +62,7 @@ read_term(const Equation *equation, const char **text, int axes, int missing, Te
   for (const char *at = from; at < end; at++) {
     if (*at == ' ') continue;
     if (*at == '.') {
-      if (at + 3 > end || strncmp(at, "...", 3)) return refuse(equation, "an ellipsis has three dots");
+      if (strncmp(at, "...", 3)) return refuse(equation, "an ellipsis has three dots");
       at += 2;
       if (term->rank + missing > ACTNN_MAX_RANK) return refuse(equation, "too many axes");
       for (int i = missing; i-- > 0;) term->index[term->rank++] = ELLIPSIS + i;

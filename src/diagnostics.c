@@ -112,7 +112,7 @@ report_node(const Program *program, unsigned node_id, const char *help, const ch
   fputs(program->source ? program->source : "actnnc", diagnostics->stream);
   if (node->line > 0) fprintf(diagnostics->stream, ":%d", node->line);
   fprintf(diagnostics->stream, ": error: %s '%s': ", safe_name(diagnostics->arena, node->operator_name),
-          node->name && node->name[0] ? safe_name(diagnostics->arena, node->name)
+          node->name[0] ? safe_name(diagnostics->arena, node->name)
                                       : arena_format(diagnostics->arena, "#%u", node_id));
   va_list arguments;
   va_start(arguments, format);

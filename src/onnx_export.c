@@ -21,7 +21,7 @@ static const int64_t TRAINING_IR_VERSION = 8;
 static char *
 copy(Arena *arena, const char *text)
 {
-  return arena_text(arena, text ? text : "", text ? strlen(text) : 0);
+  return arena_text(arena, text, strlen(text));
 }
 
 /* ---- names ---------------------------------------------------------------------------------------- */
@@ -244,7 +244,7 @@ attribute_to_proto(const Export *export, const Attribute *attribute)
 {
   Arena *arena = export->arena;
   if (attribute->kind == ATTRIBUTE_STRING)
-    return string_attribute_proto(arena, attribute->name, attribute->s ? attribute->s : "");
+    return string_attribute_proto(arena, attribute->name, attribute->s);
   Onnx__AttributeProto *proto = NEW(arena, Onnx__AttributeProto, ONNX__ATTRIBUTE_PROTO__INIT);
   proto->name = copy(arena, attribute->name);
   proto->has_type = true;
@@ -428,7 +428,7 @@ program_to_model(const Program *program, Arena *arena)
     add_opset(model, arena, node_at(program, program->order[p])->domain, 1);
   Onnx__GraphProto *graph = NEW(arena, Onnx__GraphProto, ONNX__GRAPH_PROTO__INIT);
   model->graph = graph;
-  graph->name = copy(arena, program->name && program->name[0] ? program->name : "graph");
+  graph->name = copy(arena, program->name[0] ? program->name : "graph");
   add_inputs_and_outputs(&export, graph);
   add_data(&export, graph, false);
   add_nodes(&export, graph, false);

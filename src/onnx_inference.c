@@ -22,8 +22,7 @@ drop_attribute(Onnx__NodeProto *node, const char *name)
 {
   size_t kept = 0;
   for (size_t i = 0; i < node->n_attribute; i++) {
-    if (!node->attribute[i]->name || strcmp(node->attribute[i]->name, name))
-      node->attribute[kept++] = node->attribute[i];
+    if (strcmp(node->attribute[i]->name, name)) node->attribute[kept++] = node->attribute[i];
   }
   node->n_attribute = kept;
 }
@@ -34,7 +33,7 @@ normalize_by_statistics(Onnx__NodeProto *node, const NameTable *read, NameTable 
 {
   uint32_t index;
   for (size_t i = 1; i < node->n_output; i++) {
-    if (name_table_find(read, node->output[i], &index)) return;
+    if (node->output[i][0] && name_table_find(read, node->output[i], &index)) return; /* absent operands are no readers of absent results */
   }
   for (size_t i = 1; i < node->n_output; i++) name_table_add(dropped, node->output[i], 0, NULL);
   if (node->n_output > 1) node->n_output = 1;
@@ -68,7 +67,7 @@ drop_values(Onnx__ValueInfoProto **infos, size_t *count, const NameTable *droppe
   size_t kept = 0;
   uint32_t index;
   for (size_t i = 0; i < *count; i++) {
-    if (!infos[i]->name || !name_table_find(dropped, infos[i]->name, &index)) infos[kept++] = infos[i];
+    if (!name_table_find(dropped, infos[i]->name, &index)) infos[kept++] = infos[i];
   }
   *count = kept;
 }
@@ -172,7 +171,7 @@ define_name(const Program *program, const NameTable *values, NameTable *defined,
             const bool *is_variable, Onnx__GraphProto *graph, Arena *arena)
 {
   uint32_t id;
-  if (!name || !name[0] || !name_table_find(values, name, &id) || !name_table_add(defined, name, 0, NULL)) return;
+  if (!name[0] || !name_table_find(values, name, &id) || !name_table_add(defined, name, 0, NULL)) return;
   const Value *value = value_at(program, id);
   bool is_trained = is_variable ? is_variable[id] : value->kind == VALUE_PARAMETER || value->kind == VALUE_STATE;
   if (is_trained || !value->data) return;
@@ -203,7 +202,7 @@ list_defined(const Onnx__GraphProto *graph, const NameTable *values, NameTable *
   uint32_t id;
   for (size_t i = 0; i < graph->n_input; i++) {
     const char *name = graph->input[i]->name;
-    if (name && !name_table_find(values, name, &id)) name_table_add(defined, name, 0, NULL);
+    if (!name_table_find(values, name, &id)) name_table_add(defined, name, 0, NULL);
   }
   for (size_t i = 0; i < graph->n_initializer; i++) name_table_add(defined, graph->initializer[i]->name, 0, NULL);
   for (size_t i = 0; i < graph->n_sparse_initializer; i++)
@@ -222,7 +221,7 @@ finish_inference_model(Program *program, const bool *is_variable)
       &onnx__model_proto__descriptor, program->inference_model, program->inference_model_bytes, 0, program->source,
       scratch, program->diagnostics);
   bool is_kept = false;
-  if (model && model->graph) {
+  if (model) {
     NameTable *values = name_table_create(), *defined = name_table_create();
     for (ValueId id = 0; id < program->value_count; id++) {
       const Value *value = value_at(program, id);

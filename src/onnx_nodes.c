@@ -106,7 +106,7 @@ static Function *
 find_function(Import *import, const Onnx__NodeProto *node)
 {
   uint32_t index;
-  if (!import->model || !import->model->n_functions) return NULL;
+  if (!import->model->n_functions) return NULL;
   const char *overload = text_field(&node->base, NODE_OVERLOAD, import->scratch);
   const char *key = function_key(import, node->domain, node->op_type, overload);
   return name_table_find(import->functions, key, &index) ? &import->function[index] : NULL;
@@ -118,7 +118,7 @@ static const Onnx__AttributeProto *
 attribute_of_call(const Frame *frame, const char *name)
 {
   for (size_t i = 0; i < frame->attribute_count; i++) {
-    if (frame->attributes[i]->name && !strcmp(frame->attributes[i]->name, name)) return frame->attributes[i];
+    if (!strcmp(frame->attributes[i]->name, name)) return frame->attributes[i];
   }
   return NULL;
 }
@@ -274,9 +274,9 @@ bind_results(Import *import, Frame *frame, const Onnx__NodeProto *call)
   }
   for (size_t i = 0; i < proto->n_output; i++) {
     ValueId value, source;
-    if (name_table_find(made, proto->output[i], &value) || !name_table_find(given, proto->output[i], &value) ||
-        value == NO_VALUE)
-      continue;
+    if (name_table_find(made, proto->output[i], &value)) continue;
+    name_table_find(given, proto->output[i], &value); /* it is there: all outputs are */
+    if (value == NO_VALUE) continue;
     if (name_table_find(frame->names, proto->output[i], &source) && source != NO_VALUE)
       add_node(import->program, frame->phase, "", "Identity", frame->prefix, &source, 1, &value, 1);
     else

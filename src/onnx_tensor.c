@@ -24,7 +24,7 @@ read_element_type(Import *import, int32_t number, const char *what, actnn_type *
     return true;
   }
   if (number == 0) return reject(import, NULL, "%s has no element type", what);
-  const char *name = number > 0 && number < 27 && names[number] ? names[number] : "unknown";
+  const char *name = number > 0 && number < 27 ? names[number] : "unknown";
   return reject(import, NULL, "%s has element type %d (%s), which is not supported", what, number, name);
 }
 

@@ -18,6 +18,7 @@ enum { WIDEST_LINE = 100, TEXT_VERSION = 2 };
 
 static const char *const loss_kinds[] = {"output", "softmax-cross-entropy", "mse", "l1", "bce-with-logits"};
 enum { LOSS_KINDS = sizeof loss_kinds / sizeof *loss_kinds };
+_Static_assert(LOSS_KINDS == ACTNN_LOSS_BCE_WITH_LOGITS + 1, "every kind of loss has a word");
 
 ValueKind
 usual_kind(actnn_type type)
@@ -202,11 +203,10 @@ fact_word(const Printer *printer, const Fact *fact, ValueId id)
   case FACT_NAMED: return value->name && value->name[0] && is_number_name(printer->names[id]) ? name : NULL;
   case FACT_LIST: return fact->holds(value) ? name : NULL;
   case FACT_TRAINER_INPUT: return is_trainer_input(printer, id) ? name : NULL;
-  case FACT_LINK:
+  default: /* FACT_LINK; the others are not of values */
     memcpy(&link, (const char *)value + fact->offset, sizeof link);
     other = named(printer, link);
     return other ? arena_format(arena, "%s=%s", name, quote_word(arena, other)) : NULL;
-  default: return NULL;
   }
 }
 
@@ -237,7 +237,7 @@ put_saves(Entry *entry)
     put_word(entry, arena_format(printer->arena, "%" PRIu64, save->uncompressed));
     put_word(entry, arena_format(printer->arena, "%.17g", save->weight));
     put_word(entry, adaptations[save->adaptation]);
-    put_word(entry, quote_word(printer->arena, save->why ? save->why : ""));
+    put_word(entry, quote_word(printer->arena, save->why));
   }
 }
 
@@ -255,7 +255,7 @@ print_annotations(Printer *printer)
       memcpy(&id, (const char *)program + fact->offset, sizeof id);
       if (named(printer, id)) put_word(&entry, quote_word(printer->arena, named(printer, id)));
     } else if (fact->kind == FACT_LOSS_KIND) {
-      if (program->loss_kind > 0 && program->loss_kind < LOSS_KINDS) put_word(&entry, loss_kinds[program->loss_kind]);
+      if (program->loss_kind > 0) put_word(&entry, loss_kinds[program->loss_kind]);
     } else if (fact->kind == FACT_ALGORITHM) {
       if (program->has_training_algorithm) put_word(&entry, "yes");
     } else if (fact->kind == FACT_SAVES) {
@@ -321,15 +321,16 @@ apply_link(Parser *parser, const Fact *fact, const Annotation *annotation, const
 }
 
 /* The printer puts these inputs last, so they are looked for from the end. */
-static void
+static bool
 remove_input(Program *program, ValueId id)
 {
   for (uint32_t i = program->input_count; i-- > 0;) {
     if (program->inputs[i] != id) continue;
     program->input_count--;
     memmove(&program->inputs[i], &program->inputs[i + 1], (program->input_count - i) * sizeof *program->inputs);
-    return;
+    return true;
   }
+  return false;
 }
 
 static bool
@@ -426,7 +427,8 @@ apply_word(Parser *parser, const Fact *fact, const Annotation *annotation, const
   if (fact->kind == FACT_UNCOMPRESSED) {
     char *end;
     program->uncompressed_bytes = strtoull(word, &end, 10);
-    return !*end || parser_error(parser, annotation->position, NULL, "uncompressed bytes are a number");
+    if (*end) return parser_error(parser, annotation->position, NULL, "uncompressed bytes are a number");
+    return true;
   }
   if (fact->kind == FACT_VERSION) {
     if (strtol(word, NULL, 10) == TEXT_VERSION) return true;
@@ -437,7 +439,8 @@ apply_word(Parser *parser, const Fact *fact, const Annotation *annotation, const
   if (id == NO_VALUE) return false;
   if (fact->kind == FACT_ONE) memcpy((char *)program + fact->offset, &id, sizeof id);
   if (fact->kind == FACT_LIST) fact->make(value_at(program, id));
-  if (fact->kind == FACT_TRAINER_INPUT) remove_input(program, id);
+  if (fact->kind == FACT_TRAINER_INPUT && !remove_input(program, id))
+    return parser_error(parser, annotation->position, NULL, arena_format(parser->scratch, "'%s' is not an input", safe_name(parser->scratch, word)));
   return true;
 }
 

@@ -141,6 +141,7 @@ read_number(Lexer *lexer)
     while (is_letter(peek(lexer, 0))) lexer->next++;
     is_real = true;
   } else if (!is_digit(peek(lexer, 0))) {
+    token->kind = TOKEN_SYMBOL;
     token->length = 1;
     lexer_expected(lexer, "a number");
     return;

@@ -253,7 +253,7 @@ finish_node(Parser *parser, const Scope *scope, ReadNode *read)
   return true;
 }
 
-/* Names up to `close`, which stays; an empty place or "" is an absent one. A comma may trail, as in ONNX. */
+/* Names up to and with `close`; an empty place or "" is an absent one. A comma may trail, as in ONNX. */
 static bool
 read_names(Parser *parser, char close, NameList *names)
 {
@@ -265,6 +265,7 @@ read_names(Parser *parser, char close, NameList *names)
     if (!lexer_match(lexer, ',') && !lexer_at(lexer, close))
       return lexer_expected(lexer, arena_format(parser->scratch, "',' or '%c' after a name", close));
   }
+  lexer_advance(lexer);
   return true;
 }
 
@@ -284,7 +285,8 @@ read_operator(Parser *parser, ReadNode *node)
   }
   node->operator_name = part.word;
   if (!strcmp(node->domain, "ai.onnx")) node->domain = "";
-  return !lexer_at(lexer, ':') || lexer_fail(lexer, NULL, "overloaded functions are not supported");
+  if (lexer_at(lexer, ':')) return lexer_fail(lexer, NULL, "overloaded functions are not supported");
+  return true;
 }
 
 static bool
@@ -296,19 +298,19 @@ read_node(Parser *parser, const Scope *scope)
     if (!lexer_at(lexer, ']') && !read_quotable_name(parser, "the name of a node", &node.label)) return false;
     if (!lexer_expect(lexer, ']', "after the name of a node")) return false;
   }
-  if (!read_names(parser, '=', &node.results) || !lexer_expect(lexer, '=', "after the results")) return false;
-  if (!read_operator(parser, &node) || !read_attributes(parser, &node.attributes)) return false;
-  if (!lexer_expect(lexer, '(', "before the operands") || !read_names(parser, ')', &node.operands)) return false;
-  if (!lexer_expect(lexer, ')', "after the operands")) return false;
+  if (!read_names(parser, '=', &node.results) || !read_operator(parser, &node)) return false;
+  if (!read_attributes(parser, &node.attributes) || !lexer_expect(lexer, '(', "before the operands")) return false;
+  if (!read_names(parser, ')', &node.operands)) return false;
   if (!node.attributes.count && !read_attributes(parser, &node.attributes)) return false;
   return finish_node(parser, scope, &node);
 }
 
+/* The lexer is at the brace, where `skip_body` was before. */
 bool
 read_body(Parser *parser, const Scope *scope)
 {
   Lexer *lexer = &parser->lexer;
-  if (!lexer_expect(lexer, '{', "before the nodes")) return false;
+  lexer_advance(lexer);
   while (!lexer_at(lexer, '}'))
     if (!read_node(parser, scope)) return false;
   if (!scope->function) return true; /* what follows are functions, read already */

@@ -71,7 +71,8 @@ merge_type(Parser *parser, Name name, ValueId id, const ReadType *read)
       if (*dim == DIM_UNKNOWN) *dim = read->shape.dim[i];
     }
   }
-  return agrees || name_error(parser, name, NULL, "is declared twice with different types");
+  if (!agrees) return name_error(parser, name, NULL, "is declared twice with different types");
+  return true;
 }
 
 /* The entry of a name in the graph, made if there is none yet; its type joined. */

@@ -149,7 +149,7 @@ put_type(Printer *printer, const Value *value)
     const char *symbol = value->symbol ? value->symbol[i] : NULL;
     if (i) put(printer, ",");
     if (shape->dim[i] >= 0) put_format(printer, "%" PRId64, shape->dim[i]);
-    else if (symbol && symbol[0]) put_name(printer, symbol);
+    else if (symbol) put_name(printer, symbol);
     else put(printer, "?");
   }
   put(printer, shape->rank != 0 ? "] " : " ");

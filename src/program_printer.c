@@ -101,7 +101,7 @@ choose_names(Printer *printer)
 static void
 put_value(Printer *printer, ValueId id)
 {
-  if (id < printer->program->value_count && printer->names[id]) put_name(printer, printer->names[id]);
+  if (id < printer->program->value_count) put_name(printer, printer->names[id]);
   else put(printer, "\"\"");
 }
 
@@ -148,7 +148,7 @@ put_signature(Printer *printer)
   uint32_t inputs = 0, shown = 0;
   for (uint32_t i = 0; i < printer->listed_count; i++)
     inputs += value_at(program, printer->listed[i])->kind == VALUE_INPUT && !printer->is_made[printer->listed[i]];
-  put_name(printer, program->name && program->name[0] ? program->name : "graph");
+  put_name(printer, program->name[0] ? program->name : "graph");
   put(printer, " (");
   for (uint32_t i = 0; i < printer->listed_count; i++) {
     ValueId id = printer->listed[i];
@@ -208,7 +208,7 @@ put_attribute_value(Printer *printer, const Attribute *attribute)
   if (is_list) put(printer, "]");
   if (attribute->kind == ATTRIBUTE_INT) put_format(printer, "%" PRId64, attribute->i);
   if (attribute->kind == ATTRIBUTE_FLOAT) put_real_attribute(printer, attribute->f);
-  if (attribute->kind == ATTRIBUTE_STRING) put_quoted(printer, attribute->s ? attribute->s : "");
+  if (attribute->kind == ATTRIBUTE_STRING) put_quoted(printer, attribute->s);
   if (attribute->kind == ATTRIBUTE_TENSOR && attribute->tensor < program->value_count) {
     const Value *value = value_at(program, attribute->tensor);
     put_type(printer, value);

@@ -64,7 +64,7 @@ read_dimension(Parser *parser, ReadType *type)
   if (lexer_match(lexer, '?')) return true;
   const Token *token = &lexer->token;
   if (token->kind == TOKEN_INTEGER) {
-    if (token->integer < 0 || token->is_unsigned) return lexer_fail(lexer, NULL, "a dimension is at least 0");
+    if (token->integer < 0) return lexer_fail(lexer, NULL, "a dimension is at least 0");
     *dim = token->integer;
   } else if (token->kind == TOKEN_NAME || (token->kind == TOKEN_STRING && token->word[0])) {
     if (!type->symbol) type->symbol = arena_array(parser->program->arena, ACTNN_MAX_RANK, sizeof *type->symbol);
@@ -76,19 +76,19 @@ read_dimension(Parser *parser, ReadType *type)
   return true;
 }
 
+/* The lexer is at a type. */
 bool
 read_type(Parser *parser, ReadType *type)
 {
   Lexer *lexer = &parser->lexer;
   *type = (ReadType){.position = lexer->token.position};
-  for (int i = 0; lexer->token.kind == TOKEN_NAME && i < TYPE_NAMES; i++) {
+  for (int i = 0; i < TYPE_NAMES; i++) {
     if (strcmp(lexer->token.word, type_names[i].name)) continue;
     type->type = type_names[i].type;
     if (type->type == ACTNN_UNDEFINED)
       return lexer_fail(lexer, "programs have tensors of floats, integers, bool and string",
                         arena_format(parser->scratch, "values of type %s are not supported", type_names[i].name));
   }
-  if (type->type == ACTNN_UNDEFINED) return lexer_expected(lexer, "a type");
   lexer_advance(lexer);
   if (!lexer_match(lexer, '[')) return true; /* a scalar */
   if (lexer_match(lexer, ']')) {
@@ -231,7 +231,8 @@ read_description(Parser *parser, ReadData *data)
   if (!is_ours)
     return parser_error(parser, position, "use the binary .onnx file, whose external data is read",
                         "tensor data in other files is not supported in text");
-  return is_right || parser_error(parser, position, NULL, "this description of omitted data is wrong");
+  if (!is_right) return parser_error(parser, position, NULL, "this description of omitted data is wrong");
+  return true;
 }
 
 bool

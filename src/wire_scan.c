@@ -55,7 +55,7 @@ read_varint(Scan *scan, size_t end, uint64_t *number)
 {
   size_t start = scan->at;
   *number = 0;
-  for (unsigned shift = 0; shift < 70; shift += 7) {
+  for (unsigned shift = 0;; shift += 7) { /* the tenth byte is the last */
     if (scan->at >= end) return fail(scan, start, "a number is cut off in %s", top(scan)->type->name);
     uint8_t byte = scan->bytes[scan->at++];
     if (shift == 63 && byte > 1) break;
@@ -209,18 +209,15 @@ scan_field(Scan *scan)
   unsigned wire = tag & 7;
   if (tag >> 3 == 0 || tag > UINT32_MAX) return fail(scan, start, "a field has no valid number");
   const ProtobufCFieldDescriptor *field =
-      tag >> 3 <= 536870911 ? protobuf_c_message_descriptor_get_field(top(scan)->type, (unsigned)(tag >> 3)) : NULL;
+      protobuf_c_message_descriptor_get_field(top(scan)->type, (unsigned)(tag >> 3));
   if (wire == 3 || wire == 4) return fail(scan, start, "a field uses groups, which ONNX does not have");
   if (wire != WIRE_VARINT && wire != WIRE_64 && wire != WIRE_LENGTH && wire != WIRE_32)
     return fail(scan, start, "a field has the unknown wire type %u", wire);
   if (field && wire != WIRE_LENGTH && wire != (unsigned)scalar_wire_type(field->type))
     return fail(scan, start, "%s of %s is encoded as another type", field->name, top(scan)->type->name);
-  switch ((WireType)wire) {
-  case WIRE_LENGTH: return scan_length_field(scan, field);
-  case WIRE_64: return scan_fixed(scan, field, 8);
-  case WIRE_32: return scan_fixed(scan, field, 4);
-  case WIRE_VARINT: break;
-  }
+  if (wire == WIRE_LENGTH) return scan_length_field(scan, field);
+  if (wire == WIRE_64) return scan_fixed(scan, field, 8);
+  if (wire == WIRE_32) return scan_fixed(scan, field, 4);
   if (!read_varint(scan, top(scan)->end, &number)) return false;
   if (!field) return charge(scan, sizeof(ProtobufCMessageUnknownField) + 10);
   return charge(scan, field->label == PROTOBUF_C_LABEL_REPEATED ? scalar_bytes(field->type) : 0);

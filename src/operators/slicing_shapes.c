@@ -220,11 +220,13 @@ check_resize_words(Program *program, NodeId id)
       "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners",
       "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize", NULL};
   static const char *const roundings[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil", NULL};
+  static const char *const policies[] = {"stretch", "not_larger", "not_smaller", NULL};
   const Node *node = node_at(program, id);
   if (!is_one_of(string_attribute(node, "mode", "nearest"), modes) ||
       !is_one_of(string_attribute(node, "coordinate_transformation_mode", "half_pixel"), transformations) ||
-      !is_one_of(string_attribute(node, "nearest_mode", "round_prefer_floor"), roundings))
-    return report_node(program, id, NULL, "its mode, coordinate transformation or rounding is not known");
+      !is_one_of(string_attribute(node, "nearest_mode", "round_prefer_floor"), roundings) ||
+      !is_one_of(string_attribute(node, "keep_aspect_ratio_policy", "stretch"), policies))
+    return report_node(program, id, NULL, "its mode, coordinate transformation, rounding or policy of aspect ratios is not known");
   if (int_attribute(node, "antialias", 0))
     return report_node(program, id, "export with antialias=0", "antialiased resizing is not supported");
   return true;

@@ -1,52 +1,7 @@
-/* test_program_text.c: programs read from text and printed again, mistakes in texts, and the rules of programs. */
-#include "../../passes/passes.h"
-#include "../runtime/tap.h"
+/* test_program_text.c: programs read from text and printed again. */
+#include "reading.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define HEADER "<ir_version: 8, opset_import: [\"\" : 17, \"actnn\" : 1]>\n"
-
-typedef struct Reading {
-  Arena *arena;
-  Diagnostics *diagnostics;
-  char *messages;
-  size_t message_bytes;
-  Program *program;
-} Reading;
-
-/* The stream keeps pointers into it, so a reading stays where it is. */
-static Reading *
-read_text(const char *text, size_t length)
-{
-  Reading *reading = calloc(1, sizeof *reading);
-  reading->arena = arena_create();
-  reading->diagnostics = diagnostics_create(reading->arena);
-  reading->diagnostics->stream = open_memstream(&reading->messages, &reading->message_bytes);
-  reading->program = parse_program("text", text, length, reading->diagnostics);
-  fflush(reading->diagnostics->stream);
-  return reading;
-}
-
-static void
-forget(Reading *reading)
-{
-  program_destroy(reading->program);
-  fclose(reading->diagnostics->stream);
-  free(reading->messages);
-  arena_destroy(reading->arena);
-  free(reading);
-}
-
-static const Value *
-value_named(const Program *program, const char *name)
-{
-  for (ValueId id = 0; id < program->value_count; id++)
-    if (value_at(program, id)->name && !strcmp(value_at(program, id)->name, name)) return value_at(program, id);
-  static const Value nothing = {.producer = NO_NODE, .drawn_from = NO_VALUE, .updates = NO_VALUE};
-  return &nothing;
-}
 
 /* ---- what is printed reads back ------------------------------------------------------------------ */
 
@@ -80,6 +35,23 @@ static const char rich[] =
     " u = mydom.fun<alpha = 2.0>(v4)\n}\n"
     "<domain: \"mydom\", opset_import: [\"\" : 17]> fun <alpha, beta: float = 1.5, gamma> (X) => (Y)\n"
     "{ t = Elu<alpha: float = @alpha, beta: float = @beta, gamma: float = @gamma>(X) [lab] Y = Relu(t) }\n";
+
+/* What may be left out, said twice or written in another way. */
+static const char loose[] =
+    "<ir_version: 8, model_version: 3, domain: \"d\", overload: \"\", opset_import: [\"ai.onnx\" : 17], metadata_props: []>\n"
+    "\"\" (float[N,2] x, float z, float d) => (float[3,?] y, double t, float d)\n"
+    "<float[?,2] y, float[3,2] y, y, double[] t, double t, float[] z, float[N,?] x, float d = {2}, bfloat16[2] b = {1,2}, float16 f = {3},\n"
+    " int8[2] i8 = {-128,127}, int16 i16 = {-2}, int32 i32 = {-3}, float[2] e = {1E5, infinity}, double wide = {1e39},\n"
+    " float double = {1}, float seq = {1}, float optional = {1}, float tensor = {1}, float int8x = {1}, float uint8x = {1},\n"
+    " float floaty = {1}, float bfloaty = {1}, float complexes = {1}, float aname_of_some_length = {1},\n"
+    " float[2] bare = [\"location\" : \"none\", \"offset\" : \"0\"], float va = {1}, float \"2x\" = {1}, float \"a\\\\b\" = {1}> {\n"
+    " [] y = ai.onnx.Relu<phase = \"never\", floats: floats = [1, 2], none: floats = [], part = float[2] p = {1, 2}, q = float {1},\n"
+    "   r = float[2] \"quoted\" [\"location\" : \"omitted\", \"length\" : \"8\", \"crc32\" : \"ff\"]>(x)\n"
+    " [outer] t = m.f<b = 4>() [outer] = m.f<b = 4>()\n" /* the second result of the first, and none */
+    " w = \"my op\"<\"a t\" = 1, \"\" = 2, large = 1000000000.0e30, fine = 0.12345678901234567>(i8, i16, i32)\n"
+    " u = Relu<came_from = \"Conv\">(x) v = Relu<came_from = \"Conv\">(x)\n}\n"
+    "<domain: \"m\", opset_import: [\"other\" : 2, \"\" : 18]> f <a = 3, b> (X) => (Y, Z) <float[2] i, float o>\n"
+    "{ [in] Y = Elu<a = @a, b = @b>(X) Z = Relu(Y) }\n";
 
 static void
 check_round_trip(const char *what, const char *text)
@@ -183,76 +155,6 @@ test_facts(void)
   forget(second);
 }
 
-/* ---- mistakes ------------------------------------------------------------------------------------ */
-
-#define SAVE_OF(words) \
-  "<metadata_props: [\"actnn.saves\" : \"x y " words "\"]> g (float x) => (float y) { y = Relu(x) }"
-
-static const struct {
-  const char *text, *message;
-} mistakes[] = {
-    {"", "1:1: error: expected the name of the graph"},
-    {HEADER "g (float x) => (float y) { y = Relu(z) }", "2:37: error: 'z' is not an input"},
-    {HEADER "g (float x) => (float y) { y = Relu(x) y = Relu(x) }", "'y' is defined twice"},
-    {HEADER "g (float x) => (float y) { x = Relu(x) }", "'x' is defined twice"},
-    {HEADER "g (float x, float x) => (float y) { y = Relu(x) }", "'x' is defined twice"},
-    {HEADER "g (float x) => (float y) { }", "'y' is not an input"},
-    {HEADER "g (seq(float) x) => (float y) { }", "values of type seq are not supported"},
-    {HEADER "g (float[1,1,1,1,1,1,1,1,1] x) => (float y) { }", "at most 8 dimensions"},
-    {HEADER "g (float[99999999999999999999] x) => (float y) { }", "does not fit into 64 bits"},
-    {HEADER "g (float[-1] x) => (float y) { }", "a dimension is at least 0"},
-    {HEADER "g () => (float y) <float[2] w = {1}> { y = Relu(w) }", "has 2 elements, here are 1"},
-    {HEADER "g () => (float y) <float[2] w = {1,2,3}> { y = Relu(w) }", "has 2 elements, here are at least 3"},
-    {HEADER "g () => (float y) <float[9223372036854775807, 9] w = {1}> { y = Relu(w) }", "fixed dimensions"},
-    {HEADER "g () => (float y) <float[N] w = {1}> { y = Relu(w) }", "fixed dimensions"},
-    {HEADER "g () => (float y) <int8 w = {128}> { y = Relu(w) }", "does not fit into int8"},
-    {HEADER "g () => (float y) <float w = {1e999}> { y = Relu(w) }", "too large"},
-    {HEADER "g () => (float y) <float w = {1e39}> { y = Relu(w) }", "too large for float"},
-    {HEADER "g () => (float y) <float w = [\"location\" : \"w.bin\"]> { y = Relu(w) }", "data in other files"},
-    {HEADER "g (float x) => (float y) { y = If<then_branch = g () => (float z) {}>(x) }", "graphs are not supported"},
-    {HEADER "g (float x) => (float y) { y = Relu<a = []>(x) }", "needs the kind of its elements"},
-    {HEADER "g (float x) => (float y) { y = Relu<a = [1, \"b\"]>(x) }", "not a mixture"},
-    {HEADER "g (float x) => (float y) { y = Relu<a = 1, a = 2>(x) }", "'a' is given twice"},
-    {HEADER "g (float x) => (float y) { y = Relu<a = @b>(x) }", "outside of one"},
-    {HEADER "g (float x) => (float y) { y = Relu(x)", "expected '}', found the end"},
-    {HEADER "g (float x) => (float y) { y = Relu(\"x) }", "this string does not end"},
-    {HEADER "g (float x) => (float y) { y = Relu(x) $ }", "'$' has no meaning"},
-    {"<ir_version: \"8\"> g () => () {}", "expected an integer, found '\"8\"'"},
-    {"<metadata_props: [\"actnn.loss\" : \"nothing\"]> g () => () {}", "names 'nothing', which is not in the program"},
-    {"<metadata_props: [\"actnn.lost\" : \"x\"]> g () => () {}", "is not a fact of programs"},
-    {"<metadata_props: [\"actnn.text\" : \"7\"]> g () => () {}", "of another version"},
-    {"<metadata_props: [\"actnn.saves\" : \"x y 2\"]> g () => () {}", "a save is"},
-    {SAVE_OF("uneven dither plain 0 0 4 64 256 1 fixed why"), "are even, fixed, masked, square or normal"},
-    {SAVE_OF("even ditther plain 0 0 4 64 256 1 fixed why"), "a save is: value stash spacing dither|stochastic"},
-    {SAVE_OF("even dither rectify 0 0 4 64 256 1 fixed why"), "a save is: value stash spacing dither|stochastic"},
-    {SAVE_OF("even dither plain 0 0 4 64 256 1 moving why"), "a save is: value stash spacing dither|stochastic"},
-    {SAVE_OF("even dither plain low 0 4 64 256 1 fixed why"), "of a save are numbers"},
-    {SAVE_OF("even dither plain 0 inf 4 64 256 1 fixed why"), "of a save are numbers"},
-    {SAVE_OF("even dither plain 0 0 4096 64 256 1 fixed why"), "of a save are numbers"},
-    {SAVE_OF("even dither plain 0 0 -1 64 256 1 fixed why"), "of a save are numbers"},
-    {SAVE_OF("even dither plain 0 0 4 64k 256 1 fixed why"), "of a save are numbers"},
-    {SAVE_OF("even dither plain 0 0 4 64 256 -1 fixed why"), "of a save are numbers"},
-    {SAVE_OF("even dither plain 0 0 4 64 256 nan fixed why"), "of a save are numbers"},
-    {HEADER "g (float x) => (float y) { y = m.f(x) } <domain: \"m\"> f (X) => (Y) { Y = m.f(X) }", "too deeply"},
-    {HEADER "g (float x) => (float y) { y = m.f(x, x) } <domain: \"m\"> f (X) => (Y) { Y = Relu(X) }", "more operands"},
-    {HEADER "g (float x) => (float y) { y = m.f(x) } <domain: \"m\"> f (X) => (Y) { Z = Relu(X) }", "'Y' is not an input"},
-};
-
-static void
-test_mistakes(void)
-{
-  for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
-    Reading *reading = read_text(mistakes[i].text, strlen(mistakes[i].text));
-    bool is_right = !reading->program && reading->messages && strstr(reading->messages, mistakes[i].message);
-    if (!ok(is_right, "says: %s", mistakes[i].message)) printf("# got: %s\n", reading->messages);
-    forget(reading);
-  }
-  static const char nul[] = HEADER "g (float x) => (float y) { y = Relu(\0x) }";
-  Reading *reading = read_text(nul, sizeof nul - 1);
-  ok(!reading->program && strstr(reading->messages, "byte 0x00"), "a NUL byte is no end of the text");
-  forget(reading);
-}
-
 /* Every beginning of a text is a text that must be refused or read, never anything else. */
 static void
 test_beginnings(void)
@@ -267,6 +169,201 @@ test_beginnings(void)
     free(text);
   }
   ok(read == 3, "of all beginnings of a text only three are read: the graph alone, and all but the last newline");
+}
+
+static const char few[] =
+    "<metadata_props: [\"actnn.saves\" : \"x y even dither plain 0 0 4 64 256 1 fixed why\"]> g (x) => (y) { y = actnn.Relu(x) }";
+
+static const char kinds[] =
+    "<metadata_props: [\"actnn.stash\" : \"p\", \"actnn.plain\" : \"p\", \"actnn.coded\" : \"c\", \"actnn.saves\" : \"none\",\n"
+    "  \"actnn.training_algorithm\" : \"yes\", \"actnn.uncompressed_bytes\" : \"18446744073709551615\"]>\n"
+    "g (float x) => (float y) <float p, uint8 c, float[] r, float[4611686018427387904,4] h>\n"
+    "{ p = Exp(x) c = Exp(p) r = Exp(c) h = Exp(r) y = Exp(h) }";
+
+static void
+test_kinds(void)
+{
+  Reading *reading = read_text(kinds, strlen(kinds));
+  const Program *program = reading->program;
+  if (ok(program != NULL, "more facts are read")) {
+    const Value *p = value_named(program, "p"), *c = value_named(program, "c");
+    ok(p->kind == VALUE_STASH && p->layout == ACTNN_PLAIN && c->kind == VALUE_TEMPORARY && c->layout == ACTNN_STASH, "layouts apart from kinds");
+    ok(program->saves && !program->saves->count && !program->saves->is_complete, "no saves yet");
+    ok(program->has_training_algorithm && program->uncompressed_bytes == UINT64_MAX, "a model's own algorithm, and what nothing compressed takes");
+  }
+  forget(reading);
+}
+
+static size_t
+count_of(const Program *program, const char *operator_name)
+{
+  size_t count = 0;
+  for (uint32_t p = 0; p < program->order_count; p++) count += !strcmp(node_at(program, program->order[p])->operator_name, operator_name);
+  return count;
+}
+
+static void
+test_loose(void)
+{
+  Reading *reading = read_text(loose, strlen(loose));
+  const Program *program = reading->program;
+  if (ok(program != NULL, "a loose text is read")) {
+    const Value *x = value_named(program, "x"), *y = value_named(program, "y"), *e = value_named(program, "e"), *t = value_named(program, "t");
+    ok(strstr(reading->messages, "a function imports version 18 of '', the model 17: the model's is used"), "what it warns of: %s",
+       reading->messages);
+    ok(program->ir_version == 8 && opset_version(program, "") == 17, "ai.onnx is ONNX's own set");
+    ok(y->shape.rank == 2 && y->shape.dim[0] == 3 && y->shape.dim[1] == 2, "what several declarations say of a shape is joined");
+    ok(t->type == ACTNN_F64 && t->shape.rank == 0 && x->symbol && !strcmp(x->symbol[0], "N"), "a shape that says nothing changes none");
+    ok(value_named(program, "b")->kind == VALUE_PARAMETER && value_named(program, "b")->data_bytes == 4, "bfloat16 elements as their bits");
+    ok(*(const int16_t *)value_named(program, "i16")->data == -2 && *(const int32_t *)value_named(program, "i32")->data == -3,
+       "narrow integers");
+    ok(((const float *)e->data)[0] == 1e5f && isinf(((const float *)e->data)[1]), "1E5 and infinity");
+    ok(*(const double *)value_named(program, "wide")->data == 1e39, "a double that is no float");
+    ok(program->input_count == 2 && value_named(program, "d")->kind == VALUE_PARAMETER, "an input with data is a parameter");
+    const Node *relu = node_at(program, y->producer);
+    const Attribute *floats = find_attribute(relu, "floats"), *none = find_attribute(relu, "none");
+    ok(relu->phase == PHASE_FORWARD && !strcmp(string_attribute(relu, "phase", ""), "never"), "a phase that there is not is an attribute");
+    ok(floats && floats->kind == ATTRIBUTE_FLOATS && floats->floats[1] == 2 && none && none->kind == ATTRIBUTE_FLOATS && !none->count,
+       "a list of reals, by its kind");
+    ok(value_at(program, find_attribute(relu, "r")->tensor)->data_checksum == 0xff, "a tensor without its data");
+    const Node *elu = node_at(program, t->producer);
+    ok(!strcmp(elu->name, "outer/in") && elu->operands[0] == NO_VALUE && int_attribute(elu, "a", 0) == 3 && int_attribute(elu, "b", 0) == 4,
+       "a call with fewer operands and results");
+    ok(count_of(program, "Elu") == 2, "and without results");
+    const Node *u = node_at(program, value_named(program, "u")->producer), *v = node_at(program, value_named(program, "v")->producer);
+    ok(u->origin == v->origin && !strcmp(node_at(program, u->origin)->operator_name, "Conv") && !*node_at(program, u->origin)->name,
+       "one origin of two nodes");
+  } else {
+    printf("# %s\n", reading->messages);
+  }
+  forget(reading);
+}
+
+/* Labels of calls in calls do not grow without end. */
+static void
+test_long_labels(void)
+{
+  Arena *arena = arena_create();
+  const char *text = arena_format(arena, "g (x) => (y) { [l%0199d] y = m.f(x) } <domain: \"m\"> f (X) => (Y) { [in] Y = Relu(X) }", 1);
+  Reading *reading = read_text(text, strlen(text));
+  ok(reading->program && !strcmp(node_at(reading->program, 0)->name, "in"), "a long label does not lead another");
+  forget(reading);
+  arena_destroy(arena);
+}
+
+/* ---- programs that no text makes ------------------------------------------------------------------- */
+
+static Program *
+small_program(Arena *arena)
+{
+  static const char text[] = HEADER "g (x) => (y) { a = Relu(x) b = Relu(a) c = Relu(b) y = Relu(c) }";
+  return parse_program("small", text, strlen(text), diagnostics_create(arena));
+}
+
+/* A node whose origin is gone comes from the origin's own, when that is there; in a ring of those that are gone the search ends. */
+static void
+test_origins(void)
+{
+  Arena *arena = arena_create();
+  Program *program = small_program(arena);
+  node_at(program, 3)->origin = 2;
+  node_at(program, 2)->origin = 0;
+  remove_from_order(program, 2);
+  ok(strstr(print_program(program, arena), "origin = \"a\""), "the origin of an origin that is gone");
+  node_at(program, 0)->results[0] = NO_VALUE;
+  ok(strstr(print_program(program, arena), "came_from = \"Relu\""), "an origin without results is called by its operator");
+  node_at(program, 2)->origin = 2;
+  ok(strstr(print_program(program, arena), "came_from = \"Relu\""), "origins in a ring");
+  program_destroy(program);
+  arena_destroy(arena);
+}
+
+/* What is not legal is printed all the same. */
+static void
+test_damaged(void)
+{
+  static const float data[2000] = {1, 2, 3};
+  Arena *arena = arena_create();
+  Program *program = small_program(arena);
+  int64_t dim = 2, many = 2000;
+  Shape two = shape_of(1, &dim);
+  ValueId odd = add_constant(program, "odd", ACTNN_F32, two, data, 9), open = add_constant(program, "open", ACTNN_F32, two, data, 8);
+  ValueId more = add_constant(program, "more", ACTNN_F32, two, data, 12), text = add_constant(program, "text", ACTNN_STRING, two, "a\0b", 4);
+  ValueId same = add_constant(program, "x", ACTNN_F32, two, data, 8), empty = add_constant(program, "", ACTNN_F32, two, data, 8);
+  ValueId tensor = add_constant(program, NULL, ACTNN_F32, shape_of(1, &many), data, sizeof data);
+  ValueId unread = add_value(program, "unread", VALUE_INPUT, ACTNN_F32, two);
+  const ValueId all[] = {odd, open, more, text, same, empty};
+  value_at(program, open)->shape.rank = -1;
+  for (uint32_t i = 0; i < 6; i++) set_operand(program, 0, i + 1, all[i]);
+  set_attribute(program, 1, (Attribute){.name = "large", .kind = ATTRIBUTE_TENSOR, .tensor = tensor});
+  result_value(program, node_at(program, 1), 0)->kind = VALUE_INPUT;
+  result_value(program, node_at(program, 2), 0)->type = ACTNN_F32;
+  program->name = "";
+  program->has_training_algorithm = true;
+  program->uncompressed_bytes = 77;
+  const char *printed = print_program(program, arena);
+  ok(strstr(printed, "odd = [\"location\" : \"omitted\", \"length\" : \"9\"") && strstr(printed, "open = [\"location\" : \"omitted\"")
+         && strstr(printed, "more = [\"location\" : \"omitted\"") && strstr(printed, "text = [\"location\" : \"omitted\""),
+     "data that does not fit its type is described");
+  ok(strstr(printed, "Relu(x, odd, open, more, text, \"x:2\", v1)"), "a name that is taken, and an empty one");
+  ok(strstr(printed, "large = float[2000] = [\"location\""), "a large tensor of an attribute is described");
+  ok(unread != NO_VALUE && !strstr(printed, "unread"), "an input that nothing reads and the model has not is left out");
+  ok(strstr(printed, "graph (x) => (y)\n"), "what a node makes is no input: %s", printed);
+  ok(strstr(printed, "\"actnn.training_algorithm\" : \"yes\"") && strstr(printed, "\"actnn.uncompressed_bytes\" : \"77\""), "facts of programs");
+  program_destroy(program);
+  arena_destroy(arena);
+}
+
+/* ---- asking and changing --------------------------------------------------------------------------- */
+
+static void
+test_attributes(void)
+{
+  static const char text[] = "g (x) => (y) { y = ai.onnx.Relu<i = 2, f = 1.5, s = \"t\", is = [1, 2]>(x) }";
+  const int64_t *ints;
+  Reading *reading = read_text(text, strlen(text));
+  Program *program = reading->program;
+  const Node *node = node_at(program, 0);
+  ok(int_attribute(node, "f", 7) == 7 && int_attribute(node, "none", 8) == 8, "a real is no integer");
+  ok(float_attribute(node, "i", 7) == 2 && float_attribute(node, "s", 7) == 7, "an integer is a real, a text is none");
+  ok(!strcmp(string_attribute(node, "i", "other"), "other") && ints_attribute(node, "i", &ints) == 0 && !ints, "an integer is no text and no list");
+  NodeId same = add_node(program, PHASE_FORWARD, "ai.onnx", "Relu", NULL, NULL, 0, NULL, 0);
+  NodeId none = add_node(program, PHASE_FORWARD, NULL, "Relu", "", NULL, 0, NULL, 0);
+  ok(!*node_at(program, same)->domain && !*node_at(program, none)->domain && node_at(program, same)->operator == node_at(program, none)->operator,
+     "ai.onnx and no domain are one");
+  ok(opset_version(program, "ai.onnx") == opset_version(program, ""), "and their versions are");
+  forget(reading);
+}
+
+static void
+test_replacing(void)
+{
+  Arena *arena = arena_create();
+  Program *program = small_program(arena);
+  ValueId x = program->inputs[0], a = result_id(node_at(program, 0), 0), b = result_id(node_at(program, 1), 0);
+  ValueId c = result_id(node_at(program, 2), 0), y = result_id(node_at(program, 3), 0);
+  set_attribute(program, 3, (Attribute){.name = "t", .kind = ATTRIBUTE_TENSOR, .tensor = a});
+  value_at(program, a)->updates = x;
+  replace_uses(program, a, a);
+  ok(operand_id(node_at(program, 1), 0) == a && value_at(program, a)->updates == x, "a value replaced by itself stays");
+  replace_uses(program, a, b);
+  ok(operand_id(node_at(program, 1), 0) == b && find_attribute(node_at(program, 3), "t")->tensor == b && value_at(program, b)->updates == x
+         && value_at(program, a)->updates == NO_VALUE,
+     "operands, attributes and updates are replaced");
+  ValueId by[8];
+  for (int i = 0; i < 8; i++) by[i] = NO_VALUE;
+  by[b] = c;
+  by[y] = a;
+  replace_all_uses(program, by);
+  ok(find_attribute(node_at(program, 3), "t")->tensor == c && value_at(program, c)->updates == x && program->outputs[0] == a
+         && value_at(program, a)->is_output && !value_at(program, y)->is_output,
+     "and all at once");
+  set_result(program, 3, 0, c);
+  set_result(program, 2, 0, a);
+  ok(value_at(program, c)->producer == 3 && value_at(program, y)->producer == NO_NODE && value_at(program, a)->producer == 2,
+     "what another node makes by now keeps its maker");
+  program_destroy(program);
+  arena_destroy(arena);
 }
 
 /* Values without names are numbered in the order of their definition, past names in use. */
@@ -321,10 +418,19 @@ main(void)
   test_ordinary();
   check_round_trip("an ordinary model", ordinary);
   check_round_trip("a text with all facts", rich);
+  check_round_trip("a loose text", loose);
+  check_round_trip("a text without types", few);
+  check_round_trip("a text with more facts", kinds);
+  test_kinds();
+  test_loose();
   test_facts();
-  test_mistakes();
   test_beginnings();
   test_numbers();
   test_large_data();
+  test_long_labels();
+  test_origins();
+  test_damaged();
+  test_attributes();
+  test_replacing();
   return tap_done();
 }
