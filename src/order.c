@@ -218,6 +218,14 @@ place_updates(Walk *walk, Arena *arena)
   for (ValueId id = 0; id < program->value_count; id++) place_maker(walk, next[id]);
 }
 
+static bool
+has_result(const Node *node)
+{
+  for (uint32_t i = 0; i < node->result_count; i++)
+    if (node->results[i] != NO_VALUE) return true;
+  return false;
+}
+
 void
 order_by_outputs(Program *program)
 {
@@ -235,8 +243,13 @@ order_by_outputs(Program *program)
     const Node *node = node_at(program, program->order[p]);
     for (uint32_t i = 0; i < node->result_count; i++) place_maker(&walk, node->results[i]);
   }
-  for (uint32_t p = 0, next = 0; p < program->order_count; p++)
-    if (node_at(program, program->order[p])->phase == PHASE_FORWARD) program->order[p] = walk.placed[next++];
+  uint32_t kept = 0;
+  for (uint32_t p = 0, next = 0; p < program->order_count; p++) {
+    const Node *node = node_at(program, program->order[p]);
+    if (!has_result(node)) continue; /* was not placed either */
+    program->order[kept++] = node->phase == PHASE_FORWARD ? walk.placed[next++] : program->order[p];
+  }
+  program->order_count = kept;
   arena_destroy(arena);
 }
 

@@ -237,7 +237,7 @@ void keep_in_order(Program *program, const bool *is_kept);
 /* Sorts `order` topologically and stably, phases apart; reports a cycle and returns false. */
 bool sort_order(Program *program);
 /* Puts forward nodes in the order in which the outputs, and then the next values of variables, need them, operands from left to right: the
- * same for every legal order of the same graph. `order` must be a legal one. */
+ * same for every legal order of the same graph. `order` must be a legal one. Nodes of any phase without a result are left out. */
 void order_by_outputs(Program *program);
 /* Fills users[v] = number of operand slots (of nodes in order) that read v; the caller frees nothing (arena). */
 uint32_t *count_uses(const Program *program);

@@ -119,6 +119,8 @@ main(void)
   test_order(NET("", LEFT RIGHT NORM SUM), " left right norm sum", "an order as outputs need it stays");
   test_order(NET("", RIGHT NORM LEFT SUM), " left right norm sum", "operands come from left to right");
   test_order(NET("", RIGHT LEFT DEAD NORM SUM), " left right norm sum dead", "what no output needs comes last");
+  test_order(NET("", "  [shape] = Shape (x)\n" LEFT "  [none] = Relu (l)\n" RIGHT NORM "  [none2] = Add (s, s)\n" SUM), " left right norm sum",
+             "what has no result goes");
   test_order(NET(", metadata_props: [\"actnn.frozen\" : \"m\"]", LEFT RIGHT NORM SUM), " left right norm sum",
              "a running mean that is said to be frozen is a state");
   test_chain();

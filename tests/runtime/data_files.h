@@ -32,7 +32,7 @@ static actnn_model model = {.version = ACTNN_VERSION,
                             .batch = 4,
                             .loss_kind = ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY};
 static unsigned char arena[1 << 20];
-static actnn trainer = {.model = &model, .arena = arena, .threads = 1};
+static actnn trainer __attribute__((unused)) = {.model = &model, .arena = arena, .threads = 1};
 
 static inline actnn_tensor
 tensor(int type, uint64_t offset, int rank, const int64_t *dim)

@@ -1,4 +1,4 @@
-/* test_evaluation.c: values of what only passes insert, and of forms of operators that are rewritten before they would be evaluated. */
+/* test_inserted.c: values of what only passes insert, and of forms of operators that are rewritten before they would be evaluated. */
 #include "../../src/operators.h"
 #include "../../src/program_parser.h"
 #include "../runtime/tap.h"

@@ -1,4 +1,4 @@
-/* test_evaluate.c: the evaluator's numbers go to memory and back as IEEE 754 says, and what cannot be evaluated is told. */
+/* test_evaluator.c: the evaluator's numbers go to memory and back as IEEE 754 says, and what cannot be evaluated is told. */
 #include "../../src/operators.h"
 #include "../runtime/tap.h"
 
