@@ -30,10 +30,30 @@ static const char convolutional[] =
     "  [output] logits = Gemm <transB = 1> (f2, w3, b3)\n"
     "}\n";
 
+/* Constants that are seldom: the least integer, the largest real, integers of 32 bits; a weight that is broadcast over samples. */
+static const char unusual[] =
+    "<ir_version: 8, opset_import: [\"\" : 17]>\n"
+    "net (float[N,3,16,16] image) => (float[N,10] logits)\n"
+    "<float[16,3,3,3] w1 = [\"location\" : \"none\"], float[1,16,1,1] w2 = [\"location\" : \"none\"],\n"
+    " float[10,4096] w3 = [\"location\" : \"none\"], float[10] b3 = [\"location\" : \"none\"],\n"
+    " int64[1] start = {-1}, int64[1] end = {-9223372036854775808}, int32[1] axis = {3}, int64[1] step = {-1},\n"
+    " float least = {-1}, float most = {inf}>\n"
+    "{\n"
+    "  [reverse] r1 = Slice (image, start, end, axis, step)\n"
+    "  [clip] c1 = Clip (r1, least, most)\n"
+    "  [conv] k1 = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (c1, w1)\n"
+    "  [scale] m1 = Mul (k1, w2)\n"
+    "  [sigmoid] g1 = Sigmoid (m1)\n"
+    "  [drop] d1 = Dropout (g1)\n"
+    "  [flat] f1 = Flatten (d1)\n"
+    "  [output] logits = Gemm <transB = 1> (f1, w3, b3)\n"
+    "}\n";
+
 const Origin origins[] = {
     {.what = "a convolutional net, sgd, actnn's codes", .text = convolutional, .optimizer = "sgd", .scheme = "actnn", .batch = 4},
     {.what = "a convolutional net, sgd", .text = convolutional, .optimizer = "sgd", .scheme = "actnnc", .batch = 4},
     {.what = "a convolutional net, adam", .text = convolutional, .optimizer = "adam", .scheme = "actnnc", .batch = 4},
+    {.what = "unusual constants, adam", .text = unusual, .optimizer = "adam", .scheme = "actnnc", .batch = 4},
     {.what = "lenet5, adamw, actnn's codes", .model = "lenet5.onnx", .optimizer = "adamw", .scheme = "actnn", .batch = 8},
     {.what = "lenet5, sgd", .model = "lenet5.onnx", .optimizer = "sgd,momentum=0", .scheme = "actnnc", .batch = 8},
     {.what = "decoder, adam", .model = "decoder.onnx", .optimizer = "adam", .scheme = "actnnc", .batch = 2},

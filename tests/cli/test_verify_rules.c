@@ -2,7 +2,8 @@
  * and every rule that judges facts is asked alone, as if those before it had found nothing. (The rules of the text, and the compiler's
  * view, have verify_mutants.)
  *
- * Together they must refuse each change, and each has changes that it refuses alone. Changes that may mean the same are not made: another free place for a buffer of a step.
+ * Together they must refuse each change, and each has changes that it refuses alone. Changes that may mean the same are not made: another
+ * free place for a buffer of a step.
  *
  *   FACTS=all tests/cli/test_verify_rules    tensors and calls all of them, not one in five */
 #include "../random/random_graph.h"
@@ -19,7 +20,7 @@ typedef struct Fact {
 typedef struct Desk {
   Bench *bench;
   Arena *scratch;
-  unsigned changes, refused, accepted, unnamed;
+  unsigned changes, refused, accepted, unnamed, step; /* one tensor or call in `step` is changed */
   const char *where; /* the kernel of the call that is changed */
   bool may_be_right; /* the present changes may mean the same: rules are asked, and what they say is looked at, no more */
 } Desk;
@@ -174,7 +175,7 @@ change_save(Desk *desk, uint32_t index)
   CHANGE(save->choices, 0, "choice of levels");
   CHANGE(save->choices, UINT32_MAX, "choice of levels");
   CHANGE(save->name, "no name of the program", "name of a save");
-  for (uint32_t tensor = index % 5; tensor < desk->bench->emitted.tensor_count; tensor += 5) {
+  for (uint32_t tensor = index % 5; tensor < desk->bench->emitted.tensor_count; tensor += 5 * desk->step) {
     CHANGE(save->tensor, tensor, "stash of a save");
     CHANGE(save->parameter, tensor, "parameter of a save");
     CHANGE(save->scale, tensor, "scale of a save");
@@ -190,11 +191,11 @@ change_tables(Desk *desk)
     for (int role = ACTNN_PARAMETER; role <= ACTNN_FIXED; role++) CHANGE(variable->role, role, "role of a variable");
     CHANGE(variable->drawn, !variable->drawn, "origin of a variable");
     CHANGE(variable->name, "no name of the program", "name of a variable");
-    for (uint32_t tensor = i % 5; tensor < emitted->tensor_count; tensor += 5) CHANGE(variable->tensor, tensor, "tensor of a variable");
+    for (uint32_t tensor = i % 5; tensor < emitted->tensor_count; tensor += 5 * desk->step) CHANGE(variable->tensor, tensor, "tensor of a variable");
   }
   for (uint32_t i = 0; i < emitted->input_count; i++) {
     CHANGE(emitted->input[i].name, "no name of the program", "name of an input");
-    for (uint32_t tensor = i % 3; tensor < emitted->tensor_count; tensor += 3) CHANGE(emitted->input[i].tensor, tensor, "tensor of an input");
+    for (uint32_t tensor = i % 3; tensor < emitted->tensor_count; tensor += 3 * desk->step) CHANGE(emitted->input[i].tensor, tensor, "tensor of an input");
   }
 }
 
@@ -207,7 +208,7 @@ change_model(Desk *desk)
                                &model->step_number, &model->training_output};
   for (size_t i = 0; i < COUNT(tensors); i++) {
     CHANGE(*tensors[i], NONE, "tensor that the model names");
-    for (uint32_t tensor = 0; tensor < emitted->tensor_count; tensor++) CHANGE(*tensors[i], tensor, "tensor that the model names");
+    for (uint32_t tensor = 0; tensor < emitted->tensor_count; tensor += desk->step) CHANGE(*tensors[i], tensor, "tensor that the model names");
   }
   uint64_t *const numbers[] = {&model->arena_bytes, &model->variable_bytes, &model->stash_offset, &model->stash_bytes,
                                &model->workspace_offset, &model->workspace_bytes, &model->saved_bytes, &model->saved_bytes_fp32,
@@ -243,7 +244,7 @@ change_all(const Origin *origin)
   ok(!problem && ask_rules(&desk), "%s: each rule by itself accepts it%s%s", origin->what, problem ? ": " : "", problem ? problem : "");
   if (!problem) {
     const char *facts = getenv("FACTS");
-    unsigned step = thinning(&bench) * (facts && !strcmp(facts, "all") ? 1 : SAMPLE);
+    const unsigned step = desk.step = thinning(&bench) * (facts && !strcmp(facts, "all") ? 1 : SAMPLE);
     for (uint32_t i = 0; i < bench.emitted.tensor_count; i += step) change_tensor(&desk, i);
     for (uint32_t i = 0; i < bench.emitted.call_count; i += step) change_call(&desk, i);
     for (uint32_t i = 0; i < bench.emitted.save_count; i++) change_save(&desk, i);

@@ -420,6 +420,17 @@ test_extremes(void)
   ok(actnn_allocation_scratch(SIZE_MAX / 8, 8) == 0, "more items than can be addressed");
 }
 
+/* Could an item still cost less by bytes that are left? */
+static bool
+is_spent(const actnn_allocation_item *item, size_t count, const uint8_t *choice, uint64_t left)
+{
+  for (size_t i = 0; i < count; i++)
+    for (int k = 0; k < item[i].choices; k++)
+      if (item[i].cost[k] < item[i].cost[choice[i]] && item[i].bytes[k] <= item[i].bytes[choice[i]] + left)
+        return false;
+  return true;
+}
+
 static void
 test_large(void)
 {
@@ -443,7 +454,7 @@ test_large(void)
     least += bytes[i][0];
     most += bytes[i][CHOICES - 1];
   }
-  int tight = 1;
+  int tight = 1, spent = 1;
   for (int part = 0; part <= 10; part += part < 8 ? 2 : 1) {
     actnn_allocation result;
     uint64_t budget = least + (most - least) / 10 * (uint64_t)part;
@@ -453,8 +464,10 @@ test_large(void)
     printf("# %d items of %d choices, budget at %d %%: %.3f s, %.2e above the bound\n", COUNT, CHOICES, part * 10,
            seconds, result.cost / result.bound - 1);
     tight &= !status && result.bytes <= budget && result.cost <= result.bound * (1 + 1e-6);
+    spent &= is_spent(item, COUNT, choice, budget - result.bytes);
   }
   ok(tight, "a hundred thousand items, within a millionth of the bound");
+  ok(spent, "and no item could cost less by what is left");
   free(item);
   free(bytes);
   free(cost);
