@@ -15,6 +15,8 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { GENERATORS = 2, WANTED = 1000, EVERY = 61 /* one in so many is tried when not all are */ };
 
@@ -129,6 +131,22 @@ try_without_descriptors(Bench *bench)
   ok(!is_good && strstr(bench->messages, "cannot verify the emitted source"), "a verifier without descriptors refuses, and says so");
 }
 
+/* Limits that are there already, looser or tighter than the verifier's own, stay or become its own. */
+static void
+try_with_limits(Bench *bench)
+{
+  static const struct rlimit limits[] = {{500, 600}, {50, 60}};
+  bool are_good = true;
+  for (size_t i = 0; i < COUNT(limits); i++) {
+    int status = 1;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) _exit(setrlimit(RLIMIT_CPU, &limits[i]) || !verify_text(bench, bench->source, bench->header));
+    are_good &= child > 0 && waitpid(child, &status, 0) == child && status == 0;
+  }
+  ok(are_good, "a verifier under limits of its caller accepts as ever");
+}
+
 /* A child that may not have memory is a refusal, not an acceptance. */
 static void
 try_without_memory(Bench *bench)
@@ -155,6 +173,7 @@ try_by_name(const Origin *origin)
       try_header(&bench, header_changes[i].what, header_changes[i].from, header_changes[i].to);
     try_lengths(&bench);
     try_interrupted(&bench);
+    try_with_limits(&bench);
     try_without_descriptors(&bench);
     try_without_memory(&bench);
   }
