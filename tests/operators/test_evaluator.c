@@ -1,38 +1,15 @@
 /* test_evaluator.c: the evaluator's numbers go to memory and back as IEEE 754 says, and what cannot be evaluated is told. */
 #include "../../src/operators.h"
-#include "../runtime/tap.h"
+#include "../passes/reading.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
-typedef struct Place {
-  Arena *arena;
-  Diagnostics *diagnostics;
-  char *messages;
-  size_t message_bytes;
-  Program *program;
-} Place;
-
-static Place *
+static Reading *
 begin(void)
 {
-  Place *place = calloc(1, sizeof *place);
-  place->arena = arena_create();
-  place->diagnostics = diagnostics_create(place->arena);
-  place->diagnostics->stream = open_memstream(&place->messages, &place->message_bytes);
-  place->program = program_create("test", place->diagnostics);
-  return place;
-}
-
-static void
-end(Place *place)
-{
-  program_destroy(place->program);
-  fclose(place->diagnostics->stream);
-  free(place->messages);
-  arena_destroy(place->arena);
-  free(place);
+  Reading *reading = start_reading();
+  reading->program = program_create("test", reading->diagnostics);
+  return reading;
 }
 
 /* ---- numbers ----------------------------------------------------------------------------------------- */
@@ -54,15 +31,15 @@ enum { NUMBERS = sizeof numbers / sizeof *numbers };
 static void
 test_numbers(void)
 {
-  Place *place = begin();
+  Reading *reading = begin();
   double real[NUMBERS];
   for (int i = 0; i < NUMBERS; i++) real[i] = numbers[i].number;
   Tensor tensor = {.type = ACTNN_F32, .shape = {1, {NUMBERS}}, .data = real}, back;
   const actnn_type types[] = {ACTNN_F16, ACTNN_BF16};
   for (int t = 0; t < 2; t++) {
-    ValueId id = add_tensor_constant(place->program, NULL, types[t], &tensor);
-    const uint16_t *bits = value_at(place->program, id)->data;
-    bool is_read = constant_tensor(place->program, id, place->arena, &back);
+    ValueId id = add_tensor_constant(reading->program, NULL, types[t], &tensor);
+    const uint16_t *bits = value_at(reading->program, id)->data;
+    bool is_read = constant_tensor(reading->program, id, reading->arena, &back);
     for (int i = 0; i < NUMBERS; i++) {
       uint16_t wanted = t ? numbers[i].bfloat : numbers[i].half;
       ok(bits[i] == wanted, "%s of %g is %04x, here %04x", type_name(types[t]), real[i], wanted, bits[i]);
@@ -75,19 +52,19 @@ test_numbers(void)
   Tensor one = {.type = ACTNN_F32, .shape = {0}, .data = (void *)&nothing};
   const actnn_type all[] = {ACTNN_F16, ACTNN_BF16, ACTNN_F32, ACTNN_F64};
   for (int t = 0; t < 4; t++) {
-    ValueId id = add_tensor_constant(place->program, NULL, all[t], &one);
-    ok(constant_tensor(place->program, id, place->arena, &back) && isnan(*(const double *)back.data), "%s of no number is none",
+    ValueId id = add_tensor_constant(reading->program, NULL, all[t], &one);
+    ok(constant_tensor(reading->program, id, reading->arena, &back) && isnan(*(const double *)back.data), "%s of no number is none",
        type_name(all[t]));
   }
-  end(place);
+  forget(reading);
 }
 
 static void
 test_constants(void)
 {
   static const float data[4] = {1, 2, 3, 4};
-  Place *place = begin();
-  Program *program = place->program;
+  Reading *reading = begin();
+  Program *program = reading->program;
   Tensor tensor;
   const struct {
     const char *what;
@@ -104,21 +81,20 @@ test_constants(void)
     ValueId id = add_value(program, NULL, VALUE_CONSTANT, cases[i].type, cases[i].shape);
     value_at(program, id)->data = cases[i].data;
     value_at(program, id)->data_bytes = cases[i].bytes;
-    ok(constant_tensor(program, id, place->arena, &tensor) == cases[i].is_read, "a constant: %s", cases[i].what);
+    ok(constant_tensor(program, id, reading->arena, &tensor) == cases[i].is_read, "a constant: %s", cases[i].what);
   }
-  ok(!constant_tensor(program, NO_VALUE, place->arena, &tensor), "what is absent is no constant");
-  end(place);
+  ok(!constant_tensor(program, NO_VALUE, reading->arena, &tensor), "what is absent is no constant");
+  forget(reading);
 }
 
 /* ---- what cannot be evaluated -------------------------------------------------------------------------- */
 
 static void
-refuses(Place *place, NodeId node, const char *message, const char *what)
+refuses(Reading *reading, NodeId node, const char *message, const char *what)
 {
   Tensor results[4];
-  bool is_evaluated = evaluate_node(place->program, node, place->arena, NULL, results);
-  fflush(place->diagnostics->stream);
-  if (!ok(!is_evaluated && strstr(place->messages, message), "%s: %s", what, message)) printf("# %s\n", place->messages);
+  bool is_evaluated = evaluate_node(reading->program, node, reading->arena, NULL, results);
+  if (!ok(!is_evaluated && strstr(messages_of(reading), message), "%s: %s", what, message)) printf("# %s\n", messages_of(reading));
 }
 
 static void
@@ -126,8 +102,8 @@ test_refused(void)
 {
   static const float data[4] = {1, 2, 3, 4};
   static const int64_t four = 4, nine = 9;
-  Place *place = begin();
-  Program *program = place->program;
+  Reading *reading = begin();
+  Program *program = reading->program;
   Shape shape = {1, {4}}, unknown = {.rank = 1, .dim = {DIM_UNKNOWN}};
   ValueId x = add_constant(program, NULL, ACTNN_F32, shape, data, sizeof data);
   ValueId input = add_value(program, "input", VALUE_INPUT, ACTNN_F32, shape), untyped = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_UNDEFINED, shape);
@@ -135,35 +111,35 @@ test_refused(void)
   ValueId far = add_constant(program, NULL, ACTNN_I64, (Shape){0}, &nine, 8);
   ValueId extent = add_constant(program, NULL, ACTNN_I64, (Shape){1, {1}}, &four, 8);
   ValueId pair[] = {x, x}, reshaped[] = {x, extent}, asked[] = {x, open}, gathered[] = {x, far};
-  refuses(place, add_node(program, PHASE_FORWARD, "", "Nonsense", "", &x, 1, &y, 1), "this operator cannot be evaluated", "an unknown operator");
+  refuses(reading, add_node(program, PHASE_FORWARD, "", "Nonsense", "", &x, 1, &y, 1), "this operator cannot be evaluated", "an unknown operator");
   NodeId relu = add_node(program, PHASE_FORWARD, "", "Relu", "", &x, 1, &y, 1);
   Operator deaf = *node_at(program, relu)->operator;
   deaf.evaluate = NULL;
   node_at(program, relu)->operator = &deaf;
-  refuses(place, relu, "this operator cannot be evaluated", "an operator without an evaluation");
-  refuses(place, add_node(program, PHASE_FORWARD, "", "Relu", "", pair, 2, &y, 1), "more operands than are known", "two operands");
-  refuses(place, add_node(program, PHASE_FORWARD, "", "Relu", "", &input, 1, &y, 1), "is not known at compile time", "an input");
-  refuses(place, add_node(program, PHASE_FORWARD, "", "Reshape", "", asked, 2, &y, 1), "is not known", "a shape of no known rank");
-  refuses(place, add_node(program, PHASE_FORWARD, "", "Relu", "", &x, 1, &open, 1), "the type or shape of result 0 is not known",
+  refuses(reading, relu, "this operator cannot be evaluated", "an operator without an evaluation");
+  refuses(reading, add_node(program, PHASE_FORWARD, "", "Relu", "", pair, 2, &y, 1), "more operands than are known", "two operands");
+  refuses(reading, add_node(program, PHASE_FORWARD, "", "Relu", "", &input, 1, &y, 1), "is not known at compile time", "an input");
+  refuses(reading, add_node(program, PHASE_FORWARD, "", "Reshape", "", asked, 2, &y, 1), "is not known", "a shape of no known rank");
+  refuses(reading, add_node(program, PHASE_FORWARD, "", "Relu", "", &x, 1, &open, 1), "the type or shape of result 0 is not known",
           "a result's shape");
-  refuses(place, add_node(program, PHASE_FORWARD, "", "Relu", "", &x, 1, &untyped, 1), "the type or shape of result 0 is not known",
+  refuses(reading, add_node(program, PHASE_FORWARD, "", "Relu", "", &x, 1, &untyped, 1), "the type or shape of result 0 is not known",
           "a result's type");
   NodeId gather = add_node(program, PHASE_FORWARD, "", "Gather", "", gathered, 2, &y, 1);
-  refuses(place, gather, "a value that is not allowed", "an index beyond");
+  refuses(reading, gather, "a value that is not allowed", "an index beyond");
   program->order_count = 0;
   NodeId good = add_node(program, PHASE_FORWARD, "", "Reshape", "", reshaped, 2, &y, 1);
   Tensor *tensors[32] = {NULL};
-  ok(evaluate_program(program, 1 << PHASE_FORWARD, place->arena, tensors) && tensors[y] && ((const double *)tensors[y]->data)[3] == 4,
+  ok(evaluate_program(program, 1 << PHASE_FORWARD, reading->arena, tensors) && tensors[y] && ((const double *)tensors[y]->data)[3] == 4,
      "a program is evaluated, by its constants");
   program->order[program->order_count - 1] = gather;
-  ok(!evaluate_program(program, 1 << PHASE_FORWARD, place->arena, tensors), "up to what cannot be");
+  ok(!evaluate_program(program, 1 << PHASE_FORWARD, reading->arena, tensors), "up to what cannot be");
   program->order[program->order_count - 1] = good;
   ValueId stash = add_value(program, NULL, VALUE_STASH, ACTNN_U8, shape);
   Tensor result;
   NodeId save = add_node(program, PHASE_FORWARD, "actnn", "QuantizeOnSave", "", &x, 1, &stash, 1);
-  ok(evaluate_node(program, save, place->arena, NULL, &result) && result.type == ACTNN_F32 && ((const double *)result.data)[1] == 2,
+  ok(evaluate_node(program, save, reading->arena, NULL, &result) && result.type == ACTNN_F32 && ((const double *)result.data)[1] == 2,
      "a code stands for what it codes");
-  end(place);
+  forget(reading);
 }
 
 int

@@ -1,7 +1,6 @@
 /* test_inserted.c: values of what only passes insert, and of forms of operators that are rewritten before they would be evaluated. */
 #include "../../src/operators.h"
-#include "../../src/program_parser.h"
-#include "../runtime/tap.h"
+#include "../passes/reading.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -121,29 +120,22 @@ is_as_wanted(const Tensor *y, int count, const double *wanted)
 static void
 test_case(const char *nodes, int count, const double *wanted)
 {
-  Arena *arena = arena_create();
-  Diagnostics *diagnostics = diagnostics_create(arena);
-  char *messages = NULL;
-  size_t length = 0;
-  diagnostics->stream = open_memstream(&messages, &length);
-  const char *text = arena_format(arena, "<opset_import: [\"\" : 17, \"actnn\" : 1]>\n%s{ %s }", declarations, nodes);
-  Program *program = parse_program("text", text, strlen(text), diagnostics);
+  Reading *reading = start_reading();
+  const char *text = arena_format(reading->arena, "<opset_import: [\"\" : 17, \"actnn\" : 1]>\n%s{ %s }", declarations, nodes);
+  Program *program = go_on_reading(reading, text, strlen(text));
   bool is_right = false;
   if (program) {
     for (ValueId id = 0; id < program->value_count; id++)
       if (value_at(program, id)->data) value_at(program, id)->kind = VALUE_CONSTANT;
     if (infer_all(program)) {
-      Tensor **tensors = arena_array(arena, program->value_count, sizeof *tensors); /* rules may add values */
-      bool is_evaluated = evaluate_program(program, ~0u, arena, tensors);
-      is_right = count ? is_evaluated && is_as_wanted(tensors[program->outputs[0]], count, wanted) : !is_evaluated && diagnostics->errors == 1;
+      Tensor **tensors = arena_array(reading->arena, program->value_count, sizeof *tensors); /* rules may add values */
+      bool is_evaluated = evaluate_program(program, ~0u, reading->arena, tensors);
+      is_right = count ? is_evaluated && is_as_wanted(tensors[program->outputs[0]], count, wanted)
+                       : !is_evaluated && reading->diagnostics->errors == 1;
     }
   }
-  fflush(diagnostics->stream);
-  if (!ok(is_right, "%s%s", nodes, count ? "" : " is refused")) printf("# %s\n", messages);
-  program_destroy(program);
-  fclose(diagnostics->stream);
-  free(messages);
-  arena_destroy(arena);
+  if (!ok(is_right, "%s%s", nodes, count ? "" : " is refused")) printf("# %s\n", messages_of(reading));
+  forget(reading);
 }
 
 int

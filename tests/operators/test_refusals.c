@@ -1,7 +1,7 @@
 /* test_refusals.c: nodes that the rules of shapes and the rewrites refuse, each with its message, and unusual ones that they take,
  * with the type and shape that come of it. */
 #include "../../src/canonicalize.h"
-#include "../runtime/tap.h"
+#include "../passes/reading.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -451,23 +451,16 @@ infer_all(Program *program, bool rewrites, Arena *arena)
 static void
 test_case(int version, const char *nodes, const char *wanted)
 {
-  Arena *arena = arena_create();
-  Diagnostics *diagnostics = diagnostics_create(arena);
-  char *messages = NULL;
-  size_t length = 0;
-  diagnostics->stream = open_memstream(&messages, &length);
-  const char *standard = version ? arena_format(arena, "\"\" : %d, ", version > 0 ? version : 17) : "";
-  const char *text = arena_format(arena, "<opset_import: [%s\"actnn\" : 1, \"ai.onnx.preview.training\" : 1]>\n%s{ %s }", standard,
+  Reading *reading = start_reading();
+  const char *standard = version ? arena_format(reading->arena, "\"\" : %d, ", version > 0 ? version : 17) : "";
+  const char *text = arena_format(reading->arena, "<opset_import: [%s\"actnn\" : 1, \"ai.onnx.preview.training\" : 1]>\n%s{ %s }", standard,
                                   declarations, nodes);
-  Program *program = parse_program("text", text, strlen(text), diagnostics);
-  const char *found = program ? infer_all(program, version != AS_IT_IS, arena) : NULL;
-  fflush(diagnostics->stream);
-  bool is_right = wanted[0] == '=' ? found && !strcmp(found, wanted) : !found && diagnostics->errors == 1 && strstr(messages, wanted);
-  if (!ok(is_right, "%s: %s", nodes, wanted)) printf("# %s; %s\n", found ? found : "refused", messages);
-  program_destroy(program);
-  fclose(diagnostics->stream);
-  free(messages);
-  arena_destroy(arena);
+  Program *program = go_on_reading(reading, text, strlen(text));
+  const char *found = program ? infer_all(program, version != AS_IT_IS, reading->arena) : NULL;
+  bool is_right = wanted[0] == '=' ? found && !strcmp(found, wanted)
+                                   : !found && reading->diagnostics->errors == 1 && strstr(messages_of(reading), wanted);
+  if (!ok(is_right, "%s: %s", nodes, wanted)) printf("# %s; %s\n", found ? found : "refused", messages_of(reading));
+  forget(reading);
 }
 
 int

@@ -18,17 +18,40 @@ typedef struct Reading {
   Program *program;
 } Reading;
 
-/* The stream keeps pointers into it, so a reading stays where it is. */
+/* Without a program yet. The stream keeps pointers into it, so a reading stays where it is. */
 static inline Reading *
-read_text(const char *text, size_t length)
+start_reading(void)
 {
   Reading *reading = calloc(1, sizeof *reading);
   reading->arena = arena_create();
   reading->diagnostics = diagnostics_create(reading->arena);
   reading->diagnostics->stream = open_memstream(&reading->messages, &reading->message_bytes);
+  return reading;
+}
+
+/* NULL, with messages, or the reading's program. */
+static inline Program *
+go_on_reading(Reading *reading, const char *text, size_t length)
+{
   reading->program = parse_program("text", text, length, reading->diagnostics);
   fflush(reading->diagnostics->stream);
+  return reading->program;
+}
+
+static inline Reading *
+read_text(const char *text, size_t length)
+{
+  Reading *reading = start_reading();
+  go_on_reading(reading, text, length);
   return reading;
+}
+
+/* All messages up to now. */
+static inline const char *
+messages_of(Reading *reading)
+{
+  fflush(reading->diagnostics->stream);
+  return reading->messages;
 }
 
 static inline void

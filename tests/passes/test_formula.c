@@ -2,10 +2,7 @@
 #include "../../src/formula.h"
 #include "../../src/gradient.h"
 #include "../../src/operators.h"
-#include "../runtime/tap.h"
-
-#include <stdlib.h>
-#include <string.h>
+#include "reading.h"
 
 /* Nodes that formulas are read for, and a result without a gradient beside one that has one. */
 static const char text[] =
@@ -22,52 +19,36 @@ static const char text[] =
     "}\n";
 enum { ONE, TWO, THREE, FOUR, FIVE, SIX };
 
-typedef struct Reading {
-  Arena *arena;
-  Diagnostics *diagnostics;
-  char *messages;
-  size_t message_bytes;
-  Program *program;
+typedef struct Trial {
+  Reading *reading;
+  Program *program; /* the reading's */
   ValueId *gradient;
   uint32_t first_made; /* nodes before are the text's */
-} Reading;
+} Trial;
 
 /* Gradients of the results of nodes: y's is x, a's too, all others are absent. */
-static Reading *
+static Trial
 begin(void)
 {
-  Reading *reading = calloc(1, sizeof *reading);
-  reading->arena = arena_create();
-  reading->diagnostics = diagnostics_create(reading->arena);
-  reading->diagnostics->stream = open_memstream(&reading->messages, &reading->message_bytes);
-  Program *program = reading->program = parse_program("text", text, strlen(text), reading->diagnostics);
+  Trial trial = {.reading = read_text(text, strlen(text))};
+  Program *program = trial.program = trial.reading->program;
   for (uint32_t i = 0; i < program->node_count; i++)
     if (i != FIVE) infer_node(program, i);
-  reading->gradient = arena_array(reading->arena, program->value_count + 64, sizeof *reading->gradient);
-  for (uint32_t i = 0; i < program->value_count + 64; i++) reading->gradient[i] = NO_VALUE;
-  reading->gradient[result_id(node_at(program, ONE), 0)] = program->inputs[0];
-  reading->gradient[result_id(node_at(program, TWO), 0)] = result_id(node_at(program, TWO), 0);
-  reading->first_made = program->node_count;
-  return reading;
-}
-
-static void
-end(Reading *reading)
-{
-  program_destroy(reading->program);
-  fclose(reading->diagnostics->stream);
-  free(reading->messages);
-  arena_destroy(reading->arena);
-  free(reading);
+  trial.gradient = arena_array(trial.reading->arena, program->value_count + 64, sizeof *trial.gradient);
+  for (uint32_t i = 0; i < program->value_count + 64; i++) trial.gradient[i] = NO_VALUE;
+  trial.gradient[result_id(node_at(program, ONE), 0)] = program->inputs[0];
+  trial.gradient[result_id(node_at(program, TWO), 0)] = result_id(node_at(program, TWO), 0);
+  trial.first_made = program->node_count;
+  return trial;
 }
 
 /* The operators of the nodes that were made, in order. */
 static const char *
-made_nodes(const Reading *reading)
+made_nodes(const Trial *trial)
 {
   const char *names = "";
-  for (uint32_t i = reading->first_made; i < reading->program->node_count; i++)
-    names = arena_format(reading->arena, "%s%s%s", names, *names ? " " : "", node_at(reading->program, i)->operator_name);
+  for (uint32_t i = trial->first_made; i < trial->program->node_count; i++)
+    names = arena_format(trial->reading->arena, "%s%s%s", names, *names ? " " : "", node_at(trial->program, i)->operator_name);
   return names;
 }
 
@@ -109,22 +90,22 @@ static void
 test_meanings(void)
 {
   for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++) {
-    Reading *reading = begin();
+    Trial trial = begin();
     if (meanings[i].node == FIVE) { /* a shape that the loss takes, so that its result is known */
-      set_operand(reading->program, FIVE, 1, reading->program->inputs[3]);
-      value_at(reading->program, reading->program->inputs[3])->shape = shape_of(1, (const int64_t[]){4});
-      infer_node(reading->program, FIVE);
+      set_operand(trial.program, FIVE, 1, trial.program->inputs[3]);
+      value_at(trial.program, trial.program->inputs[3])->shape = shape_of(1, (const int64_t[]){4});
+      infer_node(trial.program, FIVE);
     }
-    if (meanings[i].node == THREE) set_int(reading->program, THREE, "axis", -1); /* as in a text that nobody looked at */
-    Formula formula = {.program = reading->program, .node = meanings[i].node, .cursor = meanings[i].formula, .gradient = reading->gradient,
+    if (meanings[i].node == THREE) set_int(trial.program, THREE, "axis", -1); /* as in a text that nobody looked at */
+    Formula formula = {.program = trial.program, .node = meanings[i].node, .cursor = meanings[i].formula, .gradient = trial.gradient,
                        .variadic = meanings[i].node == SIX ? 1 : 2};
     Term term = formula_expression(&formula);
-    const char *wanted = meanings[i].nodes ? meanings[i].nodes : "ConstantOfShape Mul", *nodes = made_nodes(reading);
+    const char *wanted = meanings[i].nodes ? meanings[i].nodes : "ConstantOfShape Mul", *nodes = made_nodes(&trial);
     bool is_absent = meanings[i].node == FOUR;
     ok(!formula.has_failed && !*formula.cursor && !strcmp(nodes, wanted) && term.is_number == meanings[i].is_number
            && (term.is_number ? term.number == meanings[i].number : (term.value == NO_VALUE) == is_absent),
        "'%s' is %g or the nodes '%s'", meanings[i].formula, meanings[i].number, nodes);
-    end(reading);
+    forget(trial.reading);
   }
 }
 
@@ -165,15 +146,14 @@ static void
 test_mistakes(void)
 {
   for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
-    Reading *reading = begin();
-    Formula formula = {.program = reading->program, .node = mistakes[i].node, .cursor = mistakes[i].formula, .gradient = reading->gradient};
+    Trial trial = begin();
+    Formula formula = {.program = trial.program, .node = mistakes[i].node, .cursor = mistakes[i].formula, .gradient = trial.gradient};
     formula_expression(&formula);
-    fflush(reading->diagnostics->stream);
-    if (!ok(formula.has_failed && reading->diagnostics->errors == 1 && strstr(reading->messages, mistakes[i].message)
-                && strstr(reading->messages, "this is a mistake in the operator table"),
+    if (!ok(formula.has_failed && trial.reading->diagnostics->errors == 1 && strstr(messages_of(trial.reading), mistakes[i].message)
+                && strstr(messages_of(trial.reading), "this is a mistake in the operator table"),
             "'%s' is told once: %s", mistakes[i].formula, mistakes[i].message))
-      printf("# %s\n", reading->messages);
-    end(reading);
+      printf("# %s\n", messages_of(trial.reading));
+    forget(trial.reading);
   }
 }
 
@@ -184,14 +164,13 @@ test_shapes(void)
   static const struct { NodeId node; const char *formula, *message; } cases[] = {
       {ONE, "MatMul(x, x)", "4,6"}, {FIVE, "log_prob", "labels"}, {FOUR, "Neg(bias)", "operand 'x' is missing"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    Reading *reading = begin();
-    Formula formula = {.program = reading->program, .node = cases[i].node, .cursor = cases[i].formula, .gradient = reading->gradient};
+    Trial trial = begin();
+    Formula formula = {.program = trial.program, .node = cases[i].node, .cursor = cases[i].formula, .gradient = trial.gradient};
     formula_expression(&formula);
-    fflush(reading->diagnostics->stream);
-    if (!ok(formula.has_failed && reading->diagnostics->errors == 1 && strstr(reading->messages, cases[i].message),
+    if (!ok(formula.has_failed && trial.reading->diagnostics->errors == 1 && strstr(messages_of(trial.reading), cases[i].message),
             "'%s' does not fit, and is refused by the rule of shapes", cases[i].formula))
-      printf("# %s\n", reading->messages);
-    end(reading);
+      printf("# %s\n", messages_of(trial.reading));
+    forget(trial.reading);
   }
 }
 
@@ -200,24 +179,24 @@ static void
 test_many_operands(void)
 {
   for (int expands = 0; expands < 2; expands++) {
-    Reading *reading = begin();
+    Trial trial = begin();
     Arguments arguments;
     const char *list = "(";
     int count = ACTNN_MAX_OPERANDS / (expands ? 2 : 1) + 1;
-    for (int i = 0; i < count; i++) list = arena_format(reading->arena, "%s%s%s", list, i ? ", " : "", expands ? "doutputs*" : "input");
-    Formula formula = {.program = reading->program, .node = TWO, .cursor = arena_format(reading->arena, "%s)", list),
-                       .gradient = reading->gradient};
+    for (int i = 0; i < count; i++) list = arena_format(trial.reading->arena, "%s%s%s", list, i ? ", " : "", expands ? "doutputs*" : "input");
+    Formula formula = {.program = trial.program, .node = TWO, .cursor = arena_format(trial.reading->arena, "%s)", list),
+                       .gradient = trial.gradient};
     formula_arguments(&formula, "Concat", &arguments);
     ok(arguments.count == ACTNN_MAX_OPERANDS && formula.has_failed == !expands, "%s: no more than %d operands are taken",
        expands ? "all gradients" : "operands", ACTNN_MAX_OPERANDS);
-    end(reading);
+    forget(trial.reading);
   }
-  Reading *reading = begin();
+  Trial trial = begin();
   Arguments arguments;
-  Formula formula = {.program = reading->program, .node = ONE, .cursor = "x", .gradient = reading->gradient};
+  Formula formula = {.program = trial.program, .node = ONE, .cursor = "x", .gradient = trial.gradient};
   formula_arguments(&formula, "Neg", &arguments);
   ok(formula.has_failed && !arguments.count, "operands without a parenthesis are refused");
-  end(reading);
+  forget(trial.reading);
 }
 
 /* ---- statements ---------------------------------------------------------------------------------------- */
@@ -261,12 +240,9 @@ static void
 test_statements(void)
 {
   for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
-    Reading *reading = calloc(1, sizeof *reading);
-    reading->arena = arena_create();
-    reading->diagnostics = diagnostics_create(reading->arena);
-    reading->diagnostics->stream = open_memstream(&reading->messages, &reading->message_bytes);
+    Reading *reading = start_reading();
     const char *text_of = arena_format(reading->arena, CHAIN, statements[i].middle);
-    Program *program = reading->program = parse_program("text", text_of, strlen(text_of), reading->diagnostics);
+    Program *program = go_on_reading(reading, text_of, strlen(text_of));
     ValueId w = NO_VALUE, gradient = NO_VALUE;
     for (ValueId id = 0; id < program->value_count; id++)
       if (value_at(program, id)->name && !strcmp(value_at(program, id)->name, "w")) w = id;
@@ -275,12 +251,11 @@ test_statements(void)
     other.gradient = statements[i].formula;
     node_at(program, 1)->operator = &other;
     bool is_good = append_gradients(program, &w, 1, result_id(node_at(program, 2), 0), &gradient);
-    fflush(reading->diagnostics->stream);
-    bool is_right = statements[i].message ? !is_good && reading->diagnostics->errors == 1 && strstr(reading->messages, statements[i].message)
+    bool is_right = statements[i].message ? !is_good && reading->diagnostics->errors == 1 && strstr(messages_of(reading), statements[i].message)
                                           : is_good && (gradient != NO_VALUE) == statements[i].has_gradient;
     if (!ok(is_right, "the gradient '%s' is %s", statements[i].formula, statements[i].message ? "refused" : "taken"))
-      printf("# %s\n", reading->messages);
-    end(reading);
+      printf("# %s\n", messages_of(reading));
+    forget(reading);
   }
 }
 

@@ -63,12 +63,7 @@ static inline actnn *
 make_fed(const actnn_model *model)
 {
   actnn *trainer = make(model);
-  float *image = actnn_data(trainer, v_images);
-  int64_t *label = actnn_data(trainer, v_labels);
-  for (int i = 0; i < BATCH * PIXELS; i++)
-    image[i] = (float)(i * 31 % 256) / 256;
-  for (int i = 0; i < BATCH; i++)
-    label[i] = i % CLASSES;
+  small_feed(trainer, 0);
   return trainer;
 }
 

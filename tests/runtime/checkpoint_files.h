@@ -3,6 +3,7 @@
 #define ACTNN_CHECKPOINT_FILES_H
 
 #include "checkpoint.h"
+#include "own_folder.h"
 #include "small_model.h"
 #include "tap.h"
 #include "trainer.h"
@@ -10,27 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static char folder[] = "/tmp/actnn-checkpoint-XXXXXX";
-
-/* Good until the program ends. */
-static inline const char *
-path_of(const char *name)
-{
-  static char names[32][256];
-  int index = 0;
-  char path[256];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  while (index < 31 && names[index][0] && strcmp(names[index], path))
-    index++;
-  return strcpy(names[index], path);
-}
-
-static inline bool
-exists(const char *path)
-{
-  return !access(path, F_OK);
-}
 
 static inline unsigned char *
 slurp(const char *path, size_t *count)

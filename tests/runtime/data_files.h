@@ -4,6 +4,7 @@
 #define ACTNN_DATA_FILES_H
 
 #include "batch.h"
+#include "own_folder.h"
 #include "tap.h"
 #include "trainer.h"
 
@@ -55,18 +56,6 @@ static const float *const x = (const float *)(const void *)arena;
 static const int64_t *const y = (const int64_t *)(const void *)(arena + (1 << 19));
 
 /* ---- making files ------------------------------------------------------------------------------- */
-
-static char folder[] = "/tmp/actnn-data-XXXXXX";
-
-static inline const char *
-path_of(const char *name)
-{
-  static char path[8][256];
-  static int next;
-  next = (next + 1) % 8;
-  snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
-  return path[next];
-}
 
 static inline const char *
 put(const char *name, const void *bytes, size_t count)

@@ -239,4 +239,16 @@ static const actnn_model small_model = {
     .default_learning_rate = 0.05, .scheme = "actnn", .level = 3, .initialize = small_initialize, .forward = small_forward,
     .backward = small_backward, .evaluate = small_evaluate, .onnx = small_onnx, .onnx_bytes = sizeof small_onnx};
 
+/* Images and labels that depend on the step alone. */
+static inline void
+small_feed(actnn *trainer, int step)
+{
+  float *image = actnn_data(trainer, v_images);
+  int64_t *label = actnn_data(trainer, v_labels);
+  for (int i = 0; i < BATCH * PIXELS; i++)
+    image[i] = (float)((i * 31 + step * 7) % 256) / 256;
+  for (int i = 0; i < BATCH; i++)
+    label[i] = (i + step) % CLASSES;
+}
+
 #endif

@@ -2,6 +2,7 @@
  * read. The calls to the system are replaced here. */
 #include "atomic_file.h"
 #include "descriptor.h"
+#include "own_folder.h"
 #include "tap.h"
 
 #include <errno.h>
@@ -70,7 +71,6 @@ write(int descriptor, const void *data, size_t count)
   return failure ? -1 : 0;
 }
 
-static char folder[] = "/tmp/actnn-atomic-XXXXXX";
 static atomic_file file;
 
 /* Whether a file of the folder, which is the current one, holds this; NULL: there is none. */
@@ -125,7 +125,8 @@ main(void)
                {CALL_OPEN_FOLDER, EACCES, "a folder that cannot be read", NULL, "new", "old"},
                {CALL_OPEN_FOLDER, EPERM, "a folder that may not be read", NULL, "new", "old"},
                {CALL_OPEN_FOLDER, EIO, "a folder that fails", "a: its directory cannot be brought to the disk: Input/output error", "new", "old"}};
-  if (!mkdtemp(folder) || chdir(folder))
+  make_folder();
+  if (chdir(folder))
     return 99;
   for (size_t index = 0; index < sizeof tries / sizeof *tries; index++) {
     failing = tries[index].which, failure = tries[index].failure;
@@ -153,7 +154,8 @@ main(void)
   ok(!is_open && strstr(file.error, "none/a: cannot be created: No such file"), "no folder: %s", file.error);
   ok(!atomic_file_write(&file, "new", 3) && !atomic_file_commit(&file, true) && strstr(file.error, "cannot be created"),
      "then nothing more is done, and the first reason stays");
-  unlink("a");
-  unlink("a.previous");
-  return chdir("/") || rmdir(folder) ? 99 : tap_done();
+  if (chdir("/"))
+    return 99;
+  remove_folder();
+  return tap_done();
 }

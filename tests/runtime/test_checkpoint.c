@@ -255,14 +255,12 @@ test_export(void)
 int
 main(void)
 {
-  if (!mkdtemp(folder))
-    return 99;
+  make_folder();
   test_resume();
   test_faults();
   test_damage();
   test_weights();
   test_export();
-  char command[300];
-  snprintf(command, sizeof command, "rm -r '%s'", folder);
-  return system(command) ? 99 : tap_done();
+  remove_folder();
+  return tap_done();
 }

@@ -1,25 +1,11 @@
 /* test_checkpoint_contents.c: checkpoints that are whole, but not this model's; the names of what is in them; reads that fail. `pread` is
  * replaced here. */
 #include "checkpoint_files.h"
+#include "failing_reads.h"
 #include "device.h"
 #include "safetensors.h"
 #include "saves.h"
 
-#include <errno.h>
-#include <sys/syscall.h>
-
-static int reads_left = -1; /* before a read fails; -1: none does */
-
-ssize_t
-pread(int descriptor, void *data, size_t count, off_t place)
-{
-  if (reads_left >= 0 && reads_left-- == 0) {
-    reads_left = -1;
-    errno = EIO;
-    return -1;
-  }
-  return syscall(SYS_pread64, descriptor, data, count, place);
-}
 
 /* ---- points ------------------------------------------------------------------------------------- */
 
@@ -227,13 +213,11 @@ test_device(void)
 int
 main(void)
 {
-  if (!mkdtemp(folder))
-    return 99;
+  make_folder();
   test_contents();
   test_names();
   test_constants();
   test_device();
-  char command[300];
-  snprintf(command, sizeof command, "rm -r '%s'", folder);
-  return system(command) ? 99 : tap_done();
+  remove_folder();
+  return tap_done();
 }

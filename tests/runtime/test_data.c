@@ -327,8 +327,7 @@ int
 main(void)
 {
   struct rlimit limit = {1u << 30, 1u << 30}; /* a file that claims much must not make the readers reserve it */
-  if (!mkdtemp(folder))
-    return 99;
+  make_folder();
   if (!IS_SANITIZED)
     setrlimit(RLIMIT_AS, &limit);
   test_idx();
@@ -338,7 +337,6 @@ main(void)
   test_cifar_and_text();
   test_order();
   test_augmentation();
-  char command[300];
-  snprintf(command, sizeof command, "rm -r '%s'", folder);
-  return system(command) ? 99 : tap_done();
+  remove_folder();
+  return tap_done();
 }

@@ -314,14 +314,12 @@ test_archives(void)
 int
 main(void)
 {
-  if (!mkdtemp(folder))
-    return 99;
+  make_folder();
   test_idx_types();
   test_border();
   test_element_types();
   test_npy_headers();
   test_archives();
-  char command[300];
-  snprintf(command, sizeof command, "rm -r '%s'", folder);
-  return system(command) ? 99 : tap_done();
+  remove_folder();
+  return tap_done();
 }

@@ -101,7 +101,7 @@ test_room(void)
 
 /* In a folder of its own below the test's. */
 static void
-make_folder(const char *name)
+make_folder_at(const char *name)
 {
   if (mkdir(path_of(name), 0700))
     abort();
@@ -116,7 +116,7 @@ test_names(void)
   SET_INPUT(ACTNN_F32, 4, 1, 2, 3);
   SET_LABEL(ACTNN_I64, 4);
   SET_OUTPUT(4, 3);
-  make_folder("dots");
+  make_folder_at("dots");
   refuse(path_of("dots"), "has no train-images-idx3-ubyte[.gz]");
   put("dots/train-images.idx3-ubyte", images, count);
   refuse(path_of("dots"), "has no train-labels-idx1-ubyte[.gz]");
@@ -126,7 +126,7 @@ test_names(void)
   ok(!data_has_test_part(path_of("dots")), "which has no test part");
   put("dots/t10k-images.idx3-ubyte", images, count);
   ok(data_has_test_part(path_of("dots")), "but then has one");
-  make_folder("dashes");
+  make_folder_at("dashes");
   put("dashes/t10k-images-idx3-ubyte", images, count);
   ok(data_has_test_part(path_of("dashes")), "with dashes, too");
   put("dots/train-labels.idx1-ubyte", idx_labels, 6);
@@ -154,11 +154,11 @@ test_names(void)
   ok(!data_has_test_part(longer), "a name longer than any path has no test part");
 
   /* CIFAR-10. */
-  make_folder("cifar");
+  make_folder_at("cifar");
   put("cifar/test_batch.bin", records, sizeof records);
   refuse(path_of("cifar"), "has no data_batch_1.bin");
   ok(data_has_test_part(path_of("cifar")), "a folder with a test batch has a test part");
-  make_folder("cifar/data_batch_1.bin");
+  make_folder_at("cifar/data_batch_1.bin");
   refuse(path_of("cifar"), "has no data_batch_2.bin");
   for (int index = 2; index < 6; index++) {
     char name[40];
@@ -188,7 +188,7 @@ test_names(void)
   close_all();
   ok(open_one(".") && set.array[0].dim[0] == 10 && data_has_test_part("."), "so is the folder it lies in %s", error);
   close_all();
-  make_folder("cifar10");
+  make_folder_at("cifar10");
   refuse("cifar10", "cifar10: has no train-images");
   put("t", "text with a short name", 22);
   SET_INPUT(ACTNN_I64, 4, 3);
@@ -349,13 +349,11 @@ test_streams(void)
 int
 main(void)
 {
-  if (!mkdtemp(folder))
-    return 99;
+  make_folder();
   test_room();
   test_bindings();
   test_streams();
   test_names();
-  char command[300];
-  snprintf(command, sizeof command, "rm -r '%s'", folder);
-  return system(command) ? 99 : tap_done();
+  remove_folder();
+  return tap_done();
 }

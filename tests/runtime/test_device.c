@@ -1,6 +1,7 @@
 /* test_device.c: a trainer whose tensors live in another memory than the processor's. What is computed is what the processor alone
  * computes, and every call of the device may fail. */
 #include "memory_device.h"
+#include "own_calls.h"
 #include "saves.h"
 #include "small_model.h"
 #include "tap.h"
@@ -25,27 +26,16 @@ small_on(const actnn_device *device)
   return model;
 }
 
-static void
-feed(actnn *trainer, int step)
-{
-  float *image = actnn_data(trainer, v_images);
-  int64_t *label = actnn_data(trainer, v_labels);
-  for (int i = 0; i < BATCH * PIXELS; i++)
-    image[i] = (float)((i * 31 + step * 7) % 256) / 256;
-  for (int i = 0; i < BATCH; i++)
-    label[i] = (i + step) % CLASSES;
-}
-
 /* Steps as the command line takes them; the last loss, and all variables at the end. False when a call failed. */
 static bool
 run_steps(actnn *trainer, int steps, double *loss, unsigned char *variables)
 {
   for (int step = 0; step < steps; step++) {
-    feed(trainer, step);
+    small_feed(trainer, step);
     if (saves_redraw_is_due(trainer)) {
       if (saves_redraw(trainer, 0.05))
         return false;
-      feed(trainer, step);
+      small_feed(trainer, step);
     }
     if (actnn_step(trainer, 0.05, loss))
       return false;
@@ -157,7 +147,7 @@ test_undoing(void)
   actnn *trainer = trainer_create(&model, &options, NULL, 0);
   static float before[HIDDEN * CLASSES];
   memcpy(before, actnn_data(trainer, v_w2), sizeof before);
-  feed(trainer, 0);
+  small_feed(trainer, 0);
   not_finite = v_w2;
   int failed = actnn_step(trainer, 0.1, NULL);
   bool has_moved = memcmp(before, trainer->device_arena + at_w2, sizeof before) != 0;
@@ -173,30 +163,6 @@ test_undoing(void)
 }
 
 /* ---- what the device finds not finite ------------------------------------------------------------- */
-
-static double own_loss = 1;
-
-static int
-write_loss(const actnn_call *call)
-{
-  if (!actnn_is_preparing(call))
-    *at(&call->output[0]) = (float)own_loss;
-  return 0;
-}
-
-static int
-forward_own_loss(actnn *trainer)
-{
-  RUN(write_loss, OUT(v_loss), IN(NONE), WITHOUT);
-  return 0;
-}
-
-static int
-backward_nothing(actnn *trainer)
-{
-  (void)trainer;
-  return 0;
-}
 
 static void
 refuse_step(const actnn_model *model, uint32_t tensor, const char *message)
@@ -236,17 +202,7 @@ test_not_finite(void)
 
 /* ---- what is observed of an update ------------------------------------------------------------------ */
 
-static actnn_kernel *update;
-static actnn_list update_in;
 static float seen;
-
-static int
-backward_with_update(actnn *trainer)
-{
-  if (trainer->preparing)
-    return 0;
-  return actnn_run(trainer, update, OUT(v_w2), update_in, SGD);
-}
 
 static void
 see(void *context, uint32_t variable, const float *gradient, size_t count)
@@ -264,8 +220,8 @@ observe(actnn_kernel *kernel, actnn_list in)
   model.forward = forward_own_loss;
   model.backward = backward_with_update;
   trainer_options options = {.threads = 1, .quiet = true};
-  update = kernel;
-  update_in = in;
+  own_update = kernel;
+  own_update_in = in;
   seen = 0;
   actnn *trainer = trainer_create(&model, &options, NULL, 0);
   float *gradient = (float *)(void *)(trainer->device_arena + at_dw2);

@@ -4,21 +4,10 @@
 #include "tap.h"
 #include "trainer.h"
 
-static void
-feed(actnn *trainer)
-{
-  float *image = actnn_data(trainer, v_images);
-  int64_t *label = actnn_data(trainer, v_labels);
-  for (int i = 0; i < BATCH * PIXELS; i++)
-    image[i] = (float)(i * 31 % 256) / 256;
-  for (int i = 0; i < BATCH; i++)
-    label[i] = i % CLASSES;
-}
-
 static bool
 run_steps(actnn *trainer, int steps)
 {
-  feed(trainer);
+  small_feed(trainer, 0);
   for (int step = 0; step < steps; step++)
     if (actnn_step(trainer, 0.05, NULL))
       return false;
@@ -48,7 +37,7 @@ test_redraws(void)
   ok(trainer && !saves_redraw_is_due(trainer) && !saves_redraw(trainer, 0.05) && trainer->step == 0,
      "none is due at the first step, and nothing is done");
   ok(run_steps(trainer, 8) && redraws_of(trainer) == 0 && saves_redraw_is_due(trainer), "one is due after eight steps");
-  feed(trainer);
+  small_feed(trainer, 0);
   ok(!saves_redraw(trainer, 0.05) && trainer->step == 8, "it changes no step");
   saves_end_redraw(trainer);
   ok(redraws_of(trainer) == 0, "without its step it does not count");

@@ -76,12 +76,7 @@ count_steps(int threads, int steps)
   actnn *trainer = actnn_create(&small_model, threads, 3, error, sizeof error);
   int failed = !trainer;
   for (int step = 0; !failed && step < steps; step++) {
-    float *image = actnn_data(trainer, v_images);
-    int64_t *label = actnn_data(trainer, v_labels);
-    for (int i = 0; i < BATCH * PIXELS; i++)
-      image[i] = (float)((i * 31 + step * 7) % 256) / 256;
-    for (int i = 0; i < BATCH; i++)
-      label[i] = (i + step) % CLASSES;
+    small_feed(trainer, step);
     counting = step > 0;
     failed = actnn_step(trainer, 0.01, NULL);
     counting = false;

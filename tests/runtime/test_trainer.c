@@ -1,34 +1,9 @@
 /* test_trainer.c: the trainer as a library, with the small model changed in one place at a time: options, calls that no table allows,
  * steps without a loss, scratch that the plan does not have, exports. */
+#include "captured.h"
 #include "changed_model.h"
-
-#include <unistd.h>
-
-/* What is said on stderr between the two goes to `said`. */
-static char said[4096];
-static FILE *heard;
-static int own_stderr;
-
-static void
-listen(void)
-{
-  fflush(stderr);
-  heard = tmpfile();
-  own_stderr = dup(2);
-  if (!heard || own_stderr < 0 || dup2(fileno(heard), 2) < 0)
-    abort();
-}
-
-static void
-stop_listening(void)
-{
-  fflush(stderr);
-  dup2(own_stderr, 2);
-  close(own_stderr);
-  rewind(heard);
-  said[fread(said, 1, sizeof said - 1, heard)] = 0;
-  fclose(heard);
-}
+#include "own_calls.h"
+#include "own_folder.h"
 
 /* ---- making a trainer --------------------------------------------------------------------------- */
 
@@ -87,9 +62,9 @@ test_scratch(void)
   copy_model(&c);
   c.model.evaluate = evaluate_with_scratch;
   scratch = 1000;
-  listen();
+  capture_begin();
   actnn *trainer = make(&c.model);
-  stop_listening();
+  const char *said = capture_end();
   ok(trainer->workspace == trainer->arena + at_end && trainer->workspace_bytes == 1024 && trainer->arena_bytes == at_end + 1024,
      "scratch beyond the plan's has room at the end");
   ok(strstr(said, "wants 1024 bytes of scratch, 1024 more than planned"), "which is said: %s", said);
@@ -97,9 +72,9 @@ test_scratch(void)
   actnn_destroy(trainer);
   c.model.workspace_offset = 0;
   trainer_options quiet = {.threads = 1, .quiet = true};
-  listen();
+  capture_begin();
   trainer = trainer_create(&c.model, &quiet, NULL, 0);
-  stop_listening();
+  said = capture_end();
   ok(trainer && trainer->workspace == trainer->arena + at_end && !*said, "also where the plan has it elsewhere, and not said when quiet");
   actnn_destroy(trainer);
   actnn_model empty = {.version = ACTNN_VERSION, .name = "empty", .batch = 1, .evaluate = evaluate_with_scratch, .loss = NONE,
@@ -115,9 +90,9 @@ test_scratch(void)
   scratch = UINT64_MAX / 2;
   refuse(&c.model, "scratch of half of all bytes", "asks for an absurd scratch area");
   scratch = UINT64_C(1) << 60;
-  listen();
+  capture_begin();
   refuse(&c.model, "scratch that no machine has", "cannot reserve");
-  stop_listening();
+  capture_end();
   c.model.evaluate = evaluate_unprepared;
   refuse(&c.model, "a kernel that cannot prepare itself", "not this time");
 }
@@ -157,25 +132,15 @@ test_calls(void)
   actnn_destroy(trainer);
   actnn_view value = {.type = ACTNN_F32}, stash = {.layout = ACTNN_STASH};
   actnn_attribute with = INT(1);
-  listen();
+  capture_begin();
   int failed = actnn_PackBits(&(actnn_call){NULL, 1, 1, 1, &stash, &value, &with});
-  stop_listening();
+  const char *said = capture_end();
   ok(failed == 1 && strlen(said) > 10 && said[strlen(said) - 1] == '\n', "a kernel without a trainer says on stderr what is wrong: %s", said);
 }
 
 /* ---- observed updates ----------------------------------------------------------------------------- */
 
-static actnn_kernel *update;
-static actnn_list update_in;
 static size_t observed;
-
-static int
-backward_with_update(actnn *trainer)
-{
-  if (trainer->preparing)
-    return 0;
-  return actnn_run(trainer, update, OUT(v_w2), update_in, SGD);
-}
 
 static void
 count(void *context, uint32_t variable, const float *gradient, size_t elements)
@@ -190,8 +155,8 @@ observe(actnn_kernel *kernel, actnn_list in, bool is_seen, const char *what)
   changed c;
   copy_model(&c);
   c.model.backward = backward_with_update;
-  update = kernel;
-  update_in = in;
+  own_update = kernel;
+  own_update_in = in;
   observed = 0;
   actnn *trainer = make_fed(&c.model);
   actnn_observe_gradients(trainer, count, NULL);
@@ -215,49 +180,6 @@ test_observer(void)
 }
 
 /* ---- steps -------------------------------------------------------------------------------------- */
-
-static double own_loss;
-static float own_running;
-
-static int
-write_loss(const actnn_call *call)
-{
-  if (actnn_is_preparing(call))
-    return 0;
-  if (call->output[0].type == ACTNN_F64)
-    *(double *)call->output[0].data = own_loss;
-  else
-    *at(&call->output[0]) = (float)own_loss;
-  at(&call->output[1])[0] = own_running;
-  return 0;
-}
-
-static int
-forward_own_loss(actnn *trainer)
-{
-  RUN(write_loss, OUT(v_loss, v_running), IN(NONE), WITHOUT);
-  return 0;
-}
-
-static int
-backward_nothing(actnn *trainer)
-{
-  (void)trainer;
-  return 0;
-}
-
-static int
-refuse_to_run(const actnn_call *call)
-{
-  return actnn_is_preparing(call) ? 0 : actnn_fail(call->trainer, "not today");
-}
-
-static int
-run_nothing(actnn *trainer)
-{
-  RUN(refuse_to_run, OUT(NONE), IN(NONE), WITHOUT);
-  return 0;
-}
 
 /* The small model with a loss of its own and nothing coded. */
 static void
@@ -386,10 +308,9 @@ static void
 test_exports(void)
 {
   changed c;
-  char folder[] = "/tmp/actnn-trainer-XXXXXX", path[64], error[512];
-  if (!mkdtemp(folder))
-    abort();
-  snprintf(path, sizeof path, "%s/small.onnx", folder);
+  char error[512];
+  make_folder();
+  const char *path = path_of("small.onnx");
   copy_model(&c);
   long all = exported_bytes(&c.model, path, error, sizeof error), biases = (HIDDEN + CLASSES) * 4;
   ok(all > PIXELS * HIDDEN * 4, "a model is exported with its variables %s", error);

@@ -1,31 +1,13 @@
 /* test_training.c: the trainer's command line, from data to exported model, with the small model. Each run is a
  * child process, as users have it; data are made here, in a folder of their own. */
-#include "small_model.h"
+#include "run_main.h"
 #include "tap.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-static char folder[] = "/tmp/actnn-training-XXXXXX";
-static char output[1 << 16], errors[1 << 14]; /* of the last run */
 static const actnn_model *model = &small_model;
-static rlim_t largest_file = RLIM_INFINITY;
 
 /* ---- helpers ------------------------------------------------------------------------------------ */
-
-static void
-slurp(const char *path, char *text, size_t bytes)
-{
-  FILE *file = fopen(path, "rb");
-  size_t count = file ? fread(text, 1, bytes - 1, file) : 0;
-  text[count] = 0;
-  if (file)
-    fclose(file);
-}
 
 /* Runs the trainer in the folder with these words as its command line; the exit code. */
 static int
@@ -36,76 +18,21 @@ run(const char *words)
   snprintf(copy, sizeof copy, "%s", words);
   for (char *word = strtok(copy, " "); word && count < 63; word = strtok(NULL, " "))
     argument[count++] = word;
-  fflush(stdout);
-  pid_t child = fork();
-  if (!child) {
-    struct rlimit limit = {largest_file, largest_file};
-    if (chdir(folder) || !freopen("stdout.txt", "w", stdout) || !freopen("stderr.txt", "w", stderr))
-      _exit(98);
-    setrlimit(RLIMIT_FSIZE, &limit);
-    exit(actnn_main(model, count, argument));
-  }
-  int status = -1;
-  waitpid(child, &status, 0);
-  char path[300];
-  snprintf(path, sizeof path, "%s/stdout.txt", folder);
-  slurp(path, output, sizeof output);
-  snprintf(path, sizeof path, "%s/stderr.txt", folder);
-  slurp(path, errors, sizeof errors);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-}
-
-static bool
-exists(const char *name)
-{
-  char path[300];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  return !access(path, F_OK);
+  return run_main(model, count, argument);
 }
 
 static bool
 same_files(const char *one, const char *two)
 {
   static char a[1 << 20], b[1 << 20];
-  char path[300];
   size_t count[2];
   for (int which = 0; which < 2; which++) {
-    snprintf(path, sizeof path, "%s/%s", folder, which ? two : one);
-    FILE *file = fopen(path, "rb");
+    FILE *file = fopen(path_of(which ? two : one), "rb");
     count[which] = file ? fread(which ? b : a, 1, sizeof a, file) : 0;
     if (file)
       fclose(file);
   }
   return count[0] && count[0] == count[1] && !memcmp(a, b, count[0]);
-}
-
-/* Images whose bright rows tell their class, with noise; one label may be made wrong. */
-static void
-make_data(const char *part, int count, int wrong)
-{
-  char path[300];
-  uint32_t state = (uint32_t)count;
-  snprintf(path, sizeof path, "%s/%s-images-idx3-ubyte", folder, part);
-  FILE *images = fopen(path, "wb");
-  snprintf(path, sizeof path, "%s/%s-labels-idx1-ubyte", folder, part);
-  FILE *labels = fopen(path, "wb");
-  if (!images || !labels)
-    abort();
-  const unsigned char head[] = {0, 0,  8, 3, 0, 0, (unsigned char)(count >> 8), (unsigned char)count, 0, 0,
-                                0, 28, 0, 0, 0, 28};
-  fwrite(head, 1, 16, images);
-  fwrite("\0\0\x08\x01", 1, 4, labels);
-  fwrite(head + 4, 1, 4, labels);
-  for (int sample = 0; sample < count; sample++) {
-    int class = sample * 7 % 10;
-    fputc(sample == wrong ? 12 : class, labels);
-    for (int pixel = 0; pixel < 784; pixel++) {
-      state = state * 1664525u + 1013904223u;
-      fputc((int)(state >> 25) + (pixel / 28 / 2 == class ? 100 : 0), images);
-    }
-  }
-  if (fclose(images) || fclose(labels))
-    abort();
 }
 
 /* The number behind the last "key": of a text; NAN when there is none. */
@@ -123,9 +50,7 @@ last_number(const char *text, const char *key)
 static void
 read_log(void)
 {
-  char path[300];
-  snprintf(path, sizeof path, "%s/log.jsonl", folder);
-  slurp(path, output, sizeof output);
+  read_file(path_of("log.jsonl"), output, sizeof output);
 }
 
 static void
@@ -151,7 +76,7 @@ test_training(void)
          last_number(output, "peak_rss_bytes") > 1e6,
      "the log ends with totals: 4 steps an epoch, the partial batch dropped");
   ok(last_number(output, "lr") == 0.05 && last_number(output, "epoch") == 5, "and has rates and epochs");
-  ok(exists("trained.onnx") && exists("c") && exists("c.previous"), "model and checkpoints are there");
+  ok(exists(path_of("trained.onnx")) && exists(path_of("c")) && exists(path_of("c.previous")), "model and checkpoints are there");
   double accuracy = last_number(output, "test_accuracy"), loss = last_number(output, "test_loss");
   ok(run("--eval . --resume c --log log.jsonl") == 0, "evaluation alone %s", errors);
   read_log();
@@ -190,14 +115,14 @@ test_memory_and_profile(void)
   ok(run("--memory") == 0 && strstr(output, wanted), "--memory says what is planned: %.60s", output);
   ok(run("--data . --steps 3 --profile --profile-generate p.json") == 0 && strstr(output, "slowest calls"),
      "--profile %s", errors);
-  ok(strstr(output, "QuantizeOnSave") && exists("p.json"), "names kernels");
+  ok(strstr(output, "QuantizeOnSave") && exists(path_of("p.json")), "names kernels");
   ok(run("--help") == 0 && strstr(output, "--gradient-reference"), "--help");
 }
 
 static void
 test_variance(void)
 {
-  ok(run("--data . --weights c --dump-gradients g") == 0 && exists("g"), "gradients are dumped %s", errors);
+  ok(run("--data . --weights c --dump-gradients g") == 0 && exists(path_of("g")), "gradients are dumped %s", errors);
   ok(run("--data . --weights c --variance 50 --gradient-reference g") == 0 && strstr(output, "50 draws") &&
          strstr(output, "layer2.w"),
      "and variance measured %s", errors);
@@ -220,14 +145,14 @@ test_refusals(void)
   refuse("--data . --export none/such.onnx", "none/such.onnx: cannot be written");
   refuse("--data . --log none/log", "none/log");
   refuse("--data . --lr 1e30 --epochs 9", "loss is not finite; lower --lr");
-  make_data("train", 230, 203);
+  make_digits("train", 230, 203);
   refuse("--data .", "label 12 of sample 203 is out of range 0..9");
-  make_data("train", 40, -1);
+  make_digits("train", 40, -1);
   refuse("--data .", "less than one batch of 50");
-  make_data("train", 230, -1);
+  make_digits("train", 230, -1);
   largest_file = 50000;
   refuse("--data . --quiet --steps 1 --eval none --export large.onnx", "File too large");
-  ok(!exists("large.onnx") && !exists("large.onnx.tmp"), "and nothing is left");
+  ok(!exists(path_of("large.onnx")) && !exists(path_of("large.onnx.tmp")), "and nothing is left");
   largest_file = RLIM_INFINITY;
 }
 
@@ -252,17 +177,15 @@ test_weights(void)
 int
 main(void)
 {
-  if (!mkdtemp(folder))
-    return 99;
-  make_data("train", 230, -1);
-  make_data("t10k", 70, -1);
+  make_folder();
+  make_digits("train", 230, -1);
+  make_digits("t10k", 70, -1);
   test_training();
   test_resume();
   test_memory_and_profile();
   test_variance();
   test_weights();
   test_refusals();
-  char command[300];
-  snprintf(command, sizeof command, "rm -r '%s'", folder);
-  return system(command) ? 99 : tap_done();
+  remove_folder();
+  return tap_done();
 }

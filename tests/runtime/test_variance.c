@@ -2,29 +2,15 @@
  * cannot serve. `pread` is replaced here. */
 #include "batch.h"
 #include "checkpoint_files.h"
+#include "failing_reads.h"
 #include "gradient_study.h"
 #include "safetensors.h"
 #include "variance.h"
 
-#include <errno.h>
-#include <sys/syscall.h>
-
-static int reads_left = -1; /* before a read fails; -1: none does */
 static data_set set;
 static batch_source source;
 static float images[10 * BATCH * PIXELS];
 static uint8_t labels[10 * BATCH];
-
-ssize_t
-pread(int descriptor, void *data, size_t count, off_t place)
-{
-  if (reads_left >= 0 && reads_left-- == 0) {
-    reads_left = -1;
-    errno = EIO;
-    return -1;
-  }
-  return syscall(SYS_pread64, descriptor, data, count, place);
-}
 
 /* Data of so many batches. */
 static void
@@ -169,12 +155,10 @@ test_references(void)
 int
 main(void)
 {
-  if (!mkdtemp(folder))
-    return 99;
+  make_folder();
   test_comparison();
   test_references();
   batch_close(&source);
-  char command[300];
-  snprintf(command, sizeof command, "rm -r '%s'", folder);
-  return system(command) ? 99 : tap_done();
+  remove_folder();
+  return tap_done();
 }
