@@ -159,14 +159,6 @@ is_foldable(const Program *program, const Node *node)
   return true;
 }
 
-/* These read only the type and the extents of their operand. */
-static bool
-reads_only_shape(const Node *node)
-{
-  const char *name = node->operator_name;
-  return !node->domain[0] && (!strcmp(name, "Shape") || !strcmp(name, "Size") || !strcmp(name, "EyeLike"));
-}
-
 /* Turns an evaluated result into the constant that the value then is. */
 static void
 become_constant(Program *program, ValueId id, const Tensor *tensor)
@@ -204,7 +196,7 @@ fold(Program *program, uint32_t position, Folding *left, bool *is_folded)
   const Tensor *operand = NULL;
   *is_folded = false;
   if (node->result_count > 8) return true;
-  bool only_shape = reads_only_shape(node), is_matrix = only_shape && !strcmp(node->operator_name, "EyeLike");
+  bool only_shape = reads_only_shapes(node->operator), is_matrix = only_shape && !strcmp(node->operator_name, "EyeLike");
   if (!only_shape && !is_foldable(program, node)) return true;
   if ((!only_shape || is_matrix) && !afford(program, node, left)) {
     if (!is_matrix) return true;

@@ -34,6 +34,9 @@ int trainer_machine_channel_block(void);
 size_t trainer_elements(const actnn_tensor *tensor);
 /* Bytes of one element; 0 for what the runtime cannot hold. */
 size_t trainer_type_bytes(int type);
+/* The emitted tables are trusted no further than this: every number leads into its table and every tensor lies inside the arena. 0, or 1 and
+ * the reason. */
+int trainer_check_model(actnn *trainer);
 /* True for kernels that change a variable: operand 0 the variable, operand 1 its gradient. */
 bool actnn_is_update(actnn_kernel *kernel);
 

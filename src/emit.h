@@ -4,10 +4,13 @@
 
 #include "options.h"
 #include "program.h"
+#include "text.h"
 
 /* The C source of the trainer, and of its header. `name`: an identifier made from the output file's name. */
 char *emit_source(Program *program, const Options *options, const char *name, Arena *arena, size_t *length);
 char *emit_header(const char *name, Arena *arena, size_t *length);
+/* Of the source: the functions that the header declares, and main. */
+void emit_interface(Text *text, const char *name);
 
 /* First values of variables and large constants that the model holds, as a safetensors file; *length 0 when there are none. */
 unsigned char *emit_weights(Program *program, Arena *arena, size_t *length);

@@ -146,8 +146,7 @@ add_tensor_constant(Program *program, const char *name, actnn_type type, const T
 
 /* ---- evaluating --------------------------------------------------------------------------------- */
 
-/* These read the type and extents of operand 0, never its elements. */
-static bool
+bool
 reads_only_shapes(const Operator *operator)
 {
   static const char *const names[] = {"Shape", "Size", "EyeLike"};

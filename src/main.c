@@ -321,7 +321,7 @@ write_trainer(Program *program, const CommandLine *line)
   Arena *arena = program->arena;
   const char *name = identifier_from_path(arena, line->output);
   size_t source_length, header_length, weights_length;
-  if (!constants_are_there(program) || !finish_inference_model(program, NULL)) return false;
+  if (!constants_are_there(program) || !finish_inference_model(program)) return false;
   char *source = emit_source(program, &line->options, name, arena, &source_length);
   char *header = emit_header(name, arena, &header_length);
   unsigned char *weights = emit_weights(program, arena, &weights_length);

@@ -29,8 +29,7 @@ bool pack_model(const Program *program, const Onnx__ModelProto *model, Arena *ar
 bool write_onnx(const Program *program, const char *path);
 
 /* To be called when it is settled which values are variables of the trainer: initializers that passes have turned into
- * constants are put back into program->inference_model, so that only the trainer's variables are missing there.
- * is_variable[v]: the trainer keeps value v and will append it; NULL: parameters and states are. */
-bool finish_inference_model(Program *program, const bool *is_variable);
+ * constants are put back into program->inference_model, so that only the trainer's variables, parameters and states, are missing there. */
+bool finish_inference_model(Program *program);
 
 #endif

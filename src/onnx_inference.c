@@ -167,14 +167,13 @@ make_inference_model(Program *program, Onnx__ModelProto *model, Arena *scratch)
 
 /* Adds the value as an initializer when `name` is defined by nothing in the graph; there is room for every value. */
 static void
-define_name(const Program *program, const NameTable *values, NameTable *defined, const char *name,
-            const bool *is_variable, Onnx__GraphProto *graph, Arena *arena)
+define_name(const Program *program, const NameTable *values, NameTable *defined, const char *name, Onnx__GraphProto *graph, Arena *arena)
 {
   uint32_t id;
   if (!name[0] || !name_table_find(values, name, &id) || !name_table_add(defined, name, 0, NULL)) return;
   const Value *value = value_at(program, id);
-  bool is_trained = is_variable ? is_variable[id] : value->kind == VALUE_PARAMETER || value->kind == VALUE_STATE;
-  if (is_trained || !value->data) return;
+  bool is_variable = value->kind == VALUE_PARAMETER || value->kind == VALUE_STATE;
+  if (is_variable || !value->data) return;
   graph->initializer[graph->n_initializer++] = value_to_tensor(program, id, name, arena);
 }
 
@@ -213,7 +212,7 @@ list_defined(const Onnx__GraphProto *graph, const NameTable *values, NameTable *
 }
 
 bool
-finish_inference_model(Program *program, const bool *is_variable)
+finish_inference_model(Program *program)
 {
   if (!program->inference_model) return true;
   Arena *scratch = arena_create();
@@ -236,10 +235,10 @@ finish_inference_model(Program *program, const bool *is_variable)
     graph->initializer = larger;
     for (size_t n = 0; n < graph->n_node; n++) {
       for (size_t i = 0; i < graph->node[n]->n_input; i++)
-        define_name(program, values, defined, graph->node[n]->input[i], is_variable, graph, scratch);
+        define_name(program, values, defined, graph->node[n]->input[i], graph, scratch);
     }
     for (size_t i = 0; i < graph->n_output; i++)
-      define_name(program, values, defined, graph->output[i]->name, is_variable, graph, scratch);
+      define_name(program, values, defined, graph->output[i]->name, graph, scratch);
     type_outputs(program, graph, scratch);
     is_kept = keep_model(program, model, scratch);
     name_table_destroy(values);

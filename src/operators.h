@@ -88,6 +88,8 @@ typedef struct Tensor {
 /* Evaluates one node on tensors (one per operand, NULL where absent; constants may be NULL too: their data is
  * used). Results are allocated in the arena. Reports and returns false when the operator has no evaluation. */
 bool evaluate_node(Program *program, NodeId node, Arena *arena, const Tensor *const *operands, Tensor *results);
+/* Shape, Size and EyeLike read the type and extents of operand 0, never its elements. */
+bool reads_only_shapes(const Operator *operator);
 /* A constant's or first value's data as a tensor of the evaluator. */
 bool constant_tensor(const Program *program, ValueId value, Arena *arena, Tensor *tensor);
 /* A constant of `type` that holds the tensor: what folding puts in a node's place. Integers wrap to the type's width. */

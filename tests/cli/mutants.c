@@ -73,7 +73,7 @@ emit_program(Bench *bench, Program *program)
   bench->program = program;
   for (size_t i = 0; i < pass_count; i++)
     if (!passes[i].run(program, options)) return false;
-  if (!finish_inference_model(program, NULL)) return false;
+  if (!finish_inference_model(program)) return false;
   bench->source = emit_source(program, options, "net", bench->arena, &source_length);
   bench->header = emit_header("net", bench->arena, &header_length);
   return source_length == strlen(bench->source) && header_length == strlen(bench->header);

@@ -49,7 +49,7 @@ emit(Program *program, const Options *options)
 {
   size_t length;
   Arena *arena = program->arena;
-  if (!finish_inference_model(program, NULL)) return;
+  if (!finish_inference_model(program)) return;
   const char *source = emit_source(program, options, "train", arena, &length);
   for (size_t i = 0; i < length; i++) MUST(source[i] == '\n' || (source[i] >= ' ' && source[i] <= '~'));
   emit_header("train", arena, &length);

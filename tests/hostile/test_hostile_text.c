@@ -238,7 +238,7 @@ emitted_tokens(Arena *arena, Bytes model, unsigned *errors)
   Program *program = import_bytes("model.onnx", model.data, model.length, diagnostics);
   bool is_good = program != NULL;
   for (size_t i = 0; is_good && i < pass_count; i++) is_good = passes[i].run(program, &options) && !diagnostics->errors;
-  if (is_good && finish_inference_model(program, NULL)) {
+  if (is_good && finish_inference_model(program)) {
     const char *source = emit_source(program, &options, "train", arena, &length);
     tokens = tokens_of(arena, source, length);
   }

@@ -70,7 +70,7 @@ check_inference_model(Program *program)
   ok(graph->node[2]->n_input == 2, "inference: Dropout without its mode");
   Value *scale = value_at(program, named(program, "scale"));
   scale->kind = VALUE_CONSTANT; /* as a pass does with what the loss does not depend on */
-  ok(finish_inference_model(program, NULL) && has_initializer(inference_model_of(program)->graph, "scale") &&
+  ok(finish_inference_model(program) && has_initializer(inference_model_of(program)->graph, "scale") &&
          !has_initializer(inference_model_of(program)->graph, "bias"),
      "inference: parameters that became constants are put back");
   scale->kind = VALUE_PARAMETER;

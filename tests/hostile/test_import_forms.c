@@ -46,7 +46,7 @@ test_more_types(void)
   ok(program->output_count == 1, "an output listed twice is one");
   const Onnx__GraphProto *kept = inference_model_of(program)->graph;
   ok(kept->n_sparse_initializer == 1 && has_initializer(kept, "u64"), "inference: sparse constants stay");
-  ok(finish_inference_model(program, NULL) && inference_model_of(program)->graph->n_sparse_initializer == 1, "and are not added again");
+  ok(finish_inference_model(program) && inference_model_of(program)->graph->n_sparse_initializer == 1, "and are not added again");
   ok(write_onnx(program, "again.onnx"), "strings are written");
   Program *again = import_model("again.onnx", diagnostics_create(arena));
   ok(again && has_data(again, "text", ACTNN_STRING, "ab\0", 4) && has_data(again, "u64", ACTNN_U64, value_named(program, "u64")->data, 8),
@@ -243,7 +243,7 @@ test_text(void)
   y->type = ACTNN_F32; /* as inference finds it */
   y->shape = shape_of(2, (const int64_t[]){3, 4});
   value_at(program, named(program, "t"))->type = ACTNN_F32;
-  bool is_finished = finish_inference_model(program, NULL);
+  bool is_finished = finish_inference_model(program);
   graph = inference_model_of(program)->graph;
   ok(is_finished && graph->output[0]->type && graph->output[0]->type->tensor_type->shape->n_dim == 2, "it is written when it is known");
   ok(!graph->output[2]->type && !graph->output[3]->type, "and left out while it is not");
@@ -316,11 +316,11 @@ test_not_added(void)
   Value *p = value_at(program, named(program, "p"));
   p->kind = VALUE_CONSTANT;
   p->data = NULL;
-  ok(finish_inference_model(program, NULL) && !inference_model_of(program)->graph->n_initializer, "inference: states and what has no data stay out");
+  ok(finish_inference_model(program) && !inference_model_of(program)->graph->n_initializer, "inference: states and what has no data stay out");
   program_destroy(program);
   static const char text[] = "<opset_import: [\"\" : 17]> g (float[2] x) => (y) { y = Relu(x) }";
   program = parse_program("text", text, strlen(text), diagnostics_create(arena));
-  ok(program && finish_inference_model(program, NULL) && !program->inference_model, "a program without a model of inference has nothing to finish");
+  ok(program && finish_inference_model(program) && !program->inference_model, "a program without a model of inference has nothing to finish");
   program_destroy(program);
 }
 

@@ -55,7 +55,7 @@ emit_with(const RandomGraph *graph, const char *text, const Setting *setting, co
   bool is_good = program != NULL;
   for (size_t i = 0; i < pass_count && is_good; i++)
     is_good = passes[i].run(program, &options) && !diagnostics->errors && check_program(program, passes[i].name);
-  if (is_good) is_good = finish_inference_model(program, NULL);
+  if (is_good) is_good = finish_inference_model(program);
   if (is_good) {
     *emission = (Emission){.name = name, .planned_bytes = program->plan->arena_bytes, .saved_bytes = program->plan->saved_bytes,
                            .save_count = program->saves->count, .program = program, .options = options};
