@@ -82,23 +82,23 @@ seconds_now(void)
   return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-/* All that the child writes, until it closes its end or time is up. */
+/* All that the child writes, until it closes its end or time is up. *reason: why it was not heard to its end, 0 or as errno. */
 static char *
-read_findings(int descriptor, Arena *arena, size_t *length)
+read_findings(int descriptor, Arena *arena, size_t *length, int *reason)
 {
   char *text = arena_allocate(arena, MOST_FINDINGS_BYTES + 1);
   double end = seconds_now() + SECONDS;
   *length = 0;
-  while (*length < MOST_FINDINGS_BYTES) {
+  *reason = 0;
+  while (*length < MOST_FINDINGS_BYTES && !*reason) {
     double left = end - seconds_now();
     struct pollfd wait = {.fd = descriptor, .events = POLLIN};
     int ready = left <= 0 ? 0 : poll(&wait, 1, (int)(left * 1000) + 1);
-    if (ready < 0 && errno == EINTR) continue;
-    if (ready <= 0) break;
-    ssize_t count = read(descriptor, text + *length, MOST_FINDINGS_BYTES - *length);
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
-    *length += (size_t)count;
+    ssize_t count = ready > 0 ? read(descriptor, text + *length, MOST_FINDINGS_BYTES - *length) : -1;
+    if (count == 0) break;
+    if (count > 0) *length += (size_t)count;
+    else if (ready == 0) *reason = ETIME;
+    else if (errno != EINTR) *reason = errno;
   }
   text[*length] = 0;
   return text;
@@ -122,21 +122,22 @@ report_findings(Diagnostics *diagnostics, const char *path, const char *source, 
 }
 
 static bool
-report_end(Diagnostics *diagnostics, const char *path, int status)
+report_end(Diagnostics *diagnostics, const char *path, int reason, int status)
 {
-  if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL))
+  if (reason && reason != ETIME)
+    return report(diagnostics, path, NULL, "cannot verify the emitted source: %s", strerror(reason));
+  if (reason || (WIFSIGNALED(status) && (WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL)))
     return report(diagnostics, path, help, "the emitted source was not verified within %d seconds", (int)SECONDS);
   if (WIFSIGNALED(status))
     return report(diagnostics, path, help, "verifying the emitted source crashed (signal %d)", WTERMSIG(status));
-  return report(diagnostics, path, help, "verifying the emitted source ended early (code %d)",
-                WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+  return report(diagnostics, path, help, "verifying the emitted source ended early (code %d)", WEXITSTATUS(status));
 }
 
 bool
 verify_source(Diagnostics *diagnostics, const char *path, const char *source, size_t source_length, const char *header,
               size_t header_length, const char *name, const Program *program, const Options *options)
 {
-  int ends[2], status = 0;
+  int ends[2], status = 0, reason;
   size_t length;
   if (pipe(ends)) return report(diagnostics, path, NULL, "cannot verify the emitted source: %s", strerror(errno));
   pid_t child = fork();
@@ -152,14 +153,14 @@ verify_source(Diagnostics *diagnostics, const char *path, const char *source, si
   }
   close(ends[1]);
   Arena *arena = arena_create();
-  char *findings = read_findings(ends[0], arena, &length);
+  char *findings = read_findings(ends[0], arena, &length, &reason);
   close(ends[0]);
   bool is_done =
       (length == 5 && !strcmp(findings, "done\n")) || (length > 5 && !strcmp(findings + length - 6, "\ndone\n"));
   if (!is_done) kill(child, SIGKILL); /* ours, and not yet waited for: the number is still its own */
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
   bool is_good = report_findings(diagnostics, path, source, source_length, findings);
-  if (!is_done && is_good) is_good = report_end(diagnostics, path, status);
+  if (!is_done && is_good) is_good = report_end(diagnostics, path, reason, status);
   arena_destroy(arena);
   return is_good && is_done;
 }

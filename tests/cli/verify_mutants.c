@@ -7,16 +7,9 @@
  * Sources of several kinds are translated in memory. Each rule has a generator that changes every place where it can be broken, in every
  * way that breaks it (mutants.h). What is called by the right name is said too: a mutant often breaks two rules, and the first stops. */
 #include "../random/random_graph.h"
-#include "../runtime/sanitized.h"
 #include "../runtime/tap.h"
 #include "mutants.h"
 #include "verify_changes.h"
-
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/time.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum { GENERATORS = 2, WANTED = 1000, EVERY = 61 /* one in so many is tried when not all are */ };
 
@@ -97,70 +90,6 @@ try_lengths(Bench *bench)
   free(said);
 }
 
-/* Signals that interrupt its waiting change nothing. */
-static void
-do_nothing(int signal)
-{
-  (void)signal;
-}
-
-static void
-try_interrupted(Bench *bench)
-{
-  const struct sigaction interrupts = {.sa_handler = do_nothing};
-  const struct itimerval often = {{0, 300}, {0, 300}}, never = {{0, 0}, {0, 0}};
-  bool are_good = true;
-  sigaction(SIGALRM, &interrupts, NULL);
-  setitimer(ITIMER_REAL, &often, NULL);
-  for (int i = 0; i < 20; i++) are_good &= verify_text(bench, bench->source, bench->header);
-  setitimer(ITIMER_REAL, &never, NULL);
-  ok(are_good, "a verifier whose waiting is interrupted accepts as ever");
-}
-
-/* Neither a pipe nor a child to be had: refused, with the reason. */
-static void
-try_without_descriptors(Bench *bench)
-{
-  struct rlimit before, none;
-  if (IS_SANITIZED || getrlimit(RLIMIT_NOFILE, &before)) return;
-  none = before;
-  none.rlim_cur = 3;
-  setrlimit(RLIMIT_NOFILE, &none);
-  bool is_good = verify_text(bench, bench->source, bench->header);
-  setrlimit(RLIMIT_NOFILE, &before);
-  ok(!is_good && strstr(bench->messages, "cannot verify the emitted source"), "a verifier without descriptors refuses, and says so");
-}
-
-/* Limits that are there already, looser or tighter than the verifier's own, stay or become its own. */
-static void
-try_with_limits(Bench *bench)
-{
-  static const struct rlimit limits[] = {{500, 600}, {50, 60}};
-  bool are_good = true;
-  for (size_t i = 0; i < COUNT(limits); i++) {
-    int status = 1;
-    fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) _exit(setrlimit(RLIMIT_CPU, &limits[i]) || !verify_text(bench, bench->source, bench->header));
-    are_good &= child > 0 && waitpid(child, &status, 0) == child && status == 0;
-  }
-  ok(are_good, "a verifier under limits of its caller accepts as ever");
-}
-
-/* A child that may not have memory is a refusal, not an acceptance. */
-static void
-try_without_memory(Bench *bench)
-{
-  struct rlimit before, tight;
-  if (IS_SANITIZED || getrlimit(RLIMIT_AS, &before)) return;
-  tight = before;
-  tight.rlim_cur = 1 << 20;
-  setrlimit(RLIMIT_AS, &tight);
-  bool is_good = verify_text(bench, bench->source, bench->header);
-  setrlimit(RLIMIT_AS, &before);
-  ok(!is_good, "a verifier without memory refuses");
-}
-
 static void
 try_by_name(const Origin *origin)
 {
@@ -172,10 +101,6 @@ try_by_name(const Origin *origin)
     for (size_t i = 0; i < COUNT(header_changes); i++)
       try_header(&bench, header_changes[i].what, header_changes[i].from, header_changes[i].to);
     try_lengths(&bench);
-    try_interrupted(&bench);
-    try_with_limits(&bench);
-    try_without_descriptors(&bench);
-    try_without_memory(&bench);
   }
   finish_bench(&bench);
 }
