@@ -158,6 +158,7 @@ close_device(actnn *trainer)
     cudaStreamSynchronize(state->stream);
   gpu_close_library(trainer);
   gpu_close_saves(trainer);
+  gpu_close_updates(trainer);
   gpu_release(trainer->device_arena);
   gpu_release(state->notes);
   if (state->waiting_room)
@@ -208,7 +209,7 @@ prepare_device(actnn *trainer)
     return actnn_fail(trainer, "out of memory");
   return (state->waiting_bytes &&
           gpu_check(trainer, cudaMallocHost((void **)&state->waiting_room, (size_t)state->waiting_bytes), "memory for batches")) ||
-         gpu_prepare_saves(trainer);
+         gpu_prepare_saves(trainer) || gpu_prepare_updates(trainer);
 }
 
 /* A place in the waiting room; NULL: it is full. */

@@ -49,6 +49,7 @@ struct device_state {
   uint64_t waiting_bytes, waiting; /* reserved, and taken since the last `finish` */
   struct fetched *fetched;   /* what is on its way here */
   struct gpu_saves *saves;   /* saves.cu */
+  struct gpu_updates *updates; /* optimizer.cu */
   struct gpu_library *library; /* library.cu */
 };
 

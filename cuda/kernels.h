@@ -7,9 +7,11 @@
 /* NULL: the operator runs on the processor. */
 actnn_kernel *gpu_kernel_for(actnn_kernel *of_processor);
 
-/* Codes' tables (saves.cu) and libraries' handles (library.cu) of a trainer. */
+/* Codes' tables (saves.cu), that of updates (optimizer.cu) and libraries' handles (library.cu) of a trainer. */
 int gpu_prepare_saves(actnn *trainer);
 void gpu_close_saves(actnn *trainer);
+int gpu_prepare_updates(actnn *trainer);
+void gpu_close_updates(actnn *trainer);
 int gpu_open_library(actnn *trainer);
 void gpu_close_library(actnn *trainer);
 

@@ -1,119 +1,418 @@
-/* optimizer.cu: updates of one variable, by the steps that the processor's kernels take (optimizer_steps.h). Learning rate and step
- * number are read where they lie, so that a launch need not know them. */
-#include "gpu.h"
+/* optimizer.cu: updates of variables, by the steps that the processor's kernels take (optimizer_steps.h).
+ *
+ * Updates that follow one another are launched as one: while a trainer prepares itself they are listed, run by run, and at a step the last
+ * of a run launches all of it. Which block works on what is in a table there, which is made once. Learning rate and step number are read
+ * where they lie, so that a launch need not know them. */
+#include "kernels.h"
 
 #include "../src/operators/optimizer_steps.h"
 
-/* An update's operands; what is absent is NULL. */
-typedef struct UpdateJob {
+#include <stdlib.h>
+
+enum update_kind { SGD, ADAM, ONNX_MOMENTUM, ONNX_ADAM, ONNX_ADAGRAD };
+
+/* What an update's rates follow from, beside the learning rate and the step. */
+struct update_rule {
+  update_kind kind;
+  union {
+    SgdRates sgd; /* without the learning rate */
+    AdamNumbers adam;
+    OnnxMomentumNumbers onnx_momentum;
+    OnnxAdamNumbers onnx_adam;
+    OnnxAdagradNumbers onnx_adagrad;
+  };
+};
+
+/* One variable; what is absent is NULL. */
+struct update_job {
   const float *w, *g, *m, *v;
   float *new_w, *new_m, *new_v;
+  int64_t count, first_block; /* of its run's blocks */
+  uint32_t tensor;
+};
+
+enum { MOST_PARTS = 7 };
+
+/* The same while preparing, when the arena may still move: tensors of w, g, m, v and the new w, m, v. */
+struct listed_update {
+  uint32_t part[MOST_PARTS];
   int64_t count;
-  const float *learning_rate;
-  const int64_t *step;
-  uint32_t *not_finite, tensor;
-} UpdateJob;
+};
 
-static const float *
-read_by(const actnn_call *call, size_t index)
+struct update_run {
+  update_rule rule;
+  uint32_t rate, step; /* tensors */
+  size_t first, end;   /* updates */
+  uint64_t call;       /* the last of them, among all calls */
+  int64_t blocks;
+};
+
+struct gpu_updates {
+  listed_update *update;
+  update_run *run;
+  size_t update_count, update_capacity, run_count, run_capacity;
+  size_t next; /* run whose last update is expected next */
+  update_job *there;
+};
+
+/* ---- the kernel ------------------------------------------------------------------------------------------------- */
+
+template <update_kind kind> struct taking;
+
+template <> struct taking<SGD> {
+  typedef SgdRates rates;
+  static __device__ rates
+  rates_of(const update_rule &rule, float rate, int64_t)
+  {
+    rates own = rule.sgd;
+    own.rate = rate;
+    return own;
+  }
+  static __device__ float
+  step(const rates &rates, float w, float g, float *m, float *)
+  {
+    *m = sgd_momentum(rates, w, g, *m);
+    return sgd_step(rates, w, g, *m);
+  }
+};
+
+template <> struct taking<ADAM> {
+  typedef AdamRates rates;
+  static __device__ rates rates_of(const update_rule &rule, float rate, int64_t step) { return adam_rates(rule.adam, rate, step); }
+  static __device__ float step(const rates &rates, float w, float g, float *m, float *v) { return adam_step(rates, w, g, m, v); }
+};
+
+template <> struct taking<ONNX_MOMENTUM> {
+  typedef OnnxMomentumRates rates;
+  static __device__ rates
+  rates_of(const update_rule &rule, float rate, int64_t step)
+  {
+    return onnx_momentum_rates(rule.onnx_momentum, rate, step);
+  }
+  static __device__ float step(const rates &rates, float w, float g, float *m, float *) { return onnx_momentum_step(rates, w, g, m); }
+};
+
+template <> struct taking<ONNX_ADAM> {
+  typedef OnnxAdamRates rates;
+  static __device__ rates
+  rates_of(const update_rule &rule, float rate, int64_t step)
+  {
+    return onnx_adam_rates(rule.onnx_adam, rate, step);
+  }
+  static __device__ float step(const rates &rates, float w, float g, float *m, float *v) { return onnx_adam_step(rates, w, g, m, v); }
+};
+
+template <> struct taking<ONNX_ADAGRAD> {
+  typedef OnnxAdagradRates rates;
+  static __device__ rates
+  rates_of(const update_rule &rule, float rate, int64_t step)
+  {
+    return onnx_adagrad_rates(rule.onnx_adagrad, rate, step);
+  }
+  static __device__ float step(const rates &rates, float w, float g, float *m, float *) { return onnx_adagrad_step(rates, w, g, m); }
+};
+
+enum { AT_ONCE = 4, FOURS = 4, ELEMENTS_OF_A_BLOCK = BLOCK_THREADS * AT_ONCE * FOURS };
+
+struct alignas(16) four_floats {
+  float of[AT_ONCE];
+};
+
+/* The first elements from `at` on that there are; zeros for the others, and for all where there is no tensor. */
+static __device__ four_floats
+load_four(const float *from, int64_t at, int64_t count)
 {
-  return index < call->input_count ? (const float *)call->input[index].data : NULL;
+  four_floats four = four_floats();
+  if (from && at + AT_ONCE <= count)
+    return *(const four_floats *)(from + at);
+  for (int i = 0; i < AT_ONCE; i++)
+    if (from && at + i < count)
+      four.of[i] = from[at + i];
+  return four;
 }
 
-static float *
-written_by(const actnn_call *call, size_t index)
-{
-  return index < call->output_count ? (float *)call->output[index].data : NULL;
-}
-
-static UpdateJob
-job_of(const actnn_call *call)
-{
-  UpdateJob job;
-  memset(&job, 0, sizeof job);
-  job.w = read_by(call, 0);
-  job.g = read_by(call, 1);
-  job.new_w = written_by(call, 0);
-  job.new_m = written_by(call, 1);
-  job.new_v = written_by(call, 2);
-  job.count = element_count(&call->input[0]);
-  job.not_finite = call->trainer->device_state->not_finite;
-  job.tensor = call->input[0].id;
-  return job;
-}
-
-/* A tensor that is not finite is told by any of its threads. */
 static __device__ void
-look_at(const UpdateJob &job, float a, float b, float c)
+store_four(float *to, int64_t at, int64_t count, const four_floats &four)
 {
-  if (!actnn_is_finite(a) || !actnn_is_finite(b) || !actnn_is_finite(c))
-    note_not_finite(job.not_finite, job.tensor);
+  if (to && at + AT_ONCE <= count)
+    *(four_floats *)(to + at) = four;
+  else
+    for (int i = 0; i < AT_ONCE; i++)
+      if (to && at + i < count)
+        to[at + i] = four.of[i];
 }
 
-KERNEL
-sgd(UpdateJob job, SgdRates rates)
+/* The job that a block works on: the last that begins at or before it. */
+static __device__ int
+job_of_block(const update_job *job, int jobs)
 {
-  int64_t i = thread_number();
-  if (i >= job.count)
+  int low = 0;
+  for (int high = jobs; high - low > 1;) {
+    int middle = low + (high - low) / 2;
+    if (job[middle].first_block <= (int64_t)blockIdx.x)
+      low = middle;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+/* Rates that follow from the step are found by each block's first thread, in double precision. */
+template <update_kind kind>
+KERNEL
+update(const update_job *jobs, int job_count, update_rule rule, const float *rate, const int64_t *step, uint32_t *not_finite)
+{
+  SHARED typename taking<kind>::rates rates;
+  SHARED int own;
+  if (threadIdx.x == 0) {
+    rates = taking<kind>::rates_of(rule, *rate, step ? *step : 0);
+    own = job_of_block(jobs, job_count);
+  }
+  __syncthreads();
+  const update_job job = jobs[own];
+  int64_t start = ((int64_t)blockIdx.x - job.first_block) * ELEMENTS_OF_A_BLOCK + (int64_t)threadIdx.x * AT_ONCE;
+  bool is_finite = true;
+  for (int k = 0; k < FOURS; k++) {
+    int64_t at = start + (int64_t)k * BLOCK_THREADS * AT_ONCE;
+    if (at >= job.count)
+      break;
+    four_floats w = load_four(job.w, at, job.count), g = load_four(job.g, at, job.count), m = load_four(job.m, at, job.count),
+                v = load_four(job.v, at, job.count);
+    for (int i = 0; i < AT_ONCE; i++) {
+      bool is_there = at + i < job.count; /* zeros in place of what is not need not lead to numbers */
+      w.of[i] = taking<kind>::step(rates, w.of[i], g.of[i], &m.of[i], &v.of[i]);
+      is_finite &= !is_there || (actnn_is_finite(w.of[i]) && actnn_is_finite(m.of[i]) && actnn_is_finite(v.of[i]));
+    }
+    store_four(job.new_w, at, job.count, w);
+    store_four(job.new_m, at, job.count, m);
+    store_four(job.new_v, at, job.count, v);
+  }
+  if (!is_finite)
+    note_not_finite(not_finite, job.tensor);
+}
+
+/* ---- while preparing --------------------------------------------------------------------------------------------- */
+
+/* One more element, zero; NULL with a message. */
+template <typename Element>
+static Element *
+add_element(actnn *trainer, Element **elements, size_t *count, size_t *capacity)
+{
+  if (*count == *capacity) {
+    size_t larger = *capacity * 2 + 64;
+    Element *grown = (Element *)realloc(*elements, larger * sizeof *grown);
+    if (!grown)
+      return actnn_fail(trainer, "out of memory"), (Element *)NULL;
+    *elements = grown;
+    *capacity = larger;
+  }
+  Element *added = &(*elements)[(*count)++];
+  memset(added, 0, sizeof *added);
+  return added;
+}
+
+static bool
+is_same_rule(const update_run *run, const update_rule &rule, uint32_t rate, uint32_t step)
+{
+  return run->rate == rate && run->step == step && !memcmp(&run->rule, &rule, sizeof rule);
+}
+
+static uint32_t
+tensor_at(const actnn_view *view, size_t count, size_t index)
+{
+  return index < count ? view[index].id : NONE;
+}
+
+/* States follow the gradient among the operands, the variable among the results; the learning rate and the step come behind them. */
+static int
+list_update(const actnn_call *call, const update_rule &rule, size_t states)
+{
+  actnn *trainer = call->trainer;
+  struct device_state *state = trainer->device_state;
+  if (!state->updates)
+    state->updates = (struct gpu_updates *)calloc(1, sizeof *state->updates);
+  struct gpu_updates *updates = state->updates;
+  if (!updates)
+    return actnn_fail(trainer, "out of memory");
+  listed_update *added = add_element(trainer, &updates->update, &updates->update_count, &updates->update_capacity);
+  if (!added)
+    return 1;
+  for (size_t i = 0; i < MOST_PARTS; i++) {
+    bool is_operand = i < 4, is_state = is_operand ? i >= 2 : i >= 5;
+    size_t number = is_operand ? i : i - 4, which = is_state ? number - (is_operand ? 2 : 1) : 0;
+    added->part[i] = is_state && which >= states ? NONE
+                     : is_operand ? tensor_at(call->input, call->input_count, number)
+                                  : tensor_at(call->output, call->output_count, number);
+  }
+  added->count = element_count(&call->input[0]);
+  uint32_t rate = tensor_at(call->input, call->input_count, 2 + states), step = tensor_at(call->input, call->input_count, 3 + states);
+  update_run *last = updates->run_count ? &updates->run[updates->run_count - 1] : NULL;
+  if (!last || last->call + 1 != trainer->device_calls || !is_same_rule(last, rule, rate, step)) {
+    last = add_element(trainer, &updates->run, &updates->run_count, &updates->run_capacity);
+    if (!last)
+      return 1;
+    last->rule = rule;
+    last->rate = rate;
+    last->step = step;
+    last->first = updates->update_count - 1;
+  }
+  last->end = updates->update_count;
+  last->call = trainer->device_calls;
+  return 0;
+}
+
+static unsigned char *
+address_of(const actnn *trainer, uint32_t tensor)
+{
+  return tensor == NONE ? NULL : trainer->device_arena + trainer->model->tensor[tensor].offset;
+}
+
+/* The table's jobs of one run. */
+static void
+fill_jobs(const actnn *trainer, const struct gpu_updates *updates, update_run *run, update_job *job)
+{
+  for (size_t i = run->first; i < run->end; i++) {
+    const listed_update *update = &updates->update[i];
+    float *part[MOST_PARTS];
+    for (int k = 0; k < MOST_PARTS; k++)
+      part[k] = (float *)address_of(trainer, update->part[k]);
+    job[i].w = part[0], job[i].g = part[1], job[i].m = part[2], job[i].v = part[3];
+    job[i].new_w = part[4], job[i].new_m = part[5], job[i].new_v = part[6];
+    job[i].count = update->count;
+    job[i].first_block = run->blocks;
+    job[i].tensor = update->part[0];
+    run->blocks += (update->count + ELEMENTS_OF_A_BLOCK - 1) / ELEMENTS_OF_A_BLOCK;
+  }
+}
+
+int
+gpu_prepare_updates(actnn *trainer)
+{
+  struct gpu_updates *updates = trainer->device_state->updates;
+  if (!updates)
+    return 0;
+  size_t bytes = updates->update_count * sizeof(update_job);
+  update_job *job = (update_job *)calloc(1, bytes);
+  updates->there = (update_job *)gpu_reserve(trainer, bytes, "the table of updates");
+  if (!job || !updates->there)
+    return free(job), job ? 1 : actnn_fail(trainer, "out of memory");
+  for (size_t i = 0; i < updates->run_count; i++)
+    fill_jobs(trainer, updates, &updates->run[i], job);
+  int failed = gpu_check(trainer, cudaMemcpyAsync(updates->there, job, bytes, cudaMemcpyHostToDevice, stream_of(trainer)),
+                         "the table of updates");
+  free(job);
+  return failed;
+}
+
+void
+gpu_close_updates(actnn *trainer)
+{
+  struct gpu_updates *updates = trainer->device_state->updates;
+  if (!updates)
     return;
-  rates.rate = *job.learning_rate;
-  float w = job.w[i], g = job.g[i], momentum = sgd_momentum(rates, w, g, job.m ? job.m[i] : 0), stepped = sgd_step(rates, w, g, momentum);
-  job.new_w[i] = stepped;
-  if (job.new_m)
-    job.new_m[i] = momentum;
-  look_at(job, stepped, momentum, 0);
+  gpu_release(updates->there);
+  free(updates->update);
+  free(updates->run);
+  free(updates);
+  trainer->device_state->updates = NULL;
+}
+
+/* ---- at a step --------------------------------------------------------------------------------------------------- */
+
+template <update_kind kind>
+static int
+launch_run(const actnn_call *call, const update_run *run)
+{
+  actnn *trainer = call->trainer;
+  const float *rate = (const float *)address_of(trainer, run->rate);
+  const int64_t *step = (const int64_t *)address_of(trainer, run->step);
+  return LAUNCH_BLOCKS(call, update<kind>, run->blocks, trainer->device_state->updates->there + run->first, (int)(run->end - run->first),
+                       run->rule, rate, step, trainer->device_state->not_finite);
+}
+
+/* The run that ends with the update of this variable; NULL: there is one that ends later. */
+static const update_run *
+run_ending_with(struct gpu_updates *updates, uint32_t variable)
+{
+  for (size_t i = 0; i < updates->run_count; i++) { /* each step in the same order */
+    size_t at = (updates->next + i) % updates->run_count;
+    const update_run *run = &updates->run[at];
+    if (updates->update[run->end - 1].part[0] != variable)
+      continue;
+    updates->next = at + 1;
+    return run;
+  }
+  return NULL;
+}
+
+template <update_kind kind>
+static int
+take_step(const actnn_call *call, update_rule rule, size_t states)
+{
+  rule.kind = kind;
+  if (actnn_is_preparing(call))
+    return list_update(call, rule, states);
+  const update_run *run = run_ending_with(call->trainer->device_state->updates, call->input[0].id);
+  return run && launch_run<kind>(call, run);
+}
+
+/* Zero, for rules are compared byte by byte. */
+static update_rule
+empty_rule(void)
+{
+  update_rule rule;
+  memset(&rule, 0, sizeof rule);
+  return rule;
 }
 
 extern "C" int
 gpu_Sgd(const actnn_call *call)
 {
-  if (actnn_is_preparing(call))
-    return 0;
-  UpdateJob job = job_of(call);
-  job.m = read_by(call, 2);
-  job.learning_rate = read_by(call, 3);
-  return LAUNCH(call, sgd, job.count, job, sgd_rates(call, 0));
-}
-
-/* Rates that follow from the step, by the first thread's arithmetic in double precision: each block finds them for itself. */
-KERNEL
-adam(UpdateJob job, AdamNumbers numbers)
-{
-  SHARED AdamRates rates;
-  if (threadIdx.x == 0)
-    rates = adam_rates_of(numbers, *job.learning_rate, *job.step);
-  __syncthreads();
-  int64_t i = thread_number();
-  if (i >= job.count)
-    return;
-  float first = job.m[i], second = job.v[i], stepped = adam_step(rates, job.w[i], job.g[i], &first, &second);
-  job.new_w[i] = stepped;
-  job.new_m[i] = first;
-  job.new_v[i] = second;
-  look_at(job, stepped, first, second);
+  update_rule rule = empty_rule();
+  rule.sgd = sgd_rates(call, 0);
+  return take_step<SGD>(call, rule, 1);
 }
 
 static int
-run_adam(const actnn_call *call, int is_decoupled)
+take_adam_step(const actnn_call *call, int is_decoupled)
 {
-  if (actnn_is_preparing(call))
-    return 0;
-  UpdateJob job = job_of(call);
-  job.m = read_by(call, 2);
-  job.v = read_by(call, 3);
-  job.learning_rate = read_by(call, 4);
-  job.step = (const int64_t *)call->input[5].data;
-  return LAUNCH_BLOCKS(call, adam, blocks_for(job.count), job, adam_numbers(call, is_decoupled));
+  update_rule rule = empty_rule();
+  rule.adam = adam_numbers(call, is_decoupled);
+  return take_step<ADAM>(call, rule, 2);
 }
 
 extern "C" int
 gpu_Adam(const actnn_call *call)
 {
-  return run_adam(call, 0);
+  return take_adam_step(call, 0);
 }
 
 extern "C" int
 gpu_AdamW(const actnn_call *call)
 {
-  return run_adam(call, 1);
+  return take_adam_step(call, 1);
+}
+
+extern "C" int
+gpu_OnnxMomentum(const actnn_call *call)
+{
+  update_rule rule = empty_rule();
+  rule.onnx_momentum = onnx_momentum_numbers(call);
+  return take_step<ONNX_MOMENTUM>(call, rule, 1);
+}
+
+extern "C" int
+gpu_OnnxAdam(const actnn_call *call)
+{
+  update_rule rule = empty_rule();
+  rule.onnx_adam = onnx_adam_numbers(call);
+  return take_step<ONNX_ADAM>(call, rule, 2);
+}
+
+extern "C" int
+gpu_OnnxAdagrad(const actnn_call *call)
+{
+  update_rule rule = empty_rule();
+  rule.onnx_adagrad = onnx_adagrad_numbers(call);
+  return take_step<ONNX_ADAGRAD>(call, rule, 1);
 }

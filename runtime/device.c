@@ -160,6 +160,7 @@ run_there(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
 int
 device_run(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
 {
+  trainer->device_calls++;
   actnn_kernel *there = trainer->device->kernel(kernel);
   int failed = there ? run_there(trainer, there, call) : DEVICE_DECLINES;
   if (failed != DEVICE_DECLINES)

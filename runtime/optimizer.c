@@ -71,7 +71,7 @@ adam(const actnn_call *call, int is_decoupled)
   if (actnn_is_preparing(call)) return 0;
   const float *w = call->input[0].data, *g = call->input[1].data, *m = call->input[2].data, *v = call->input[3].data;
   float *w2 = call->output[0].data, *m2 = call->output[1].data, *v2 = call->output[2].data;
-  AdamRates rates = adam_rates(call, scalar_input(call, 4), (int64_t)scalar_input(call, 5), is_decoupled);
+  AdamRates rates = adam_rates(adam_numbers(call, is_decoupled), scalar_input(call, 4), (int64_t)scalar_input(call, 5));
   int64_t count = element_count(&call->input[0]);
   uint32_t largest = 0;
 #pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS) reduction(max : largest)
@@ -106,7 +106,7 @@ ENTRY(OnnxMomentum)(const actnn_call *call)
   if (actnn_is_preparing(call)) return 0;
   const float *x = call->input[0].data, *g = call->input[1].data, *v = call->input[2].data;
   float *x2 = call->output[0].data, *v2 = call->output[1].data;
-  OnnxMomentumRates rates = onnx_momentum_rates(call, scalar_input(call, 3), (int64_t)scalar_input(call, 4));
+  OnnxMomentumRates rates = onnx_momentum_rates(onnx_momentum_numbers(call), scalar_input(call, 3), (int64_t)scalar_input(call, 4));
   int64_t count = element_count(&call->input[0]);
   uint32_t largest = 0;
 #pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS) reduction(max : largest)
@@ -126,7 +126,7 @@ ENTRY(OnnxAdam)(const actnn_call *call)
   if (actnn_is_preparing(call)) return 0;
   const float *x = call->input[0].data, *g = call->input[1].data, *v = call->input[2].data, *h = call->input[3].data;
   float *x2 = call->output[0].data, *v2 = call->output[1].data, *h2 = call->output[2].data;
-  OnnxAdamRates rates = onnx_adam_rates(call, scalar_input(call, 4), (int64_t)scalar_input(call, 5));
+  OnnxAdamRates rates = onnx_adam_rates(onnx_adam_numbers(call), scalar_input(call, 4), (int64_t)scalar_input(call, 5));
   int64_t count = element_count(&call->input[0]);
   uint32_t largest = 0;
 #pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS) reduction(max : largest)
@@ -147,7 +147,7 @@ ENTRY(OnnxAdagrad)(const actnn_call *call)
   if (actnn_is_preparing(call)) return 0;
   const float *x = call->input[0].data, *g = call->input[1].data, *h = call->input[2].data;
   float *x2 = call->output[0].data, *h2 = call->output[1].data;
-  OnnxAdagradRates rates = onnx_adagrad_rates(call, scalar_input(call, 3), (int64_t)scalar_input(call, 4));
+  OnnxAdagradRates rates = onnx_adagrad_rates(onnx_adagrad_numbers(call), scalar_input(call, 3), (int64_t)scalar_input(call, 4));
   int64_t count = element_count(&call->input[0]);
   uint32_t largest = 0;
 #pragma omp parallel for simd schedule(static) if (parallel : count > SERIAL_ELEMENTS) reduction(max : largest)

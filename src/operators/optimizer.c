@@ -20,8 +20,8 @@ static int
 adam(const actnn_call *call, int is_decoupled)
 {
   const REAL *w = call->input[0].data, *g = call->input[1].data;
-  AdamRates rates = adam_rates(call, load_element(&call->input[4], 0), (int64_t)load_element(&call->input[5], 0),
-                               is_decoupled);
+  AdamRates rates = adam_rates(adam_numbers(call, is_decoupled), load_element(&call->input[4], 0),
+                               (int64_t)load_element(&call->input[5], 0));
   for (int64_t i = 0, count = element_count(&call->input[0]); i < count; i++) {
     REAL m = ((const REAL *)call->input[2].data)[i], v = ((const REAL *)call->input[3].data)[i];
     ((REAL *)call->output[0].data)[i] = adam_step(rates, w[i], g[i], &m, &v);
@@ -88,7 +88,7 @@ int
 EVALUATE(OnnxMomentum)(const actnn_call *call)
 {
   const actnn_view *in = call->input, *out = call->output;
-  momentum_of(onnx_momentum_rates(call, load_element(&in[3], 0), (int64_t)load_element(&in[4], 0)), &in[0], &in[1],
+  momentum_of(onnx_momentum_rates(onnx_momentum_numbers(call), load_element(&in[3], 0), (int64_t)load_element(&in[4], 0)), &in[0], &in[1],
               &in[2], &out[0], &out[1]);
   return 0;
 }
@@ -98,7 +98,7 @@ int
 EVALUATE(OnnxAdam)(const actnn_call *call)
 {
   const actnn_view *in = call->input, *out = call->output;
-  adam_of(onnx_adam_rates(call, load_element(&in[4], 0), (int64_t)load_element(&in[5], 0)), &in[0], &in[1], &in[2],
+  adam_of(onnx_adam_rates(onnx_adam_numbers(call), load_element(&in[4], 0), (int64_t)load_element(&in[5], 0)), &in[0], &in[1], &in[2],
           &in[3], &out[0], &out[1], &out[2]);
   return 0;
 }
@@ -108,7 +108,7 @@ int
 EVALUATE(OnnxAdagrad)(const actnn_call *call)
 {
   const actnn_view *in = call->input, *out = call->output;
-  adagrad_of(onnx_adagrad_rates(call, load_element(&in[3], 0), (int64_t)load_element(&in[4], 0)), &in[0], &in[1],
+  adagrad_of(onnx_adagrad_rates(onnx_adagrad_numbers(call), load_element(&in[3], 0), (int64_t)load_element(&in[4], 0)), &in[0], &in[1],
              &in[2], &out[0], &out[1]);
   return 0;
 }
@@ -120,7 +120,7 @@ EVALUATE(Momentum)(const actnn_call *call)
   const actnn_view *in = call->input + 2, *out = call->output;
   size_t n = (call->input_count - 2) / 3;
   OnnxMomentumRates rates =
-      onnx_momentum_rates(call, load_element(&call->input[0], 0), (int64_t)load_element(&call->input[1], 0));
+      onnx_momentum_rates(onnx_momentum_numbers(call), load_element(&call->input[0], 0), (int64_t)load_element(&call->input[1], 0));
   for (size_t i = 0; i < n; i++) momentum_of(rates, &in[i], &in[n + i], &in[2 * n + i], &out[i], &out[n + i]);
   return 0;
 }
@@ -132,7 +132,7 @@ EVALUATE(TrainingAdam)(const actnn_call *call)
   const actnn_view *in = call->input + 2, *out = call->output;
   size_t n = (call->input_count - 2) / 4;
   OnnxAdamRates rates =
-      onnx_adam_rates(call, load_element(&call->input[0], 0), (int64_t)load_element(&call->input[1], 0));
+      onnx_adam_rates(onnx_adam_numbers(call), load_element(&call->input[0], 0), (int64_t)load_element(&call->input[1], 0));
   for (size_t i = 0; i < n; i++)
     adam_of(rates, &in[i], &in[n + i], &in[2 * n + i], &in[3 * n + i], &out[i], &out[n + i], &out[2 * n + i]);
   return 0;
@@ -145,7 +145,7 @@ EVALUATE(Adagrad)(const actnn_call *call)
   const actnn_view *in = call->input + 2, *out = call->output;
   size_t n = (call->input_count - 2) / 3;
   OnnxAdagradRates rates =
-      onnx_adagrad_rates(call, load_element(&call->input[0], 0), (int64_t)load_element(&call->input[1], 0));
+      onnx_adagrad_rates(onnx_adagrad_numbers(call), load_element(&call->input[0], 0), (int64_t)load_element(&call->input[1], 0));
   for (size_t i = 0; i < n; i++) adagrad_of(rates, &in[i], &in[n + i], &in[2 * n + i], &out[i], &out[n + i]);
   return 0;
 }

@@ -39,7 +39,7 @@ typedef struct AdamRates {
 /* What the rates follow from, beside the learning rate and the step. */
 typedef struct AdamNumbers {
   double beta1, beta2, epsilon, decay;
-  int is_decoupled;
+  int64_t is_decoupled; /* no padding: a GPU compares rules byte by byte */
 } AdamNumbers;
 
 static inline AdamNumbers
@@ -52,7 +52,7 @@ adam_numbers(const actnn_call *call, int is_decoupled)
 
 /* step counts from 0. */
 static inline ACTNN_DEVICE AdamRates
-adam_rates_of(AdamNumbers numbers, double rate, int64_t step)
+adam_rates(AdamNumbers numbers, double rate, int64_t step)
 {
   double t = (double)step + 1;
   AdamRates rates = {(REAL)(rate / (1 - pow(numbers.beta1, t))),
@@ -63,12 +63,6 @@ adam_rates_of(AdamNumbers numbers, double rate, int64_t step)
                      (REAL)(numbers.is_decoupled ? 0 : numbers.decay),
                      (REAL)(numbers.is_decoupled ? 1 - rate * numbers.decay : 1)};
   return rates;
-}
-
-static inline AdamRates
-adam_rates(const actnn_call *call, double rate, int64_t step, int is_decoupled)
-{
-  return adam_rates_of(adam_numbers(call, is_decoupled), rate, step);
 }
 
 static inline ACTNN_DEVICE REAL
@@ -85,11 +79,24 @@ typedef struct OnnxMomentumRates {
   int is_nesterov;
 } OnnxMomentumRates;
 
-static inline OnnxMomentumRates
-onnx_momentum_rates(const actnn_call *call, double rate, int64_t t)
+typedef struct OnnxMomentumNumbers {
+  double alpha, beta, norm;
+  int64_t is_nesterov;
+} OnnxMomentumNumbers;
+
+static inline OnnxMomentumNumbers
+onnx_momentum_numbers(const actnn_call *call)
 {
   const actnn_attribute *a = call->attribute;
-  OnnxMomentumRates rates = {(REAL)rate, (REAL)a[0].f, (REAL)(t > 0 ? a[1].f : 1), (REAL)a[2].f, !strcmp(a[3].text, "nesterov")};
+  OnnxMomentumNumbers numbers = {a[0].f, a[1].f, a[2].f, !strcmp(a[3].text, "nesterov")};
+  return numbers;
+}
+
+static inline ACTNN_DEVICE OnnxMomentumRates
+onnx_momentum_rates(OnnxMomentumNumbers numbers, double rate, int64_t t)
+{
+  OnnxMomentumRates rates = {(REAL)rate, (REAL)numbers.alpha, (REAL)(t > 0 ? numbers.beta : 1), (REAL)numbers.norm,
+                             numbers.is_nesterov != 0};
   return rates;
 }
 
@@ -105,13 +112,24 @@ typedef struct OnnxAdamRates {
   REAL rate, alpha, beta, epsilon, norm, post;
 } OnnxAdamRates;
 
-static inline OnnxAdamRates
-onnx_adam_rates(const actnn_call *call, double rate, int64_t t)
+typedef struct OnnxAdamNumbers {
+  double alpha, beta, epsilon, norm, post;
+} OnnxAdamNumbers;
+
+static inline OnnxAdamNumbers
+onnx_adam_numbers(const actnn_call *call)
 {
   const actnn_attribute *a = call->attribute;
-  double alpha = a[0].f, beta = a[1].f;
-  if (t > 0) rate *= sqrt(1 - pow(beta, (double)t)) / (1 - pow(alpha, (double)t));
-  OnnxAdamRates rates = {(REAL)rate, (REAL)alpha, (REAL)beta, (REAL)a[2].f, (REAL)a[3].f, (REAL)(1 - a[4].f)};
+  OnnxAdamNumbers numbers = {a[0].f, a[1].f, a[2].f, a[3].f, a[4].f};
+  return numbers;
+}
+
+static inline ACTNN_DEVICE OnnxAdamRates
+onnx_adam_rates(OnnxAdamNumbers numbers, double rate, int64_t t)
+{
+  if (t > 0) rate *= sqrt(1 - pow(numbers.beta, (double)t)) / (1 - pow(numbers.alpha, (double)t));
+  OnnxAdamRates rates = {(REAL)rate,         (REAL)numbers.alpha, (REAL)numbers.beta, (REAL)numbers.epsilon,
+                         (REAL)numbers.norm, (REAL)(1 - numbers.post)};
   return rates;
 }
 
@@ -128,11 +146,22 @@ typedef struct OnnxAdagradRates {
   REAL rate, epsilon, norm;
 } OnnxAdagradRates;
 
-static inline OnnxAdagradRates
-onnx_adagrad_rates(const actnn_call *call, double rate, int64_t t)
+typedef struct OnnxAdagradNumbers {
+  double decay, epsilon, norm;
+} OnnxAdagradNumbers;
+
+static inline OnnxAdagradNumbers
+onnx_adagrad_numbers(const actnn_call *call)
 {
   const actnn_attribute *a = call->attribute;
-  OnnxAdagradRates rates = {(REAL)(rate / (1 + (double)t * a[0].f)), (REAL)a[1].f, (REAL)a[2].f};
+  OnnxAdagradNumbers numbers = {a[0].f, a[1].f, a[2].f};
+  return numbers;
+}
+
+static inline ACTNN_DEVICE OnnxAdagradRates
+onnx_adagrad_rates(OnnxAdagradNumbers numbers, double rate, int64_t t)
+{
+  OnnxAdagradRates rates = {(REAL)(rate / (1 + (double)t * numbers.decay)), (REAL)numbers.epsilon, (REAL)numbers.norm};
   return rates;
 }
 
