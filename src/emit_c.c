@@ -5,6 +5,7 @@
 #include "emit.h"
 
 #include "../passes/passes.h"
+#include "program_identity.h"
 #include "text.h"
 
 #include <inttypes.h>
@@ -387,15 +388,6 @@ emit_model_bytes(Emitter *emitter)
   text_append(&emitter->text, "%s\n};\n\n", program->inference_model_bytes ? "" : "0");
 }
 
-/* FNV-1a over the emitted tables and calls: a checkpoint belongs to this very trainer. */
-static uint64_t
-hash_text(const Text *text, size_t from)
-{
-  uint64_t hash = 14695981039346656037u;
-  for (size_t i = from; i < text->length; i++) hash = (hash ^ (unsigned char)text->bytes[i]) * 1099511628211u;
-  return hash;
-}
-
 static int64_t
 batch_of(const Program *program)
 {
@@ -407,7 +399,7 @@ batch_of(const Program *program)
 }
 
 static void
-emit_model(Emitter *emitter, uint32_t input_count, uint32_t variable_count, uint32_t label, uint64_t hash)
+emit_model(Emitter *emitter, uint32_t input_count, uint32_t variable_count, uint32_t label)
 {
   static const char *const loss_kinds[] = {"ACTNN_LOSS_OUTPUT", "ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY", "ACTNN_LOSS_MSE", "ACTNN_LOSS_L1",
                                            "ACTNN_LOSS_BCE_WITH_LOGITS"};
@@ -434,7 +426,7 @@ emit_model(Emitter *emitter, uint32_t input_count, uint32_t variable_count, uint
               plan->arena_bytes, plan->variable_bytes, plan->stash_offset, plan->stash_bytes, plan->workspace_offset,
               plan->workspace_bytes);
   text_append(text, "  .saved_bytes = %" PRIu64 "u,\n  .saved_bytes_fp32 = %" PRIu64 "u,\n  .model_hash = %" PRIu64 "u,\n  .seed = %" PRIu64 "u,\n",
-              plan->saved_bytes, plan->saved_bytes_fp32, hash, emitter->options->seed);
+              plan->saved_bytes, plan->saved_bytes_fp32, program_identity(program), emitter->options->seed);
   text_append(text, "  .default_learning_rate = %s,\n  .device = %s,\n  .scheme = %s,\n  .level = %d,\n",
               c_real(program->arena, program->default_learning_rate), emitter->options->is_for_gpu ? "&actnn_cuda" : "NULL",
               quoted(program->arena, emitter->options->scheme), emitter->options->level);
@@ -449,7 +441,6 @@ emit_source(Program *program, const Options *options, const char *name, Arena *a
   uint32_t input_count, label;
   number_values(&emitter);
   emit_prologue(&emitter);
-  size_t start = emitter.text.length;
   emit_tensors(&emitter);
   emit_inputs(&emitter, &input_count, &label);
   uint32_t variable_count = emit_variables(&emitter);
@@ -459,9 +450,8 @@ emit_source(Program *program, const Options *options, const char *name, Arena *a
   emit_function(&emitter, "backward", 1u << PHASE_RECOMPUTE | 1u << PHASE_BACKWARD | 1u << PHASE_UPDATE,
                 "Gradients, and each parameter's update as soon as its gradient is ready.");
   emit_function(&emitter, "evaluate", 1u << PHASE_EVALUATE, "The prediction in inference mode: running statistics, no dropout.");
-  uint64_t hash = hash_text(&emitter.text, start);
   emit_model_bytes(&emitter);
-  emit_model(&emitter, input_count, variable_count, label, hash);
+  emit_model(&emitter, input_count, variable_count, label);
   emit_interface(&emitter.text, name);
   *length = emitter.text.length;
   return emitter.text.bytes;

@@ -107,7 +107,6 @@ typedef struct Emitted {
   uint32_t first_call[EMITTED_PHASES + 1]; /* calls of a phase: [first_call[p], first_call[p + 1]) */
   actnn_model model; /* the numbers of it, and the bytes of the model to export */
   bool is_for_gpu;
-  size_t hashed_from, hashed_to; /* bytes of the source that the model's hash is of: tables and calls */
 
   Place *place;        /* by tensor */
   uint32_t *home;      /* by tensor: the variable it lies on, NONE */

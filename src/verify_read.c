@@ -17,7 +17,6 @@ read_numbering(Reader *reader)
   if (emitted->word[reader->at].kind != WORD_DIRECTIVE)
     return unexpected_word(reader, "#include of the trainer's header");
   reader->at++;
-  emitted->hashed_from = emitted->word[reader->at].start;
   if (!expect_words(reader, "enum {")) return false;
   while (!accept_word(reader, "TENSOR_COUNT")) {
     emitted->tensor_count++; /* v0, v1, ... in this order, or the next line refuses */
@@ -302,8 +301,6 @@ static bool
 read_model_bytes(Reader *reader, uint64_t *count)
 {
   uint32_t byte;
-  const Word *before = &reader->emitted->word[reader->at - 1];
-  reader->emitted->hashed_to = before->start + before->length + strlen("\n\n");
   if (!expect_words(reader, "static const unsigned char onnx_model [ ] = {")) return false;
   uint32_t start = reader->at;
   unsigned char *bytes = arena_allocate(reader->emitted->arena, list_length(reader, "}"));

@@ -6,6 +6,7 @@
 #include "verify.h"
 
 #include "../passes/passes.h"
+#include "program_identity.h"
 
 #include <string.h>
 
@@ -204,16 +205,6 @@ check_named_tensors(Emitted *emitted)
   return true;
 }
 
-/* FNV-1a over tables and calls: by it a checkpoint belongs to this very trainer. */
-static uint64_t
-hash_of_source(const Emitted *emitted)
-{
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (size_t i = emitted->hashed_from; i < emitted->hashed_to && i < emitted->source_length; i++)
-    hash = (hash ^ (unsigned char)emitted->source[i]) * 0x100000001b3u;
-  return hash;
-}
-
 /* Samples a step: the first extent of the first input that has any. */
 static int64_t
 samples_of(const Program *program)
@@ -245,7 +236,7 @@ check_numbers(Emitted *emitted)
                  {(uint64_t)model->batch, (uint64_t)samples_of(program), "samples a step"},
                  {(uint64_t)model->loss_kind, (uint64_t)program->loss_kind, "for its kind of loss"},
                  {model->onnx_bytes, program->inference_model_bytes, "bytes of the model to export"},
-                 {model->model_hash, hash_of_source(emitted), "for the hash of its tables and calls"},
+                 {model->model_hash, program_identity(program), "for what its checkpoints belong to"},
                  {model->seed, emitted->options->seed, "for its seed"},
                  {(uint64_t)model->level, (uint64_t)emitted->options->level, "for its level"},
                  {emitted->is_for_gpu, emitted->options->is_for_gpu, "GPUs"}};

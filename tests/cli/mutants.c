@@ -194,8 +194,6 @@ verify_text(Bench *bench, const char *source, const char *header)
 
 /* ---- edits -------------------------------------------------------------------------------------------------------- */
 
-enum { MOST_DIGITS = 20 };
-
 static int
 compare_edits(const void *left, const void *right)
 {
@@ -204,28 +202,11 @@ compare_edits(const void *left, const void *right)
   return a->span.to < b->span.to ? -1 : a->span.to > b->span.to; /* insertions before what is replaced there */
 }
 
-/* Tables and calls that changed get the hash that they would have: or it alone would give every mutant away. */
-static void
-hash_again(char *mutant)
-{
-  static const char field[] = ".model_hash = ";
-  const char *from = strstr(mutant, "\nenum {"), *to = strstr(mutant, "/* The model in inference mode");
-  char *number = to ? strstr(to, field) : NULL, decimal[MOST_DIGITS + 1];
-  if (!from || from > to || !number) return;
-  uint64_t hash = 14695981039346656037u;
-  for (const char *at = from + 1; at < to; at++) hash = (hash ^ (unsigned char)*at) * 1099511628211u;
-  number += strlen(field);
-  size_t own = strspn(number, "0123456789");
-  int length = snprintf(decimal, sizeof decimal, "%llu", (unsigned long long)hash);
-  memmove(number + length, number + own, strlen(number + own) + 1);
-  memcpy(number, decimal, (size_t)length);
-}
-
 const char *
 edited(Bench *bench, const Edit *edits, size_t count)
 {
   Edit *sorted = arena_array(bench->scratch, count, sizeof *sorted);
-  size_t length = strlen(bench->source) + 1 + MOST_DIGITS, at = 0, to = 0;
+  size_t length = strlen(bench->source) + 1, at = 0, to = 0;
   memcpy(sorted, edits, count * sizeof *sorted);
   qsort(sorted, count, sizeof *sorted, compare_edits);
   for (size_t i = 0; i < count; i++) length += strlen(edits[i].with);
@@ -243,7 +224,6 @@ edited(Bench *bench, const Edit *edits, size_t count)
     at = edit->span.to;
   }
   strcpy(bench->mutant + to, bench->source + at);
-  if (sorted->span.from < bench->emitted.hashed_to) hash_again(bench->mutant);
   return bench->mutant;
 }
 

@@ -103,7 +103,7 @@ verify_emission(const Emission *emission, Diagnostics *diagnostics)
 #endif
 }
 
-/* Comments and strings are left out, and the two lines that follow from names: the exported model and the hash of the text. */
+/* Comments and strings are left out, and what follows from names: the exported model and what checkpoints belong to. */
 const char *
 anonymous_text(const Emission *emission, Arena *arena)
 {
