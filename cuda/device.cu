@@ -73,12 +73,6 @@ struct fetched {
   uint64_t offset[MOST_FETCHED], bytes[MOST_FETCHED], place[MOST_FETCHED]; /* in the arena; in the waiting room */
 };
 
-static uint64_t
-padded(uint64_t bytes)
-{
-  return (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
-}
-
 /* After all that was launched is done. */
 static void
 empty_waiting_room(actnn *trainer)
@@ -159,6 +153,7 @@ close_device(actnn *trainer)
   gpu_close_library(trainer);
   gpu_close_saves(trainer);
   gpu_close_updates(trainer);
+  gpu_close_ahead(trainer);
   gpu_release(trainer->device_arena);
   gpu_release(state->notes);
   if (state->waiting_room)
@@ -200,16 +195,15 @@ prepare_device(actnn *trainer)
   struct device_state *state = trainer->device_state;
   const actnn_model *model = trainer->model;
   const uint32_t others[] = {model->learning_rate, model->step_number, model->loss, model->training_output};
-  for (uint32_t i = 0; i < model->input_count; i++)
-    state->waiting_bytes += padded(model->tensor[model->input[i].tensor].bytes);
+  state->waiting_bytes = gpu_input_bytes(model);
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-    state->waiting_bytes += others[i] == NONE ? 0 : padded(model->tensor[others[i]].bytes);
+    state->waiting_bytes += others[i] == NONE ? 0 : gpu_padded(model->tensor[others[i]].bytes);
   state->fetched = (struct fetched *)calloc(1, sizeof *state->fetched);
   if (!state->fetched)
     return actnn_fail(trainer, "out of memory");
   return (state->waiting_bytes &&
           gpu_check(trainer, cudaMallocHost((void **)&state->waiting_room, (size_t)state->waiting_bytes), "memory for batches")) ||
-         gpu_prepare_saves(trainer) || gpu_prepare_updates(trainer);
+         (model->forward && model->input_count && gpu_open_ahead(trainer)) || gpu_prepare_saves(trainer) || gpu_prepare_updates(trainer);
 }
 
 /* A place in the waiting room; NULL: it is full. */
@@ -219,7 +213,7 @@ wait_here(struct device_state *state, uint64_t bytes)
   if (bytes > state->waiting_bytes - state->waiting)
     return NULL;
   unsigned char *place = state->waiting_room + state->waiting;
-  state->waiting += padded(bytes);
+  state->waiting += gpu_padded(bytes);
   return place;
 }
 
@@ -268,5 +262,5 @@ bytes_beside(const actnn *trainer)
 }
 
 extern "C" const actnn_device actnn_cuda = {
-    "cuda", open_device, reserve, prepare_device, close_device, fetch, send, fetch_later, send_soon, gpu_kernel_for, finish, bytes_beside,
+    "cuda", open_device, reserve, prepare_device, close_device, fetch, send, fetch_later, send_soon, gpu_send_ahead, gpu_take_ahead, gpu_kernel_for, finish, bytes_beside,
 };

@@ -48,6 +48,7 @@ struct device_state {
   unsigned char *waiting_room; /* pinned: what is on its way to or from the arena without anybody waiting */
   uint64_t waiting_bytes, waiting; /* reserved, and taken since the last `finish` */
   struct fetched *fetched;   /* what is on its way here */
+  struct ahead *ahead;       /* the inputs of the next step; NULL: the model has none, or does not train */
   struct gpu_saves *saves;   /* saves.cu */
   struct gpu_updates *updates; /* optimizer.cu */
   struct gpu_library *library; /* library.cu */
@@ -73,6 +74,13 @@ int gpu_check(actnn *trainer, cudaError_t status, const char *what);
 /* Memory there beside the arena, counted; NULL with a message. It is zero, and released by gpu_release. */
 void *gpu_reserve(actnn *trainer, uint64_t bytes, const char *what);
 void gpu_release(void *memory);
+/* As much as a tensor of so many bytes takes in the arena. */
+static inline uint64_t
+gpu_padded(uint64_t bytes)
+{
+  return (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+}
+
 /* Blocks that `count` threads make. A grid holds 2^31 - 1, more than fit any memory. */
 static inline unsigned
 blocks_for(int64_t count)

@@ -7,6 +7,13 @@
 /* NULL: the operator runs on the processor. */
 actnn_kernel *gpu_kernel_for(actnn_kernel *of_processor);
 
+/* The inputs of a step while another one runs (ahead.cu; device.h says what sending and taking is). */
+uint64_t gpu_input_bytes(const actnn_model *model);
+int gpu_open_ahead(actnn *trainer);
+void gpu_close_ahead(actnn *trainer);
+int gpu_send_ahead(actnn *trainer);
+int gpu_take_ahead(actnn *trainer);
+
 /* Codes' tables (saves.cu), that of updates (optimizer.cu) and libraries' handles (library.cu) of a trainer. */
 int gpu_prepare_saves(actnn *trainer);
 void gpu_close_saves(actnn *trainer);

@@ -1,6 +1,7 @@
 /* batch.c: fills a model's inputs. Which samples come when, and how they are flipped and cropped, follows from
  * (seed, step) alone, so a resumed run sees what the uninterrupted one would have seen. */
 #include "batch.h"
+#include "device.h"
 #include "trainer.h"
 
 #include <string.h>
@@ -214,6 +215,7 @@ fill(const batch_source *source, actnn *trainer, const uint32_t *sample, uint64_
      const augmentation *augmentation, uint64_t draw)
 {
   const actnn_model *model = source->model;
+  trainer->is_ahead = false;
   for (size_t which = 0; which < source->binding_count; which++) {
     const binding *binding = &source->binding[which];
     const actnn_tensor *tensor = &model->tensor[binding->tensor];
@@ -242,9 +244,22 @@ void
 batch_fill(batch_source *source, actnn *trainer, uint64_t step)
 {
   uint64_t batches = batch_count(source), batch = (uint64_t)source->model->batch;
+  if (trainer->is_ahead && trainer->ahead_step == step)
+    return;
   settle_order(source, step / batches);
   fill(source, trainer, source->order + step % batches * batch, 0, batch, &source->augmentation,
        mixed(mixed(source->seed ^ 0x61756721u) + step));
+}
+
+int
+batch_fill_ahead(batch_source *source, actnn *trainer, uint64_t step)
+{
+  batch_fill(source, trainer, step);
+  if (device_send_ahead(trainer))
+    return 1;
+  trainer->is_ahead = true;
+  trainer->ahead_step = step;
+  return 0;
 }
 
 uint64_t

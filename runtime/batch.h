@@ -60,6 +60,9 @@ void batch_close(batch_source *source);
 uint64_t batch_count(const batch_source *source);
 /* Fills the inputs with the training batch of a step: a function of seed, step and the set alone. */
 void batch_fill(batch_source *source, actnn *trainer, uint64_t step);
+/* The same while a device still computes another step, whose inputs stay as they are there; batch_fill of that step then has nothing left
+ * to do. 0, or 1 with a message. */
+int batch_fill_ahead(batch_source *source, actnn *trainer, uint64_t step);
 /* Fills the inputs with samples first, first + 1, ... in stored order; places beyond the last sample get sample 0.
  * Returns how many are real. */
 uint64_t batch_fill_in_order(batch_source *source, actnn *trainer, uint64_t first);

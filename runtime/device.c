@@ -183,10 +183,18 @@ device_reserve_scratch(actnn *trainer)
 }
 
 int
+device_send_ahead(actnn *trainer)
+{
+  return trainer->device && trainer->device->send_ahead(trainer);
+}
+
+int
 device_send_inputs(actnn *trainer)
 {
   const actnn_model *model = trainer->model;
-  for (uint32_t i = 0; trainer->device && i < model->input_count; i++) {
+  if (trainer->device && trainer->is_ahead && trainer->device->take_ahead(trainer))
+    return 1;
+  for (uint32_t i = 0; trainer->device && !trainer->is_ahead && i < model->input_count; i++) {
     const actnn_tensor *tensor = &model->tensor[model->input[i].tensor];
     if (trainer->device->send_soon(trainer, tensor->offset, tensor->bytes))
       return 1;

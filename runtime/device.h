@@ -28,6 +28,9 @@ struct actnn_device {
   /* The same without waiting: what is sent may be written to again, what is fetched is in the mirror, after `finish`. */
   int (*fetch_later)(actnn *trainer, uint64_t offset, uint64_t bytes);
   int (*send_soon)(actnn *trainer, uint64_t offset, uint64_t bytes);
+  /* All inputs of the model, as the mirror has them, to a place beside the arena while a step runs, and from there into the arena. */
+  int (*send_ahead)(actnn *trainer);
+  int (*take_ahead)(actnn *trainer);
   /* The device's kernel for one of the processor's, by its address; NULL: it has none. Views are of device memory. */
   actnn_kernel *(*kernel)(actnn_kernel *of_processor);
   /* Waits for all launched kernels; tells one of them that failed, and the first tensor that is not finite, NONE if all are. */
@@ -40,8 +43,10 @@ struct actnn_device {
 int device_run(actnn *trainer, actnn_kernel *kernel, const actnn_call *call);
 /* Makes room for the scratch of kernels that run on the processor, once all are prepared. */
 int device_reserve_scratch(actnn *trainer);
-/* Sends all inputs of the model, the learning rate and the step's number; nobody waits for it. */
+/* Sends all inputs of the model, unless they are there already, the learning rate and the step's number; nobody waits for it. */
 int device_send_inputs(actnn *trainer);
+/* Sends the inputs of the next step, and nobody waits for that either: those of the step that runs stay as they are. */
+int device_send_ahead(actnn *trainer);
 /* Has the loss and the prediction of a training step fetched, before backward makes other use of their memory. */
 int device_fetch_results(actnn *trainer);
 

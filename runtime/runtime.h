@@ -36,6 +36,10 @@ struct actnn {
   actnn_gradient_observer *observer;
   void *observer_context;
   bool has_constants;        /* the model's large constants have been loaded; later files need not have them */
+  bool is_ahead;             /* the inputs hold the batch of `ahead_step` already, and a device has it beside the present one */
+  uint64_t ahead_step;
+  void (*meanwhile)(void *context); /* called while a device computes a step that was launched; NULL */
+  void *meanwhile_context;
   uint64_t draw;             /* normally 0; `--variance` raises it to redraw codes of the same step */
   struct profile *profile;   /* `--profile`: times of calls (profile.c); NULL otherwise */
   unsigned char *kept;       /* the variables before this step, when one that is not finite is to be undone (finite.c); NULL */

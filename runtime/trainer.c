@@ -385,7 +385,11 @@ hear_device(actnn *trainer)
 int
 trainer_backward(actnn *trainer)
 {
-  if (trainer->model->backward(trainer) || (trainer->device && hear_device(trainer)))
+  if (trainer->model->backward(trainer))
+    return 1;
+  if (trainer->device && trainer->meanwhile)
+    trainer->meanwhile(trainer->meanwhile_context);
+  if (trainer->device && hear_device(trainer))
     return 1;
   if (!trainer->observer)
     trainer->step++;

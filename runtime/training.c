@@ -246,6 +246,16 @@ skip_step(run *run, journal_step *entry)
   return journal_add_skipped(&run->journal, entry, actnn_error(run->trainer));
 }
 
+/* While a device computes a step. A batch that could not be sent is filled and sent again when its step begins, which then says why. */
+static void
+fill_next(void *context)
+{
+  run *run = context;
+  uint64_t next = run->trainer->step + 1;
+  if (next < run->total_steps)
+    batch_fill_ahead(&run->training, run->trainer, next);
+}
+
 static bool
 train_step(run *run)
 {
@@ -267,7 +277,11 @@ train_step(run *run)
     return skip_step(run, &entry);
   if (is_scored && !trainer->device)
     entry.accuracy = scorer_accuracy(&run->scorer, trainer, model->training_output);
-  if (trainer_backward(trainer))
+  trainer->meanwhile = fill_next;
+  trainer->meanwhile_context = run;
+  int failed = trainer_backward(trainer);
+  trainer->meanwhile = NULL;
+  if (failed)
     return skip_step(run, &entry);
   if (is_scored && trainer->device)
     entry.accuracy = scorer_accuracy(&run->scorer, trainer, model->training_output);

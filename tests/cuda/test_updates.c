@@ -39,10 +39,12 @@ update(actnn *trainer, int variable, double decay)
     RUN(actnn_Sgd, OUT(w, NONE), IN(w, g, NONE, RATE), WITH(REAL_NUMBER(0), INT(0), REAL_NUMBER(decay), REAL_NUMBER(0)));
     return 0;
   case ADAM:
-    RUN(actnn_Adam, OUT(w, m, v), IN(w, g, m, v, RATE, STEP), WITH(REAL_NUMBER(0.9), REAL_NUMBER(0.99), REAL_NUMBER(1e-8), REAL_NUMBER(decay)));
+    RUN(actnn_Adam, OUT(w, m, v), IN(w, g, m, v, RATE, STEP),
+        WITH(REAL_NUMBER(0.9), REAL_NUMBER(0.99), REAL_NUMBER(1e-8), REAL_NUMBER(decay)));
     return 0;
   case ADAMW:
-    RUN(actnn_AdamW, OUT(w, m, v), IN(w, g, m, v, RATE, STEP), WITH(REAL_NUMBER(0.9), REAL_NUMBER(0.99), REAL_NUMBER(1e-8), REAL_NUMBER(decay)));
+    RUN(actnn_AdamW, OUT(w, m, v), IN(w, g, m, v, RATE, STEP),
+        WITH(REAL_NUMBER(0.9), REAL_NUMBER(0.99), REAL_NUMBER(1e-8), REAL_NUMBER(decay)));
     return 0;
   case ONNX_MOMENTUM:
     RUN(actnn_OnnxMomentum, OUT(w, m), IN(w, g, m, RATE, STEP),
@@ -167,7 +169,8 @@ compare(void)
     last[counts[6] - 1] = INFINITY;
     actnn_put(there.trainer, part(6, G));
     bool is_refused = !trainer_forward(there.trainer, 0.01) && trainer_backward(there.trainer);
-    ok(is_refused && there.trainer->is_not_finite, "%s: the last element of a gradient is infinite: %s", names[optimizer], actnn_error(there.trainer));
+    ok(is_refused && there.trainer->is_not_finite, "%s: the last element of a gradient is infinite: %s", names[optimizer],
+       actnn_error(there.trainer));
   }
   actnn_destroy(here.trainer);
   actnn_destroy(there.trainer);

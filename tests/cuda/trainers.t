@@ -71,6 +71,21 @@ checkpoints() {
   done
 }
 
+# Epochs in different orders with an evaluation behind each, by the trainers of `checkpoints`: while a step runs, the next one's batch is sent.
+epochs() {
+  data=$(given data)
+  # shellcheck disable=SC2086
+  for way in c cuda; do
+    ./lenet-$way $data $(printf '%s' "$data" | sed 's/--data/--eval/g') --epochs 3 --seed 4 --quiet --threads 1 --log $way.log || return 1
+  done
+  paste c.log cuda.log | perl -ne '
+    next if /"seconds"/;
+    my @loss = /"(?:test_)?loss":([^,}]+)/g;
+    die "$_: the losses differ\n" if @loss != 2 || abs($loss[0] - $loss[1]) > 1e-3 * abs $loss[0];
+    /"test_loss"/ ? $evaluations++ : $steps++;
+    END { die "$steps steps, $evaluations evaluations\n" if $steps != 12 || $evaluations != 3 }'
+}
+
 # The arena on the device is as large as planned.
 memory() {
   device=actnn-cuda && build_trainer sized "$models/lenet5.onnx" --target=cuda --batch=8 --loss=softmax-cross-entropy &&
@@ -94,5 +109,6 @@ check "decoder: gradients from codes" coded decoder "$models/decoder.onnx" 2 1 1
 check "decoder: layers computed again" coded again "$models/decoder.onnx" 2 1 1e-4 --dim=T=32 --bits=32 --recompute=always
 check "resnet20: layers computed again, beside codes" coded resnet20r "$models/resnet20.onnx" 4 1 1e-3 --compression=30
 check "checkpoints of one go on with the other" checkpoints
+check "whole epochs end where the processor's end" epochs
 check "the arena is the planned one" memory
 finish
