@@ -122,6 +122,7 @@ struct context {
   jmp_buf place;
   ucontext_t start;
   unsigned char *stack;
+  bool has_run; /* once at least */
   bool done;
   barrier *waits;
   unsigned turn; /* of the barrier that it waits for */
@@ -222,6 +223,37 @@ make_contexts(unsigned threads)
   }
 }
 
+/* ---- order ------------------------------------------------------------------------------------------------ */
+
+enum turns { IN_ORDER, REVERSED, SHUFFLED };
+
+static turns
+turns_asked_for()
+{
+  const char *order = getenv("SHIM_ORDER");
+  return !order || !*order ? IN_ORDER : !strcmp(order, "reverse") ? REVERSED : SHUFFLED;
+}
+
+/* Who is `turn`th of so many. */
+static unsigned
+taking_turn(unsigned turn, unsigned count)
+{
+  static const turns asked_for = turns_asked_for();
+  if (asked_for == SHUFFLED && (count & (count - 1)) == 0)
+    return (turn * 167 + 101) & (count - 1);
+  return asked_for == IN_ORDER ? turn : count - 1 - turn;
+}
+
+extern "C" unsigned char __start_shim_shared[], __stop_shim_shared[];
+
+/* Nothing that a block finds in shared memory may be of use. */
+static void
+forget_shared_memory()
+{
+  if (turns_asked_for() != IN_ORDER)
+    memset(__start_shim_shared, 0xff, (size_t)(__stop_shim_shared - __start_shim_shared));
+}
+
 static bool
 may_go_on(const context *one)
 {
@@ -244,7 +276,6 @@ resume(unsigned thread, bool is_first)
 static void
 run_block(unsigned threads)
 {
-  static unsigned started; /* contexts below this have run once */
   thread_count = alive = threads;
   of_block = barrier();
   for (unsigned i = 0; i < threads; i++) {
@@ -257,14 +288,15 @@ run_block(unsigned threads)
   }
   while (alive) {
     bool any = false;
-    for (unsigned i = 0; i < threads; i++)
+    for (unsigned turn = 0; turn < threads; turn++) {
+      unsigned i = taking_turn(turn, threads);
       if (may_go_on(&of_thread[i])) {
-        bool is_first = i >= started;
-        if (is_first)
-          started = i + 1;
+        bool is_first = !of_thread[i].has_run;
+        of_thread[i].has_run = true;
         resume(i, is_first);
         any = true;
       }
+    }
     if (!any) {
       fprintf(stderr, "shim: threads of a block wait for one another forever\n");
       abort();
@@ -283,7 +315,8 @@ shim_run_blocks(unsigned blocks, unsigned threads, const std::function<void()> &
   make_contexts(threads);
   body = &thread;
   for (unsigned i = 0; i < blocks; i++) {
-    blockIdx.x = i;
+    blockIdx.x = taking_turn(i, blocks);
+    forget_shared_memory();
     run_block(threads);
   }
 }
@@ -294,8 +327,8 @@ shim_run_threads(unsigned blocks, unsigned threads, const std::function<void()> 
   shim_opened all;
   for (unsigned i = 0; i < blocks; i++)
     for (unsigned k = 0; k < threads; k++) {
-      blockIdx.x = i;
-      threadIdx.x = k;
+      blockIdx.x = taking_turn(i, blocks);
+      threadIdx.x = taking_turn(k, threads);
       thread();
     }
 }

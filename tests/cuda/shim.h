@@ -2,7 +2,10 @@
  * without a GPU. One thread at a time: the threads of a block take turns between barriers, and blocks follow one another.
  *
  * Device memory cannot be read or written except by kernels and copies: a program that touches it from outside ends by a signal, as it
- * would go wrong on a GPU. For tests only. */
+ * would go wrong on a GPU. For tests only.
+ *
+ * SHIM_ORDER=reverse or shuffle has threads and blocks take their turns in another order, each time from shared memory that holds nothing: a
+ * kernel that lacks a barrier, or reads what no thread has written, then computes something else. */
 #ifndef ACTNN_SHIM_H
 #define ACTNN_SHIM_H
 
@@ -16,7 +19,7 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline
-#define SHARED static
+#define SHARED static __attribute__((section("shim_shared")))
 
 struct shim_place {
   unsigned x;
