@@ -12,7 +12,7 @@ PassFunction save_normalized_rows;
 
 typedef struct Rows {
   NodeId forward, gradient;
-  uint32_t position, gradient_position;
+  uint32_t position;
   bool is_centered; /* LayerNormalization */
 } Rows;
 
@@ -27,9 +27,18 @@ lies_along(const Value *x, const Value *parameter)
   return true;
 }
 
+/* A gradient's operands behind dy, x and scale: all statistics of that normalization. */
+static bool
+reads_statistics(const Node *gradient, const Node *forward, uint32_t count)
+{
+  for (uint32_t i = 1; i <= count; i++)
+    if (operand_id(gradient, 2 + i) != result_id(forward, i)) return false;
+  return true;
+}
+
 /* The gradient that reads a normalization's operand and statistics. */
 static bool
-find_rows(const Program *program, uint32_t position, Rows *found)
+find_rows(const Program *program, const ReaderList *readers, uint32_t position, Rows *found)
 {
   const Node *forward = node_at(program, program->order[position]);
   *found = (Rows){.forward = program->order[position], .position = position, .gradient = NO_NODE};
@@ -39,13 +48,12 @@ find_rows(const Program *program, uint32_t position, Rows *found)
   const Value *x = operand_value(program, forward, 0);
   if (!lies_along(x, operand_value(program, forward, 1)) || !lies_along(x, operand_value(program, forward, 2))) return false;
   uint32_t statistics = found->is_centered ? 2 : 1;
-  for (uint32_t i = 0; i < program->order_count; i++) {
-    const Node *node = node_at(program, program->order[i]);
+  for (uint32_t r = readers->first[operand_id(forward, 0)]; r < readers->first[operand_id(forward, 0) + 1]; r++) {
+    const Node *node = node_at(program, program->order[readers->reader[r]]);
     if (strcmp(node->operator_name, found->is_centered ? "LayerNormalizationGrad" : "RMSNormalizationGrad")) continue;
-    if (operand_id(node, 1) != operand_id(forward, 0) || operand_id(node, 2 + statistics) != result_id(forward, statistics)) continue;
+    if (operand_id(node, 1) != operand_id(forward, 0) || !reads_statistics(node, forward, statistics)) continue;
     if (operand_id(node, 2) != operand_id(forward, 1)) return false;
-    found->gradient = program->order[i];
-    found->gradient_position = i;
+    found->gradient = program->order[readers->reader[r]];
     return true;
   }
   return false;
@@ -89,18 +97,19 @@ rewrite_gradient(Program *program, const Rows *found, ValueId normalized)
 
 /* Each backward reader of the result reads scale * x^ + b. */
 static void
-rebuild_result(Program *program, const Rows *found, ValueId normalized, Insertions *insertions)
+rebuild_result(Program *program, const ReaderList *readers, const Rows *found, ValueId normalized, Insertions *insertions)
 {
   ValueId y = result_id(node_at(program, found->forward), 0), scale = operand_id(node_at(program, found->forward), 1);
   ValueId b = found->is_centered ? operand_id(node_at(program, found->forward), 2) : NO_VALUE;
-  for (uint32_t i = 0; i < program->order_count; i++) {
-    NodeId reader = program->order[i];
+  for (uint32_t r = readers->first[y]; r < readers->first[y + 1]; r++) {
+    uint32_t position = readers->reader[r];
+    NodeId reader = program->order[position];
     if (!may_read_codes(node_at(program, reader))) continue;
     for (uint32_t k = 0; k < node_at(program, reader)->operand_count; k++) {
       if (operand_id(node_at(program, reader), k) != y) continue;
       ValueId operands[] = {normalized, scale, b};
       bool has_bias = b != NO_VALUE;
-      ValueId again = insert_inferred(program, PHASE_BACKWARD, i, has_bias ? "actnn" : "", has_bias ? "Affine" : "Mul", reader, operands,
+      ValueId again = insert_inferred(program, PHASE_BACKWARD, position, has_bias ? "actnn" : "", has_bias ? "Affine" : "Mul", reader, operands,
                                   has_bias ? 3 : 2, insertions);
       set_operand(program, reader, k, again);
     }
@@ -112,12 +121,13 @@ save_normalized_rows(Program *program, const Options *options)
 {
   Insertions insertions = {0};
   if (!codes_derived_values(options)) return true;
+  const ReaderList readers = list_readers(program); /* of values that were there before */
   for (uint32_t i = 0; i < program->order_count; i++) {
     Rows found;
-    if (!find_rows(program, i, &found)) continue;
+    if (!find_rows(program, &readers, i, &found)) continue;
     ValueId normalized = standardize(program, &found, &insertions);
     rewrite_gradient(program, &found, normalized);
-    rebuild_result(program, &found, normalized, &insertions);
+    rebuild_result(program, &readers, &found, normalized, &insertions);
   }
   apply_insertions(program, &insertions);
   return !program->diagnostics->errors;

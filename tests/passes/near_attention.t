@@ -85,7 +85,8 @@ before block.onnxtxt save-normalized-rows $options
 changed "two normalizations of rows" '' 'NormalizedRowsGrad<' 2
 one() { changed "$1" "$2" 'NormalizedRowsGrad<' 1; }
 one "a gradient by another scale" 's/(LayerNormalizationGrad<.*?)\((.*?), x, scale1/$1($2, x, scale2/'
-one "a gradient by other statistics" 's/(LayerNormalizationGrad<.*?), (v\d+), (v\d+)\)/$1, $2, $2)/'
+one "a gradient by another deviation" 's/(LayerNormalizationGrad<.*?), (v\d+), (v\d+)\)/$1, $2, $2)/'
+one "a gradient by another mean" 's/(LayerNormalizationGrad<.*?), (v\d+), (v\d+)\)/$1, $3, $3)/'
 # of NAME SHAPE: an edit that gives a parameter, its gradient and state another shape
 of() {
   printf '%s' 'my ($new, $state, $gradient) = /\n  \['$1'\] (v\d+), (v\d+) = actnn.Sgd<.*?>\('$1', (v\d+)/;
