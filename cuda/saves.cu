@@ -1,5 +1,5 @@
 /* saves.cu: a value coded as it is, decoded, or asked what is positive in it, on a GPU; see saves.h. How many levels each sample has is
- * decided by the processor, as for its own kernels; where that follows from ranges they are found here and brought to it. */
+ * decided by the processor, as for its own kernels, but where that follows from ranges (spending.cu). */
 #include "kernels.h"
 #include "tiles.h"
 
@@ -22,10 +22,11 @@ tables_of(const actnn *trainer)
     if (saves) {
       saves->place = (sample_place **)calloc(trainer->model->save_count + 1, sizeof *saves->place);
       saves->sent = (sample_place **)calloc(trainer->model->save_count + 1, sizeof *saves->sent);
+      saves->choice = (uint8_t **)calloc(trainer->model->save_count + 1, sizeof *saves->choice);
     }
     state->saves = saves;
   }
-  return state->saves && state->saves->place && state->saves->sent ? state->saves : NULL;
+  return state->saves && state->saves->place && state->saves->sent && state->saves->choice ? state->saves : NULL;
 }
 
 int
@@ -51,7 +52,9 @@ gpu_saves_note(const actnn_call *call, uint32_t index)
   saves->sent[index] = (sample_place *)calloc(1, bytes);
   if (saves->place[index] && !saves->sent[index])
     return actnn_fail(trainer, "out of memory");
-  return !saves->place[index];
+  if (saves_go_by_range(trainer, index))
+    saves->choice[index] = (uint8_t *)gpu_reserve(trainer, (uint64_t)codec->samples, "the levels of samples");
+  return !saves->place[index] || (saves_go_by_range(trainer, index) && !saves->choice[index]);
 }
 
 int
@@ -80,6 +83,7 @@ gpu_prepare_saves(actnn *trainer)
   struct gpu_saves *saves = trainer->device_state->saves;
   return saves && (reserve_elements(trainer, &saves->tile_sum, saves->most_tiles * MOST_SUMS) ||
                    reserve_elements(trainer, &saves->sample_sum, saves->most_samples * MOST_SUMS) ||
+                   reserve_elements(trainer, &saves->sample_range, saves->most_samples) ||
                    reserve_elements(trainer, &saves->range, saves->most_ranges) ||
                    reserve_elements(trainer, &saves->normal, saves->most_normal) ||
                    reserve_elements(trainer, &saves->map, saves->most_map));
@@ -91,17 +95,20 @@ gpu_close_saves(actnn *trainer)
   struct gpu_saves *saves = trainer->device_state->saves;
   if (!saves)
     return;
-  for (uint32_t i = 0; saves->place && saves->sent && i < trainer->model->save_count; i++) {
+  for (uint32_t i = 0; saves->place && saves->sent && saves->choice && i < trainer->model->save_count; i++) {
     gpu_release(saves->place[i]);
+    gpu_release(saves->choice[i]);
     free(saves->sent[i]);
   }
   gpu_release(saves->tile_sum);
   gpu_release(saves->sample_sum);
+  gpu_release(saves->sample_range);
   gpu_release(saves->range);
   gpu_release(saves->normal);
   gpu_release(saves->map);
   free(saves->place);
   free(saves->sent);
+  free(saves->choice);
   free(saves);
   trainer->device_state->saves = NULL;
 }
@@ -140,7 +147,7 @@ gpu_saves_job(const actnn_call *call, uint32_t index, const actnn_view *value, t
   job->place = trainer->device_state->saves->place[index];
   job->code = here.code;
   job->key = here.key;
-  return send_places(call, index);
+  return !saves_go_by_range(trainer, index) && send_places(call, index); /* those were found there */
 }
 
 bool
@@ -163,12 +170,20 @@ sum_tiles(const double *of_tile, int64_t tiles, int64_t samples, int numbers, do
 }
 
 int
+gpu_saves_sum(const actnn_call *call, const actnn_codec *codec, int numbers)
+{
+  struct gpu_saves *saves = call->trainer->device_state->saves;
+  return LAUNCH(call, sum_tiles, codec->samples * numbers, saves->tile_sum, actnn_codec_tiles(codec), codec->samples, numbers,
+                saves->sample_sum);
+}
+
+int
 gpu_saves_fetch_sums(const actnn_call *call, const actnn_codec *codec, int numbers, double *to)
 {
   actnn *trainer = call->trainer;
   struct gpu_saves *saves = trainer->device_state->saves;
   int64_t count = codec->samples * numbers;
-  if (LAUNCH(call, sum_tiles, count, saves->tile_sum, actnn_codec_tiles(codec), codec->samples, numbers, saves->sample_sum))
+  if (gpu_saves_sum(call, codec, numbers))
     return 1;
   return count && (gpu_check(trainer,
                              cudaMemcpyAsync(to, saves->sample_sum, (size_t)count * sizeof *to, cudaMemcpyDeviceToHost, stream_of(trainer)),
@@ -324,7 +339,7 @@ select_coded(tiles_job job, const float *dy, float *dx)
 
 /* ---- calls --------------------------------------------------------------------------------------------------------- */
 
-/* Ranges of the samples, brought to the processor; a tile's stay here for the coding. */
+/* Ranges of the samples, and of tiles, for the coding. */
 static int
 find_sample_ranges(const actnn_call *call, uint32_t index, const actnn_view *value)
 {
@@ -338,7 +353,36 @@ find_sample_ranges(const actnn_call *call, uint32_t index, const actnn_view *val
   job.code.spacing = trainer->model->save[index].spacing;
   return LAUNCH_BLOCKS(call, find_ranges, blocks_of_tiles(job.codec), job, (const float *)value->data,
                        job.codec.lane_groups ? saves->range : (actnn_tile_range *)NULL, saves->tile_sum) ||
-         gpu_saves_fetch_sums(call, &state->codec, 1, state->range);
+         gpu_saves_sum(call, &state->codec, 1);
+}
+
+/* What was decided there, and by what, for a step whose gradients are looked at. */
+static int
+fetch_choices(const actnn_call *call, uint32_t index)
+{
+  actnn *trainer = call->trainer;
+  struct gpu_saves *saves = trainer->device_state->saves;
+  save_state *state = &trainer->saves->save[index];
+  size_t samples = (size_t)state->codec.samples, range_bytes = samples * sizeof *state->range;
+  cudaStream_t stream = stream_of(trainer);
+  if (gpu_check(trainer, cudaMemcpyAsync(state->choice, saves->choice[index], samples, cudaMemcpyDeviceToHost, stream), "levels") ||
+      gpu_check(trainer, cudaMemcpyAsync(state->range, saves->sample_sum, range_bytes, cudaMemcpyDeviceToHost, stream), "ranges") ||
+      gpu_check(trainer, cudaStreamSynchronize(stream), "levels"))
+    return 1;
+  saves_note_choices(trainer, index);
+  return 0;
+}
+
+/* The levels of the samples: as for the processor's own kernels, or, by ranges, there; nobody waits but where choices are to be known. */
+static int
+decide(const actnn_call *call, uint32_t index, const actnn_view *value)
+{
+  actnn *trainer = call->trainer;
+  if (!saves_go_by_range(trainer, index))
+    return saves_decide(trainer, index);
+  if (saves_decide_elsewhere(trainer, index) || find_sample_ranges(call, index, value) || gpu_spend(call, index))
+    return 1;
+  return saves_look_at_choices(trainer) && fetch_choices(call, index);
 }
 
 static int
@@ -367,7 +411,7 @@ gpu_QuantizeOnSave(const actnn_call *call)
     return saves_get_to_know(trainer, index, value, actnn_affine()) || gpu_saves_note(call, index);
   bool by_range = saves_go_by_range(trainer, index);
   tiles_job job;
-  if ((by_range && find_sample_ranges(call, index, value)) || saves_decide(trainer, index) || gpu_saves_job(call, index, value, &job))
+  if (decide(call, index, value) || gpu_saves_job(call, index, value, &job))
     return 1;
   struct gpu_saves *saves = trainer->device_state->saves;
   double *noise = gpu_saves_wants_noise(trainer) ? saves->tile_sum : NULL;

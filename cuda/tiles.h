@@ -379,6 +379,8 @@ struct gpu_saves {
   double *sample_sum;           /* and of each sample */
   actnn_tile_range *range;      /* of the tiles of the largest save whose bytes follow from ranges */
   actnn_normal_sums *normal;    /* of each channel of each sample, and of each channel, of the largest normalized value */
+  uint8_t **choice;             /* by save whose levels follow from ranges: each sample's, as coded last; found here */
+  float *sample_range;          /* of the samples of one of these */
   double *map;                  /* of the positions of the largest value whose gradient is measured */
   int64_t most_tiles, most_samples, most_ranges, most_normal, most_map;
 };
@@ -390,7 +392,11 @@ int gpu_saves_job(const actnn_call *call, uint32_t index, const actnn_view *valu
 /* While preparing: what a save will need. 0, or 1. */
 int gpu_saves_note(const actnn_call *call, uint32_t index);
 int gpu_saves_note_map(const actnn_call *call, int64_t count);
-/* Sums of each tile's `numbers` numbers over the tiles of a sample, in order, brought to the processor: `to` has as many for each. */
+/* Sums of each tile's `numbers` numbers over the tiles of a sample, in order, into sample_sum. */
+int gpu_saves_sum(const actnn_call *call, const actnn_codec *codec, int numbers);
+/* Spends the share of a save on its samples by the ranges in sample_sum (spending.cu): their choices and places, there. */
+int gpu_spend(const actnn_call *call, uint32_t index);
+/* The same sums, brought to the processor: `to` has as many for each. */
 int gpu_saves_fetch_sums(const actnn_call *call, const actnn_codec *codec, int numbers, double *to);
 /* True when this step's codes are to say what noise they make. */
 bool gpu_saves_wants_noise(const actnn *trainer);

@@ -57,6 +57,7 @@ saves_destroy(actnn *trainer)
   free(saves->gradient_weight);
   free(saves->partial);
   free(saves->offset);
+  free(saves->width);
   free(saves->tile);
   free(saves->item);
   free(saves->item_cost);

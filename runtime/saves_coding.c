@@ -27,11 +27,11 @@ int
 saves_grow(struct saves *saves, int64_t partial, int64_t samples)
 {
   return enlarge((void **)&saves->partial, &saves->most_partial, partial, sizeof *saves->partial) ||
-         enlarge((void **)&saves->offset, &saves->most_samples, samples, sizeof *saves->offset);
+         enlarge((void **)&saves->offset, &saves->most_samples, samples, sizeof *saves->offset) ||
+         enlarge((void **)&saves->width, &saves->most_widths, samples, sizeof *saves->width);
 }
 
-/* Makes room to allocate bytes to the samples of all saves known so far: to those of one when it is coded, to
- * those of all when bytes move between saves. */
+/* Makes room to allocate bytes to the samples of all saves known so far, when bytes move between saves. */
 static int
 reserve_items(const actnn *trainer)
 {
@@ -108,6 +108,7 @@ list_choices(const actnn_save *save, save_state *state)
     double steps = levels_that_matter(state, save->spacing, state->levels[i]) - 1;
     state->noise_of[i] = 1 / (steps * steps);
   }
+  state->spending = actnn_spending_of(state->bytes, state->noise_of, state->choices);
 }
 
 int
@@ -196,17 +197,9 @@ choose_by_range(actnn *trainer, uint32_t index)
 {
   struct saves *saves = trainer->saves;
   save_state *state = &saves->save[index];
-  size_t samples = (size_t)state->codec.samples;
-  actnn_allocation result;
-  for (size_t i = 0; i < samples; i++) {
-    double range = saves_width(state, (int64_t)i);
-    for (int choice = 0; choice < state->choices; choice++)
-      saves->item_cost[i][choice] = range * state->noise_of[choice];
-    saves->item[i] = (actnn_allocation_item){.bytes = state->bytes, .cost = saves->item_cost[i], .choices = state->choices};
-  }
-  if (actnn_allocate(saves->scratch, saves->item, samples, state->share, state->choice, NULL, &result))
-    return refuse_share(trainer, index);
-  return 0;
+  for (int64_t i = 0; i < state->codec.samples; i++)
+    saves->width[i] = saves_width(state, i);
+  return !actnn_spend(&state->spending, saves->width, state->codec.samples, state->share, state->choice) && refuse_share(trainer, index);
 }
 
 /* Offsets of the samples from their choices; the bytes of all. */
@@ -252,6 +245,30 @@ saves_decide(actnn *trainer, uint32_t index)
   return 0;
 }
 
+int
+saves_decide_elsewhere(actnn *trainer, uint32_t index)
+{
+  save_state *state = &trainer->saves->save[index];
+  if (!trainer->saves->placed && saves_place(trainer))
+    return 1;
+  if (state->codec.samples && state->bytes[0] > state->share / (uint64_t)state->codec.samples)
+    return refuse_share(trainer, index);
+  state->coded = true;
+  return 0;
+}
+
+bool
+saves_look_at_choices(const actnn *trainer)
+{
+  return saves_notes_gradients(trainer) || trainer->saves->count_noise || trainer->draw > 0;
+}
+
+void
+saves_note_choices(actnn *trainer, uint32_t index)
+{
+  trainer->saves->save[index].coded_bytes = lay_out(trainer->saves, &trainer->saves->save[index]);
+}
+
 void
 saves_note_noise(actnn *trainer, uint32_t index)
 {
@@ -269,7 +286,7 @@ saves_note_noise(actnn *trainer, uint32_t index)
   }
 }
 
-double
+float
 saves_width(const save_state *state, int64_t sample)
 {
   /* As a float: sums that were taken in another order, as a GPU does, then mostly decide the same. */

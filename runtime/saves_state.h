@@ -5,6 +5,7 @@
 #include "allocation.h"
 #include "codec.h"
 #include "saves.h"
+#include "spending.h"
 
 /* Whose gradient a save's noise was measured in. */
 typedef enum demand_kind {
@@ -33,6 +34,7 @@ typedef struct save_state {
   int levels[ACTNN_LEVEL_CHOICES];
   uint64_t bytes[ACTNN_LEVEL_CHOICES]; /* of one sample */
   double noise_of[ACTNN_LEVEL_CHOICES]; /* relative to one step from the first level that matters to the last */
+  actnn_spending spending;             /* by these two */
   uint64_t share, place;               /* of the pool */
   uint64_t coded_bytes;
   uint8_t *choice;  /* of each sample, as coded last */
@@ -60,12 +62,13 @@ struct saves {
   double *partial;  /* numbers a tile of the largest save, or a channel, for sums in a fixed order */
   actnn_tile_noise *tile_noise;
   uint64_t *offset; /* of each sample's codes, of the save being coded */
+  float *width;     /* of each sample: its range, where bytes follow from it */
   actnn_tile_range *tile; /* what each tile's extremes are, where bytes follow from ranges */
   actnn_allocation_item *item; /* one for each sample of all saves, */
   double (*item_cost)[ACTNN_LEVEL_CHOICES];
   uint8_t *item_choice;        /* what it was given, */
   void *scratch;               /* and what the allocation takes */
-  int64_t most_partial, most_noise, most_samples, most_tiles;
+  int64_t most_partial, most_noise, most_samples, most_widths, most_tiles;
   size_t most_items;
   uint32_t redrawn;    /* the one save whose codes follow trainer->draw; NONE: all do */
   bool count_noise;    /* stochastic rounding's, element by element, at every step */
@@ -131,6 +134,11 @@ bool saves_go_by_range(const actnn *trainer, uint32_t index);
 void saves_find_ranges(actnn *trainer, uint32_t index, const actnn_view *value);
 /* Decides how many levels every sample has, and where its codes lie: saves->offset. 0, or 1 with a message. */
 int saves_decide(actnn *trainer, uint32_t index);
+/* The same where a device decides by the ranges of samples: what it decided is wanted only when saves_look_at_choices says so, and then
+ * noted once it is in the save's `choice` and `range`. */
+int saves_decide_elsewhere(actnn *trainer, uint32_t index);
+bool saves_look_at_choices(const actnn *trainer);
+void saves_note_choices(actnn *trainer, uint32_t index);
 /* After coding: each sample's noise from its tiles'. */
 void saves_note_noise(actnn *trainer, uint32_t index);
 /* Before decoding: 0, or 1 with a message when there is nothing to decode. */
@@ -142,7 +150,7 @@ bool saves_measure_now(const actnn *trainer, uint32_t index);
 double saves_mean_noise(const save_state *state);
 
 /* A sample's range where it is a number. */
-double saves_width(const save_state *state, int64_t sample);
+float saves_width(const save_state *state, int64_t sample);
 
 /* ---- saves_normal.c ---------------------------------------------------------------------------------- */
 

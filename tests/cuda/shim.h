@@ -60,6 +60,14 @@ atomicCAS(unsigned *at, unsigned expected, unsigned wanted)
   return old;
 }
 
+static inline unsigned long long
+atomicAdd(unsigned long long *at, unsigned long long more)
+{
+  unsigned long long old = *at;
+  *at += more;
+  return old;
+}
+
 typedef enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation } cudaError_t;
 typedef enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice } cudaMemcpyKind;
 typedef struct shim_stream *cudaStream_t;

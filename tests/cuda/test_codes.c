@@ -23,7 +23,7 @@ typedef struct code_case {
   int64_t dim[4];
   actnn_layout layout;
   actnn_spacing spacing;
-  bool dither, rectified, by_range;
+  bool dither, rectified, by_range, looked_at; /* looked_at: what the GPU decides by ranges is brought to the processor */
   double cap;
   int choice, more; /* all samples have the number of levels numbered so; or, with `more`, some the next */
   enum { ORDINARY, CONSTANT, NOT_FINITE, WIDE, ZEROS } values;
@@ -182,6 +182,7 @@ go(run *run, const actnn_device *device, int block)
     return false;
   }
   fill(run);
+  saves_count_noise(run->trainer, current.looked_at);
   run->trainer->step = 3;
   if (!saves_begin_step(run->trainer) && !code(run->trainer) && !decode(run->trainer))
     return true;
@@ -232,7 +233,8 @@ same_codes(run *a, run *b)
       printf("# byte %llu of %llu: %02x, %02x\n", (unsigned long long)i, (unsigned long long)bytes, one[i], other[i]);
       return false;
     }
-  return bytes > 0 && bytes == saves_coded_bytes(b->trainer, 0);
+  bool is_known = current.looked_at || !saves_go_by_range(b->trainer, 0);
+  return bytes > 0 && (!is_known || bytes == saves_coded_bytes(b->trainer, 0));
 }
 
 static bool
@@ -267,6 +269,8 @@ static const struct {
     {"tokens and features", 3, {2, 137, 48}, ACTNN_PLAIN},
     {"few tokens", 3, {2, 5, 32}, ACTNN_PLAIN},
     {"rows of no whole lanes", 2, {3, 500}, ACTNN_PLAIN},
+    {"many rows", 2, {700, 40}, ACTNN_PLAIN},
+    {"many small maps", 4, {65, 16, 3, 3}, ACTNN_BLOCKED},
 };
 
 static void
@@ -279,8 +283,8 @@ check_shape(size_t shape, actnn_spacing spacing)
   for (int choice = 0; choice < ACTNN_LEVEL_CHOICES && is_same; choice++)
     for (int variant = 0; variant < 12 && is_same; variant++) {
       current = (code_case){.rank = shapes[shape].rank, .layout = shapes[shape].layout, .spacing = spacing, .dither = variant & 1,
-                            .rectified = variant & 2 || variant >= 8, .by_range = variant & 4, .more = choice < 6, .choice = choice,
-                            .cap = variant >= 8 ? 0.5 + variant % 2 : 0, .values = (choice + variant) % 5};
+                            .rectified = variant & 2 || variant >= 8, .by_range = variant & 4, .looked_at = choice % 2, .more = choice < 6,
+                            .choice = choice, .cap = variant >= 8 ? 0.5 + variant % 2 : 0, .values = (choice + variant) % 5};
       memcpy(current.dim, shapes[shape].dim, sizeof current.dim);
       if (actnn_choice_levels(choice) < actnn_least_levels(spacing, current.rectified, (float)current.cap) ||
           (current.rectified && spacing != ACTNN_NORMAL_LEVELS) || (current.dither && spacing == ACTNN_SQUARE_LEVELS))
