@@ -1,4 +1,4 @@
-/* reduction.cu: folds along axes, the inverse of sums, and what gradients of folds need, and where extremes lie. */
+/* reduction.cu: folds along axes, the inverse of sums, what gradients of folds need, and where extremes lie. */
 #include "folds.h"
 #include "moving.h"
 
@@ -110,7 +110,7 @@ gpu_TileGrad(const actnn_call *call)
 
 /* ---- any fold ---------------------------------------------------------------------------------------------------- */
 
-/* What is left of its lines' elements that are e to the power of how far they are below the result so far, the greatest. */
+/* e to the power of how far an element lies below the greatest of its line, which is the result so far. */
 struct exponential_term : term_kind<1, false> {
   const float *x, *most;
   __device__ float center(int64_t place) const { return most[place]; }
