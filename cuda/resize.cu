@@ -5,6 +5,8 @@
 
 #include "../src/operators/resizing.h"
 
+#include <type_traits>
+
 enum { RESIZED_AXES = 4, NO_TAP = -1 };
 
 /* Those of a position lie side by side, MOST_TAPS of them, and end in NO_TAP where they are fewer. */

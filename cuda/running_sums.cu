@@ -1,6 +1,5 @@
-/* running_sums.cu: running sums along an axis, added in the order of elements wherever they do not come from several threads: a cell
- * (sums.h) goes along its line, a term of each lane at a time. Where lines are few, slices are summed first, and each goes on from the
- * sum of those before it. */
+/* running_sums.cu: running sums along an axis. A cell (sums.h) goes along its line, a term of each lane at a time, and adds always in the
+ * same order. Where lines are few, slices are summed first, and each goes on from the sum of those before it. */
 #include "folds.h"
 
 #include "../src/operators/indices.h"
