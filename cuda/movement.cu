@@ -353,40 +353,6 @@ gpu_Cast(const actnn_call *call)
   return actnn_is_preparing(call) ? 0 : LAUNCH(call, cast, count, *x, *y, count);
 }
 
-/* ---- constants ------------------------------------------------------------------------------------------------- */
-
-enum { MOST_VALUES = 256 }; /* which travel with the launch */
-
-typedef struct FillJob {
-  actnn_view y;
-  int64_t count;
-  bool is_one;
-  double value[MOST_VALUES];
-} FillJob;
-
-KERNEL
-fill(FillJob job)
-{
-  int64_t i = thread_number();
-  if (i < job.count)
-    store_element(&job.y, i, job.value[job.is_one ? 0 : i]);
-}
-
-extern "C" int
-gpu_Fill(const actnn_call *call)
-{
-  const actnn_attribute *values = &call->attribute[2];
-  if (values->count < 1 || values->count > MOST_VALUES)
-    return DEVICE_DECLINES;
-  if (actnn_is_preparing(call))
-    return 0;
-  FillJob job = {call->output[0], element_count(&call->output[0]), values->count == 1, {0}};
-  if (job.is_one && values->reals[0] == 0 && !signbit(values->reals[0]))
-    return clear_bytes(call, job.y.data, bytes_of(&job.y));
-  memcpy(job.value, values->reals, values->count * sizeof *values->reals);
-  return LAUNCH(call, fill, job.count, job);
-}
-
 /* ---- triangles of zeros ---------------------------------------------------------------------------------------- */
 
 typedef struct TriluJob {

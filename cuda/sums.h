@@ -295,6 +295,31 @@ fold_of(const FoldPlan &plan)
   return fold;
 }
 
+/* The terms [first, end) of a seat's line, none where it has no line; where they begin and where their result lies. */
+typedef struct Line {
+  int64_t first, end, base, place;
+} Line;
+
+static inline __device__ Line
+line_of(const Fold &fold, const Seat &seat)
+{
+  Line line = {seat.slice * fold.terms_of_a_slice, 0, 0, 0};
+  int64_t end = line.first + fold.terms_of_a_slice;
+  line.end = !seat.is_inside ? line.first : end < fold.terms ? end : fold.terms;
+  if (seat.is_inside) {
+    line.base = offset_over(fold.kept, seat.outer, &line.place) + seat.column;
+    line.place += seat.column * fold.column_place;
+  }
+  return line;
+}
+
+/* Where what is folded of the seat's line lies while slices are apart: those of a line side by side. */
+static inline __device__ int64_t
+slice_number(const Fold &fold, const Seat &seat)
+{
+  return (seat.outer * fold.cells.columns + seat.column) * fold.cells.slices.number + seat.slice;
+}
+
 /* What a term is: `sums` of them are made of each element; those that sample their center get it from the first elements, others from
  * where the result lies. Terms have at(offset of the element, number of the term, center), and sample(offset) or center(place). */
 template <int Sums_, bool Samples> struct term_kind {
@@ -309,22 +334,17 @@ KERNEL
 fold_terms(Fold fold, Term term, Finish finish, Sums *partial)
 {
   Seat seat = take_seat(fold.cells);
-  int64_t place = 0, base = 0, first = seat.slice * fold.terms_of_a_slice, end = first + fold.terms_of_a_slice;
+  Line line = line_of(fold, seat);
   Sums sums = {0, 0, 0};
-  if (seat.is_inside) {
-    base = offset_over(fold.kept, seat.outer, &place) + seat.column;
-    place += seat.column * fold.column_place;
-  }
   if (Term::samples) {
     bool has_own = seat.is_inside && seat.lane < fold.terms;
-    float own = has_own ? term.sample(base + term_offset(fold, seat.lane)) : 0;
+    float own = has_own ? term.sample(line.base + term_offset(fold, seat.lane)) : 0;
     sums.center = sampled_center(fold.cells, seat, own, fold.terms);
   } else if (seat.is_inside) {
-    sums.center = term.center(place);
+    sums.center = term.center(line.place);
   }
-  end = !seat.is_inside ? first : end < fold.terms ? end : fold.terms;
-  add_terms(first + seat.lane, end, fold.cells.lanes, [&](int64_t i) {
-    return term.at(base + term_offset(fold, i), i, sums.center);
+  add_terms(line.first + seat.lane, line.end, fold.cells.lanes, [&](int64_t i) {
+    return term.at(line.base + term_offset(fold, i), i, sums.center);
   }, &sums);
   sums.a = cell_sum(fold.cells, sums.a);
   if (Term::sums > 1)
@@ -332,9 +352,9 @@ fold_terms(Fold fold, Term term, Finish finish, Sums *partial)
   if (!seat.is_inside || seat.lane)
     return;
   if (fold.cells.slices.number == 1)
-    finish(place, sums);
+    finish(line.place, sums);
   else
-    partial[(seat.outer * fold.cells.columns + seat.column) * fold.cells.slices.number + seat.slice] = sums;
+    partial[slice_number(fold, seat)] = sums;
 }
 
 /* A warp has a result. */

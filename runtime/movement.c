@@ -258,8 +258,8 @@ static void
 resize_planes(const Resizing *resizing)
 {
   int leading = plane_axes(resizing);
-  int64_t planes = plane_count(resizing, leading);
-#pragma omp parallel for schedule(static) if (planes > 1 && element_count(resizing->large) > ELEMENTS_A_PIECE)
+  int64_t planes = plane_count(resizing, leading), elements = plane_count(resizing, resizing->rank);
+#pragma omp parallel for schedule(static) if (planes > 1 && elements > ELEMENTS_A_PIECE)
   for (int64_t plane = 0; plane < planes; plane++) resize_plane(resizing, leading, plane);
 }
 

@@ -235,19 +235,6 @@ EVALUATE(Cast)(const actnn_call *call)
 
 /* ---- constants ---------------------------------------------------------------------------------- */
 
-/* Element `index` of a constant operand or attribute, whatever its kind. */
-static double
-number_at(const actnn_attribute *attribute, size_t index, double otherwise)
-{
-  switch (attribute->kind) {
-  case ACTNN_INT: return (double)attribute->i;
-  case ACTNN_REAL: return attribute->f;
-  case ACTNN_INTS: return index < attribute->count ? (double)attribute->ints[index] : otherwise;
-  case ACTNN_REALS: return index < attribute->count ? attribute->reals[index] : otherwise;
-  default: return otherwise;
-  }
-}
-
 int
 EVALUATE(Constant)(const actnn_call *call)
 {
@@ -296,7 +283,7 @@ EVALUATE(Range)(const actnn_call *call)
   const actnn_view *y = &call->output[0];
   int64_t count = element_count(y);
   double start = number_at(&call->attribute[0], 0, 0), delta = number_at(&call->attribute[2], 0, 1);
-  for (int64_t i = 0; i < count; i++) store_element(y, i, start + (double)i * delta);
+  for (int64_t i = 0; i < count; i++) store_element(y, i, range_element(start, delta, i));
   return 0;
 }
 
@@ -309,7 +296,6 @@ EVALUATE(EyeLike)(const actnn_call *call)
   return 0;
 }
 
-/* An index outside [-depth, depth) gives a row of the off value, as ONNX says. */
 int
 EVALUATE(OneHot)(const actnn_call *call)
 {
@@ -319,10 +305,6 @@ EVALUATE(OneHot)(const actnn_call *call)
   if (axis < 0) axis += y->rank;
   depth = y->dim[axis];
   for (int i = (int)axis + 1; i < y->rank; i++) inner *= y->dim[i];
-  for (int64_t i = 0; i < count; i++) {
-    int64_t index = integer_of(load_element(indices, i / (inner * depth) * inner + i % inner));
-    if (index < 0) index += depth;
-    store_element(y, i, i / inner % depth == index ? on : off);
-  }
+  for (int64_t i = 0; i < count; i++) store_element(y, i, is_hot(indices, depth, inner, i) ? on : off);
   return 0;
 }

@@ -6,6 +6,19 @@
 #include "slicing.h"
 #include "strided.h"
 
+/* Element `index` of a constant operand or attribute, whatever its kind. */
+static inline double
+number_at(const actnn_attribute *attribute, size_t index, double otherwise)
+{
+  switch (attribute->kind) {
+  case ACTNN_INT: return (double)attribute->i;
+  case ACTNN_REAL: return attribute->f;
+  case ACTNN_INTS: return index < attribute->count ? (double)attribute->ints[index] : otherwise;
+  case ACTNN_REALS: return index < attribute->count ? attribute->reals[index] : otherwise;
+  default: return otherwise;
+  }
+}
+
 /* The whole of a view, axis by axis, in its own strides. */
 static inline Strided
 whole_pattern(const actnn_view *view, int64_t *stride)
@@ -160,10 +173,7 @@ pad_begins(const actnn_call *call, size_t pads, size_t axes, int rank, int64_t *
 static inline double
 pad_value(const actnn_call *call)
 {
-  const actnn_attribute *fill = &call->attribute[1];
-  if (fill->kind == ACTNN_REALS && fill->count) return fill->reals[0];
-  if (fill->kind == ACTNN_INTS && fill->count) return (double)fill->ints[0];
-  return fill->kind == ACTNN_REAL ? fill->f : 0;
+  return number_at(&call->attribute[1], 0, 0);
 }
 
 /* Where `inner` lies in `padded`, when padding only adds constants; the pads are attribute `pads`, axes
@@ -184,6 +194,21 @@ pad_pattern(const actnn_call *call, size_t pads, size_t axes, const actnn_view *
   }
   for (int i = 0; i < inner->rank; i++) strided_axis(pattern, inner->dim[i], stride[i]);
   return true;
+}
+
+static inline ACTNN_DEVICE double
+range_element(double start, double delta, int64_t i)
+{
+  return start + (double)i * delta;
+}
+
+/* Whether element i of OneHot is the one that its index names, of `depth` along an axis of `inner` elements a step. An index outside
+ * [-depth, depth) gives a row of the off value, as ONNX says. */
+static inline ACTNN_DEVICE bool
+is_hot(const actnn_view *indices, int64_t depth, int64_t inner, int64_t i)
+{
+  int64_t index = integer_of(load_element(indices, i / (inner * depth) * inner + i % inner));
+  return i / inner % depth == (index < 0 ? index + depth : index);
 }
 
 /* True when a cast changes no byte. */

@@ -1,35 +1,9 @@
 /* reduction.c: plain loops of folds along axes and of what their gradients need. */
 #include "axes.h"
-
-typedef enum Fold { SUM, MEAN, MAXIMUM, MINIMUM, PRODUCT, L1, L2, LOG_SUM, LOG_SUM_EXP, SUM_SQUARE } Fold;
-
-static double
-first_value(Fold fold)
-{
-  return fold == PRODUCT ? 1 : fold == MAXIMUM || fold == LOG_SUM_EXP ? -INFINITY : fold == MINIMUM ? INFINITY : 0;
-}
-
-/* LOG_SUM_EXP gathers the maximum first: see fold_group. A NaN wins over any extreme. */
-static double
-fold_in(Fold fold, double so_far, double x)
-{
-  switch (fold) {
-  case SUM:
-  case MEAN:
-  case LOG_SUM: return so_far + x;
-  case MAXIMUM:
-  case LOG_SUM_EXP: return x > so_far || x != x ? x : so_far;
-  case MINIMUM: return x < so_far || x != x ? x : so_far;
-  case PRODUCT: return so_far * x;
-  case L1: return so_far + fabs(x);
-  case L2:
-  case SUM_SQUARE: return so_far + x * x;
-  }
-  return so_far;
-}
+#include "folds.h"
 
 static double
-fold_group(const actnn_view *data, int64_t start, const AxisSplit *split, Fold fold)
+fold_group(const actnn_view *data, int64_t start, const AxisSplit *split, FoldKind fold)
 {
   int64_t index[ACTNN_MAX_RANK] = {0};
   double value = first_value(fold), sum = 0;
@@ -37,10 +11,7 @@ fold_group(const actnn_view *data, int64_t start, const AxisSplit *split, Fold f
     value = fold_in(fold, value, load_element(data, start + offset_at(index, split->folded_stride, split->folded_rank)));
     next_index(index, split->folded_dim, split->folded_rank);
   }
-  if (fold == MEAN) return value / (double)split->folded_count;
-  if (fold == L2) return sqrt(value);
-  if (fold == LOG_SUM) return log(value);
-  if (fold != LOG_SUM_EXP || !isfinite(value)) return value;
+  if (fold != LOG_SUM_EXP || !isfinite(value)) return finished_fold(fold, value, split->folded_count);
   for (int64_t i = 0; i < split->folded_count; i++) {
     sum += exp(load_element(data, start + offset_at(index, split->folded_stride, split->folded_rank)) - value);
     next_index(index, split->folded_dim, split->folded_rank);
@@ -50,7 +21,7 @@ fold_group(const actnn_view *data, int64_t start, const AxisSplit *split, Fold f
 
 /* Attributes: axes, keepdims, noop_with_empty_axes. */
 static int
-reduce(const actnn_call *call, Fold fold)
+reduce(const actnn_call *call, FoldKind fold)
 {
   AxisSplit split;
   int64_t kept[ACTNN_MAX_RANK] = {0};
@@ -133,7 +104,6 @@ EVALUATE(TieCount)(const actnn_call *call)
   return 0;
 }
 
-/* The product of a group without its zeros, and their number, give every product of others. */
 int EVALUATE(ProductOfOthers)(const actnn_call *call);
 int
 EVALUATE(ProductOfOthers)(const actnn_call *call)
@@ -152,8 +122,7 @@ EVALUATE(ProductOfOthers)(const actnn_call *call)
     }
     for (int64_t i = 0; i < split.folded_count; i++) {
       int64_t at = start + offset_at(index, split.folded_stride, split.folded_rank);
-      double x = load_element(&call->input[0], at);
-      store_element(&call->output[0], at, x == 0 ? (zeros == 1 ? product : 0) : zeros ? 0 : product / x);
+      store_element(&call->output[0], at, product_of_others(load_element(&call->input[0], at), product, zeros));
       next_index(index, split.folded_dim, split.folded_rank);
     }
     next_index(kept, split.kept_dim, split.kept_rank);
@@ -206,7 +175,7 @@ arg_extreme(const actnn_call *call, double sign)
     double most = -INFINITY;
     for (int64_t i = 0; i < axis.length; i++) {
       double value = sign * load_element(data, start + i * axis.inner);
-      if (value > most || (is_last && value == most) || (value != value && most == most)) {
+      if (is_new_extreme(value, most, is_last)) {
         most = value;
         best = i;
       }

@@ -2,6 +2,8 @@
  * layouts, dropout with its mask; and what is wrong with an operand is said in the processor's words. */
 #include "both.h"
 
+#include <math.h>
+
 static void
 fill_with_bytes(Both *both, uint32_t id, unsigned most)
 {
@@ -79,6 +81,60 @@ test_indices(Both *both)
   forget_tensors(both);
 }
 
+enum { LINES = 5, LONG_LINE = 9000 };
+
+/* Lines of few different numbers; one of -inf alone, one with a -inf, two with several NaN, those of the last far behind. */
+static uint32_t
+extremes(Both *both, bool is_along_columns)
+{
+  actnn_tensor matrix = {.type = ACTNN_F32, .rank = 2, .dim = {LINES, LONG_LINE}};
+  if (is_along_columns) {
+    matrix.dim[0] = LONG_LINE;
+    matrix.dim[1] = LINES;
+  }
+  uint32_t x = add_tensor(both, matrix, 4, 0);
+  float *value = data_of(both, x);
+  int64_t apart = is_along_columns ? LINES : 1, line = is_along_columns ? 1 : LONG_LINE;
+  for (int64_t i = 0; i < LINES * LONG_LINE; i++) value[i] = (float)(random_byte(both) % 9) - 4;
+  for (int64_t i = 0; i < LONG_LINE; i++) value[i * apart] = -INFINITY;
+  value[line + 700 * apart] = -INFINITY;
+  value[2 * line + 3 * apart] = value[2 * line + 4500 * apart] = NAN;
+  value[3 * line + 8990 * apart] = value[3 * line + 8999 * apart] = NAN;
+  return x;
+}
+
+static void
+test_extremes(Both *both, bool is_along_columns)
+{
+  int64_t axis = is_along_columns ? 0 : 1;
+  actnn_tensor lines = {.type = ACTNN_F32, .rank = 1, .dim = {LINES}}, numbers = lines;
+  numbers.type = ACTNN_I64;
+  uint32_t x = extremes(both, is_along_columns), most = add_tensor(both, lines, 4, 0), count = add_tensor(both, lines, 4, 0);
+  uint32_t y = add_tensor(both, numbers, 8, 0);
+  for (int last = 0; last < 2; last++) {
+    same_on_both(both, actnn_ArgMax, OUT(y), IN(x), WITH(INT(axis), INT(0), INT(last)), "where the largest lies");
+    same_on_both(both, actnn_ArgMin, OUT(y), IN(x), WITH(INT(axis), INT(0), INT(last)), "where the smallest lies");
+  }
+  same_on_both(both, actnn_ReduceMin, OUT(most), IN(x), WITH(INTS(axis), INT(0), INT(0)), "the smallest");
+  same_on_both(both, actnn_TieCount, OUT(count), IN(x, most), WITH(INTS(axis), INT(0), INT(0)), "how often it is there");
+  same_on_both(both, actnn_ReduceMax, OUT(most), IN(x), WITH(INTS(axis), INT(0), INT(0)), "the largest");
+  same_on_both(both, actnn_TieCount, OUT(count), IN(x, most), WITH(INTS(axis), INT(0), INT(0)), "how often it is there");
+  forget_tensors(both);
+}
+
+static void
+test_constants(Both *both)
+{
+  actnn_tensor numbers = {.type = ACTNN_F32, .rank = 2, .dim = {70, 9}}, integers = numbers;
+  integers.type = ACTNN_I64;
+  uint32_t y = add_tensor(both, numbers, 4, 0), z = add_tensor(both, integers, 8, 0);
+  same_on_both(both, actnn_ConstantOfShape, OUT(y), IN(NONE), WITH(INTS(70, 9), ABSENT), "zeros of a shape");
+  same_on_both(both, actnn_ConstantOfShape, OUT(y), IN(NONE), WITH(INTS(70, 9), REALS(2.5)), "numbers of a shape");
+  same_on_both(both, actnn_ConstantOfShape, OUT(z), IN(NONE), WITH(INTS(70, 9), INTS(-7)), "integers of a shape");
+  same_on_both(both, actnn_Range, OUT(z), IN(NONE), WITH(INT(-5), INT(1885), INT(3)), "a range of integers");
+  forget_tensors(both);
+}
+
 int
 main(void)
 {
@@ -93,5 +149,8 @@ main(void)
   test_dropout(&both, 4096);
   test_dropout(&both, 10007);
   test_indices(&both);
+  test_extremes(&both, false);
+  test_extremes(&both, true);
+  test_constants(&both);
   return tap_done();
 }

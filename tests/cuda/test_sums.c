@@ -130,6 +130,31 @@ test_lines_that_are_not_finite(Both *both)
   forget_tensors(both);
 }
 
+/* Products of others where no, one and two elements are zero; sums before and after what is not finite. */
+static void
+test_folds(Both *both)
+{
+  const int64_t rows[] = {4, 9000}, one[] = {4};
+  uint32_t x = floats(both, 2, rows), y = floats(both, 2, rows), sums = floats(both, 1, one);
+  float *value = data_of(both, x);
+  fill(both, x, 0.999, 1.001);
+  value[9000 + 8999] = 0;
+  value[2 * 9000 + 5] = value[2 * 9000 + 4600] = 0;
+  close_on_both(both, actnn_ProductOfOthers, OUT(y), IN(x), WITH(INTS(1), INT(1), INT(0)), "products of others, with zeros");
+  value[9000 + 6000] = INFINITY;
+  value[2 * 9000 + 6000] = NAN;
+  value[3 * 9000 + 6000] = -INFINITY;
+  for (int i = 0; i < 4; i++) {
+    close_on_both(both, actnn_CumSum, OUT(y), IN(x), WITH(INT(1), INT(i % 2), INT(i / 2)), "running sums of what is not finite");
+    close_on_both(both, actnn_CumSum, OUT(x), IN(x), WITH(INT(0), INT(i % 2), INT(i / 2)), "the same in place, along columns");
+  }
+  for (int i = 0; i < 9000; i++) value[3 * 9000 + i] = -INFINITY;
+  close_on_both(both, actnn_ReduceLogSumExp, OUT(sums), IN(x), WITH(INTS(1), INT(0), INT(0)), "log of sums of exp of what is not finite");
+  fill(both, x, 1e28, 1e30);
+  close_on_both(both, actnn_ReduceL2, OUT(sums), IN(x), WITH(INTS(1), INT(0), INT(0)), "a norm whose square is beyond all floats");
+  forget_tensors(both);
+}
+
 static void
 test_labels(Both *both)
 {
@@ -179,6 +204,7 @@ main(void)
   test_images_in_place(&both);
   test_large_mean(&both);
   test_lines_that_are_not_finite(&both);
+  test_folds(&both);
   test_labels(&both);
   test_statistics_that_are_not_finite(&both);
   return tap_done();

@@ -64,15 +64,55 @@ static const struct {
     {"Pad", "4,10,30,31 {0,0,1,2,0,0,3,4} | 40,50,30 {1,2,0,0,1,3} {0.5} | "
      "40,50,30 {1,2,3,1,1,3} mode=reflect | 300,50 {-7,2,1,-3} | 300,50:int64 {7,2,1,3} {3}"},
     {"PadGrad", "4,10,34,37 {4,10,30,31} {0,0,1,2,0,0,3,4} | 1,2,7,8 {1,2,4,4} {0,0,2,1,0,0,1,3} _ mode=reflect"},
-    {"Resize", "4,6,20,21 _ {1.0,1.0,2.0,2.0} mode=linear"},
-    {"ResizeGrad", "4,6,40,42 {4,6,20,21} {0.0} {1.0,1.0,2.0,2.0} _ mode=linear"},
+    {"TileGrad", "90,80 {30,16} | 6000,5 {3,5} | 3,9000 {3,3} | 12,6,8 {4,6,2} | 4,6,8,10 {2,3,4,5} | 7,5 {7,5}"},
+    {"OneHot", "30,20:int64 {40} {0.5,-2.0} irange=-45:45 axis=1 | 300:int64 {70} {5,7} irange=-80:80 axis=0 | "
+               "30,20 {9} {0.0,1.0} range=-9:9"},
+    {"Range", "{-3} {70000} {2} | {0.5} {-700.0} {-0.25}"},
+    {"ConstantOfShape", "{300,50}"},
+    {"Resize",
+     "4,6,20,21 _ {1.0,1.0,2.0,2.0} mode=linear | 2,19,30 _ _ {2,19,17} mode=linear exclude_outside=1 | "
+     "2,3,9,10,11 _ _ {2,3,20,4,7} mode=linear coordinate_transformation_mode=pytorch_half_pixel | "
+     "2,3,20,21 _ {1.0,1.0,1.7,0.6} mode=cubic exclude_outside=1 | 2,20,21,3 _ {1.0,0.7,2.5,1.0} mode=cubic | "
+     "2,3,20,21 {0.0,0.0,0.2,-0.1,1.0,1.0,0.9,1.3} _ {2,3,11,30} coordinate_transformation_mode=tf_crop_and_resize mode=linear "
+     "extrapolation_value=2 | "
+     "2,3,20,21 _ {1.0,1.0,1.7,0.6} coordinate_transformation_mode=half_pixel_symmetric nearest_mode=round_prefer_ceil | "
+     "20,21 _ {1.7,2.0} coordinate_transformation_mode=tf_half_pixel_for_nn nearest_mode=ceil | 40,50 _ {1.0,1.0} | "
+     "2,3,4,5,6 _ {1.5,2.0,1.5,2.0,1.5} mode=linear"},
+    {"ResizeGrad",
+     "4,6,40,42 {4,6,20,21} {0.0} {1.0,1.0,2.0,2.0} _ mode=linear | 2,19,17 {2,19,30} _ {1.0,1.0,0.6} _ mode=linear exclude_outside=1 | "
+     "2,3,20,4,7 {2,3,9,10,11} _ {1.0,1.0,2.3,0.4,0.7} _ mode=linear coordinate_transformation_mode=pytorch_half_pixel | "
+     "2,3,34,12 {2,3,20,21} _ {1.0,1.0,1.7,0.6} _ mode=cubic exclude_outside=1 | 2,14,52,3 {2,20,21,3} _ {1.0,0.7,2.5,1.0} _ mode=cubic | "
+     "2,3,11,30 {2,3,20,21} {0.0,0.0,0.2,-0.1,1.0,1.0,0.9,1.3} {1.0,1.0,0.55,1.4} _ "
+     "coordinate_transformation_mode=tf_crop_and_resize mode=linear | 1,1,700,3 {1,1,2,3} _ {1.0,1.0,350.0,1.0} _ | "
+     "40,50 {40,50} _ {1.0,1.0} _ | "
+     "3,8,6,10,9 {2,4,4,5,6} _ {1.5,2.0,1.5,2.0,1.5} _ mode=linear"},
     {"Gather", "100,200 30,10:int64 irange=-100:100 | 20,50,40 30:int64 axis=1 irange=0:50 | "
      "60,37 500:int64 irange=-60:60 | 60,24:bool 500:int64 irange=0:60 | 200,6:int64 20,40:int64 irange=0:200"},
     {"GatherGrad", "300,130 300:int64 {40,130} irange=-40:40 | 20,60,33 60:int64 {20,5,33} axis=1 irange=0:5 | "
      "2600,64 2600:int64 {700,64} irange=-700:700 | 3000,4 3000:int64 {2,4} irange=0:2 | 2,1025,3 1025:int64 {2,9,3} axis=1 irange=0:9"},
     {"ReduceSum", "40,70,30 {1} | 300,200 {0} | 60000 | 7,200,3,5,2 {1,3} | 5000,40 {0} | 3000,3 {0} | 40,9000 {1} | 2,9,3000,2 {0,2} | "
-                  "3000,7 {1} | 3,4,5,6,7,8 {0,2,4} | 3,4,5,6,7,8 {1,3,5} | 2,3,2,3,2,3,2 {0,2,4,6}"},
-    {"ReduceMean", "40,70,30 {0,2} | 60,1500 {1}"},
+                  "3000,7 {1} | 3,4,5,6,7,8 {0,2,4} | 3,4,5,6,7,8 {1,3,5} | 2,3,2,3,2,3,2 {0,2,4,6} | 40,900:int64 {1} irange=-9:9 | "
+                  "40,900:uint8 {1} irange=0:2"},
+    {"ReduceMean", "40,70,30 {0,2} | 60,1500 {1} | 60,1500:int64 {1} irange=0:99"},
+    {"ReduceMax", "40,70,30 {1} | 300,200 {0} | 60000 | 3000,3 {0} | 40,9000 {1} | 7,200,3,5,2 {1,3} | 300,50:int64 {1} irange=-99:99 | "
+                  "9000,4:bool {0} | 2,3,2,3,2,3,2 {0,2,4,6} | 40,30 noop_with_empty_axes=1"},
+    {"ReduceMin", "40,70,30 {1} | 60000 range=-3:-2 | 40,9000:int64 {1} irange=-99:99"},
+    {"ReduceProd", "40,70,30 {1} range=0.9:1.1 | 60000 range=0.999:1.001 | 9000,3:int64 {0} irange=1:2"},
+    {"ReduceL1", "40,70,30 {0,2} | 500000 | 9000,3 {0}"},
+    {"ReduceL2", "40,70,30 {0,2} | 60000 | 9000,3 {0}"},
+    {"ReduceLogSum", "40,70,30 {0,2} range=0.2:2 | 60000 range=0.2:2"},
+    {"ReduceLogSumExp", "40,70,30 {0,2} range=-30:30 | 60000 | 9000,3 {0}"},
+    {"ReduceSumSquare", "40,70,30 {0,2} | 60000 | 40,900:int64 {1} irange=-9:9"},
+    {"TieCount", "40,70,30 40,1,30 {1} range=0.5 | 60000 1 range=0.5"},
+    {"ProductOfOthers", "40,70,30 {1} range=0.9:1.1 | 500000 range=0.99:1.01 | 9000,3 {0} range=0.999:1.001 | "
+                        "7,20,3,5,2 {1,3} range=0.5:2"},
+    {"ArgMax", "300,70 axis=1 | 300,70:int64 axis=1 irange=0:5 | 300,70:int64 axis=1 irange=0:5 select_last_index=1 | 40,90,30 axis=1 | "
+               "60000:int64 irange=0:50 | 500000:int64 irange=0:50 select_last_index=1 | 9000,3:uint8 irange=0:200 | 70,1,300 axis=1"},
+    {"ArgMin", "300,70 axis=1 | 60000 | 9000,3 select_last_index=1 | 40,90,30:int64 axis=1 irange=0:9 select_last_index=1 keepdims=0"},
+    {"CumSum", "300,70 {1} | 300,70 {0} reverse=1 | 2100,70,3 {1} | 300,5,300 {1} reverse=1 | 60000 {0} | "
+               "60000 {0} exclusive=1 reverse=1 | 3,9000 {1} reverse=1 | "
+               "9000,3 {0} exclusive=1 | 2,6000,40 {1} exclusive=1 | 5,9000:int64 {1} irange=-9:9 reverse=1 | "
+               "40,1,30 {1} exclusive=1 | 5,3 {1} reverse=1"},
     {"Spread", "40,1,30 {40,70,30} {1} | 300 {300,200} {1} keepdims=0 | 5,3,2 {5,70,3,9,2} {1,3} keepdims=0"},
     {"SpreadMean", "40,1,30 {40,70,30} {1} | 200 {300,200} {0} keepdims=0"},
     {"SumTo", "40,70,30 {30} | 40,70,30 {70,1} | 4,19,30,31 {4,1,30,31} | 4,19,30,31 {1,19,1,1} | 4,16,30,31 {4,16,1,1} | 4,19,30,31 {1,19,30,1}"},
