@@ -1,6 +1,6 @@
-/* sorting.h: the first elements of each line of a tensor, in an order that has no equals: the same result always. Runs of a line are sorted by
- * counting, for each element, those that come before it; two sorted runs are joined in the same way, where a search does the counting.
- * What cannot be among the first any more is left out. */
+/* sorting.h: the first elements of each line of a tensor, in an order that has no equals: the same result always. Runs of a line are
+ * sorted by counting, for each element, those that come before it; two sorted runs are joined in the same way, where a search does the
+ * counting. What cannot be among the first any more is left out. */
 #ifndef ACTNN_CUDA_SORTING_H
 #define ACTNN_CUDA_SORTING_H
 

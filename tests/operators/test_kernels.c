@@ -118,6 +118,13 @@ static const struct {
     {"GroupNorm", "3,64,20,21 64 64 num_groups=8 | 2,3,150,160 3 3 num_groups=1 | 50,40,5 40 40 num_groups=20"},
     {"InstanceNormalization", "3,20,20,21 20 20 | 2,3,150,160 3 3 | 60,50,7,7 50 50"},
     {"GroupNormGrad", "3,64,20,21 3,64,20,21 64 3,8 3,8 | 2,3,150,160 2,3,150,160 3 2,1 2,1 | 500,40,5 500,40,5 40 500,20 500,20"},
+    {"LRN", "3,19,20,21 size=5 alpha=0.5 | 2,30,7 size=4 alpha=2 beta=0.5 bias=2 | 4,6 size=20 alpha=0.3"},
+    {"LRNGrad", "3,19,20,21 3,19,20,21 size=5 alpha=0.5 | 2,30,7 2,30,7 size=4 alpha=2 beta=0.5 bias=2 | 4,6 4,6 size=20 alpha=0.3"},
+    {"LpNormalization", "300,200 | 3,5000 p=1 | 4,21,30,31 axis=1 | 2,2000,3 axis=1 p=1"},
+    {"LpNormalizationGrad", "300,200 300,200 | 3,5000 3,5000 p=1 | 4,21,30,31 4,21,30,31 axis=1 | 2,2000,3 2,2000,3 axis=1 p=1"},
+    {"MeanVarianceNormalization", "20,19,30,31 | 3,20000 axes=1 | 40,70,30 axes=1 | 40,7,30 axes=0x2 | 5000,3 axes=0 | 40,30 axes=0x1 | 5,7 axes="},
+    {"MeanVarianceNormalizationGrad", "20,19,30,31 20,19,30,31 | 3,20000 3,20000 axes=1 | 40,70,30 40,70,30 axes=1 | 40,7,30 40,7,30 axes=0x2 | "
+                                      "5000,3 5000,3 axes=0 | 40,30 40,30 axes=0x1"},
     {"BatchNormalization", "20,19,30,31 19 19 19 19 range=0.5:2 | 60,50,7,7 50 50 50 50 range=0.5:2 | 3,20,20,20 20 20 20 20 range=0.5:2"},
     {"BatchNormStatistics", "20,19,30,31 19 19 | 2,3,150,160 3 3 | 3000,7 7 7"},
     {"BatchNormFrozenGrad", "20,19,30,31 20,19,30,31 19 19 19 range=0.5:2 | 3000,7 3000,7 7 7 7 range=0.5:2"},
