@@ -40,7 +40,7 @@ typedef struct gpu_notes {
 enum { /* refusals */
   NOT_TRIANGULAR,
   BAD_LABEL,
-  BAD_INDEX_OF_GATHER, /* and of whom else (device.cu) */
+  BAD_INDEX_OF_GATHER, /* from here on by operator, in the order in which device.cu names them */
   BAD_INDEX_OF_GATHER_ELEMENTS,
   BAD_INDEX_OF_GATHER_ND,
   BAD_INDEX_OF_SCATTER_ELEMENTS,

@@ -67,7 +67,9 @@ normalize_lines(LpJob job)
       sum += lp_term(x[k], job.p);
   });
   double norm = lp_norm(cell_sum(job.cells, sum), job.p);
-  write_terms<float>(seat.lane, end, job.cells.lanes, load, job.y + start, job.inner, [&](float x, int64_t) { return lp_element(x, norm); });
+  write_terms<float>(seat.lane, end, job.cells.lanes, load, job.y + start, job.inner, [&](float x, int64_t) {
+    return lp_element(x, norm);
+  });
 }
 
 KERNEL

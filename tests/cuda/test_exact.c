@@ -1,5 +1,5 @@
 /* test_exact.c: calls that the table of operators cannot describe, or whose results must be the processor's to the last bit: constants,
- * layouts, dropout with its mask; and what is wrong with an operand is said in the processor's words. */
+ * layouts, dropout with its mask, rows by index, the largest; and what is wrong with an operand is said in the processor's words. */
 #include "both.h"
 
 static void

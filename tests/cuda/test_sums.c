@@ -112,7 +112,8 @@ test_large_mean(Both *both)
   close_on_both(both, actnn_BatchNormStatistics, OUT(mean, rstd, NONE, NONE), IN(images, mean, variance),
                 WITH(REAL_NUMBER(1e-5), REAL_NUMBER(0.9)), "channels far from zero");
   close_on_both(both, actnn_MeanVarianceNormalization, OUT(images), IN(images), WITH(INTS(0, 2)), "groups far from zero");
-  uint32_t dy = floats(both, 3, image);
+  uint32_t dy = floats(both, 3, image); /* a constant and x, so that nearly all of it is taken off */
+  for (int i = 0; i < 4 * 3 * 20000; i++) ((float *)data_of(both, dy))[i] = i ? ((float *)data_of(both, images))[i] + 5010 : 10;
   close_on_both(both, actnn_MeanVarianceNormalizationGrad, OUT(images), IN(dy, images), WITH(INTS(0, 2)), "their gradient");
   forget_tensors(both);
 }
@@ -137,6 +138,10 @@ test_rarer_normalizations(Both *both)
   }
   close_on_both(both, actnn_MeanVarianceNormalization, OUT(y), IN(x), planes, "planes without mean, of variance one");
   close_on_both(both, actnn_MeanVarianceNormalizationGrad, OUT(y), IN(dy, x), WITH(INTS(0, 2)), "gradient of every other axis");
+  value[45] = NAN;
+  Outcome outcome = run_on_gpu(both, actnn_LpNormalization, OUT(y), IN(x), WITH(INT(-1), INT(2)));
+  ok(!outcome.failed && isnan(((float *)(outcome.arena + both->tensor[y].offset))[46]), "a line with NaN is not taken for one of zeros");
+  free(outcome.arena);
   forget_tensors(both);
 }
 
