@@ -122,7 +122,8 @@ test_elements(Both *both, int64_t rows)
   ((int64_t *)data_of(both, on.indices))[rows * 12 - 1] = -51;
   refused_on_both(both, actnn_GatherElements, OUT(on.gathered), IN(on.data, on.indices), WITH(INT(0)), "an element's index");
   refused_on_both(both, actnn_GatherElementsGrad, OUT(on.to), IN(on.updates, on.indices), WITH(ABSENT, INT(0)), "the same in the gradient");
-  refused_on_both(both, actnn_ScatterElements, OUT(on.to), IN(on.data, on.indices, on.updates), WITH(INT(0), TEXT("add")), "the same scattered");
+  refused_on_both(both, actnn_ScatterElements, OUT(on.to), IN(on.data, on.indices, on.updates), WITH(INT(0), TEXT("add")),
+                  "the same scattered");
   refused_on_both(both, actnn_ScatterElementsZero, OUT(on.to), IN(on.data, on.indices), WITH(INT(0), TEXT("none")), "the same for zeros");
   forget_tensors(both);
 }
