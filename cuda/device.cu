@@ -92,6 +92,13 @@ refuse_label(actnn *trainer, int64_t label, int64_t classes)
                     (long long)classes - 1);
 }
 
+static int
+refuse_index(const actnn_call *call, const gpu_notes *notes)
+{
+  static const char *const of[] = {"Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"};
+  return bad_index(call, of[notes->refusal - BAD_INDEX_OF_GATHER], notes->number, notes->bound);
+}
+
 /* Waits for all that was launched; 1 when a kernel failed or refused its operands, in the words of the processor's. */
 static int
 hear_notes(actnn *trainer, gpu_notes *notes, bool is_at_end)
@@ -112,7 +119,7 @@ hear_notes(actnn *trainer, gpu_notes *notes, bool is_at_end)
     return 1;
   if (notes->refusal == BAD_LABEL)
     return refuse_label(trainer, notes->number, notes->bound);
-  return notes->refusal == NOT_TRIANGULAR ? not_triangular(&call, notes->number) : bad_index(&call, "Gather", notes->number, notes->bound);
+  return notes->refusal == NOT_TRIANGULAR ? not_triangular(&call, notes->number) : refuse_index(&call, notes);
 }
 
 static int

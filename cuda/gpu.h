@@ -37,7 +37,15 @@ typedef struct gpu_notes {
   int64_t number, bound;
 } gpu_notes;
 
-enum { BAD_INDEX, NOT_TRIANGULAR, BAD_LABEL }; /* refusals */
+enum { /* refusals */
+  NOT_TRIANGULAR,
+  BAD_LABEL,
+  BAD_INDEX_OF_GATHER, /* from here on by operator, in the order in which device.cu names them */
+  BAD_INDEX_OF_GATHER_ELEMENTS,
+  BAD_INDEX_OF_GATHER_ND,
+  BAD_INDEX_OF_SCATTER_ELEMENTS,
+  BAD_INDEX_OF_SCATTER_ND
+};
 
 /* The device's own of a trainer (device.cu). */
 struct device_state {

@@ -1,6 +1,7 @@
 /* indexing.c: evaluation of indexing.def. Gradients add in the order of the indices, on one thread, so that
  * equal indices always give the same sum. */
-#include "indices.h"
+#include "indexed_rows.h"
+#include "ranking.h"
 
 actnn_kernel EVALUATE(Gather), EVALUATE(GatherGrad), EVALUATE(GatherElements), EVALUATE(GatherElementsGrad),
     EVALUATE(GatherND), EVALUATE(GatherNDGrad), EVALUATE(ScatterElements), EVALUATE(ScatterElementsZero),
@@ -60,249 +61,135 @@ EVALUATE(GatherGrad)(const actnn_call *call)
   return 0;
 }
 
-/* ---- one index an element ----------------------------------------------------------------------- */
+/* ---- rows that indices name --------------------------------------------------------------------- */
 
-/* A walk over indices of the rank of `data`: `at` is the element of data that the current one names. */
-typedef struct ElementWalk {
+typedef struct RowWalk {
   const actnn_call *call;
   const char *name;
-  const actnn_view *data, *indices;
-  int64_t axis, stride[ACTNN_MAX_RANK], index[ACTNN_MAX_RANK], position, count, at;
-} ElementWalk;
+  IndexedRows rows;
+  int64_t position, row;
+  int failed; /* an index is out of bounds */
+} RowWalk;
 
-static ElementWalk
-element_walk(const actnn_call *call, const char *name, const actnn_view *data, int64_t axis)
+static RowWalk
+walk_rows(const actnn_call *call, const char *name, IndexedRows rows)
 {
-  ElementWalk walk = {.call = call,
-                      .name = name,
-                      .data = data,
-                      .indices = &call->input[1],
-                      .axis = axis < 0 ? axis + data->rank : axis,
-                      .position = -1,
-                      .count = element_count(&call->input[1])};
-  row_major_strides(data, walk.stride);
-  return walk;
+  return (RowWalk){.call = call, .name = name, .rows = rows, .position = -1};
 }
 
-/* Next index; false at the end or, with *failed set, when it is out of range. */
+/* Next row; false at the end or when its index is refused. */
 static bool
-next_element(ElementWalk *walk, int *failed)
+next_row(RowWalk *walk)
 {
-  if (++walk->position >= walk->count) return false;
-  if (walk->position) next_index(walk->index, walk->indices->dim, walk->indices->rank);
-  int64_t given = ((const int64_t *)walk->indices->data)[walk->position], extent = walk->data->dim[walk->axis];
-  int64_t wrapped = wrapped_index(given, extent);
-  if (wrapped < 0) {
-    *failed = bad_index(walk->call, walk->name, given, extent);
-    return false;
-  }
-  walk->at = 0;
-  for (int i = 0; i < walk->data->rank; i++)
-    walk->at += (i == walk->axis ? wrapped : walk->index[i]) * walk->stride[i];
-  return true;
+  const IndexedRows *rows = &walk->rows;
+  int wrong = 0;
+  if (++walk->position >= rows->count) return false;
+  walk->row = indexed_row(rows, walk->position, &wrong);
+  if (walk->row >= 0) return true;
+  walk->failed = bad_index(walk->call, walk->name, rows->indices[walk->position * rows->depth + wrong], rows->extent[wrong]);
+  return false;
+}
+
+static int
+gather_rows(const actnn_call *call, const char *name, IndexedRows rows)
+{
+  const actnn_view *x = &call->input[0], *y = &call->output[0];
+  size_t bytes = (size_t)rows.width * element_bytes(x->type);
+  RowWalk walk = walk_rows(call, name, rows);
+  while (next_row(&walk))
+    memcpy((char *)y->data + (size_t)walk.position * bytes, (const char *)x->data + (size_t)walk.row * bytes, bytes);
+  return walk.failed;
+}
+
+static int
+add_rows(const actnn_call *call, const char *name, IndexedRows rows)
+{
+  const REAL *dy = call->input[0].data;
+  REAL *dx = call->output[0].data;
+  RowWalk walk = walk_rows(call, name, rows);
+  clear_whole(&call->output[0]);
+  while (next_row(&walk))
+    for (int64_t i = 0; i < rows.width; i++) dx[walk.row * rows.width + i] += dy[walk.position * rows.width + i];
+  return walk.failed;
+}
+
+static int
+scatter_rows(const actnn_call *call, const char *name, IndexedRows rows, const char *reduction_name)
+{
+  const actnn_view *y = &call->output[0];
+  Reduction reduction = reduction_named(reduction_name);
+  RowWalk walk = walk_rows(call, name, rows);
+  copy_whole(&call->input[0], y);
+  while (next_row(&walk))
+    for (int64_t i = 0; i < rows.width; i++)
+      reduce_element(reduction, y, walk.row * rows.width + i, &call->input[2], walk.position * rows.width + i);
+  return walk.failed;
+}
+
+/* What is written over has no gradient. */
+static int
+zero_rows(const actnn_call *call, const char *name, IndexedRows rows, const char *reduction_name)
+{
+  REAL *dx = call->output[0].data;
+  Reduction reduction = reduction_named(reduction_name);
+  RowWalk walk = walk_rows(call, name, rows);
+  copy_whole(&call->input[0], &call->output[0]);
+  while (reduction == REPLACE && next_row(&walk))
+    for (int64_t i = 0; i < rows.width; i++) dx[walk.row * rows.width + i] = 0;
+  return walk.failed;
 }
 
 int
 EVALUATE(GatherElements)(const actnn_call *call)
 {
-  const actnn_view *x = &call->input[0], *y = &call->output[0];
-  ElementWalk walk = element_walk(call, "GatherElements", x, call->attribute[0].i);
-  size_t size = element_bytes(x->type);
-  int failed = 0;
-  while (next_element(&walk, &failed))
-    memcpy((char *)y->data + (size_t)walk.position * size, (const char *)x->data + (size_t)walk.at * size, size);
-  return failed;
+  return gather_rows(call, "GatherElements", rows_by_element(&call->input[0], &call->input[1], call->attribute[0].i));
 }
 
 int
 EVALUATE(GatherElementsGrad)(const actnn_call *call)
 {
-  const REAL *dy = call->input[0].data;
-  REAL *dx = call->output[0].data;
-  ElementWalk walk = element_walk(call, "GatherElements", &call->output[0], call->attribute[1].i);
-  int failed = 0;
-  clear_whole(&call->output[0]);
-  while (next_element(&walk, &failed)) dx[walk.at] += dy[walk.position];
-  return failed;
-}
-
-typedef enum Reduction { REPLACE, ADD, MULTIPLY, LARGEST, SMALLEST } Reduction;
-
-static Reduction
-reduction_named(const char *name)
-{
-  return !strcmp(name, "add")   ? ADD
-         : !strcmp(name, "mul") ? MULTIPLY
-         : !strcmp(name, "max") ? LARGEST
-         : !strcmp(name, "min") ? SMALLEST
-                                : REPLACE;
-}
-
-/* Element `to` of y takes in element `from` of u. */
-static void
-reduce_element(Reduction reduction, const actnn_view *y, int64_t to, const actnn_view *u, int64_t from)
-{
-  size_t size = element_bytes(y->type);
-  double a, b;
-  if (reduction == REPLACE) {
-    memcpy((char *)y->data + (size_t)to * size, (const char *)u->data + (size_t)from * size, size);
-    return;
-  }
-  a = load_element(y, to);
-  b = load_element(u, from);
-  store_element(y, to,
-                reduction == ADD                    ? a + b
-                : reduction == MULTIPLY             ? a * b
-                : (reduction == LARGEST) == (a > b) ? a
-                                                    : b);
+  return add_rows(call, "GatherElements", rows_by_element(&call->output[0], &call->input[1], call->attribute[1].i));
 }
 
 int
 EVALUATE(ScatterElements)(const actnn_call *call)
 {
-  const actnn_view *y = &call->output[0];
-  ElementWalk walk = element_walk(call, "ScatterElements", y, call->attribute[0].i);
-  Reduction reduction = reduction_named(call->attribute[1].text);
-  int failed = 0;
-  copy_whole(&call->input[0], y);
-  while (next_element(&walk, &failed)) reduce_element(reduction, y, walk.at, &call->input[2], walk.position);
-  return failed;
+  IndexedRows rows = rows_by_element(&call->output[0], &call->input[1], call->attribute[0].i);
+  return scatter_rows(call, "ScatterElements", rows, call->attribute[1].text);
 }
 
 int
 EVALUATE(ScatterElementsZero)(const actnn_call *call)
 {
-  const actnn_view *dx = &call->output[0];
-  ElementWalk walk = element_walk(call, "ScatterElements", dx, call->attribute[0].i);
-  Reduction reduction = reduction_named(call->attribute[1].text);
-  int failed = 0;
-  copy_whole(&call->input[0], dx);
-  while (reduction == REPLACE && next_element(&walk, &failed)) ((REAL *)dx->data)[walk.at] = 0;
-  return failed;
-}
-
-/* ---- one position a slice ----------------------------------------------------------------------- */
-
-/* The last axis of the indices holds a position in the axes of `data` after the batch ones; each names a slice
- * of `inner` elements that begins at `at`. */
-typedef struct SliceWalk {
-  const actnn_call *call;
-  const char *name;
-  const actnn_view *data;
-  const int64_t *indices;
-  int64_t batch, depth, inner, stride[ACTNN_MAX_RANK], batch_elements, each_batch, position, count, at;
-} SliceWalk;
-
-static SliceWalk
-slice_walk(const actnn_call *call, const char *name, const actnn_view *data, int64_t batch)
-{
-  const actnn_view *indices = &call->input[1];
-  SliceWalk walk = {.call = call,
-                    .name = name,
-                    .data = data,
-                    .indices = indices->data,
-                    .batch = batch,
-                    .depth = indices->dim[indices->rank - 1],
-                    .inner = 1,
-                    .batch_elements = 1,
-                    .each_batch = 1,
-                    .position = -1,
-                    .count = 1};
-  row_major_strides(data, walk.stride);
-  for (int i = 0; i < data->rank; i++) {
-    if (i >= batch + walk.depth) walk.inner *= data->dim[i];
-    if (i >= batch) walk.batch_elements *= data->dim[i];
-  }
-  for (int i = 0; i + 1 < indices->rank; i++) {
-    walk.count *= indices->dim[i];
-    if (i >= batch) walk.each_batch *= indices->dim[i];
-  }
-  return walk;
-}
-
-static bool
-next_slice(SliceWalk *walk, int *failed)
-{
-  if (++walk->position >= walk->count) return false;
-  walk->at = walk->position / walk->each_batch * walk->batch_elements;
-  for (int64_t i = 0; i < walk->depth; i++) {
-    int64_t given = walk->indices[walk->position * walk->depth + i], extent = walk->data->dim[walk->batch + i];
-    int64_t wrapped = wrapped_index(given, extent);
-    if (wrapped < 0) {
-      *failed = bad_index(walk->call, walk->name, given, extent);
-      return false;
-    }
-    walk->at += wrapped * walk->stride[walk->batch + i];
-  }
-  return true;
+  IndexedRows rows = rows_by_element(&call->output[0], &call->input[1], call->attribute[0].i);
+  return zero_rows(call, "ScatterElements", rows, call->attribute[1].text);
 }
 
 int
 EVALUATE(GatherND)(const actnn_call *call)
 {
-  const actnn_view *x = &call->input[0], *y = &call->output[0];
-  SliceWalk walk = slice_walk(call, "GatherND", x, call->attribute[0].i);
-  size_t size = element_bytes(x->type);
-  int failed = 0;
-  while (next_slice(&walk, &failed))
-    memcpy((char *)y->data + (size_t)(walk.position * walk.inner) * size,
-           (const char *)x->data + (size_t)walk.at * size, (size_t)walk.inner * size);
-  return failed;
+  return gather_rows(call, "GatherND", rows_by_position(&call->input[0], &call->input[1], (int)call->attribute[0].i));
 }
 
 int
 EVALUATE(GatherNDGrad)(const actnn_call *call)
 {
-  const REAL *dy = call->input[0].data;
-  REAL *dx = call->output[0].data;
-  SliceWalk walk = slice_walk(call, "GatherND", &call->output[0], call->attribute[1].i);
-  int failed = 0;
-  clear_whole(&call->output[0]);
-  while (next_slice(&walk, &failed))
-    for (int64_t i = 0; i < walk.inner; i++) dx[walk.at + i] += dy[walk.position * walk.inner + i];
-  return failed;
+  return add_rows(call, "GatherND", rows_by_position(&call->output[0], &call->input[1], (int)call->attribute[1].i));
 }
 
 int
 EVALUATE(ScatterND)(const actnn_call *call)
 {
-  const actnn_view *y = &call->output[0];
-  SliceWalk walk = slice_walk(call, "ScatterND", y, 0);
-  Reduction reduction = reduction_named(call->attribute[0].text);
-  int failed = 0;
-  copy_whole(&call->input[0], y);
-  while (next_slice(&walk, &failed))
-    for (int64_t i = 0; i < walk.inner; i++)
-      reduce_element(reduction, y, walk.at + i, &call->input[2], walk.position * walk.inner + i);
-  return failed;
+  return scatter_rows(call, "ScatterND", rows_by_position(&call->output[0], &call->input[1], 0), call->attribute[0].text);
 }
 
 int
 EVALUATE(ScatterNDZero)(const actnn_call *call)
 {
-  const actnn_view *dx = &call->output[0];
-  SliceWalk walk = slice_walk(call, "ScatterND", dx, 0);
-  Reduction reduction = reduction_named(call->attribute[0].text);
-  int failed = 0;
-  copy_whole(&call->input[0], dx);
-  while (reduction == REPLACE && next_slice(&walk, &failed))
-    for (int64_t i = 0; i < walk.inner; i++) ((REAL *)dx->data)[walk.at + i] = 0;
-  return failed;
+  return zero_rows(call, "ScatterND", rows_by_position(&call->output[0], &call->input[1], 0), call->attribute[0].text);
 }
 
 /* ---- the k largest ------------------------------------------------------------------------------ */
-
-/* Order of elements a and b of x: the larger (or smaller) first, among equal ones the earlier; NaN counts as
- * largest. */
-static bool
-comes_before(const actnn_view *x, int64_t a, int64_t b, bool largest)
-{
-  double p = load_element(x, a), q = load_element(x, b);
-  bool p_is_nan = p != p, q_is_nan = q != q;
-  if (p_is_nan != q_is_nan) return p_is_nan == largest;
-  if (p == q || p_is_nan) return a < b;
-  return largest ? p > q : p < q;
-}
 
 /* Sinks the root of a heap of element numbers kept in `heap`, `step` apart, whose top comes last in the order. */
 static void

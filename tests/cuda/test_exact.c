@@ -1,5 +1,5 @@
 /* test_exact.c: calls that the table of operators cannot describe, or whose results must be the processor's to the last bit: constants,
- * layouts, dropout with its mask; and what is wrong with an operand is said in the processor's words. */
+ * layouts, dropout with its mask, rows by index, the largest; and what is wrong with an operand is said in the processor's words. */
 #include "both.h"
 
 #include <math.h>
@@ -135,6 +135,91 @@ test_constants(Both *both)
   forget_tensors(both);
 }
 
+typedef struct Indexing {
+  uint32_t data, indices, updates, to, gathered;
+} Indexing;
+
+/* Indices of the given shape in a table of 50 x 12, and floats of the shape of what they name; sums of these depend on their order. */
+static Indexing
+index_table(Both *both, const int64_t *shape, const int64_t *gathered)
+{
+  actnn_tensor table = {.type = ACTNN_F32, .rank = 2, .dim = {50, 12}}, list = {.type = ACTNN_I64, .rank = 2}, named = table;
+  memcpy(list.dim, shape, 2 * sizeof *shape);
+  memcpy(named.dim, gathered, 2 * sizeof *gathered);
+  Indexing made;
+  made.data = add_tensor(both, table, 4, 0);
+  made.indices = add_tensor(both, list, 8, 0);
+  made.updates = add_tensor(both, named, 4, 0);
+  made.to = add_tensor(both, table, 4, 0);
+  made.gathered = add_tensor(both, named, 4, 0);
+  for (int i = 0; i < 50 * 12; i++) ((float *)data_of(both, made.data))[i] = (float)random_byte(both) / 7;
+  for (int64_t i = 0; i < gathered[0] * gathered[1]; i++) ((float *)data_of(both, made.updates))[i] = (float)random_byte(both) / 7;
+  for (int64_t i = 0; i < shape[0] * shape[1]; i++) ((int64_t *)data_of(both, made.indices))[i] = random_byte(both) % 100 - 50;
+  return made;
+}
+
+static const struct {
+  const char *name, *what;
+} reductions[] = {{"none", "written over"}, {"add", "added"}, {"mul", "multiplied"}, {"max", "the larger"}, {"min", "the smaller"}};
+enum { REDUCTIONS = sizeof reductions / sizeof *reductions };
+
+/* Single elements by `rows` indices in each of 12 columns: a few are taken in turn, more of them sorted. */
+static void
+test_elements(Both *both, int64_t rows)
+{
+  const int64_t shape[] = {rows, 12};
+  Indexing on = index_table(both, shape, shape);
+  same_on_both(both, actnn_GatherElements, OUT(on.gathered), IN(on.data, on.indices), WITH(INT(0)), "elements by index");
+  same_on_both(both, actnn_GatherElementsGrad, OUT(on.to), IN(on.updates, on.indices), WITH(ABSENT, INT(0)), "their sums");
+  for (int i = 0; i < REDUCTIONS; i++)
+    same_on_both(both, actnn_ScatterElements, OUT(on.to), IN(on.data, on.indices, on.updates), WITH(INT(0), TEXT(reductions[i].name)),
+                 reductions[i].what);
+  same_on_both(both, actnn_ScatterElementsZero, OUT(on.to), IN(on.data, on.indices), WITH(INT(0), TEXT("none")), "zeros among them");
+  ((int64_t *)data_of(both, on.indices))[rows * 12 - 1] = -51;
+  refused_on_both(both, actnn_GatherElements, OUT(on.gathered), IN(on.data, on.indices), WITH(INT(0)), "an element's index");
+  refused_on_both(both, actnn_GatherElementsGrad, OUT(on.to), IN(on.updates, on.indices), WITH(ABSENT, INT(0)), "the same in the gradient");
+  refused_on_both(both, actnn_ScatterElements, OUT(on.to), IN(on.data, on.indices, on.updates), WITH(INT(0), TEXT("add")),
+                  "the same scattered");
+  refused_on_both(both, actnn_ScatterElementsZero, OUT(on.to), IN(on.data, on.indices), WITH(INT(0), TEXT("none")), "the same for zeros");
+  forget_tensors(both);
+}
+
+/* Rows of 12, by 600 positions of one index; then elements, by 600 of two. */
+static void
+test_positions(Both *both, int64_t depth)
+{
+  const int64_t shape[] = {600, depth}, gathered[] = {600, depth == 1 ? 12 : 1};
+  Indexing on = index_table(both, shape, gathered);
+  int64_t *index = data_of(both, on.indices);
+  for (int i = 1; depth == 2 && i < 600 * 2; i += 2) index[i] %= 12;
+  same_on_both(both, actnn_GatherND, OUT(on.gathered), IN(on.data, on.indices), WITH(INT(0)), "rows by position");
+  same_on_both(both, actnn_GatherNDGrad, OUT(on.to), IN(on.updates, on.indices), WITH(ABSENT, INT(0)), "their sums");
+  for (int i = 0; i < REDUCTIONS; i++)
+    same_on_both(both, actnn_ScatterND, OUT(on.to), IN(on.data, on.indices, on.updates), WITH(TEXT(reductions[i].name)),
+                 reductions[i].what);
+  same_on_both(both, actnn_ScatterNDZero, OUT(on.to), IN(on.data, on.indices), WITH(TEXT("none")), "zeros among them");
+  index[417 * depth + depth - 1] = 50;
+  refused_on_both(both, actnn_GatherND, OUT(on.gathered), IN(on.data, on.indices), WITH(INT(0)), "an index of a position");
+  refused_on_both(both, actnn_GatherNDGrad, OUT(on.to), IN(on.updates, on.indices), WITH(ABSENT, INT(0)), "the same in the gradient");
+  refused_on_both(both, actnn_ScatterND, OUT(on.to), IN(on.data, on.indices, on.updates), WITH(TEXT("none")), "the same scattered");
+  refused_on_both(both, actnn_ScatterNDZero, OUT(on.to), IN(on.data, on.indices), WITH(TEXT("none")), "the same for zeros");
+  forget_tensors(both);
+}
+
+/* Lines of many equal elements. */
+static void
+test_largest(Both *both, int64_t length, int64_t k)
+{
+  actnn_tensor lines = {.type = ACTNN_F32, .rank = 3, .dim = {3, length, 5}}, few = lines, numbers = lines;
+  few.dim[1] = numbers.dim[1] = k;
+  numbers.type = ACTNN_I64;
+  uint32_t x = add_tensor(both, lines, 4, 0), values = add_tensor(both, few, 4, 0), indices = add_tensor(both, numbers, 8, 0);
+  for (int64_t i = 0; i < 3 * length * 5; i++) ((float *)data_of(both, x))[i] = (float)(random_byte(both) % 40);
+  same_on_both(both, actnn_TopK, OUT(values, indices), IN(x, NONE), WITH(INTS(k), INT(1), INT(1), INT(1)), "the largest");
+  same_on_both(both, actnn_TopK, OUT(NONE, indices), IN(x, NONE), WITH(INTS(k), INT(1), INT(0), INT(1)), "where the smallest are");
+  forget_tensors(both);
+}
+
 int
 main(void)
 {
@@ -152,5 +237,12 @@ main(void)
   test_extremes(&both, false);
   test_extremes(&both, true);
   test_constants(&both);
+  test_elements(&both, 40);
+  test_elements(&both, 300);
+  test_positions(&both, 1);
+  test_positions(&both, 2);
+  test_largest(&both, 9, 4);
+  test_largest(&both, 1500, 300);
+  test_largest(&both, 1025, 1025);
   return tap_done();
 }

@@ -111,6 +111,37 @@ test_large_mean(Both *both)
                 "rows far from zero");
   close_on_both(both, actnn_BatchNormStatistics, OUT(mean, rstd, NONE, NONE), IN(images, mean, variance),
                 WITH(REAL_NUMBER(1e-5), REAL_NUMBER(0.9)), "channels far from zero");
+  close_on_both(both, actnn_MeanVarianceNormalization, OUT(images), IN(images), WITH(INTS(0, 2)), "groups far from zero");
+  uint32_t dy = floats(both, 3, image); /* a constant and x, so that nearly all of it is taken off */
+  for (int i = 0; i < 4 * 3 * 20000; i++) ((float *)data_of(both, dy))[i] = i ? ((float *)data_of(both, images))[i] + 5010 : 10;
+  close_on_both(both, actnn_MeanVarianceNormalizationGrad, OUT(images), IN(dy, images), WITH(INTS(0, 2)), "their gradient");
+  forget_tensors(both);
+}
+
+/* LRN, LpNormalization and MeanVarianceNormalization; some elements are negative, a line is nothing but zeros, a group of one number. */
+static void
+test_rarer_normalizations(Both *both)
+{
+  const int64_t image[] = {7, 12, 9, 5};
+  uint32_t x = floats(both, 4, image), dy = floats(both, 4, image), y = floats(both, 4, image);
+  float *value = data_of(both, x);
+  fill(both, dy, -1, 1);
+  for (int i = 0; i < 45; i++) value[i] = 0.1f;
+  for (int i = 45; i < 90; i++) value[i] = 0;
+  for (int i = 90; i < 7 * 12 * 45; i += 3) value[i] *= -1;
+  const actnn_attributes lrn = WITH(REAL_NUMBER(0.5), REAL_NUMBER(0.75), REAL_NUMBER(1), INT(4)), planes = WITH(INTS(2, 3));
+  close_on_both(both, actnn_LRN, OUT(y), IN(x), lrn, "neighbouring channels");
+  close_on_both(both, actnn_LRNGrad, OUT(y), IN(dy, x), lrn, "their gradient");
+  for (int p = 1; p <= 2; p++) {
+    close_on_both(both, actnn_LpNormalization, OUT(y), IN(x), WITH(INT(-1), INT(p)), "lines of unit length");
+    close_on_both(both, actnn_LpNormalizationGrad, OUT(y), IN(dy, x), WITH(INT(1), INT(p)), "gradient of such columns");
+  }
+  close_on_both(both, actnn_MeanVarianceNormalization, OUT(y), IN(x), planes, "planes without mean, of variance one");
+  close_on_both(both, actnn_MeanVarianceNormalizationGrad, OUT(y), IN(dy, x), WITH(INTS(0, 2)), "gradient of every other axis");
+  value[45] = NAN;
+  Outcome outcome = run_on_gpu(both, actnn_LpNormalization, OUT(y), IN(x), WITH(INT(-1), INT(2)));
+  ok(!outcome.failed && isnan(((float *)(outcome.arena + both->tensor[y].offset))[46]), "a line with NaN is not taken for one of zeros");
+  free(outcome.arena);
   forget_tensors(both);
 }
 
@@ -203,6 +234,7 @@ main(void)
   test_rows_in_place(&both);
   test_images_in_place(&both);
   test_large_mean(&both);
+  test_rarer_normalizations(&both);
   test_lines_that_are_not_finite(&both);
   test_folds(&both);
   test_labels(&both);

@@ -90,6 +90,32 @@ static const struct {
      "60,37 500:int64 irange=-60:60 | 60,24:bool 500:int64 irange=0:60 | 200,6:int64 20,40:int64 irange=0:200"},
     {"GatherGrad", "300,130 300:int64 {40,130} irange=-40:40 | 20,60,33 60:int64 {20,5,33} axis=1 irange=0:5 | "
      "2600,64 2600:int64 {700,64} irange=-700:700 | 3000,4 3000:int64 {2,4} irange=0:2 | 2,1025,3 1025:int64 {2,9,3} axis=1 irange=0:9"},
+    {"GatherElements", "100,70 90,70:int64 irange=-100:100 | 20,50,40 20,3,33:int64 axis=1 irange=0:50 | "
+                       "60,37:bool 70,30:int64 irange=0:60 | "
+                       "9,30:int64 9,800:int64 axis=1 irange=-30:30"},
+    {"GatherElementsGrad", "2000,3 2000,3:int64 {40,5} irange=-40:40 | 20,3,33 20,3,33:int64 {20,50,40} axis=1 irange=0:50 | "
+                           "600 600:int64 {7} irange=0:7 | 5,65,4 5,65,4:int64 {6,30,4} axis=1 irange=0:30"},
+    {"GatherND", "30,20,6 500,2:int64 irange=-20:20 | 7,5,4,3:int64 7,11,2:int64 batch_dims=1 irange=0:4 | "
+                 "30,6:bool 500,1:int64 irange=0:30 | "
+                 "3,5,20,30 3,5,11,1:int64 batch_dims=2 irange=0:20"},
+    {"GatherNDGrad", "2000,24 2000,1:int64 {40,24} irange=-40:40 | 700,3 700,2:int64 {9,8,3} irange=0:8 | "
+                     "7,11,3 7,11,2:int64 {7,5,4,3} batch_dims=1 irange=0:4"},
+    {"ScatterElements", "40,20 500,20:int64 500,20 irange=-40:40 | 40,20 300,19:int64 300,19 reduction=add irange=0:40 | "
+                        "40,20 70,20:int64 70,20 reduction=mul irange=0:40 range=0.5:1.5 | "
+                        "40,20 70,20:int64 70,20 reduction=max irange=0:40 | "
+                        "40,20 70,20:int64 70,20 reduction=min irange=0:40 | 20,50,40 20,3,33:int64 20,3,33 axis=1 irange=0:50 | "
+                        "20,50,40 20,9,33:int64 20,9,33 axis=1 reduction=mul irange=-50:50 range=0.5:1.5 | "
+                        "60,7:int64 90,7:int64 90,7:int64 reduction=add irange=0:60 | 60,7:bool 90,7:int64 90,7:bool irange=0:60 | "
+                        "60,7:int64 30,7:int64 30,7:int64 reduction=max irange=-60:60 | 60,7:bool 30,7:int64 30,7:bool irange=0:60"},
+    {"ScatterElementsZero", "40,20 500,20:int64 irange=-40:40 | 20,50,40 20,3,33:int64 axis=1 irange=0:50 | "
+                            "40,20 70,20:int64 reduction=add irange=0:40"},
+    {"ScatterND", "30,20,6 500,2:int64 500,6 irange=-20:20 | 30,20,6 500,1:int64 500,20,6 reduction=add irange=0:30 | "
+                  "30,20,6 300,2:int64 300,6 reduction=mul irange=0:20 range=0.5:1.5 | 9,8 300,2:int64 300 reduction=max irange=0:8 | "
+                  "9,8 300,2:int64 300 reduction=min irange=-8:8 | 60,7:int64 90,1:int64 90,7:int64 reduction=min irange=0:60 | "
+                  "60,7:bool 90,1:int64 90,7:bool irange=0:60"},
+    {"ScatterNDZero", "30,20,6 50,2:int64 irange=-20:20 | 30,20,6 50,1:int64 reduction=add irange=0:30"},
+    {"TopK", "40,3000 {17} | 3000,5 {700} axis=0 largest=0 | 6,700,9 {700} axis=1 | 300,64 {2} | 30,900:int64 {600} irange=0:7 | "
+             "4,2,513:uint8 {300} irange=0:9 largest=0 | 5,257 {257} | 7,90 {0}"},
     {"ReduceSum", "40,70,30 {1} | 300,200 {0} | 60000 | 7,200,3,5,2 {1,3} | 5000,40 {0} | 3000,3 {0} | 40,9000 {1} | 2,9,3000,2 {0,2} | "
                   "3000,7 {1} | 3,4,5,6,7,8 {0,2,4} | 3,4,5,6,7,8 {1,3,5} | 2,3,2,3,2,3,2 {0,2,4,6} | 40,900:int64 {1} irange=-9:9 | "
                   "40,900:uint8 {1} irange=0:2"},
@@ -136,6 +162,15 @@ static const struct {
     {"GroupNorm", "3,64,20,21 64 64 num_groups=8 | 2,3,150,160 3 3 num_groups=1 | 50,40,5 40 40 num_groups=20"},
     {"InstanceNormalization", "3,20,20,21 20 20 | 2,3,150,160 3 3 | 60,50,7,7 50 50"},
     {"GroupNormGrad", "3,64,20,21 3,64,20,21 64 3,8 3,8 | 2,3,150,160 2,3,150,160 3 2,1 2,1 | 500,40,5 500,40,5 40 500,20 500,20"},
+    {"LRN", "3,19,20,21 size=5 alpha=0.5 | 2,30,7 size=4 alpha=2 beta=0.5 bias=2 | 4,6 size=20 alpha=0.3"},
+    {"LRNGrad", "3,19,20,21 3,19,20,21 size=5 alpha=0.5 | 2,30,7 2,30,7 size=4 alpha=2 beta=0.5 bias=2 | 4,6 4,6 size=20 alpha=0.3"},
+    {"LpNormalization", "300,200 | 3,5000 p=1 | 4,21,30,31 axis=1 | 2,2000,3 axis=1 p=1"},
+    {"LpNormalizationGrad", "300,200 300,200 | 3,5000 3,5000 p=1 | 4,21,30,31 4,21,30,31 axis=1 | 2,2000,3 2,2000,3 axis=1 p=1"},
+    {"MeanVarianceNormalization", "20,19,30,31 | 3,20000 axes=1 | 40,70,30 axes=1 | 40,7,30 axes=0x2 | 5000,3 axes=0 | 40,30 axes=0x1 | "
+                                  "5,7 axes="},
+    {"MeanVarianceNormalizationGrad", "20,19,30,31 20,19,30,31 | 3,20000 3,20000 axes=1 | 40,70,30 40,70,30 axes=1 | "
+                                      "40,7,30 40,7,30 axes=0x2 | "
+                                      "5000,3 5000,3 axes=0 | 40,30 40,30 axes=0x1"},
     {"BatchNormalization", "20,19,30,31 19 19 19 19 range=0.5:2 | 60,50,7,7 50 50 50 50 range=0.5:2 | 3,20,20,20 20 20 20 20 range=0.5:2"},
     {"BatchNormStatistics", "20,19,30,31 19 19 | 2,3,150,160 3 3 | 3000,7 7 7"},
     {"BatchNormFrozenGrad", "20,19,30,31 20,19,30,31 19 19 19 range=0.5:2 | 3000,7 3000,7 7 7 7 range=0.5:2"},
