@@ -166,5 +166,6 @@ bool bytes_needed(const actnn_tensor *tensor, uint64_t *bytes);
 bool overlap(const Emitted *emitted, uint32_t one, uint32_t other); /* of two tensors' bytes */
 bool same_bytes(const Emitted *emitted, uint32_t one, uint32_t other);
 bool same_extents(const Emitted *emitted, uint32_t one, uint32_t other);
+bool same_real(double a, double b); /* the same number, zero's sign included, or both none */
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "operators.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,12 @@ same_extents(const Emitted *emitted, uint32_t one, uint32_t other)
 {
   const actnn_tensor *a = &emitted->tensor[one].at, *b = &emitted->tensor[other].at;
   return a->rank == b->rank && !memcmp(a->dim, b->dim, sizeof a->dim);
+}
+
+bool
+same_real(double a, double b)
+{
+  return isnan(a) ? isnan(b) : a == b && !signbit(a) == !signbit(b);
 }
 
 /* ---- V3: every tensor has room, at a place that is aligned and inside the arena ---------------------------------- */
