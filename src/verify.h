@@ -128,6 +128,7 @@ bool refuse(Emitted *emitted, size_t position, const char *format, ...) __attrib
 
 /* Checks all rules in order, stopping after the first that is broken. */
 bool check_rules(Emitted *emitted);
+bool check_listed_rules(Emitted *emitted, const Rule *rules, size_t count);
 
 bool scan_words(Emitted *emitted);
 bool check_header(Emitted *emitted);
