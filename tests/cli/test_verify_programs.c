@@ -1,5 +1,6 @@
 /* test_verify_programs.c: the verifier and programs that mutants have no source of: with constants of every type, with a loss of their own;
  * what it says when their numbers, names and kinds change; and texts that are cut. */
+#include "../../src/emit.h"
 #include "verify_facts.h"
 
 /* ---- programs ------------------------------------------------------------------------------------------------------------ */
@@ -141,6 +142,19 @@ test_variables(void)
   refuses(PROGRAM, "V8", "for the hash of its tables and calls", "a hash of more than there is");
 }
 
+/* Fills take reals: an integer that no double holds comes from the weights file instead, as it is. */
+static void
+test_wide_integer(void)
+{
+  static const int64_t wide = 9007199254740993;
+  size_t length;
+  const unsigned char *weights = emit_weights(bench.program, bench.arena, &length);
+  bool is_there = false;
+  for (size_t i = 0; i + sizeof wide <= length; i++) is_there |= !memcmp(weights + i, &wide, sizeof wide);
+  ok(is_there, "an integer beyond 53 bits stands in the weights file");
+  ok(strstr(bench.source, ", \"kf\", ACTNN_FIXED, false}") != NULL, "and in the table of variables");
+}
+
 /* Draws, and a state that no call reads. */
 static void
 test_algorithm(void)
@@ -174,6 +188,10 @@ test_texts(void)
   judge_text(start, NULL, "a source without its first comment, of no program");
   const char *cut = arena_format(arena, "%.*s\n#ifndef ACTNN_NO_MAIN\n#endif\n", (int)(row - bench.source), bench.source);
   judge_text(cut, "breaks rule V3", "a table that does not end");
+  char many[ACTNN_MAX_OPERANDS * 4 + 1] = "";
+  for (int i = 0; i < ACTNN_MAX_OPERANDS; i++) strcat(many, "v0, ");
+  const char *list = strstr(bench.source, "OUT(") + strlen("OUT(");
+  judge_text(arena_format(arena, "%.*s%s%s", (int)(list - bench.source), bench.source, many, list), "257 tensors in one list", "a list too long");
   bench.knows_program = true;
 }
 
@@ -199,6 +217,7 @@ main(void)
   test_fills();
   test_constant_operands();
   test_variables();
+  test_wide_integer();
   finish();
   start_called("an algorithm of its own");
   test_algorithm();

@@ -77,7 +77,7 @@ static const Change changes[] = {
      "static int\nextra(actnn *trainer)\n{\n  return 0;\n}\n\nstatic int\nevaluate"},
 };
 
-/* What the compiler must notice by itself, the words being those of the good source. */
+/* What the compiler must notice by itself, the words being those of the good source: by the rule that is named, or by any. */
 static const Change views[] = {
     {"", "a constant that no double holds", "backward(actnn", "REAL_NUMBER(0.9)", "REAL_NUMBER(1e999)"},
     {"", "a statement swallowed by a comment", "forward(actnn", "  RUN(", "  // \\\n  RUN("},
