@@ -420,7 +420,7 @@ check_listed_rules(Emitted *emitted, const Rule *rules, size_t count)
     unsigned before = emitted->finding_count;
     emitted->rule = rules[i].id;
     if (rules[i].holds(emitted)) continue;
-    if (emitted->finding_count == before) refuse(emitted, 0, "it does not hold that %s", rules[i].what); /* silence would be taken for yes */
+    if (emitted->finding_count == before) refuse(emitted, 0, "it does not hold that %s", rules[i].what); /* silence would be a yes */
     return false;
   }
   return true;

@@ -191,9 +191,11 @@ check_call(Emitted *emitted, const EmittedCall *call)
       return refuse(emitted, call->position, "v%u: %s", call->input[k],
                     wants_codes ? "it holds no codes" : "only a restore reads codes");
   }
-  for (uint32_t k = 0; k < call->output_count; k++)
-    if (call->output[k] != NONE && (emitted->tensor[call->output[k]].at.layout == ACTNN_STASH) != (saves && k == saves->result))
+  for (uint32_t k = 0; k < call->output_count; k++) {
+    bool makes_codes = saves && k == saves->result;
+    if (call->output[k] != NONE && (emitted->tensor[call->output[k]].at.layout == ACTNN_STASH) != makes_codes)
       return refuse(emitted, call->position, "v%u: only a save writes codes, and nothing else", call->output[k]);
+  }
   if (!saves && !restores) return true;
   for (uint32_t k = 0; k <= (restores ? restores->code : 0); k++)
     if (call_operand(call, k) == NONE) return refuse(emitted, call->position, "%s without a value or a stash", call->name);

@@ -1,5 +1,6 @@
-/* test_verify_facts.c: facts of a source and of its program that no text could say, several at once where one alone does not do. Each rule is
- * asked by itself, as if those before it had found nothing. (One fact at a time, all of them: test_verify_rules.c.) */
+/* test_verify_facts.c: facts of a source and of its program that no text could say, several at once where one alone does not do.
+ * Each rule is asked by itself, as if those before it had found nothing. (One fact at a time, all of them: test_verify_rules.c.) */
+#include "../../src/verify_source.h"
 #include "verify_facts.h"
 
 /* ---- signatures ------------------------------------------------------------------------------------------------------------------ */
@@ -291,6 +292,23 @@ test_silence(void)
   start_again();
 }
 
+static void
+test_list(void)
+{
+  char *listed = NULL;
+  size_t length = 0, named = 0;
+  FILE *stream = open_memstream(&listed, &length);
+  list_rules(stream);
+  fclose(stream);
+  for (size_t i = 0; i < emitted_rule_count; i++) {
+    const char *line = arena_format(arena, "\n  %-4s %s\n", emitted_rules[i].id, emitted_rules[i].what);
+    named += strstr(listed, line) != NULL;
+  }
+  ok(named == emitted_rule_count, "the list names each rule");
+  ok(strstr(listed, "\nNot proven:\n       that the program means") != NULL, "and what none proves");
+  free(listed);
+}
+
 int
 main(void)
 {
@@ -304,6 +322,7 @@ main(void)
   test_parameter_of_save();
   test_compiler_view();
   test_silence();
+  test_list();
   finish();
   start_called("a convolutional net, sgd");
   test_packed();

@@ -1,5 +1,5 @@
-/* verify_facts.h: a good source as the verifier has read it, and its program, as copies that a test may change at will, and questions to one
- * rule: which rule answers, and with what words. */
+/* verify_facts.h: a good source as the verifier has read it, and its program, as copies that a test may change at will, and questions
+ * to one rule: which rule answers, and with what words. */
 #ifndef ACTNN_VERIFY_FACTS_H
 #define ACTNN_VERIFY_FACTS_H
 
@@ -68,7 +68,8 @@ start_again(void)
 
 /* ---- asking ------------------------------------------------------------------------------------------------------------------ */
 
-static const char SIGNATURES[] = "calls fit their operators' signatures", PARTS[] = "parts of the arena are disjoint", DEFINITIONS[] = "each tensor is written before it is read",
+static const char SIGNATURES[] = "calls fit their operators' signatures", PARTS[] = "parts of the arena are disjoint",
+                  DEFINITIONS[] = "each tensor is written before it is read",
                   CODES[] = "codes are written once, read as written", UPDATES[] = "each parameter has one update",
                   MEMORY[] = "nothing that lives is overwritten",
                   PROGRAM[] = "calls are the program's nodes, tables (V8) those of its plan",
