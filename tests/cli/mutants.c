@@ -53,7 +53,8 @@ static const char unusual[] =
 static const char shared[] =
     "<ir_version: 8, opset_import: [\"\" : 17]>\n"
     "net (float[N,16,12,12] image) => (float[N,10] logits)\n"
-    "<float[16,16,3,3] w1 = [\"location\" : \"none\"], float[16,16,3,3] w2 = [\"location\" : \"none\"], float[16,16,3,3] w3 = [\"location\" : \"none\"],\n"
+    "<float[16,16,3,3] w1 = [\"location\" : \"none\"], float[16,16,3,3] w2 = [\"location\" : \"none\"],\n"
+    " float[16,16,3,3] w3 = [\"location\" : \"none\"],\n"
     " float[16] s1 = [\"location\" : \"none\"], float[16] b1 = [\"location\" : \"none\"], float[16] m1 = [\"location\" : \"none\"],\n"
     " float[16] v1 = [\"location\" : \"none\"], float[2304,1] w4 = [\"location\" : \"none\"], int64[2] extents = {2304, 10}>\n"
     "{\n"
@@ -73,9 +74,9 @@ static const char shared[] =
 
 /* First values in two steps, updates without an optimizer, and a state that nothing reads. */
 static const char algorithm[] =
-    "<ir_version: 8, opset_import: [\"\" : 17, \"ai.onnx.preview.training\" : 1], metadata_props: [\"actnn.training_algorithm\" : \"yes\",\n"
-    " \"actnn.state\" : \"last\", \"actnn.constant\" : \"rate\", \"actnn.updates\" : \"next=w next2=w2 next3=w3 written=last\",\n"
-    " \"actnn.drawn_from\" : \"w=drawn\"]>\n"
+    "<ir_version: 8, opset_import: [\"\" : 17, \"ai.onnx.preview.training\" : 1],\n"
+    " metadata_props: [\"actnn.training_algorithm\" : \"yes\", \"actnn.state\" : \"last\", \"actnn.constant\" : \"rate\",\n"
+    " \"actnn.updates\" : \"next=w next2=w2 next3=w3 written=last\", \"actnn.drawn_from\" : \"w=drawn\"]>\n"
     "net (float[4,8] x) => (float l)\n"
     "<float[8] w = [\"location\" : \"none\"], float[8] w2 = {1, 2, 3, 4, 5, 6, 7, 8}, float[8] w3 = {1, 1, 2, 1, 1, 1, 1, 1},\n"
     " float[8] last = [\"location\" : \"none\"], float rate = {0.1}>\n"
@@ -84,7 +85,8 @@ static const char algorithm[] =
     "  y = Mul (x, w) z = Mul (y, w2) s = Add (z, w3) l = ReduceMean <keepdims = 0> (s)\n"
     "  g, g2 = ai.onnx.preview.training.Gradient <xs = [\"w\", \"w2\"], y = \"l\", phase = \"backward\"> (w, w2)\n"
     "  scaled = Mul <phase = \"update\"> (g, rate) next = Sub <phase = \"update\"> (w, scaled)\n"
-    "  scaled2 = Mul <phase = \"update\"> (g2, rate) turned = Neg <phase = \"update\"> (scaled2) next2 = Add <phase = \"update\"> (turned, w2)\n"
+    "  scaled2 = Mul <phase = \"update\"> (g2, rate) turned = Neg <phase = \"update\"> (scaled2)\n"
+    "  next2 = Add <phase = \"update\"> (turned, w2)\n"
     "  next3 = Mul <phase = \"update\"> (w3, rate) written = Add <phase = \"update\"> (scaled, scaled2)\n"
     "}\n";
 

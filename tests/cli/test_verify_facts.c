@@ -104,7 +104,7 @@ reader_of(uint32_t tensor, const char *kernel)
 static void
 test_codes(void)
 {
-  tensor_at(facts->save[2].tensor)->bytes++;
+  tensor_at(call_of("SelectCoded", 0)->input[1])->bytes++;
   refuses(CODES, "V5", "which no choice of levels takes", "room between two numbers of levels that is no multiple");
   EmittedCall *writer = call_of("NormalizeOnSave", 0);
   writer->attribute[1].i = 1;
@@ -247,7 +247,7 @@ test_parameter_of_save(void)
       change_both(update, node, 2, change == 4 ? state : update->input[1]);
       change_both(update, node, 1, change == 4 ? NONE : state);
     }
-    if (k % 2) facts->save[5].parameter = NONE;
+    if (k % 2) facts->save[restore->attribute[0].i].parameter = NONE;
     if (k % 2) accepts(PROGRAM, what[change]);
     else refuses(PROGRAM, "V8", "names another parameter", what[change]);
   }
@@ -269,6 +269,8 @@ test_compiler_view(void)
   call_of("Relu", 0)->name = "Abs";
   refuses(COMPILER_VIEW, "V2", "another kernel than the words say", "a call of another kernel");
 }
+
+/* ---- all rules --------------------------------------------------------------------------------------------------------------------- */
 
 static bool
 holds_not(Emitted *emitted)
