@@ -189,17 +189,21 @@ static void
 place_variables(Planner *planner)
 {
   const Program *program = planner->program;
-  bool *is_read = arena_array(program->arena, program->value_count + 1, sizeof *is_read);
+  bool *is_needed = arena_array(program->arena, program->value_count + 1, sizeof *is_needed);
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
     for (uint32_t k = 0; k < node->operand_count; k++)
-      if (node->operands[k] != NO_VALUE && !operand_slot(node->operator, k)->is_constant) is_read[node->operands[k]] = true;
+      if (node->operands[k] != NO_VALUE && !operand_slot(node->operator, k)->is_constant) is_needed[node->operands[k]] = true;
+    for (uint32_t k = 0; k < node->result_count; k++) { /* a state that the model's algorithm only writes is wanted in the end */
+      const Value *value = result_value(program, node, k);
+      if (value && value->updates != NO_VALUE) is_needed[value->updates] = true;
+    }
   }
   uint32_t count;
   const ValueId *values = persistent_values(program, &count);
   for (uint32_t i = 0; i < count; i++) {
     ValueId id = values[i];
-    if (!is_read[id]) continue;
+    if (!is_needed[id]) continue;
     give_buffer(planner, id, 0);
     Buffer *buffer = &planner->plan->buffer[planner->plan->buffer_of[id]];
     buffer->is_persistent = true;

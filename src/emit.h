@@ -17,7 +17,7 @@ unsigned char *emit_weights(Program *program, Arena *arena, size_t *length);
 
 /* A constant whose elements are all the same: one number fills it. */
 bool is_uniform(const Value *value);
-/* A constant too large for a table in the source: it goes into the weights file. */
+/* A constant too large for a table in the source, or with integers that a fill would round: it goes into the weights file. */
 bool is_stored_constant(const Value *value);
 /* Reports a constant that kernels read and whose data is not there. */
 bool constants_are_there(Program *program);

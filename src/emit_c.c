@@ -335,9 +335,10 @@ emit_constants(Emitter *emitter)
     if (is_uniform(value)) count = 1;
     text_append(&emitter->text, "  RUN(actnn_Fill, OUT(v%u), IN(NONE), WITH(ABSENT, INT(%d), REALS(", i, value->type);
     for (int64_t k = 0; k < count; k++) {
-      double x = tensor.type == ACTNN_F32    ? ((const double *)tensor.data)[k]
-                 : tensor.type == ACTNN_BOOL ? ((const uint8_t *)tensor.data)[k]
-                                             : (double)((const int64_t *)tensor.data)[k];
+      bool is_byte = tensor.type == ACTNN_BOOL || tensor.type == ACTNN_U8;
+      double x = tensor.type == ACTNN_F32 ? ((const double *)tensor.data)[k]
+                 : is_byte                ? ((const uint8_t *)tensor.data)[k]
+                                          : (double)((const int64_t *)tensor.data)[k];
       text_append(&emitter->text, "%s%s", k ? ", " : "", c_real(program->arena, x));
     }
     text_append(&emitter->text, ")));\n");

@@ -18,11 +18,26 @@ is_uniform(const Value *value)
          && !memcmp(value->data, (const char *)value->data + width, value->data_bytes - width);
 }
 
+/* A fill is given reals, which round the integers beyond 53 bits. */
+static bool
+has_integers_that_round(const Value *value)
+{
+  const int64_t most = (int64_t)1 << 53;
+  bool is_wide = value->data && (value->type == ACTNN_I64 || value->type == ACTNN_U64);
+  for (size_t i = 0; is_wide && i < value->data_bytes / sizeof(int64_t); i++) {
+    int64_t whole;
+    memcpy(&whole, (const char *)value->data + i * sizeof whole, sizeof whole);
+    if (whole < -most || whole > most) return true;
+  }
+  return false;
+}
+
 bool
 is_stored_constant(const Value *value)
 {
   int64_t elements;
-  return value->kind == VALUE_CONSTANT && shape_elements(&value->shape, &elements) && elements > FILL_ELEMENTS && !is_uniform(value);
+  if (value->kind != VALUE_CONSTANT || !shape_elements(&value->shape, &elements)) return false;
+  return (elements > FILL_ELEMENTS && !is_uniform(value)) || has_integers_that_round(value);
 }
 
 static bool

@@ -128,6 +128,7 @@ bool refuse(Emitted *emitted, size_t position, const char *format, ...) __attrib
 
 /* Checks all rules in order, stopping after the first that is broken. */
 bool check_rules(Emitted *emitted);
+bool check_listed_rules(Emitted *emitted, const Rule *rules, size_t count);
 
 bool scan_words(Emitted *emitted);
 bool check_header(Emitted *emitted);
@@ -166,5 +167,6 @@ bool bytes_needed(const actnn_tensor *tensor, uint64_t *bytes);
 bool overlap(const Emitted *emitted, uint32_t one, uint32_t other); /* of two tensors' bytes */
 bool same_bytes(const Emitted *emitted, uint32_t one, uint32_t other);
 bool same_extents(const Emitted *emitted, uint32_t one, uint32_t other);
+bool same_real(double a, double b); /* the same number, zero's sign included, or both none */
 
 #endif

@@ -268,10 +268,10 @@ is_there(const Emitted *emitted, uint32_t tensor, uint32_t call, EmittedPhase ph
   switch (emitted->place[tensor]) {
   case PLACE_INPUT:
   case PLACE_VARIABLE: return phase != INITIALIZE; /* filled after initialize has run */
-  case PLACE_CONSTANT: return writer < call || phase != INITIALIZE;
+  case PLACE_CONSTANT: return writer < call;
   default: break;
   }
-  if (writer == NONE || writer >= call) return false;
+  if (writer >= call) return false; /* NONE is larger than any call */
   EmittedPhase made = emitted->call[writer].phase;
   return made == phase || (made == FORWARD && phase == BACKWARD);
 }
@@ -286,14 +286,13 @@ check_operands(Emitted *emitted, uint32_t index)
   return true;
 }
 
-/* A variable that is drawn is drawn once; the others come from a file. */
+/* A variable that is drawn is drawn once; the others come from a file. What replaces one has a writer: that was looked at before. */
 static bool
 check_draws(Emitted *emitted)
 {
   uint32_t *draws = arena_array(emitted->arena, emitted->tensor_count + 1, sizeof *draws);
   for (uint32_t tensor = 0; tensor < emitted->tensor_count; tensor++) {
-    uint32_t writer = emitted->writer[tensor];
-    if (emitted->place[tensor] == PLACE_REPLACING && writer != NONE && emitted->call[writer].phase == INITIALIZE)
+    if (emitted->place[tensor] == PLACE_REPLACING && emitted->call[emitted->writer[tensor]].phase == INITIALIZE)
       draws[emitted->home[tensor]]++;
   }
   for (uint32_t i = 0; i < emitted->variable_count; i++) {

@@ -141,8 +141,8 @@ check_reference(Tree *tree, CXCursor cursor)
   case CXCursor_ParmDecl: return true;
   case CXCursor_VarDecl: /* calls name none; tables name each other and the device */
     if (tree->phase >= 0) return refuse_node(tree, cursor, "a variable in a phase");
-    return is_in(target, tree->source) || is_in(target, tree->header)
-        || text_is(clang_getCursorSpelling(target), "actnn_cuda") || refuse_node(tree, cursor, "a foreign variable");
+    return is_in(target, tree->source) || text_is(clang_getCursorSpelling(target), "actnn_cuda")
+        || refuse_node(tree, cursor, "a foreign variable");
   case CXCursor_FunctionDecl: break;
   default: return refuse_node(tree, cursor, "a reference to something unknown");
   }
@@ -197,7 +197,8 @@ check_declaration(Tree *tree, CXCursor cursor)
                    {"_save", {"actnn_save_checkpoint"}},
                    {"_load", {"actnn_load"}},
                    {"_destroy", {"actnn_destroy"}}};
-  static const char *const main_calls[] = {"actnn_main", NULL};
+  static const char *const main_calls[] = {"actnn_main", NULL}, *const calls_nothing[] = {NULL};
+  static const char *const tables[] = {"tensors", "inputs", "variables", "saves", "onnx_model"};
   const Emitted *emitted = tree->emitted;
   CXString spelling = clang_getCursorSpelling(cursor);
   const char *name = arena_format(emitted->arena, "%s", clang_getCString(spelling));
@@ -214,6 +215,9 @@ check_declaration(Tree *tree, CXCursor cursor)
     if (!tree->may_call) return refuse_node(tree, cursor, "a function that no emitted source has");
   } else if (clang_getCursorKind(cursor) == CXCursor_VarDecl) {
     if (!strncmp(name, emitted->name, stem) && !strcmp(name + stem, "_model")) tree->may_call = phases;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+      if (!strcmp(name, tables[i])) tree->may_call = calls_nothing;
+    if (!tree->may_call) return refuse_node(tree, cursor, "a variable that no emitted source has");
   } else if (clang_getCursorKind(cursor) != CXCursor_EnumDecl) {
     return refuse_node(tree, cursor, "a declaration that no emitted source has");
   }
@@ -275,8 +279,10 @@ check_with_compiler(Emitted *emitted)
   enum CXErrorCode error =
       clang_parseTranslationUnit2(index, source_path, arguments, sizeof arguments / sizeof *arguments, files,
                                   sizeof files / sizeof *files, CXTranslationUnit_None, &unit);
-  if (error != CXError_Success)
+  if (error != CXError_Success) {
+    clang_disposeIndex(index);
     return refuse(emitted, 0, "the compiler cannot read the source (libclang's error %d)", (int)error);
+  }
   bool is_good = check_diagnostics(emitted, unit) && check_tree(emitted, unit, source_path, header_path);
   clang_disposeTranslationUnit(unit);
   clang_disposeIndex(index);

@@ -194,7 +194,7 @@ bool
 check_memory(Emitted *emitted)
 {
   const actnn_model *model = &emitted->model;
-  Memory memory = {.emitted = emitted, .capacity = 64};
+  Memory memory = {.emitted = emitted, .capacity = 1};
   memory.span = arena_array(emitted->arena, memory.capacity, sizeof *memory.span);
   memory.content = arena_array(emitted->arena, emitted->tensor_count + 1, sizeof *memory.content);
   memory.occupant = arena_array(emitted->arena, emitted->variable_count + 1, sizeof *memory.occupant);

@@ -8,7 +8,6 @@
 
 #include "operators.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,20 +68,6 @@ stands_for(Emitted *emitted, uint32_t tensor, ValueId value, size_t position)
 
 /* ---- attributes ------------------------------------------------------------------------------------------------ */
 
-static bool
-same_real(double a, double b)
-{
-  return a == b || (isnan(a) && isnan(b));
-}
-
-/* An element as kernels are given it: integers of 64 bits are signed. */
-static double
-constant_element(const Value *value, size_t index)
-{
-  actnn_type type = value->type == ACTNN_U64 ? ACTNN_I64 : value->type;
-  return element_as_real(type, (const char *)value->data + index * type_bytes(type));
-}
-
 static size_t
 constant_count(const Value *value)
 {
@@ -90,17 +75,33 @@ constant_count(const Value *value)
   return width && value->data ? value->data_bytes / width : 0;
 }
 
-/* The numbers of a list, or of one element that stands for all of them. */
+/* Integers as kernels are given them: of 64 bits, signed. */
 static bool
-same_elements(const actnn_attribute *list, const Value *value, size_t count)
+is_integer(actnn_type type)
 {
-  if ((list->kind != ACTNN_INTS && list->kind != ACTNN_REALS) || (list->count != count && list->count != 1)) return false;
-  for (size_t i = 0; i < count; i++) {
-    size_t k = list->count == count ? i : 0;
-    double given = list->kind == ACTNN_INTS ? (double)list->ints[k] : list->reals[k];
-    if (!same_real(given, constant_element(value, i))) return false;
-  }
-  return true;
+  return held_type(type) == ACTNN_I64;
+}
+
+/* Not through a double, which rounds integers of 64 bits. */
+static int64_t
+integer_element(const Value *value, size_t index)
+{
+  size_t width = type_bytes(value->type);
+  const char *element = (const char *)value->data + index * width;
+  int64_t whole;
+  if (width < sizeof whole) return (int64_t)element_as_real(value->type, element);
+  memcpy(&whole, element, sizeof whole);
+  return whole;
+}
+
+/* A real number given for an element: an integer must be that very one. */
+static bool
+is_element(double given, const Value *value, size_t index)
+{
+  if (!is_integer(value->type))
+    return same_real(given, element_as_real(value->type, (const char *)value->data + index * type_bytes(value->type)));
+  const double least = (double)INT64_MIN; /* -2^63; 2^63 itself is no integer of 64 bits */
+  return given >= least && given < -least && (double)(int64_t)given == given && (int64_t)given == integer_element(value, index);
 }
 
 /* A constant operand became a list of integers or of reals; one number of another type a real. */
@@ -111,9 +112,11 @@ is_constant_operand(const Emitted *emitted, const actnn_attribute *given, ValueI
   if (!value) return given->kind == ACTNN_ABSENT;
   size_t count = constant_count(value);
   bool is_whole = value->type == ACTNN_I64 || value->type == ACTNN_I32, is_real = value->type == ACTNN_F32 || !held_type(value->type);
-  if (is_whole || is_real)
-    return given->kind == (is_whole ? ACTNN_INTS : ACTNN_REALS) && given->count == count && same_elements(given, value, count);
-  return given->kind == ACTNN_REAL && count == 1 && same_real(given->f, constant_element(value, 0));
+  if (!is_whole && !is_real) return given->kind == ACTNN_REAL && count == 1 && is_element(given->f, value, 0);
+  if (given->kind != (is_whole ? ACTNN_INTS : ACTNN_REALS) || given->count != count) return false;
+  for (size_t i = 0; i < count; i++)
+    if (is_whole ? given->ints[i] != integer_element(value, i) : !is_element(given->reals[i], value, i)) return false;
+  return true;
 }
 
 /* The default that stands in the signature, "k:int=1"; NULL: none. */
@@ -292,6 +295,17 @@ constant_of(const Emitted *emitted, const EmittedCall *call)
   return value_at(emitted->program, variable)->drawn_from;
 }
 
+/* The numbers of a constant, or one that stands for all of them. */
+static bool
+fills_with(const actnn_attribute *list, const Value *value)
+{
+  size_t count = constant_count(value);
+  if (list->kind != ACTNN_REALS || (list->count != count && list->count != 1)) return false;
+  for (size_t i = 0; i < count; i++)
+    if (!is_element(list->reals[list->count == 1 ? 0 : i], value, i)) return false;
+  return true;
+}
+
 /* Fills come first, with the values that the constants have in the program. */
 static bool
 check_constants(Emitted *emitted, uint32_t fills)
@@ -304,7 +318,7 @@ check_constants(Emitted *emitted, uint32_t fills)
       return refuse(emitted, call->position, "%s makes no constant that the program has", call->name);
     if (!stands_for(emitted, call->output[0], id, call->position)) return false;
     bool is_same = call->attribute[0].kind == ACTNN_ABSENT && call->attribute[1].kind == ACTNN_INT
-                && call->attribute[1].i == (int64_t)value->type && same_elements(&call->attribute[2], value, constant_count(value));
+                && call->attribute[1].i == (int64_t)value->type && fills_with(&call->attribute[2], value);
     if (!is_same)
       return refuse(emitted, call->position, "v%u is filled with other values than the constant %s has", call->output[0],
                     describe(emitted, id));

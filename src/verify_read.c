@@ -297,19 +297,20 @@ read_functions(Reader *reader)
 
 /* ---- the rest ---------------------------------------------------------------------------------------- */
 
+/* Of no bytes the list is a single zero, as C has no empty arrays. */
 static bool
 read_model_bytes(Reader *reader, uint64_t *count)
 {
   uint32_t byte;
   if (!expect_words(reader, "static const unsigned char onnx_model [ ] = {")) return false;
-  uint32_t start = reader->at;
+  *count = 0;
+  if (word_is(reader->emitted, reader->at, "0") && word_is(reader->emitted, reader->at + 1, "}")) return expect_words(reader, "0 } ;");
   unsigned char *bytes = arena_allocate(reader->emitted->arena, list_length(reader, "}"));
   reader->emitted->model.onnx = bytes;
-  for (*count = 0; reader->emitted->word[reader->at].kind == WORD_NUMBER; ++*count) {
+  for (; reader->emitted->word[reader->at].kind == WORD_NUMBER; ++*count) {
     if (!take_count(reader, &byte) || byte > 255) return unexpected_word(reader, "a byte");
     bytes[*count] = (unsigned char)byte;
-    if (!accept_word(reader, ","))
-      return reader->at == start + 1 && !byte && (*count = 0, true) && expect_words(reader, "} ;");
+    if (!expect_words(reader, ",")) return false;
   }
   return expect_words(reader, "} ;");
 }

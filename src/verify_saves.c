@@ -56,7 +56,7 @@ check_quantize(Emitted *emitted, const EmittedCall *call, uint32_t value, uint32
   if (save->tensor != stash)
     return refuse(emitted, call->position, "v%u is not the stash of the save it names, v%u", stash, save->tensor);
   const actnn_tensor *x = &emitted->tensor[value].at, *code = &emitted->tensor[stash].at;
-  if (x->type != ACTNN_F32 || x->layout == ACTNN_STASH)
+  if (x->type != ACTNN_F32)
     return refuse(emitted, call->position, "v%u is no float value", value);
   if ((save->spacing == ACTNN_NORMAL_LEVELS) != kernel_is(call, "NormalizeOnSave"))
     return refuse(emitted, save->position, "%s does not make levels of the kind that the save says", call->name);
@@ -90,7 +90,7 @@ check_pack(Emitted *emitted, const EmittedCall *call, uint32_t value, uint32_t s
   bool is_float = kernel_is(call, "PackPositive");
   if (emitted->place[stash] != PLACE_STEP)
     return refuse(emitted, call->position, "packed bits lie in the pool of a save");
-  if ((is_float ? x->type != ACTNN_F32 : element_bytes(x->type) != 1) || x->layout == ACTNN_STASH)
+  if (is_float ? x->type != ACTNN_F32 : element_bytes(x->type) != 1)
     return refuse(emitted, call->position, "v%u does not have elements that %s packs", value, call->name);
   if (!is_float && (call->attribute[0].kind != ACTNN_INT || call->attribute[0].i < 1 || call->attribute[0].i > 8))
     return refuse(emitted, call->position, "%s wants 1 to 8 bits an element", call->name);
@@ -135,7 +135,7 @@ static bool
 same_number(const actnn_attribute *a, const actnn_attribute *b)
 {
   bool is_number = a->kind == ACTNN_INT || a->kind == ACTNN_REAL || a->kind == ACTNN_ABSENT;
-  return is_number && a->kind == b->kind && a->i == b->i && !(a->f < b->f) && !(a->f > b->f);
+  return is_number && a->kind == b->kind && a->i == b->i && same_real(a->f, b->f);
 }
 
 /* A restored value has the extents and the layout of the value that was saved, and so has a gradient selected by its mask. */
@@ -151,9 +151,11 @@ check_restore(Emitted *emitted, const EmittedCall *call, const struct Pair *pair
     if (!same_number(&call->attribute[k], &writer->attribute[k]))
       return refuse(emitted, call->position, "v%u is restored with another number or other bits than it was saved with",
                     stash);
-  const EmittedSave *save = is_coding(writer) ? save_of(emitted, writer) : NULL;
-  if (kernel_is(call, "SelectCoded") && (!save || save->spacing != ACTNN_MASKED_LEVELS))
-    return refuse(emitted, call->position, "the codes v%u do not tell what is positive", stash);
+  if (kernel_is(call, "SelectCoded")) {
+    const EmittedSave *save = save_of(emitted, writer);
+    if (!save) return false;
+    if (save->spacing != ACTNN_MASKED_LEVELS) return refuse(emitted, call->position, "the codes v%u do not tell what is positive", stash);
+  }
   for (uint32_t k = 0; kernel_is(writer, "NormalizeOnSave") && k < 2; k++)
     if (call_operand(call, pair->code + 1 + k) != call_operand(writer, 3 + k))
       return refuse(emitted, call->position, "v%u is restored with another scale or bias than it was saved with", stash);
@@ -189,9 +191,11 @@ check_call(Emitted *emitted, const EmittedCall *call)
       return refuse(emitted, call->position, "v%u: %s", call->input[k],
                     wants_codes ? "it holds no codes" : "only a restore reads codes");
   }
-  for (uint32_t k = 0; k < call->output_count; k++)
-    if (call->output[k] != NONE && (emitted->tensor[call->output[k]].at.layout == ACTNN_STASH) != (saves && k == saves->result))
+  for (uint32_t k = 0; k < call->output_count; k++) {
+    bool makes_codes = saves && k == saves->result;
+    if (call->output[k] != NONE && (emitted->tensor[call->output[k]].at.layout == ACTNN_STASH) != makes_codes)
       return refuse(emitted, call->position, "v%u: only a save writes codes, and nothing else", call->output[k]);
+  }
   if (!saves && !restores) return true;
   for (uint32_t k = 0; k <= (restores ? restores->code : 0); k++)
     if (call_operand(call, k) == NONE) return refuse(emitted, call->position, "%s without a value or a stash", call->name);

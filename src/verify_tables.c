@@ -87,7 +87,7 @@ check_variables(Emitted *emitted)
     const Value *value = value_at(emitted->program, id);
     bool has_own_name = !value->name && value->kind == VALUE_CONSTANT;
     if (!has_own_name && !same_name(variable->name, value->name))
-      return refuse(emitted, variable->position, "v%u is '%.60s' in the program", variable->tensor, value->name);
+      return refuse(emitted, variable->position, "v%u is '%.60s' in the program", variable->tensor, value->name ? value->name : "");
     if (!role_fits(value, is_statistic[id], variable->role) || variable->drawn != (value->drawn_from != NO_VALUE))
       return refuse(emitted, variable->position, "v%u has another role or another origin in the program", variable->tensor);
   }
@@ -114,7 +114,7 @@ find_only_readers(const Emitted *emitted)
 static const EmittedCall *
 read_by_one(const Emitted *emitted, const uint32_t *only, const EmittedCall *call)
 {
-  uint32_t reader = call->output_count && call->output[0] != NONE ? only[call->output[0]] : NONE;
+  uint32_t result = call_result(call, 0), reader = result == NONE ? NONE : only[result];
   return reader < emitted->call_count ? &emitted->call[reader] : NULL;
 }
 

@@ -59,8 +59,9 @@ typedef struct Bench {
 typedef struct Origin {
   const char *what, *text, *model; /* a program's text, a file of models/, or a random graph */
   uint64_t graph;
-  const char *optimizer, *scheme;
+  const char *optimizer, *scheme, *loss; /* loss: NULL: by classes */
   int64_t batch;
+  bool is_for_gpu;
 } Origin;
 
 extern const Origin origins[];

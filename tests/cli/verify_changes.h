@@ -77,7 +77,7 @@ static const Change changes[] = {
      "static int\nextra(actnn *trainer)\n{\n  return 0;\n}\n\nstatic int\nevaluate"},
 };
 
-/* What the compiler must notice by itself, the words being those of the good source. */
+/* What the compiler must notice by itself, the words being those of the good source: by the rule that is named, or by any. */
 static const Change views[] = {
     {"", "a constant that no double holds", "backward(actnn", "REAL_NUMBER(0.9)", "REAL_NUMBER(1e999)"},
     {"", "a statement swallowed by a comment", "forward(actnn", "  RUN(", "  // \\\n  RUN("},
@@ -95,6 +95,15 @@ static const Change views[] = {
     {"", "a table of another kind", "static const actnn_input", "static", "static int counter = sizeof(struct later *);\nstatic"},
     {"", "a function's address in a table", "_model =", ".batch = ", ".batch = (long long)&actnn_destroy != 0 ? 1 : 0, .step_number = "},
     {"", "phases in another order", "static int\nforward", "static int\nforward", "static int backward(actnn *trainer);\nstatic int\nforward"},
+    {"V2", "a loop that does nothing", "forward(actnn", "  (void)trainer;", "  do {\n  } while (0);\n  (void)trainer;"},
+    {"V2", "a test that does nothing", "forward(actnn", "  (void)trainer;", "  if (0) {\n  }\n  (void)trainer;"},
+    {"V2", "a call of no function", "forward(actnn", "  (void)trainer;", "  ((int (*)(int))0)(0);\n  (void)trainer;"},
+    {"V2", "two ends", "forward(actnn", "return 0;", "return 0;\n  return 0;"},
+    {"V2", "a function's address in a table of tensors", "tensors[TENSOR_COUNT]", " 0u,", " (uint64_t)&actnn_destroy,"},
+    {"V2", "a function in the list of tensors", "enum {", "v0,", "v0 = 0 * sizeof(&actnn_destroy),"},
+    {"V2", "a variable more, named after the trainer", "static const actnn_input", "static", "const int net_more = 1;\nstatic"},
+    {"V2", "a variable more", "static const actnn_input", "static", "const int more = 1;\nstatic"},
+    {"V2", "a function more, named after the trainer", "\nmain(", "main", "net_more(void)\n{\n  return 0;\n}\n\nint\nmain"},
     {"", "a loop", "forward(actnn", "  RUN(", "  for (;;) RUN("},
     {"", "another kernel", "forward(actnn", "actnn_Relu", "actnn_Sqrt"},
     {"", "a cast kernel", "forward(actnn", "actnn_Relu", "(actnn_kernel *)(void *)0"},
@@ -106,16 +115,31 @@ static const Change views[] = {
      "net_step(NULL, argc, (double *)argv)"},
 };
 
-/* Headers that are not the one of all trainers: the first `from` of it becomes `to`. */
-static const struct {
-  const char *what, *from, *to;
-} header_changes[] = {
-    {"a byte that is no ASCII", "/* ", "/* \303\251 "},
-    {"no comment", "/* ", ""},
-    {"a comment that does not end", " */", " "},
-    {"a line that is continued", "/* ", "/* \\\n"},
-    {"a second declaration", "\n#endif", "int more(void);\n\n#endif"},
-    {"a definition in front of all", "/* ", "#define RUN(a, b, c, d)\n/* "},
+/* The first `from` of a header becomes `to`. */
+typedef struct HeaderChange {
+  const char *rule, *what, *from, *to;
+} HeaderChange;
+
+/* Headers that are not the one of all trainers. */
+static const HeaderChange header_changes[] = {
+    {"V9", "a byte that is no ASCII", "/* ", "/* \303\251 "},
+    {"V9", "no comment", "/* ", ""},
+    {"V9", "a comment that does not end", " */", " "},
+    {"V9", "a line that is continued", "/* ", "/* \\\n"},
+    {"V9", "a second declaration", "\n#endif", "int more(void);\n\n#endif"},
+    {"V9", "a definition in front of all", "/* ", "#define RUN(a, b, c, d)\n/* "},
+};
+
+/* What the compiler must notice of a header by itself. */
+static const HeaderChange header_views[] = {
+    {"V2", "a type more", "\n#endif", "typedef int more;\n\n#endif"},
+    {"V2", "a structure more", "\n#endif", "struct more {\n  int i;\n};\n\n#endif"},
+    {"V2", "a function that is defined", "\n#endif", "int more(void);\nint\nmore(void)\n{\n  return 0;\n}\n\n#endif"},
+    {"V2", "a variable that is defined", "\n#endif", "int more = 1;\n\n#endif"},
+    {"V2", "a variable that may be defined", "\n#endif", "int more;\n\n#endif"},
+    {"V2", "a function that is declared as nothing else is", "\n#endif", "extern int more(void);\n\n#endif"},
+    {"V2", "a kernel that is declared again", "\n#endif", "actnn_kernel actnn_Relu;\n\n#endif"},
+    {"V1", "a name that is none", "\n#endif", "int more(none);\n\n#endif"},
 };
 
 #endif

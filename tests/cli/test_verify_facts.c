@@ -1,0 +1,333 @@
+/* test_verify_facts.c: facts of a source and of its program that no text could say, several at once where one alone does not do.
+ * Each rule is asked by itself, as if those before it had found nothing. (One fact at a time, all of them: test_verify_rules.c.) */
+#include "../../src/verify_source.h"
+#include "verify_facts.h"
+
+/* ---- signatures ------------------------------------------------------------------------------------------------------------------ */
+
+/* The first call of Relu with a signature and an attribute of its own. */
+static void
+give_signature(const char *signature, actnn_attribute attribute)
+{
+  static Kernel kernel;
+  EmittedCall *call = call_of("Relu", 0);
+  kernel = (Kernel){"Relu", signature, 0};
+  call->kernel = &kernel;
+  call->attribute = copied(&attribute, 1, sizeof attribute);
+  call->attribute_count = 1;
+}
+
+static bool
+next_value(const char *signature, uint32_t result, uint32_t operand)
+{
+  const Kernel kernel = {"Own", signature, UPDATE};
+  return replaces(&(EmittedCall){.name = "Own", .kernel = &kernel}, result, operand);
+}
+
+static void
+test_signatures(void)
+{
+  const actnn_attribute text = {.kind = ACTNN_TEXT, .text = ""}, number = {.kind = ACTNN_INT, .i = 1};
+  static const int64_t three = 3;
+  const actnn_attribute list = {.kind = ACTNN_INTS, .ints = &three, .count = 1};
+  size_t length;
+  give_signature("x -> y ; words:strings", text);
+  refuses(SIGNATURES, "V2", "another kind of 'words:strings'", "an attribute of a kind that kernels do not have");
+  give_signature("x -> y ; k", number);
+  refuses(SIGNATURES, "V2", "another kind of 'k'", "an attribute without a kind");
+  give_signature("x -> y ; k:whole", number);
+  refuses(SIGNATURES, "V2", "another kind of 'k:whole'", "a kind as long as one that there is");
+  give_signature("x -> y ; k:tensor", number);
+  accepts(SIGNATURES, "a number for a tensor");
+  give_signature("x -> y ; k:tensor", text);
+  refuses(SIGNATURES, "V2", "another kind of 'k:tensor'", "a text for a tensor");
+  give_signature("x -> y ; shapes:ints", list);
+  accepts(SIGNATURES, "an attribute whose name only begins like shape");
+  give_signature("x -> y ; shape:ints", list);
+  refuses(SIGNATURES, "V2", "another shape", "a shape that the result does not have");
+  const Kernel blank = {"Own", "x -> y ", 0};
+  ok(slot_at(&blank, RESULTS, 0, &length) && !slot_at(&blank, RESULTS, 1, &length), "blanks behind a signature are no slot");
+  ok(next_value("w g -> w2", 0, 0) && next_value("w m? -> w2 m2?", 1, 1), "w2 and m2? are the next w and m?");
+  ok(!next_value("w g -> w2", 0, 1) && !next_value("w g -> w2", 0, 2) && !next_value("w g -> w2", 1, 0),
+     "of another slot, or of none, they are not");
+  ok(!next_value("w g -> w", 0, 0) && !next_value("w -> wide2", 0, 0) && !next_value("wide -> w2", 0, 0) && !next_value("v -> w2", 0, 0),
+     "nor are those of other names");
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------------------------- */
+
+static void
+share_bytes(uint32_t one, uint32_t other)
+{
+  tensor_at(one)->offset = tensor_at(other)->offset;
+  tensor_at(one)->bytes = tensor_at(other)->bytes;
+}
+
+static void
+test_views(void)
+{
+  EmittedCall *view = call_of("Flatten", 0);
+  share_bytes(view->output[0], view->input[0]);
+  accepts(MEMORY, "a view that lies on what it shows");
+  view = call_of("Flatten", 0);
+  share_bytes(view->output[0], view->input[0]);
+  view->input[view->input_count++] = view->input[0];
+  refuses(MEMORY, "V4", "while it reads it", "a view that has a second operand, which it lies on");
+  view = call_of("Flatten", 0);
+  share_bytes(view->output[0], view->input[0]);
+  tensor_at(view->output[0])->layout = tensor_at(view->input[0])->layout = ACTNN_BLOCKED;
+  refuses(MEMORY, "V4", "while it reads it", "a view of other extents on a tensor in blocks");
+  view = call_of("Flatten", 0);
+  share_bytes(view->output[0], view->input[0]);
+  tensor_at(view->output[0])->layout = tensor_at(view->input[0])->layout = ACTNN_BLOCKED;
+  memcpy(tensor_at(view->output[0])->dim, tensor_at(view->input[0])->dim, sizeof tensor_at(0)->dim);
+  tensor_at(view->output[0])->rank = tensor_at(view->input[0])->rank;
+  accepts(MEMORY, "a view of the same extents on a tensor in blocks");
+  call_of("Flatten", 0)->input_count = 0;
+  accepts(MEMORY, "a view without an operand, for memory alone");
+  call_of("Flatten", 0)->input_count = 0;
+  refuses(SIGNATURES, "V2", "lacks its operand", "a view without an operand");
+}
+
+/* ---- codes ------------------------------------------------------------------------------------------------------------------------- */
+
+static EmittedCall *
+reader_of(uint32_t tensor, const char *kernel)
+{
+  for (unsigned i = 0;; i++) {
+    EmittedCall *call = call_of(kernel, i);
+    for (uint32_t k = 0; k < call->input_count; k++)
+      if (call->input[k] == tensor) return call;
+  }
+}
+
+static void
+test_codes(void)
+{
+  tensor_at(call_of("SelectCoded", 0)->input[1])->bytes++;
+  refuses(CODES, "V5", "which no choice of levels takes", "room between two numbers of levels that is no multiple");
+  EmittedCall *writer = call_of("NormalizeOnSave", 0);
+  writer->attribute[1].i = 1;
+  writer->attribute_count = 2;
+  refuses(CODES, "V5", "which no choice of levels takes", "a rectifier without a cap, in a room for what is not rectified");
+  writer = call_of("NormalizeOnSave", 0);
+  EmittedCall *reader = reader_of(writer->output[1], "NormalGradScale");
+  writer->attribute[2] = (actnn_attribute){.kind = ACTNN_REAL, .f = 6};
+  reader->attribute[2] = (actnn_attribute){.kind = ACTNN_REAL, .f = NAN};
+  refuses(CODES, "V5", "restored with another number", "a cap that is no number");
+  call_of("DequantizeOnBackward", 0)->attribute_count = 0;
+  accepts(CODES, "a restore that does not name its save, for codes alone");
+  call_of("DequantizeOnBackward", 0)->attribute_count = 0;
+  refuses(SIGNATURES, "V2", "lacks 'save:int'", "a restore that does not name its save");
+  const uint32_t stash = call_of("SelectCoded", 0)->input[1];
+  facts->call[facts->call_count] = facts->call[facts->writer[stash]]; /* a writer that is not asked itself */
+  facts->writer[stash] = facts->call_count;
+  facts->call[facts->call_count].attribute = copied(call_of("SelectCoded", 0)->attribute, 1, sizeof(actnn_attribute));
+  facts->call[facts->call_count].attribute->i = 99;
+  for (uint32_t i = 0; i < facts->call_count; i++)
+    for (uint32_t k = 0; k < facts->call[i].input_count; k++)
+      if (facts->call[i].input[k] == stash) facts->call[i].attribute->i = 99;
+  refuses(CODES, "V5", "names no save of the table", "a selection by codes of no save");
+}
+
+static void
+test_packed(void)
+{
+  EmittedCall *pack = call_of("PackPositive", 0);
+  for (int axis = 0; axis < 2; axis++)
+    tensor_at(pack->input[0])->dim[axis] = tensor_at(pack->output[0])->dim[axis] = (int64_t)1 << 62;
+  refuses(CODES, "V5", "which is not what PackPositive writes", "more elements than there are bytes to count");
+  facts->save[facts->save_count++] = (EmittedSave){.tensor = call_of("PackPositive", 0)->output[0]};
+  refuses(CODES, "V5", "is no stash of coded values", "packed bits in the table of saves");
+  facts->save[facts->save_count++] = (EmittedSave){.tensor = call_of("PackPositive", 0)->input[0]};
+  refuses(CODES, "V5", "is no stash of coded values", "a value in the table of saves");
+}
+
+/* ---- statistics ------------------------------------------------------------------------------------------------------------------- */
+
+static void
+test_statistics(void)
+{
+  EmittedCall *statistics = call_of("BatchNormStatistics", 0);
+  statistics->input[1] = statistics->output[2];
+  refuses(UPDATES, "V7", "which BatchNormStatistics does not replace", "statistics that go on from themselves");
+  facts->writer[call_of("BatchNormStatistics", 0)->output[2]] = NONE;
+  refuses(UPDATES, "V7", "which BatchNormStatistics does not replace", "statistics that go on from what nothing writes");
+  call_of("BatchNormStatistics", 0)->name = "Relu";
+  refuses(UPDATES, "V7", "which BatchNormStatistics does not replace", "statistics that go on from what are none");
+  facts->input[0].tensor = NONE;
+  refuses(PARTS, "V8", "names no tensor", "an input that is no tensor");
+}
+
+/* ---- calls and nodes ----------------------------------------------------------------------------------------------------------------- */
+
+static void
+test_nodes(void)
+{
+  EmittedCall *call = call_of("Fill", 0);
+  call->input = copied((uint32_t[]){NONE, NONE}, 2, sizeof(uint32_t));
+  call->input_count = 2;
+  refuses(PROGRAM, "V7", "another number of operands", "two absent operands where there is none");
+  call = call_of("Relu", 0);
+  Node *node = node_of("Relu", 0);
+  call->input[call->input_count++] = call->input[0];
+  node->operands[node->operand_count++] = node->operands[0];
+  refuses(PROGRAM, "V7", "has operand 1", "an operand that the kernel does not have");
+  facts->home[call_of("Relu", 0)->output[0]] = 0;
+  refuses(PROGRAM, "V7", "does not replace what value", "a value of the step that lies on a variable");
+  facts->first_call[EVALUATE + 1] = facts->first_call[EVALUATE];
+  refuses(PROGRAM, "V7", "a phase has 0 calls", "no calls where the program has nodes");
+  facts->program = NULL;
+  accepts(PROGRAM, "anything where the program is not known");
+  value_called("n1")->type = ACTNN_F16;
+  refuses(PROGRAM, "V7", "does not have the type", "a value of a type that kernels do not hold");
+}
+
+/* kernel_shape of a convolution as a tensor of the program, or as texts. */
+static void
+give_attribute(AttributeKind kind, const int64_t *ints)
+{
+  static const Value constant = {.type = ACTNN_I64, .shape = {1, {2}}, .kind = VALUE_CONSTANT, .producer = NO_NODE, .drawn_from = NO_VALUE,
+                                 .updates = NO_VALUE};
+  Node *node = node_of("Conv", 0);
+  for (uint32_t i = 0; i < node->attribute_count; i++)
+    if (!strcmp(node->attributes[i].name, "kernel_shape"))
+      node->attributes[i] = (Attribute){.name = "kernel_shape", .kind = kind, .tensor = program->value_count};
+  Value *value = &program->values[program->value_count++];
+  *value = constant;
+  value->data = ints;
+  value->data_bytes = 2 * sizeof *ints;
+}
+
+static void
+test_attributes(void)
+{
+  static const int64_t same[] = {3, 3}, other[] = {3, 4};
+  give_attribute(ATTRIBUTE_TENSOR, same);
+  accepts(PROGRAM, "an attribute that is a tensor of the program");
+  give_attribute(ATTRIBUTE_TENSOR, other);
+  refuses(PROGRAM, "V7", "another 'kernel_shape:ints'", "an attribute that is a tensor with other numbers");
+  give_attribute(ATTRIBUTE_STRINGS, same);
+  refuses(PROGRAM, "V7", "another 'kernel_shape:ints'", "an attribute that is a list of texts in the program");
+}
+
+/* ---- who reads a save --------------------------------------------------------------------------------------------------------- */
+
+/* Operand `index` of a call and of its node becomes that of `other`, or none. */
+static void
+change_both(EmittedCall *call, Node *node, uint32_t index, uint32_t tensor)
+{
+  call->input[index] = tensor;
+  node->operands[index] = tensor == NONE ? NO_VALUE : bench.emitted.value_of[tensor];
+}
+
+/* The save whose codes one parameter's gradient reads, in a program that was changed as its source was: who reads it now? */
+static void
+test_parameter_of_save(void)
+{
+  enum { CHANGES = 6 };
+  static const char *const what[CHANGES] = {
+      "nothing reads what is restored", "what is restored is left out", "two calls read what is restored",
+      "nothing reads the gradient",     "nothing reads its sum",        "the update reads its sum for its state"};
+  for (int k = 0; k < 2 * CHANGES; k++) {
+    EmittedCall *restore = call_of("DequantizeOnBackward", 0), *measure = call_of("MeasureSensitivity", 0);
+    EmittedCall *product = call_of("ProductGradWeight", 0), *sum = call_of("SumTo", 0), *update = call_of("Sgd", 0);
+    int change = k / 2;
+    if (change < 2) {
+      change_both(measure, node_of("MeasureSensitivity", 0), 1, NONE);
+      change_both(product, node_of("ProductGradWeight", 0), 1, NONE);
+      if (change == 1) restore->output[0] = NONE;
+    } else if (change == 2) {
+      change_both(call_of("Reshape", 0), node_of("Reshape", 0), 0, restore->output[0]);
+    } else if (change == 3) {
+      change_both(sum, node_of("SumTo", 0), 0, NONE);
+    } else {
+      Node *node = node_of("Sgd", 0);
+      uint32_t state = update->input[2];
+      change_both(update, node, 2, change == 4 ? state : update->input[1]);
+      change_both(update, node, 1, change == 4 ? NONE : state);
+    }
+    if (k % 2) facts->save[restore->attribute[0].i].parameter = NONE;
+    if (k % 2) accepts(PROGRAM, what[change]);
+    else refuses(PROGRAM, "V8", "names another parameter", what[change]);
+  }
+}
+
+/* ---- the compiler's view ----------------------------------------------------------------------------------------------------------- */
+
+static void
+test_compiler_view(void)
+{
+  facts->call_count++;
+  refuses(COMPILER_VIEW, "V2", "fewer calls than the words say", "a call that the compiler does not see");
+  facts->call_count--;
+  refuses(COMPILER_VIEW, "V2", "another kernel than the words say", "a call that the words do not have");
+  call_of("Relu", 0)->phase = BACKWARD;
+  refuses(COMPILER_VIEW, "V2", "another kernel than the words say", "a call in another phase");
+  call_of("Relu", 0)->position++;
+  refuses(COMPILER_VIEW, "V2", "another kernel than the words say", "a call in another place");
+  call_of("Relu", 0)->name = "Abs";
+  refuses(COMPILER_VIEW, "V2", "another kernel than the words say", "a call of another kernel");
+}
+
+/* ---- all rules --------------------------------------------------------------------------------------------------------------------- */
+
+static bool
+holds_not(Emitted *emitted)
+{
+  (void)emitted;
+  return false;
+}
+
+/* A rule that is broken without a word is told all the same, and nothing is asked after it. */
+static void
+test_silence(void)
+{
+  static const Rule rules[] = {{"V0", "anything holds", holds_not}, {"V9", "words", scan_words}};
+  char *said = NULL;
+  size_t length = 0;
+  facts->findings = open_memstream(&said, &length);
+  bool holds = check_listed_rules(facts, rules, COUNT(rules));
+  fclose(facts->findings);
+  ok(!holds && !strcmp(said, "V0\t0\tit does not hold that anything holds\n"), "a rule that says nothing is told by its name");
+  free(said);
+  start_again();
+}
+
+static void
+test_list(void)
+{
+  char *listed = NULL;
+  size_t length = 0, named = 0;
+  FILE *stream = open_memstream(&listed, &length);
+  list_rules(stream);
+  fclose(stream);
+  for (size_t i = 0; i < emitted_rule_count; i++) {
+    const char *line = arena_format(arena, "\n  %-4s %s\n", emitted_rules[i].id, emitted_rules[i].what);
+    named += strstr(listed, line) != NULL;
+  }
+  ok(named == emitted_rule_count, "the list names each rule");
+  ok(strstr(listed, "\nNot proven:\n       that the program means") != NULL, "and what none proves");
+  free(listed);
+}
+
+int
+main(void)
+{
+  start_called("what is shared, sgd");
+  test_signatures();
+  test_views();
+  test_codes();
+  test_statistics();
+  test_nodes();
+  test_attributes();
+  test_parameter_of_save();
+  test_compiler_view();
+  test_silence();
+  test_list();
+  finish();
+  start_called("a convolutional net, sgd");
+  test_packed();
+  finish();
+  return tap_done();
+}
