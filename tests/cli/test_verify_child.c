@@ -117,7 +117,7 @@ fdopen(int descriptor, const char *mode)
   const struct rlimit no_time = {1, 2};
   switch (fault) {
   case NO_STREAM: return NULL;
-  case CRASH: raise(SIGSEGV); break;
+  case CRASH: signal(SIGSEGV, SIG_DFL), raise(SIGSEGV); break; /* not a sanitizer's own way of ending */
   case TOO_LONG:
     setrlimit(RLIMIT_CPU, &no_time);
     for (;;) continue;
@@ -254,6 +254,8 @@ main(void)
   const char *problem = start_bench(&bench, &origins[0]);
   ok(!problem, "there is a source to verify%s%s", problem ? ": " : "", problem ? problem : "");
   for (size_t i = 0; i < COUNT(cases) && !problem; i++) {
+    /* Where memory is not known the verifier's limit counts from nothing: not enough for what a sanitizer maps. */
+    if (IS_SANITIZED && (cases[i].fault == NO_FILES || cases[i].fault == NO_NUMBER)) continue;
     happened = 0;
     fault = cases[i].fault;
     bool is_accepted = verify_text(&bench, bench.source, bench.header);
