@@ -89,6 +89,19 @@ test_views(void)
   refuses(SIGNATURES, "V2", "lacks its operand", "a view without an operand");
 }
 
+/* Elementwise kernels may write over their first operand, and over another that is the same. */
+static void
+test_in_place(void)
+{
+  EmittedCall *add = call_of("Add", 0);
+  share_bytes(add->output[0], add->input[1]);
+  refuses(MEMORY, "V4", "while it reads it", "a sum that lies on its second operand");
+  add = call_of("Add", 0);
+  share_bytes(add->output[0], add->input[0]);
+  add->input[1] = add->input[0];
+  accepts(MEMORY, "a sum that lies on both its operands, which are one");
+}
+
 /* ---- codes ------------------------------------------------------------------------------------------------------------------------- */
 
 static EmittedCall *
@@ -115,6 +128,8 @@ test_codes(void)
   writer->attribute[2] = (actnn_attribute){.kind = ACTNN_REAL, .f = 6};
   reader->attribute[2] = (actnn_attribute){.kind = ACTNN_REAL, .f = NAN};
   refuses(CODES, "V5", "restored with another number", "a cap that is no number");
+  call_of("DequantizeOnBackward", 0)->attribute[0].i--;
+  refuses(CODES, "V5", "restored with another number", "a restore that names another save");
   call_of("DequantizeOnBackward", 0)->attribute_count = 0;
   accepts(CODES, "a restore that does not name its save, for codes alone");
   call_of("DequantizeOnBackward", 0)->attribute_count = 0;
@@ -317,6 +332,7 @@ main(void)
   start_called("what is shared, sgd");
   test_signatures();
   test_views();
+  test_in_place();
   test_codes();
   test_statistics();
   test_nodes();
