@@ -65,7 +65,7 @@ forget_notes(actnn *trainer)
   return gpu_check(trainer, cudaMemsetAsync(trainer->device_state->notes, 0xff, sizeof(gpu_notes), stream_of(trainer)), "a step");
 }
 
-enum { MOST_FETCHED = 8 };
+enum { RESULTS = 2, MOST_FETCHED = 8 };
 
 /* Bytes that are on their way to the mirror. */
 struct fetched {
@@ -82,7 +82,7 @@ empty_waiting_room(actnn *trainer)
     memcpy(trainer->arena + state->fetched->offset[i], state->waiting_room + state->fetched->place[i], (size_t)state->fetched->bytes[i]);
   if (state->fetched)
     state->fetched->count = 0;
-  state->waiting = 0;
+  state->waiting = state->result_bytes;
 }
 
 static int
@@ -157,6 +157,7 @@ close_device(actnn *trainer)
     return;
   if (state->stream)
     cudaStreamSynchronize(state->stream);
+  gpu_close_graph(trainer);
   gpu_close_library(trainer);
   gpu_close_saves(trainer);
   gpu_close_updates(trainer);
@@ -201,16 +202,20 @@ prepare_device(actnn *trainer)
 {
   struct device_state *state = trainer->device_state;
   const actnn_model *model = trainer->model;
-  const uint32_t others[] = {model->learning_rate, model->step_number, model->loss, model->training_output};
-  state->waiting_bytes = gpu_input_bytes(model);
-  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-    state->waiting_bytes += others[i] == NONE ? 0 : gpu_padded(model->tensor[others[i]].bytes);
+  const uint32_t others[] = {model->loss, model->training_output, model->learning_rate, model->step_number};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    uint64_t bytes = others[i] == NONE ? 0 : gpu_padded(model->tensor[others[i]].bytes);
+    state->waiting_bytes += bytes;
+    state->result_bytes += i < RESULTS ? bytes : 0;
+  }
+  state->waiting_bytes += gpu_input_bytes(model);
+  state->waiting = state->result_bytes;
   state->fetched = (struct fetched *)calloc(1, sizeof *state->fetched);
   if (!state->fetched)
     return actnn_fail(trainer, "out of memory");
   return (state->waiting_bytes &&
           gpu_check(trainer, cudaMallocHost((void **)&state->waiting_room, (size_t)state->waiting_bytes), "memory for batches")) ||
-         (model->forward && model->input_count && gpu_open_ahead(trainer)) || gpu_prepare_saves(trainer) || gpu_prepare_updates(trainer);
+         (model->forward && model->input_count && gpu_open_ahead(trainer)) || gpu_prepare_saves(trainer) || gpu_prepare_updates(trainer) || gpu_prepare_keys(trainer);
 }
 
 /* A place in the waiting room; NULL: it is full. */
@@ -236,19 +241,36 @@ send_soon(actnn *trainer, uint64_t offset, uint64_t bytes)
   return gpu_check(trainer, cudaMemcpyAsync(there, place, (size_t)bytes, cudaMemcpyHostToDevice, state->stream), "sending a batch");
 }
 
+/* Into the first bytes of the waiting room, one behind the other: a step's results lie at the same places in each. */
 static int
 fetch_later(actnn *trainer, uint64_t offset, uint64_t bytes)
 {
   struct device_state *state = trainer->device_state;
-  unsigned char *place = state->fetched->count < MOST_FETCHED ? wait_here(state, bytes) : NULL;
-  if (!place)
+  struct fetched *fetched = state->fetched;
+  uint64_t place = 0;
+  for (int i = 0; i < fetched->count; i++)
+    place += gpu_padded(fetched->bytes[i]);
+  if (fetched->count == MOST_FETCHED || bytes > state->result_bytes - place)
     return fetch(trainer, offset, bytes);
-  int i = state->fetched->count++;
-  state->fetched->offset[i] = offset;
-  state->fetched->bytes[i] = bytes;
-  state->fetched->place[i] = (uint64_t)(place - state->waiting_room);
+  int i = fetched->count++;
+  fetched->offset[i] = offset;
+  fetched->bytes[i] = bytes;
+  fetched->place[i] = place;
   const void *there = trainer->device_arena + offset;
-  return gpu_check(trainer, cudaMemcpyAsync(place, there, (size_t)bytes, cudaMemcpyDeviceToHost, state->stream), "fetching what a step has made");
+  return gpu_check(trainer, cudaMemcpyAsync(state->waiting_room + place, there, (size_t)bytes, cudaMemcpyDeviceToHost, state->stream),
+                   "fetching what a step has made");
+}
+
+int
+gpu_fetched(const actnn *trainer)
+{
+  return trainer->device_state->fetched->count;
+}
+
+void
+gpu_set_fetched(actnn *trainer, int count)
+{
+  trainer->device_state->fetched->count = count;
 }
 
 static int
@@ -269,5 +291,6 @@ bytes_beside(const actnn *trainer)
 }
 
 extern "C" const actnn_device actnn_cuda = {
-    "cuda", open_device, reserve, prepare_device, close_device, fetch, send, fetch_later, send_soon, gpu_send_ahead, gpu_take_ahead, gpu_kernel_for, finish, bytes_beside,
+    "cuda", open_device, reserve, prepare_device, close_device, fetch, send, fetch_later, send_soon, gpu_send_ahead, gpu_take_ahead,
+    gpu_kernel_for, gpu_send_keys, gpu_begin_calls, gpu_end_calls, gpu_drop_calls, finish, bytes_beside,
 };

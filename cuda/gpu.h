@@ -54,11 +54,14 @@ struct device_state {
   uint32_t *not_finite;      /* among the notes */
   uint64_t beside;           /* bytes reserved beside the arena */
   unsigned char *waiting_room; /* pinned: what is on its way to or from the arena without anybody waiting */
-  uint64_t waiting_bytes, waiting; /* reserved, and taken since the last `finish` */
+  uint64_t waiting_bytes, waiting; /* reserved, and taken since the last `finish`; */
+  uint64_t result_bytes;     /* the first of them are for what a step has made */
   struct fetched *fetched;   /* what is on its way here */
   struct ahead *ahead;       /* the inputs of the next step; NULL: the model has none, or does not train */
   struct gpu_saves *saves;   /* saves.cu */
   struct gpu_updates *updates; /* optimizer.cu */
+  struct gpu_graph *graph;   /* graph.cu */
+  struct gpu_keys *keys;     /* likewise */
   struct gpu_library *library; /* library.cu */
 };
 
@@ -98,9 +101,9 @@ blocks_for(int64_t count)
 
 #ifdef ACTNN_SHIM
 #define LAUNCH(call, kernel, count, ...) \
-  ((count) > 0 ? (shim_run_threads(blocks_for(count), BLOCK_THREADS, [=]() { kernel(__VA_ARGS__); }), 0) : 0)
+  ((count) > 0 ? shim_launch(shim_run_threads, blocks_for(count), BLOCK_THREADS, kernel, __VA_ARGS__) : 0)
 #define LAUNCH_BLOCKS(call, kernel, blocks, ...) \
-  ((blocks) > 0 ? (shim_run_blocks((unsigned)(blocks), BLOCK_THREADS, [=]() { kernel(__VA_ARGS__); }), 0) : 0)
+  ((blocks) > 0 ? shim_launch(shim_run_blocks, (unsigned)(blocks), BLOCK_THREADS, kernel, __VA_ARGS__) : 0)
 #else
 #define LAUNCH(call, kernel, count, ...) LAUNCH_GRID(call, kernel, (count) > 0, blocks_for(count), __VA_ARGS__)
 #define LAUNCH_BLOCKS(call, kernel, blocks, ...) LAUNCH_GRID(call, kernel, (blocks) > 0, (unsigned)(blocks), __VA_ARGS__)
@@ -109,6 +112,24 @@ blocks_for(int64_t count)
             gpu_check((call)->trainer, cudaGetLastError(), #kernel)) \
          : 0)
 #endif
+
+/* The key of a stream of random draws: read there where it is sent before each step, or as it is. */
+typedef struct gpu_key {
+  actnn_philox_key own;
+  const actnn_philox_key *there; /* NULL */
+} gpu_key;
+
+static inline __device__ actnn_philox_key
+key_now(const gpu_key &key)
+{
+  return key.there ? *key.there : key.own;
+}
+
+/* While preparing: 0, or 1 with a message. Then: the key of an operator's `id` for a use, and that of a save. */
+int gpu_note_key(actnn *trainer, uint64_t id, uint64_t use);
+int gpu_note_key_of_save(actnn *trainer, uint32_t save);
+gpu_key gpu_key_of(const actnn *trainer, uint64_t id, uint64_t use);
+gpu_key gpu_key_of_save(const actnn *trainer, uint32_t save);
 
 /* Threads, whole blocks of them, that are enough for `count` elements when each takes so many. */
 static inline int64_t

@@ -7,6 +7,16 @@
 /* NULL: the operator runs on the processor. */
 actnn_kernel *gpu_kernel_for(actnn_kernel *of_processor);
 
+/* Recorded calls (graph.cu; device.h says what they are), the results that they fetch, and the keys of random draws. */
+int gpu_begin_calls(actnn *trainer, uint64_t version);
+int gpu_end_calls(actnn *trainer);
+void gpu_drop_calls(actnn *trainer);
+void gpu_close_graph(actnn *trainer);
+int gpu_fetched(const actnn *trainer);
+void gpu_set_fetched(actnn *trainer, int count);
+int gpu_prepare_keys(actnn *trainer);
+int gpu_send_keys(actnn *trainer);
+
 /* The inputs of a step while another one runs (ahead.cu; device.h says what sending and taking is). */
 uint64_t gpu_input_bytes(const actnn_model *model);
 int gpu_open_ahead(actnn *trainer);

@@ -13,7 +13,7 @@ typedef struct DropoutJob {
   float *y;
   uint8_t *mask; /* NULL: not asked for */
   int64_t count;
-  actnn_philox_key key;
+  gpu_key key;
   uint32_t threshold;
   float scale;
 } DropoutJob;
@@ -40,7 +40,7 @@ drop(DropoutJob job)
     for (int i = 0; i < DRAWS; i++)
       if (first + i < job.count)
         value.of[i] = job.x[first + i];
-  actnn_philox_block block = random_block(job.key, (uint64_t)number);
+  actnn_philox_block block = random_block(key_now(job.key), (uint64_t)number);
   for (unsigned i = 0; i < DRAWS; i++) {
     kept.of[i] = dropout_draw(&block, i) >= job.threshold && job.scale != 0;
     value.of[i] = kept.of[i] ? value.of[i] * job.scale : 0;
@@ -63,12 +63,12 @@ static int
 run_dropout(const actnn_call *call)
 {
   if (actnn_is_preparing(call))
-    return 0;
+    return gpu_note_key(call->trainer, random_id_of(call), USE_DROPOUT);
   const actnn_view *mask = optional_output(call, 1);
   DropoutRule rule = dropout_rule(call);
   int64_t count = element_count(&call->input[0]);
   DropoutJob job = {(const float *)call->input[0].data, (float *)call->output[0].data, mask ? (uint8_t *)mask->data : NULL, count,
-                    random_key_of(call, USE_DROPOUT), rule.threshold, (float)rule.scale};
+                    gpu_key_of(call->trainer, random_id_of(call), USE_DROPOUT), rule.threshold, (float)rule.scale};
   if (rule.is_active)
     return LAUNCH(call, drop, (count + DRAWS - 1) / DRAWS, job);
   if (mask && count > 0 && gpu_check(call->trainer, cudaMemsetAsync(mask->data, 1, (size_t)count, stream_of(call->trainer)), "a mask"))
@@ -96,7 +96,7 @@ enum distribution { NORMAL, UNIFORM, BERNOULLI };
 typedef struct DrawJob {
   actnn_view x, y;
   int64_t count;
-  actnn_philox_key key;
+  gpu_key key;
   distribution is;
   double low, width;
 } DrawJob;
@@ -107,7 +107,8 @@ draw(DrawJob job)
   int64_t i = thread_number();
   if (i >= job.count)
     return;
-  double drawn = job.is == NORMAL ? normal_draw(job.key, (uint64_t)i) : uniform_draw(job.key, (uint64_t)i);
+  const actnn_philox_key key = key_now(job.key);
+  double drawn = job.is == NORMAL ? normal_draw(key, (uint64_t)i) : uniform_draw(key, (uint64_t)i);
   store_element(&job.y, i, job.is == BERNOULLI ? drawn < load_element(&job.x, i) : job.low + job.width * drawn);
 }
 
@@ -115,12 +116,12 @@ static int
 run_draw(const actnn_call *call, distribution is, uint64_t use)
 {
   if (actnn_is_preparing(call))
-    return 0;
+    return gpu_note_key(call->trainer, random_id_of(call), use);
   DrawJob job;
   memset(&job, 0, sizeof job);
   job.y = call->output[0];
   job.count = element_count(&job.y);
-  job.key = random_key_of(call, use);
+  job.key = gpu_key_of(call->trainer, random_id_of(call), use);
   job.is = is;
   if (is == BERNOULLI) {
     job.x = call->input[0];

@@ -45,6 +45,8 @@ gpu_saves_note(const actnn_call *call, uint32_t index)
     saves->most_ranges = larger(saves->most_ranges, tiles);
   if (is_normal)
     saves->most_normal = larger(saves->most_normal, (codec->samples + 1) * codec->channels);
+  if (gpu_note_key_of_save(trainer, index))
+    return 1;
   if (saves->place[index])
     return 0;
   size_t bytes = (size_t)(codec->samples + 1) * sizeof(sample_place);
@@ -146,7 +148,7 @@ gpu_saves_job(const actnn_call *call, uint32_t index, const actnn_view *value, t
   job->stash = trainer->device_arena + trainer->model->stash_offset + trainer->saves->save[index].place;
   job->place = trainer->device_state->saves->place[index];
   job->code = here.code;
-  job->key = here.key;
+  job->key = gpu_key_of_save(trainer, index);
   return !saves_go_by_range(trainer, index) && send_places(call, index); /* those were found there */
 }
 

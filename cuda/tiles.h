@@ -32,7 +32,7 @@ typedef struct tiles_job {
   uint8_t *stash;
   const sample_place *place;
   actnn_code code; /* levels are the sample's */
-  actnn_philox_key key;
+  gpu_key key;
 } tiles_job;
 
 /* A thread's part in its team's tile. */
@@ -188,10 +188,11 @@ static inline __device__ own_draws
 draw_own(const tiles_job &job, const tile_part &part)
 {
   own_draws draws;
+  const actnn_philox_key key = key_now(job.key);
   for (int eight = 0; eight < EIGHTS; eight++)
     if (eight < part.eights)
       draws.eight[eight] = actnn_philox(
-          actnn_codec_counter(part.sample, part.index, own_row(part, eight * EIGHT) / EIGHT, part.lane), job.key, ACTNN_PHILOX_ROUNDS);
+          actnn_codec_counter(part.sample, part.index, own_row(part, eight * EIGHT) / EIGHT, part.lane), key, ACTNN_PHILOX_ROUNDS);
   return draws;
 }
 

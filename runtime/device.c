@@ -203,16 +203,48 @@ device_send_inputs(actnn *trainer)
   for (size_t i = 0; trainer->device && i < sizeof scalar / sizeof *scalar; i++)
     if (scalar[i] != NONE && trainer->device->send_soon(trainer, model->tensor[scalar[i]].offset, model->tensor[scalar[i]].bytes))
       return 1;
-  return 0;
+  return trainer->device && trainer->device->send_keys(trainer);
 }
 
-int
-device_fetch_results(actnn *trainer)
+static int
+forward_calls(actnn *trainer)
 {
   const actnn_model *model = trainer->model;
   const uint32_t result[] = {model->loss, model->training_output};
+  if (model->forward(trainer))
+    return 1;
   for (size_t i = 0; i < sizeof result / sizeof *result; i++)
     if (result[i] != NONE && trainer->device->fetch_later(trainer, model->tensor[result[i]].offset, model->tensor[result[i]].bytes))
       return 1;
   return 0;
+}
+
+/* Nobody looks at what single calls make, none of them runs here, and the levels of all values are what they were. */
+static bool
+may_be_whole(const actnn *trainer)
+{
+  return !trainer->observer && !trainer->profile && !trainer->on_processor[0] && saves_are_steady(trainer);
+}
+
+int
+device_forward(actnn *trainer)
+{
+  int begun = may_be_whole(trainer) ? trainer->device->begin_calls(trainer, saves_version(trainer)) : 0;
+  trainer->calls_are_known = begun == DEVICE_KNOWS_CALLS;
+  if (trainer->calls_are_known || !forward_calls(trainer))
+    return 0;
+  trainer->device->drop_calls(trainer);
+  return 1;
+}
+
+int
+device_backward(actnn *trainer)
+{
+  if (!trainer->calls_are_known && trainer->model->backward(trainer)) {
+    trainer->device->drop_calls(trainer);
+    return 1;
+  }
+  trainer->calls_are_known = false;
+  int ended = trainer->device->end_calls(trainer);
+  return ended == DEVICE_DECLINES ? forward_calls(trainer) || trainer->model->backward(trainer) : ended;
 }

@@ -10,7 +10,7 @@
 #include "runtime.h"
 
 /* What a device's kernel returns, while preparing and after, for operands that it leaves to the processor. */
-enum { DEVICE_DECLINES = -1 };
+enum { DEVICE_DECLINES = -1, DEVICE_KNOWS_CALLS = -2 };
 
 /* Each returns 0, or 1 after actnn_fail. Offsets and bytes are of the arena. */
 struct actnn_device {
@@ -33,6 +33,14 @@ struct actnn_device {
   int (*take_ahead)(actnn *trainer);
   /* The device's kernel for one of the processor's, by its address; NULL: it has none. Views are of device memory. */
   actnn_kernel *(*kernel)(actnn_kernel *of_processor);
+  /* Keys of random draws, as they are for the step that begins, or for an evaluation. */
+  int (*send_keys)(actnn *trainer);
+  /* Around all calls of a step that may be the same, but for what is sent before, as in the last such step of that version. begin_calls:
+   * DEVICE_KNOWS_CALLS where they need not be made, and 0 otherwise. end_calls: 0, 1, or DEVICE_DECLINES where none was done and they have to
+   * be made once more. drop_calls: one of them failed. */
+  int (*begin_calls)(actnn *trainer, uint64_t version);
+  int (*end_calls)(actnn *trainer);
+  void (*drop_calls)(actnn *trainer);
   /* Waits for all launched kernels; tells one of them that failed, and the first tensor that is not finite, NONE if all are. */
   int (*finish)(actnn *trainer, uint32_t *not_finite);
   /* Bytes reserved beside the arena: tables, the libraries' own. */
@@ -47,8 +55,10 @@ int device_reserve_scratch(actnn *trainer);
 int device_send_inputs(actnn *trainer);
 /* Sends the inputs of the next step, and nobody waits for that either: those of the step that runs stay as they are. */
 int device_send_ahead(actnn *trainer);
-/* Has the loss and the prediction of a training step fetched, before backward makes other use of their memory. */
-int device_fetch_results(actnn *trainer);
+/* Forward and backward of a training step, call by call or as a whole. The loss and the prediction are fetched, before backward makes other
+ * use of their memory. */
+int device_forward(actnn *trainer);
+int device_backward(actnn *trainer);
 
 /* Nothing on the processor, whose memory the arena is. */
 static inline int

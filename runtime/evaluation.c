@@ -71,7 +71,7 @@ cross_entropy(const float *logit, size_t stride, int64_t classes, int64_t label,
                                        : log(sum) - ((double)logit[(size_t)label * stride] - (double)largest);
 }
 
-/* A step on a device has had its prediction fetched already, and its memory has other uses since (device_fetch_results). */
+/* A step on a device has had its prediction fetched already, and its memory has other uses since (device_forward). */
 static const float *
 predicted_values(actnn *trainer, uint32_t prediction)
 {

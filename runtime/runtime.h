@@ -19,6 +19,7 @@ struct actnn {
   uint64_t image_bytes;
   char on_processor[256];              /* the names of their operators, as far as they fit */
   uint64_t device_calls;               /* calls so far of a trainer with a device */
+  bool calls_are_known;                /* those of the present step need not be made */
   unsigned char *arena;
   uint64_t arena_bytes;     /* really reserved: the plan's, and what this machine's library asks beyond it */
   unsigned char *workspace; /* scratch for library primitives, inside the arena */

@@ -90,7 +90,20 @@ saves_place(actnn *trainer)
     end += state->share;
   }
   trainer->saves->placed = true;
+  trainer->saves->version++;
   return 0;
+}
+
+bool
+saves_are_steady(const actnn *trainer)
+{
+  return !saves_look_at_choices(trainer) && trainer->saves->redrawn == NONE;
+}
+
+uint64_t
+saves_version(const actnn *trainer)
+{
+  return trainer->saves->version;
 }
 
 static bool

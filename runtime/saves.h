@@ -79,6 +79,11 @@ enum { SAVES_REDRAW_NUMBERS = 4 };
 void saves_redraw_state(const actnn *trainer, double (*state)[SAVES_REDRAW_NUMBERS]);
 int saves_set_redraw_state(actnn *trainer, double (*state)[SAVES_REDRAW_NUMBERS]);
 
+/* True when no step before the next that measures has other levels or places than this one, nor is looked at; which levels and places these
+ * are is known by a number. */
+bool saves_are_steady(const actnn *trainer);
+uint64_t saves_version(const actnn *trainer);
+
 /* How well bytes were shared out last: the variance of gradients predicted, and what no sharing of as many bytes is below. False
  * before the first time. */
 bool saves_certificate(const actnn *trainer, double *cost, double *bound);

@@ -330,6 +330,13 @@ saves_plain_job(const actnn *trainer, const actnn_codec *codec, void *value)
                     .sum = trainer->saves->partial};
 }
 
+actnn_philox_key
+saves_key(const actnn *trainer, uint32_t index)
+{
+  bool follows = trainer->saves->redrawn == NONE || trainer->saves->redrawn == index;
+  return actnn_random_key(trainer->seed, trainer->step, trainer->model->save[index].random_id, follows ? trainer->draw : 0);
+}
+
 tile_job
 saves_job(const actnn *trainer, uint32_t index, void *value)
 {
@@ -339,8 +346,7 @@ saves_job(const actnn *trainer, uint32_t index, void *value)
   job.state = state;
   job.stash = trainer->arena + trainer->model->stash_offset + state->place;
   job.code = (actnn_code){.spacing = save->spacing, .dither = save->dither, .low = (float)save->low, .high = (float)save->high};
-  bool follows = trainer->saves->redrawn == NONE || trainer->saves->redrawn == index;
-  job.key = actnn_random_key(trainer->seed, trainer->step, save->random_id, follows ? trainer->draw : 0);
+  job.key = saves_key(trainer, index);
   job.range = saves_go_by_range(trainer, index) && state->codec.lane_groups ? trainer->saves->tile : NULL;
   job.noise = trainer->saves->tile_noise;
   job.exact_noise = trainer->saves->count_noise || (trainer->saves->record_weights && saves_measure_now(trainer, index));

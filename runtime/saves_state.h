@@ -73,7 +73,8 @@ struct saves {
   uint32_t redrawn;    /* the one save whose codes follow trainer->draw; NONE: all do */
   bool count_noise;    /* stochastic rounding's, element by element, at every step */
   bool record_weights; /* at the steps that measure, for a profile */
-  bool placed; /* every save has its share and place */
+  bool placed; /* every save has its share and place, */
+  uint64_t version; /* which are others with each number */
   bool fresh;  /* measured since the last adaptation */
   uint32_t flow_tensor, flow_save; /* the gradient last noted by saves_note_flow, and whose noise it carries; NONE */
   double *gradient_weight; /* of each variable, by its tensor: what variance of its gradient counts (saves_note_gradient) */
@@ -141,6 +142,8 @@ bool saves_look_at_choices(const actnn *trainer);
 void saves_note_choices(actnn *trainer, uint32_t index);
 /* After coding: each sample's noise from its tiles'. */
 void saves_note_noise(actnn *trainer, uint32_t index);
+/* The key of a save's draws in this step. */
+actnn_philox_key saves_key(const actnn *trainer, uint32_t index);
 /* Before decoding: 0, or 1 with a message when there is nothing to decode. */
 int saves_open(actnn *trainer, uint32_t index);
 /* Whether the gradients of this step decide where bytes go. */

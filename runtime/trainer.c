@@ -363,10 +363,12 @@ trainer_forward(actnn *trainer, double learning_rate)
     *(float *)(void *)(trainer->arena + model->tensor[model->learning_rate].offset) = (float)learning_rate;
   if (model->step_number != NONE)
     *(int64_t *)(void *)(trainer->arena + model->tensor[model->step_number].offset) = (int64_t)trainer->step;
-  if (device_send_inputs(trainer) || finite_keep(trainer) || saves_begin_step(trainer) || model->forward(trainer))
+  if (device_send_inputs(trainer) || finite_keep(trainer) || saves_begin_step(trainer))
     return 1;
   if (trainer->device)
-    return device_fetch_results(trainer);
+    return device_forward(trainer);
+  if (model->forward(trainer))
+    return 1;
   return read_scalar(trainer, model->loss, actnn_data(trainer, model->loss), &trainer->loss) || finite_check_forward(trainer, trainer->loss);
 }
 
@@ -385,7 +387,7 @@ hear_device(actnn *trainer)
 int
 trainer_backward(actnn *trainer)
 {
-  if (trainer->model->backward(trainer))
+  if (trainer->device ? device_backward(trainer) : trainer->model->backward(trainer))
     return 1;
   if (trainer->device && trainer->meanwhile)
     trainer->meanwhile(trainer->meanwhile_context);

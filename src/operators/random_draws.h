@@ -11,11 +11,17 @@
 enum { USE_DROPOUT = 0x444f, USE_UNIFORM = 0x554e, USE_NORMAL = 0x4e4f };
 
 /* random_id is the last attribute of every random operator. */
+static inline uint64_t
+random_id_of(const actnn_call *call)
+{
+  return (uint64_t)call->attribute[call->attribute_count - 1].i;
+}
+
 static inline actnn_philox_key
 random_key_of(const actnn_call *call, uint64_t use)
 {
-  uint64_t id = (uint64_t)call->attribute[call->attribute_count - 1].i;
-  return actnn_random_key(call->trainer ? call->trainer->seed : 0, call->trainer ? call->trainer->step : 0, id, use);
+  const actnn *trainer = call->trainer;
+  return actnn_random_key(trainer ? trainer->seed : 0, trainer ? trainer->step : 0, random_id_of(call), use);
 }
 
 /* Block `index` of a stream. */

@@ -189,17 +189,20 @@ static cudnnStatus_t
 compute(cudnnTensorDescriptor_t of_x, cudnnFilterDescriptor_t of_w, cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t of_y,
         int algorithm, void *workspace, size_t bytes, stand_in_tensor *result, float *to, Meet meet)
 {
-  shim_opened all;
   if (!fits(of_x, of_w, window, of_y) || algorithm != 9 || bytes < 1000 || !workspace)
     return CUDNN_STATUS_BAD_PARAM;
-  memset(workspace, 0xff, bytes);
   long count = 1;
   for (int i = 0; i < result->axes; i++)
     count *= result->dim[i];
-  std::vector<double> sum((size_t)count);
-  for_products(loops_of(of_x, of_w, window, of_y), [&](long x, long w, long y) { meet(sum, x, w, y); });
-  for (long i = 0; i < count; i++)
-    to[i] = (float)sum[(size_t)i];
+  const loops all_loops = loops_of(of_x, of_w, window, of_y);
+  shim_do([=]() {
+    shim_opened all;
+    memset(workspace, 0xff, bytes);
+    std::vector<double> sum((size_t)count);
+    for_products(all_loops, [&](long x, long w, long y) { meet(sum, x, w, y); });
+    for (long i = 0; i < count; i++)
+      to[i] = (float)sum[(size_t)i];
+  });
   return CUDNN_STATUS_SUCCESS;
 }
 
@@ -308,31 +311,47 @@ element(const float *data, const stand_in_matrix *of, bool is_transposed, int64_
   return data[is_transposed ? column + row * of->step : row + column * of->step];
 }
 
+struct product {
+  const float *a, *b, *c;
+  float *d;
+  stand_in_matrix of_a, of_b, of_d;
+  bool turns_a, turns_b;
+  float scale, kept;
+  const float *bias; /* nullptr: none */
+};
+
+static void
+multiply(const product &all)
+{
+  int64_t inner = (int64_t)(all.turns_a ? all.of_a.rows : all.of_a.columns);
+  for (int64_t batch = 0; batch < all.of_d.batch; batch++) {
+    const float *x = all.a + batch * all.of_a.batch_step, *y = all.b + batch * all.of_b.batch_step;
+    const float *before = all.c + batch * all.of_d.batch_step;
+    float *to = all.d + batch * all.of_d.batch_step;
+    for (int64_t column = 0; column < (int64_t)all.of_d.columns; column++)
+      for (int64_t row = 0; row < (int64_t)all.of_d.rows; row++) {
+        double sum = 0;
+        for (int64_t i = 0; i < inner; i++)
+          sum += (double)element(x, &all.of_a, all.turns_a, row, i) * element(y, &all.of_b, all.turns_b, i, column);
+        sum = all.scale * sum + (all.kept != 0 ? all.kept * before[row + column * all.of_d.step] : 0) + (all.bias ? all.bias[row] : 0);
+        to[row + column * all.of_d.step] = (float)sum;
+      }
+  }
+}
+
 cublasStatus_t
 cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, const void *alpha, const void *a, cublasLtMatrixLayout_t of_a,
                const void *b, cublasLtMatrixLayout_t of_b, const void *beta, const void *c, cublasLtMatrixLayout_t, void *d,
                cublasLtMatrixLayout_t of_d, const cublasLtMatmulAlgo_t *algorithm, void *, size_t, cudaStream_t)
 {
-  shim_opened all;
-  bool turns_a = operation->of_a == CUBLAS_OP_T, turns_b = operation->of_b == CUBLAS_OP_T;
-  float scale = *(const float *)alpha, kept = *(const float *)beta;
   if (!fits(operation, of_a, of_b, of_d) || algorithm->number != 3)
     return CUBLAS_STATUS_INVALID_VALUE;
-  int64_t inner = (int64_t)(turns_a ? of_a->rows : of_a->columns);
-  for (int64_t batch = 0; batch < of_d->batch; batch++) {
-    const float *x = (const float *)a + batch * of_a->batch_step, *y = (const float *)b + batch * of_b->batch_step;
-    const float *before = (const float *)c + batch * of_d->batch_step;
-    float *to = (float *)d + batch * of_d->batch_step;
-    for (int64_t column = 0; column < (int64_t)of_d->columns; column++)
-      for (int64_t row = 0; row < (int64_t)of_d->rows; row++) {
-        double sum = 0;
-        for (int64_t i = 0; i < inner; i++)
-          sum += (double)element(x, of_a, turns_a, row, i) * element(y, of_b, turns_b, i, column);
-        sum = scale * sum + (kept != 0 ? kept * before[row + column * of_d->step] : 0);
-        if (operation->epilogue == CUBLASLT_EPILOGUE_BIAS)
-          sum += operation->bias[row];
-        to[row + column * of_d->step] = (float)sum;
-      }
-  }
+  const product all = {(const float *)a, (const float *)b, (const float *)c, (float *)d, *of_a, *of_b, *of_d,
+                       operation->of_a == CUBLAS_OP_T, operation->of_b == CUBLAS_OP_T, *(const float *)alpha, *(const float *)beta,
+                       operation->epilogue == CUBLASLT_EPILOGUE_BIAS ? (const float *)operation->bias : nullptr};
+  shim_do([=]() {
+    shim_opened opened;
+    multiply(all);
+  });
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -30,6 +30,17 @@ void __syncthreads();
 void __syncwarp(unsigned mask = 0xffffffffu);
 void shim_run_threads(unsigned blocks, unsigned threads, const std::function<void()> &thread);
 void shim_run_blocks(unsigned blocks, unsigned threads, const std::function<void()> &thread);
+/* Does what a stream is given to do: now, or, while a graph is recorded, when that is launched. */
+void shim_do(const std::function<void()> &action);
+
+/* Operands are taken now, as a launch does. Static: files may have types of the same name for their kernels. */
+template <typename Run, typename... Taken, typename... Operands>
+static inline int
+shim_launch(Run run, unsigned blocks, unsigned threads, void (*kernel)(Taken...), Operands... operands)
+{
+  shim_do([=]() { run(blocks, threads, [=]() { kernel(operands...); }); });
+  return 0;
+}
 /* Puts `bytes` where the other lanes of the warp can see them, and takes those of lane `from`. */
 void shim_exchange(const void *own, void *other, size_t bytes, unsigned from);
 
@@ -68,7 +79,7 @@ atomicAdd(unsigned long long *at, unsigned long long more)
   return old;
 }
 
-typedef enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation } cudaError_t;
+typedef enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation, cudaErrorStreamCaptureUnsupported } cudaError_t;
 typedef enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice } cudaMemcpyKind;
 typedef struct shim_stream *cudaStream_t;
 
@@ -87,12 +98,24 @@ static inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
 static inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
 static inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
 static inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+typedef struct shim_graph *cudaGraph_t, *cudaGraphExec_t;
+typedef enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal } cudaStreamCaptureMode;
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *made, cudaGraph_t graph, unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph);
 static inline cudaError_t cudaStreamCreate(cudaStream_t *stream) { *stream = nullptr; return cudaSuccess; }
 static inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-static inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 static inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 static inline cudaError_t cudaGetDeviceCount(int *count) { *count = 1; return cudaSuccess; }
-static inline const char *cudaGetErrorString(cudaError_t status) { return status ? "out of memory" : "no error"; }
+static inline const char *
+cudaGetErrorString(cudaError_t status)
+{
+  return status == cudaErrorStreamCaptureUnsupported ? "cannot be captured" : status ? "out of memory" : "no error";
+}
 
 /* Device memory can be touched while one of these lives: for stand-ins of libraries. */
 struct shim_opened {

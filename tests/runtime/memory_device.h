@@ -77,6 +77,27 @@ device_finish(actnn *trainer, uint32_t *tensor)
   return call_device(trainer);
 }
 
+/* It records nothing, and its keys are the processor's. */
+static int
+device_send_keys(actnn *trainer)
+{
+  (void)trainer;
+  return 0;
+}
+
+static int
+device_begin_calls(actnn *trainer, uint64_t version)
+{
+  (void)trainer, (void)version;
+  return 0;
+}
+
+static void
+device_drop_calls(actnn *trainer)
+{
+  (void)trainer;
+}
+
 static uint64_t
 device_bytes_beside(const actnn *trainer)
 {
@@ -87,6 +108,8 @@ device_bytes_beside(const actnn *trainer)
 static const actnn_device device = {.name = "test", .open = device_open, .reserve = device_reserve, .prepared = device_prepared,
                                     .close = device_close, .fetch = device_bring, .send = device_take, .fetch_later = device_bring,
                                     .send_soon = device_take, .kernel = device_kernel, .finish = device_finish,
+                                    .send_keys = device_send_keys, .begin_calls = device_begin_calls,
+                                    .end_calls = device_send_keys, .drop_calls = device_drop_calls,
                                     .bytes_beside = device_bytes_beside};
 
 static void
