@@ -67,10 +67,7 @@ attribute(const Attribute *attribute, const uint64_t *identity)
   case ATTRIBUTE_STRING: return join_text(hash, attribute->s);
   case ATTRIBUTE_INTS: return join_bytes(hash, attribute->ints, attribute->count * sizeof *attribute->ints);
   case ATTRIBUTE_FLOATS: return join_bytes(hash, attribute->floats, attribute->count * sizeof *attribute->floats);
-  case ATTRIBUTE_STRINGS:
-    for (size_t i = 0; i < attribute->count; i++) hash = join_text(hash, attribute->strings[i]);
-    return hash;
-  default: return join(hash, identity[attribute->tensor]);
+  default: return join(hash, identity[attribute->tensor]); /* no operator has a list of texts */
   }
 }
 
@@ -113,7 +110,7 @@ program_identity(const Program *program)
     }
     sum += of_node;
   }
-  for (uint32_t i = 0; program->saves && i < program->saves->count; i++) sum += save(&program->saves->save[i], identity);
+  for (uint32_t i = 0; i < program->saves->count; i++) sum += save(&program->saves->save[i], identity);
   const ValueId named[] = {program->loss, program->prediction, program->evaluation_loss, program->evaluation_output, program->label};
   for (size_t i = 0; i < sizeof named / sizeof *named; i++) hash = join(hash, named[i] == NO_VALUE ? 0 : identity[named[i]]);
   return join(join(hash, (uint64_t)program->loss_kind), sum);

@@ -69,5 +69,12 @@ changed "operands the other way round" 's/left = Relu (n)/left = Relu (right)/; 
 changed "another constant" 's/value_float = 0.5/value_float = 0.25/'
 changed "another attribute" 's/training_mode = 1/epsilon = 0.01, training_mode = 1/'
 changed "a parameter by another name" 's/\bw\b/weight/'
+# A constant that is too large to be folded is filled from an attribute.
+printf '%s\n' '<ir_version: 8, opset_import: ["" : 17]>' 'g (float[8,4] x) => (float[8,4] y) <float[4] w = {1, 2, 3, 4}, int64[1] n = {70000}>' \
+  '{ c = ConstantOfShape <value = float[1] {0.5}> (n) m = ReduceMean <keepdims = 0> (c) a = Mul (x, w) y = Mul (a, m) }' >filled.onnxtxt
+own=$(identity filled.onnxtxt --loss=mse)
+same "a constant filled with the same" filled.onnxtxt --loss=mse
+sed 's/{0.5}/{0.25}/' filled.onnxtxt >changed.onnxtxt
+other "a constant filled with another number" changed.onnxtxt --loss=mse
 changed "a shorter sum" 's/sum = Add (left, right)/sum = Identity (left)/'
 finish

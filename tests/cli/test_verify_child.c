@@ -251,6 +251,7 @@ int
 main(void)
 {
   Bench bench;
+  unsetenv("IN_PROCESS"); /* the child is what this is about */
   const char *problem = start_bench(&bench, &origins[0]);
   ok(!problem, "there is a source to verify%s%s", problem ? ": " : "", problem ? problem : "");
   for (size_t i = 0; i < COUNT(cases) && !problem; i++) {
