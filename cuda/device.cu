@@ -215,7 +215,8 @@ prepare_device(actnn *trainer)
     return actnn_fail(trainer, "out of memory");
   return (state->waiting_bytes &&
           gpu_check(trainer, cudaMallocHost((void **)&state->waiting_room, (size_t)state->waiting_bytes), "memory for batches")) ||
-         (model->forward && model->input_count && gpu_open_ahead(trainer)) || gpu_prepare_saves(trainer) || gpu_prepare_updates(trainer) || gpu_prepare_keys(trainer);
+         (model->forward && model->input_count && gpu_open_ahead(trainer)) || gpu_prepare_saves(trainer) ||
+         gpu_prepare_updates(trainer) || gpu_prepare_keys(trainer);
 }
 
 /* A place in the waiting room; NULL: it is full. */

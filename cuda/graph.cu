@@ -115,8 +115,8 @@ gpu_send_keys(actnn *trainer)
     keys->pinned[i] = slot.save == NONE ? actnn_random_key(trainer->seed, trainer->step, slot.id, slot.use) : saves_key(trainer, slot.save);
   }
   keys->are_sent = true;
-  return gpu_check(trainer,
-                   cudaMemcpyAsync(keys->there, keys->pinned, keys->count * sizeof *keys->there, cudaMemcpyHostToDevice, stream_of(trainer)),
+  size_t bytes = keys->count * sizeof *keys->there;
+  return gpu_check(trainer, cudaMemcpyAsync(keys->there, keys->pinned, bytes, cudaMemcpyHostToDevice, stream_of(trainer)),
                    "the keys of random draws");
 }
 
@@ -157,7 +157,8 @@ end_recording(struct device_state *state)
 {
   cudaGraph_t graph = NULL;
   cudaGraphExec_t made = NULL;
-  bool is_good = cudaStreamEndCapture(state->stream, &graph) == cudaSuccess && graph && cudaGraphInstantiate(&made, graph, 0) == cudaSuccess;
+  bool is_good = cudaStreamEndCapture(state->stream, &graph) == cudaSuccess && graph;
+  is_good = is_good && cudaGraphInstantiate(&made, graph, 0) == cudaSuccess;
   if (graph)
     cudaGraphDestroy(graph);
   cudaGetLastError(); /* what was refused is not remembered */
@@ -189,13 +190,19 @@ gpu_end_calls(actnn *trainer)
   return gpu_check(trainer, cudaGraphLaunch(graph->recorded, state->stream), "a step");
 }
 
-void
+/* What fails while it is recorded may be the recording's fault: it is tried without. */
+int
 gpu_drop_calls(actnn *trainer)
 {
   struct gpu_graph *graph = trainer->device_state->graph;
-  cudaGraphExec_t made = graph && graph->is_recording ? end_recording(trainer->device_state) : NULL;
+  if (!graph || !graph->is_recording)
+    return 1;
+  cudaGraphExec_t made = end_recording(trainer->device_state);
   if (made)
     cudaGraphExecDestroy(made);
+  graph->is_refused = true;
+  gpu_set_fetched(trainer, 0);
+  return DEVICE_DECLINES;
 }
 
 void

@@ -10,7 +10,7 @@ actnn_kernel *gpu_kernel_for(actnn_kernel *of_processor);
 /* Recorded calls (graph.cu; device.h says what they are), the results that they fetch, and the keys of random draws. */
 int gpu_begin_calls(actnn *trainer, uint64_t version);
 int gpu_end_calls(actnn *trainer);
-void gpu_drop_calls(actnn *trainer);
+int gpu_drop_calls(actnn *trainer);
 void gpu_close_graph(actnn *trainer);
 int gpu_fetched(const actnn *trainer);
 void gpu_set_fetched(actnn *trainer, int count);

@@ -233,18 +233,14 @@ device_forward(actnn *trainer)
   trainer->calls_are_known = begun == DEVICE_KNOWS_CALLS;
   if (trainer->calls_are_known || !forward_calls(trainer))
     return 0;
-  trainer->device->drop_calls(trainer);
-  return 1;
+  return trainer->device->drop_calls(trainer) != DEVICE_DECLINES || forward_calls(trainer);
 }
 
 int
 device_backward(actnn *trainer)
 {
-  if (!trainer->calls_are_known && trainer->model->backward(trainer)) {
-    trainer->device->drop_calls(trainer);
-    return 1;
-  }
+  bool has_failed = !trainer->calls_are_known && trainer->model->backward(trainer);
+  int ended = has_failed ? trainer->device->drop_calls(trainer) : trainer->device->end_calls(trainer);
   trainer->calls_are_known = false;
-  int ended = trainer->device->end_calls(trainer);
   return ended == DEVICE_DECLINES ? forward_calls(trainer) || trainer->model->backward(trainer) : ended;
 }

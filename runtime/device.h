@@ -36,11 +36,11 @@ struct actnn_device {
   /* Keys of random draws, as they are for the step that begins, or for an evaluation. */
   int (*send_keys)(actnn *trainer);
   /* Around all calls of a step that may be the same, but for what is sent before, as in the last such step of that version. begin_calls:
-   * DEVICE_KNOWS_CALLS where they need not be made, and 0 otherwise. end_calls: 0, 1, or DEVICE_DECLINES where none was done and they have to
-   * be made once more. drop_calls: one of them failed. */
+   * DEVICE_KNOWS_CALLS where they need not be made, and 0 otherwise. end_calls: 0, 1, or DEVICE_DECLINES where none was done and they have
+   * to be made once more. drop_calls: one of them failed; 1, or DEVICE_DECLINES likewise. */
   int (*begin_calls)(actnn *trainer, uint64_t version);
   int (*end_calls)(actnn *trainer);
-  void (*drop_calls)(actnn *trainer);
+  int (*drop_calls)(actnn *trainer);
   /* Waits for all launched kernels; tells one of them that failed, and the first tensor that is not finite, NONE if all are. */
   int (*finish)(actnn *trainer, uint32_t *not_finite);
   /* Bytes reserved beside the arena: tables, the libraries' own. */
@@ -55,8 +55,8 @@ int device_reserve_scratch(actnn *trainer);
 int device_send_inputs(actnn *trainer);
 /* Sends the inputs of the next step, and nobody waits for that either: those of the step that runs stay as they are. */
 int device_send_ahead(actnn *trainer);
-/* Forward and backward of a training step, call by call or as a whole. The loss and the prediction are fetched, before backward makes other
- * use of their memory. */
+/* Forward and backward of a training step, call by call or as a whole. The loss and the prediction are fetched, before backward makes
+ * other use of their memory. */
 int device_forward(actnn *trainer);
 int device_backward(actnn *trainer);
 

@@ -95,9 +95,22 @@ cudaFreeHost(void *memory)
   return cudaSuccess;
 }
 
+/* SHIM_GRAPHS=fail: no recording is any good at its end; invalid: copies fail while one is made; count: says at the end how many were
+ * launched. */
+static bool
+graphs_are(const char *what)
+{
+  const char *asked_for = getenv("SHIM_GRAPHS");
+  return asked_for && !strcmp(asked_for, what);
+}
+
+static bool is_recording();
+
 cudaError_t
 cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
 {
+  if (is_recording() && graphs_are("invalid"))
+    return cudaErrorStreamCaptureUnsupported;
   shim_do([=]() {
     shim_opened all;
     memmove(to, from, bytes);
@@ -123,6 +136,12 @@ struct shim_graph {
 
 static shim_graph *recorded;
 
+static bool
+is_recording()
+{
+  return recorded != nullptr;
+}
+
 void
 shim_do(const std::function<void()> &action)
 {
@@ -146,14 +165,12 @@ cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode)
   return cudaSuccess;
 }
 
-/* SHIM_GRAPHS=fail: as where something cannot be captured. */
 cudaError_t
 cudaStreamEndCapture(cudaStream_t, cudaGraph_t *graph)
 {
-  const char *asked_for = getenv("SHIM_GRAPHS");
   *graph = recorded;
   recorded = nullptr;
-  if (!asked_for || strcmp(asked_for, "fail"))
+  if (!graphs_are("fail"))
     return cudaSuccess;
   delete *graph;
   *graph = nullptr;
@@ -167,7 +184,6 @@ cudaGraphInstantiate(cudaGraphExec_t *made, cudaGraph_t graph, unsigned long lon
   return cudaSuccess;
 }
 
-/* SHIM_GRAPHS=count: says at the end how many were launched. */
 static unsigned long graph_launches;
 
 static void
@@ -179,8 +195,7 @@ tell_launches()
 cudaError_t
 cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t)
 {
-  const char *asked_for = getenv("SHIM_GRAPHS");
-  if (!graph_launches++ && asked_for && !strcmp(asked_for, "count"))
+  if (!graph_launches++ && graphs_are("count"))
     atexit(tell_launches);
   for (const std::function<void()> &action : graph->action)
     action();
