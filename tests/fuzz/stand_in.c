@@ -23,6 +23,8 @@ void saves_note_gradient(actnn *trainer, const actnn_call *call, size_t second_m
 void saves_forget_measure(actnn *trainer) { (void)trainer; }
 bool saves_notes_gradients(const actnn *trainer) { return (void)trainer, false; }
 void saves_place_of(const actnn *trainer, uint32_t tensor, uint64_t *offset, uint64_t *bytes) { (void)trainer, (void)tensor, (void)offset, (void)bytes; }
+bool saves_are_steady(const actnn *trainer) { (void)trainer; return true; }
+uint64_t saves_version(const actnn *trainer) { (void)trainer; return 0; }
 
 int
 saves_shares(actnn *trainer, uint64_t *bytes)
