@@ -1,5 +1,5 @@
-/* test_verify_child.c: whatever happens to the verifier's child, the source is accepted only where the child says so. The calls of the system
- * that can fail, the clock, and what the child does instead of its work are replaced here. */
+/* test_verify_child.c: whatever happens to the verifier's child, the source is accepted only where the child says so. The calls of the
+ * system that can fail, the clock, and what the child does instead of its work are replaced here. */
 #include "../runtime/sanitized.h"
 #include "../runtime/tap.h"
 #include "mutants.h"
@@ -32,10 +32,13 @@ typedef enum Fault {
   FLOOD,              /* the child writes findings without end */
   LAST_LINE_CUT,      /* the child ends in the midst of a line */
   ALMOST_DONE,        /* the child's last line only ends as the word does */
+  AS_LONG,            /* the child's only line is as long as the word */
   INTERRUPTED_WAIT,   /* once */
+  NOBODY_TO_WAIT_FOR, /* children that end are forgotten at once */
   NO_STREAM,          /* the child cannot write, and ends with 1 */
   NO_LAST_WRITE,      /* the child's last write fails */
   CRASH,
+  KILLED,             /* as the kernel does at the hard limit of its time */
   TOO_LONG,           /* the child is stopped by the limit of its time */
   NO_FILES,           /* the child can open nothing, knows nothing of its memory */
   NO_NUMBER,          /* there is a file about its memory, but nothing in it */
@@ -105,6 +108,7 @@ read(int descriptor, void *data, size_t count)
 pid_t
 waitpid(pid_t child, int *status, int options)
 {
+  if (strikes(NOBODY_TO_WAIT_FOR)) return REAL(waitpid)(child, status, options), errno = ECHILD, -1;
   errno = strikes_once(INTERRUPTED_WAIT) ? EINTR : 0;
   return errno ? -1 : REAL(waitpid)(child, status, options);
 }
@@ -118,6 +122,7 @@ fdopen(int descriptor, const char *mode)
   switch (fault) {
   case NO_STREAM: return NULL;
   case CRASH: signal(SIGSEGV, SIG_DFL), raise(SIGSEGV); break; /* not a sanitizer's own way of ending */
+  case KILLED: raise(SIGKILL); break;
   case TOO_LONG:
     setrlimit(RLIMIT_CPU, &no_time);
     for (;;) continue;
@@ -125,6 +130,7 @@ fdopen(int descriptor, const char *mode)
     for (;;) syscall(SYS_write, descriptor, line, sizeof line - 1);
   case LAST_LINE_CUT: syscall(SYS_write, descriptor, cut, sizeof cut - 1), _exit(0);
   case ALMOST_DONE: syscall(SYS_write, descriptor, "abandone\n", 9), _exit(0);
+  case AS_LONG: syscall(SYS_write, descriptor, "none\n", 5), _exit(0);
   default: break;
   }
   return REAL(fdopen)(descriptor, mode);
@@ -183,10 +189,13 @@ static const struct {
     {FLOOD, "findings without end", "breaks rule V4: a finding of a child that says no end of them"},
     {LAST_LINE_CUT, "a line that is cut", "breaks rule V4: a finding that is"},
     {ALMOST_DONE, "a last line that only ends like the right one", "ended early (code 0)"},
+    {AS_LONG, "another word of four letters", "ended early (code 0)"},
     {INTERRUPTED_WAIT, "a signal while the child ends", NULL},
+    {NOBODY_TO_WAIT_FOR, "a child that nobody can wait for", NULL},
     {NO_STREAM, "a child that cannot write", "ended early (code 1)"},
     {NO_LAST_WRITE, "a child that said it all and cannot close", NULL},
     {CRASH, "a child that crashes", "crashed (signal 11)"},
+    {KILLED, "a child that is killed", "was not verified within 120 seconds"},
     {TOO_LONG, "a child that takes too long", "was not verified within 120 seconds"},
     {NO_FILES, "a child that can open nothing", NULL},
     {NO_NUMBER, "a child that cannot know its memory", NULL},
@@ -233,6 +242,15 @@ try_with_limits(Bench *bench)
   ok(are_good, "a verifier under limits of its caller accepts as ever");
 }
 
+/* A child that has found something, and said so to its end. */
+static void
+try_bad_source(Bench *bench)
+{
+  bool is_good = verify_text(bench, edited(bench, &(Edit){{0, 0}, "int more;\n"}, 1), bench->header);
+  ok(!is_good && strstr(bench->messages, "breaks rule V") && !strstr(bench->messages, "ended early"),
+     "what the child finds is told, and no more");
+}
+
 /* A child that may not have memory is a refusal, not an acceptance. */
 static void
 try_without_memory(Bench *bench)
@@ -268,6 +286,7 @@ main(void)
     ok(waitpid(-1, NULL, WNOHANG) < 0, "%s: no child is left", cases[i].what);
   }
   if (!problem) {
+    try_bad_source(&bench);
     try_interrupted(&bench);
     try_with_limits(&bench);
     try_without_memory(&bench);

@@ -4,18 +4,19 @@
 #include "../runtime/tap.h"
 #include "onnx_writer.h"
 
-enum { TYPES = 17, SELF = 100, MANY_SELVES = 101, FIELDS = TYPES + 2, MESSAGE_BYTES = 256 };
+enum { TYPES = 17, ONE_SELF = 30, SELF = 100, MANY_SELVES = 101, FIELDS = TYPES + 3, MESSAGE_BYTES = 256 };
 
-/* Repeated fields 1 to 17 of the types in the order of protobuf-c, then a single and a repeated message of the same type. */
+/* Repeated fields 1 to 17 of the types in the order of protobuf-c, then two single messages and a list of them of the same type. Of those
+ * with numbers up to 63 the scan knows which came before. */
 static ProtobufCFieldDescriptor fields[FIELDS];
-static const ProtobufCIntRange ranges[] = {{1, 0}, {SELF, TYPES}, {0, FIELDS}};
+static const ProtobufCIntRange ranges[] = {{1, 0}, {ONE_SELF, TYPES}, {SELF, TYPES + 1}, {0, FIELDS}};
 static const ProtobufCMessageDescriptor all_types = {.magic = PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
                                                      .name = "test.All",
                                                      .short_name = "All",
                                                      .sizeof_message = MESSAGE_BYTES,
                                                      .n_fields = FIELDS,
                                                      .fields = fields,
-                                                     .n_field_ranges = 2,
+                                                     .n_field_ranges = 3,
                                                      .field_ranges = ranges};
 
 static void
@@ -24,11 +25,14 @@ make_fields(void)
   for (unsigned i = 0; i < TYPES; i++)
     fields[i] = (ProtobufCFieldDescriptor){.name = "numbers", .id = i + 1, .label = PROTOBUF_C_LABEL_REPEATED, .type = (ProtobufCType)i};
   fields[PROTOBUF_C_TYPE_MESSAGE].descriptor = &all_types;
-  fields[TYPES] = (ProtobufCFieldDescriptor){.name = "self", .id = SELF, .label = PROTOBUF_C_LABEL_OPTIONAL, .type = PROTOBUF_C_TYPE_MESSAGE,
-                                             .descriptor = &all_types};
-  fields[TYPES + 1] = fields[TYPES];
-  fields[TYPES + 1].id = MANY_SELVES;
-  fields[TYPES + 1].label = PROTOBUF_C_LABEL_REPEATED;
+  const ProtobufCFieldDescriptor self = {.name = "self", .label = PROTOBUF_C_LABEL_OPTIONAL, .type = PROTOBUF_C_TYPE_MESSAGE,
+                                         .descriptor = &all_types};
+  static const unsigned ids[] = {ONE_SELF, SELF, MANY_SELVES};
+  for (unsigned i = 0; i < sizeof ids / sizeof *ids; i++) {
+    fields[TYPES + i] = self;
+    fields[TYPES + i].id = ids[i];
+  }
+  fields[FIELDS - 1].label = PROTOBUF_C_LABEL_REPEATED;
 }
 
 /* What the bytes are said to take, over their own length; UINT64_MAX: refused. Frees them. */
@@ -134,10 +138,65 @@ test_messages(void)
   free(bytes.data);
 }
 
+/* So many messages, each in the one before; graphs, where these are limited. */
+static bool
+nests(unsigned levels, bool are_graphs, WireProblem *problem)
+{
+  Bytes bytes = {0};
+  for (unsigned i = 0; i < levels; i++) {
+    Bytes outer = {0};
+    put_bytes(&outer, SELF, bytes.data, bytes.length);
+    free(bytes.data);
+    bytes = outer;
+  }
+  bool is_accepted = scan_wire(&all_types, are_graphs ? &all_types : NULL, bytes.data, bytes.length, 1 << 20, 0, NULL, problem);
+  free(bytes.data);
+  return is_accepted;
+}
+
+static bool
+merges(unsigned pieces, WireProblem *problem)
+{
+  Bytes bytes = {0};
+  for (unsigned i = 0; i < pieces; i++) put_bytes(&bytes, ONE_SELF, "", 0);
+  bool is_accepted = scan_wire(&all_types, &all_types, bytes.data, bytes.length, 1 << 20, 0, NULL, problem);
+  free(bytes.data);
+  return is_accepted;
+}
+
+static void
+test_limits(void)
+{
+  WireProblem problem = {0};
+  Bytes bytes = {0};
+  put(&bytes, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 10);
+  expect_problem(bytes, 1000, "a number is longer than 64 bits", 0);
+  bytes = (Bytes){0};
+  put(&bytes, "\x88\x80\x80\x80\x80\x80\x80\x80\x80\x01", 10);
+  expect_problem(bytes, 1000, "a field has no valid number", 0);
+  ok(nests(DEEPEST_WIRE_LEVEL - 1, false, &problem), "messages may nest %d deep", DEEPEST_WIRE_LEVEL);
+  ok(!nests(DEEPEST_WIRE_LEVEL, false, &problem) && strstr(problem.text, "messages are nested more than"), "and no more: %s", problem.text);
+  ok(nests(DEEPEST_NESTED_GRAPH - 1, true, &problem), "graphs may nest %d deep, with the outermost", DEEPEST_NESTED_GRAPH);
+  ok(!nests(DEEPEST_NESTED_GRAPH, true, &problem) && strstr(problem.text, "graphs are nested more than"), "and no more: %s", problem.text);
+  ok(merges(MOST_MERGED_GRAPHS, &problem), "a graph may come in %d pieces", MOST_MERGED_GRAPHS);
+  ok(!merges(MOST_MERGED_GRAPHS + 1, &problem) && strstr(problem.text, "occurs more than once"), "and no more: %s", problem.text);
+  /* Beyond some number of fields each takes room of its own: any budget up to what is needed is refused, wherever it ends. */
+  bytes = (Bytes){0};
+  for (int i = 0; i < 400; i++) put_number(&bytes, PROTOBUF_C_TYPE_BOOL + 1, 1);
+  uint64_t needed = 0, refused = 0;
+  scan_wire(&all_types, NULL, bytes.data, bytes.length, 1 << 20, 0, &needed, &problem);
+  for (uint64_t budget = 0; budget < needed; budget++)
+    refused += !scan_wire(&all_types, NULL, bytes.data, bytes.length, budget, 0, NULL, &problem);
+  ok(needed > 0 && refused == needed && scan_wire(&all_types, NULL, bytes.data, bytes.length, needed, 0, NULL, &problem),
+     "400 fields take %llu bytes, and no less will do", (unsigned long long)needed);
+  free(bytes.data);
+}
+
 int
 main(void)
 {
   make_fields();
+  test_limits();
   test_numbers();
   test_problems();
   test_messages();
