@@ -438,6 +438,8 @@ apply_word(Parser *parser, const Fact *fact, const Annotation *annotation, const
   ValueId id = annotated_value(parser, annotation, word);
   if (id == NO_VALUE) return false;
   if (fact->kind == FACT_ONE) memcpy((char *)program + fact->offset, &id, sizeof id);
+  if (fact->make == make_stash && value_at(program, id)->producer == NO_NODE)
+    return parser_error(parser, annotation->position, NULL, "actnn.stash names a value that no node makes");
   if (fact->kind == FACT_LIST) fact->make(value_at(program, id));
   if (fact->kind == FACT_TRAINER_INPUT && !remove_input(program, id))
     return parser_error(parser, annotation->position, NULL, arena_format(parser->scratch, "'%s' is not an input", safe_name(parser->scratch, word)));

@@ -42,6 +42,8 @@ static const struct {
     {"<metadata_props: [\"actnn.lost\" : \"x\"]> g () => () {}", "is not a fact of programs"},
     {"<metadata_props: [\"actnn.text\" : \"7\"]> g () => () {}", "of another version"},
     {"<metadata_props: [\"actnn.saves\" : \"x y 2\"]> g () => () {}", "a save is"},
+    {"<metadata_props: [\"actnn.stash\" : \"x\"]> g (float[2] x) => (float[2] x) {}", "actnn.stash names a value that no node makes"},
+    {"<metadata_props: [\"actnn.stash\" : \"c\"]> g () => () <int64[1] c = {4}> {}", "actnn.stash names a value that no node makes"},
     {SAVE_OF("uneven dither plain 0 0 4 64 256 1 fixed why"), "are even, fixed, masked, square or normal"},
     {SAVE_OF("even ditther plain 0 0 4 64 256 1 fixed why"), "a save is: value stash spacing dither|stochastic"},
     {SAVE_OF("even dither rectify 0 0 4 64 256 1 fixed why"), "a save is: value stash spacing dither|stochastic"},
