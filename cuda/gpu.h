@@ -9,6 +9,9 @@
 #ifndef ACTNN_GPU_H
 #define ACTNN_GPU_H
 
+#include <stdlib.h>
+#include <string.h>
+
 extern "C" { /* the runtime is C */
 #include "codec_values.h"
 #include "device.h"
@@ -113,6 +116,24 @@ blocks_for(int64_t count)
          : 0)
 #endif
 
+/* One more element of a table that grows, zero; NULL with a message. */
+template <typename Element>
+static Element *
+gpu_add_element(actnn *trainer, Element **elements, size_t *count, size_t *capacity)
+{
+  if (*count == *capacity) {
+    size_t larger = *capacity * 2 + 64;
+    Element *grown = (Element *)realloc(*elements, larger * sizeof *grown);
+    if (!grown)
+      return actnn_fail(trainer, "out of memory"), (Element *)NULL;
+    *elements = grown;
+    *capacity = larger;
+  }
+  Element *added = &(*elements)[(*count)++];
+  memset(added, 0, sizeof *added);
+  return added;
+}
+
 /* The key of a stream of random draws: read there where it is sent before each step, or as it is. */
 typedef struct gpu_key {
   actnn_philox_key own;
@@ -156,7 +177,7 @@ static T *
 take_room(const actnn_call *call, gpu_room *room, int64_t count)
 {
   T *memory = (T *)((uintptr_t)call->trainer->workspace + room->bytes); /* while preparing: an address of nothing */
-  room->bytes += ((uint64_t)count * sizeof(T) + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+  room->bytes += gpu_padded((uint64_t)count * sizeof(T));
   return memory;
 }
 

@@ -46,15 +46,10 @@ note_slot(actnn *trainer, const key_slot &slot)
     return actnn_fail(trainer, "out of memory");
   if (find_slot(keys, slot) < keys->count)
     return 0;
-  if (keys->count == keys->capacity) {
-    size_t capacity = keys->capacity * 2 + 64;
-    key_slot *grown = (key_slot *)realloc(keys->slot, capacity * sizeof *grown);
-    if (!grown)
-      return actnn_fail(trainer, "out of memory");
-    keys->slot = grown;
-    keys->capacity = capacity;
-  }
-  keys->slot[keys->count++] = slot;
+  key_slot *added = gpu_add_element(trainer, &keys->slot, &keys->count, &keys->capacity);
+  if (!added)
+    return 1;
+  *added = slot;
   return 0;
 }
 

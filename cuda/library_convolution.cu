@@ -268,8 +268,7 @@ place_copy(struct gpu_convolution *convolution, operand *operand)
   if (operand->is_last_held == operand->is_last_wanted)
     return;
   operand->place = convolution->copies_bytes;
-  convolution->copies_bytes +=
-      ((uint64_t)elements_of(operand) * sizeof(float) + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+  convolution->copies_bytes += gpu_padded((uint64_t)elements_of(operand) * sizeof(float));
 }
 
 static struct gpu_convolution *

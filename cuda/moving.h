@@ -16,6 +16,37 @@ template <int Wide> struct alignas(Wide * sizeof(float)) Columns {
   float of[Wide];
 };
 
+/* Elements of 4 bytes, four side by side. */
+template <typename Element> struct alignas(16) Four {
+  Element of[4];
+};
+
+/* From element `first` on, as far as there are `count`; zeros behind them. */
+template <typename Element>
+static __device__ Four<Element>
+load_four(const Element *from, int64_t count, int64_t first)
+{
+  if (first + 4 <= count)
+    return *(const Four<Element> *)(from + first);
+  Four<Element> four = Four<Element>();
+  for (int i = 0; i < 4; i++) /* a fixed end: what it indexes stays in registers */
+    if (first + i < count)
+      four.of[i] = from[first + i];
+  return four;
+}
+
+template <typename Element>
+static __device__ void
+store_four(Element *to, int64_t count, int64_t first, const Four<Element> &four)
+{
+  if (first + 4 <= count)
+    *(Four<Element> *)(to + first) = four;
+  else
+    for (int i = 0; i < 4; i++)
+      if (first + i < count)
+        to[first + i] = four.of[i];
+}
+
 /* run(a unit of so many bytes). */
 template <typename Run>
 static int

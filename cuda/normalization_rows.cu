@@ -138,11 +138,10 @@ backward_rows(const actnn_call *call, bool has_mean, bool is_centered, bool is_n
     return DEVICE_DECLINES;
   AroundAxis rows = rows_of(&call->input[1], &call->attribute[0]);
   Fold fold = matrix_fold(rows.outer, rows.extent, false);
-  gpu_room room = {0, false};
-  Sums *partial = take_partial(call, &room, fold);
-  int settled = gpu_settle_room(call, &room);
-  if (settled || actnn_is_preparing(call))
-    return settled;
+  Sums *partial;
+  int outcome;
+  if (!may_fold(call, fold, &partial, &outcome))
+    return outcome;
   BackwardJob job = {cells_of(rows.outer, 1, rows.extent), rows.extent, float_input(call, 0), float_input(call, 1), float_input(call, 2),
                      has_mean ? float_input(call, 3) : NULL, float_input(call, has_mean ? 4 : 3), float_output(call, 0), is_centered,
                      is_normalized};

@@ -4,6 +4,7 @@
  * of a run launches all of it. Which block works on what is in a table there, which is made once. Learning rate and step number are read
  * where they lie, so that a launch need not know them. */
 #include "kernels.h"
+#include "moving.h"
 
 #include "../src/operators/optimizer_steps.h"
 
@@ -114,32 +115,18 @@ template <> struct taking<ONNX_ADAGRAD> {
 
 enum { AT_ONCE = 4, FOURS = 4, ELEMENTS_OF_A_BLOCK = BLOCK_THREADS * AT_ONCE * FOURS };
 
-struct alignas(16) four_floats {
-  float of[AT_ONCE];
-};
-
-/* The first elements from `at` on that there are; zeros for the others, and for all where there is no tensor. */
-static __device__ four_floats
-load_four(const float *from, int64_t at, int64_t count)
+/* What is absent is zero, and not stored. */
+static __device__ Four<float>
+load_part(const float *part, int64_t count, int64_t first)
 {
-  four_floats four = four_floats();
-  if (from && at + AT_ONCE <= count)
-    return *(const four_floats *)(from + at);
-  for (int i = 0; i < AT_ONCE; i++)
-    if (from && at + i < count)
-      four.of[i] = from[at + i];
-  return four;
+  return part ? load_four(part, count, first) : Four<float>();
 }
 
 static __device__ void
-store_four(float *to, int64_t at, int64_t count, const four_floats &four)
+store_part(float *part, int64_t count, int64_t first, const Four<float> &four)
 {
-  if (to && at + AT_ONCE <= count)
-    *(four_floats *)(to + at) = four;
-  else
-    for (int i = 0; i < AT_ONCE; i++)
-      if (to && at + i < count)
-        to[at + i] = four.of[i];
+  if (part)
+    store_four(part, count, first, four);
 }
 
 /* The job that a block works on: the last that begins at or before it. */
@@ -176,40 +163,22 @@ update(const update_job *jobs, int job_count, update_rule rule, const float *rat
     int64_t at = start + (int64_t)k * BLOCK_THREADS * AT_ONCE;
     if (at >= job.count)
       break;
-    four_floats w = load_four(job.w, at, job.count), g = load_four(job.g, at, job.count), m = load_four(job.m, at, job.count),
-                v = load_four(job.v, at, job.count);
+    Four<float> w = load_four(job.w, job.count, at), g = load_four(job.g, job.count, at), m = load_part(job.m, job.count, at),
+                v = load_part(job.v, job.count, at);
     for (int i = 0; i < AT_ONCE; i++) {
       bool is_there = at + i < job.count; /* zeros in place of what is not need not lead to numbers */
       w.of[i] = taking<kind>::step(rates, w.of[i], g.of[i], &m.of[i], &v.of[i]);
       is_finite &= !is_there || (actnn_is_finite(w.of[i]) && actnn_is_finite(m.of[i]) && actnn_is_finite(v.of[i]));
     }
-    store_four(job.new_w, at, job.count, w);
-    store_four(job.new_m, at, job.count, m);
-    store_four(job.new_v, at, job.count, v);
+    store_four(job.new_w, job.count, at, w);
+    store_part(job.new_m, job.count, at, m);
+    store_part(job.new_v, job.count, at, v);
   }
   if (!is_finite)
     note_not_finite(not_finite, job.tensor);
 }
 
 /* ---- while preparing --------------------------------------------------------------------------------------------- */
-
-/* One more element, zero; NULL with a message. */
-template <typename Element>
-static Element *
-add_element(actnn *trainer, Element **elements, size_t *count, size_t *capacity)
-{
-  if (*count == *capacity) {
-    size_t larger = *capacity * 2 + 64;
-    Element *grown = (Element *)realloc(*elements, larger * sizeof *grown);
-    if (!grown)
-      return actnn_fail(trainer, "out of memory"), (Element *)NULL;
-    *elements = grown;
-    *capacity = larger;
-  }
-  Element *added = &(*elements)[(*count)++];
-  memset(added, 0, sizeof *added);
-  return added;
-}
 
 static bool
 is_same_rule(const update_run *run, const update_rule &rule, uint32_t rate, uint32_t step)
@@ -234,7 +203,7 @@ list_update(const actnn_call *call, const update_rule &rule, size_t states)
   struct gpu_updates *updates = state->updates;
   if (!updates)
     return actnn_fail(trainer, "out of memory");
-  listed_update *added = add_element(trainer, &updates->update, &updates->update_count, &updates->update_capacity);
+  listed_update *added = gpu_add_element(trainer, &updates->update, &updates->update_count, &updates->update_capacity);
   if (!added)
     return 1;
   for (size_t i = 0; i < MOST_PARTS; i++) {
@@ -248,7 +217,7 @@ list_update(const actnn_call *call, const update_rule &rule, size_t states)
   uint32_t rate = tensor_at(call->input, call->input_count, 2 + states), step = tensor_at(call->input, call->input_count, 3 + states);
   update_run *last = updates->run_count ? &updates->run[updates->run_count - 1] : NULL;
   if (!last || last->call + 1 != trainer->device_calls || !is_same_rule(last, rule, rate, step)) {
-    last = add_element(trainer, &updates->run, &updates->run_count, &updates->run_capacity);
+    last = gpu_add_element(trainer, &updates->run, &updates->run_count, &updates->run_capacity);
     if (!last)
       return 1;
     last->rule = rule;

@@ -172,39 +172,13 @@ gpu_UnpackBits(const actnn_call *call)
 
 /* ---- masks of floats ------------------------------------------------------------------------------------------- */
 
-/* Bit i of byte l of a chunk stands for its element 16 i + l. A thread has four neighbouring bytes. */
+/* Bit i of byte l of a chunk stands for its element 16 i + l. A thread has four neighbouring bytes. Floats are moved as their bits, which a
+ * mask selects whatever they are. */
 enum { CHUNK = 128, ROW = 16, QUAD = 4, QUADS_A_CHUNK = ROW / QUAD, BITS = 8 };
 
-struct alignas(16) FourFloats {
-  uint32_t of[QUAD]; /* bits: a mask selects them whatever they are */
-};
 struct alignas(4) FourBytes {
   uint8_t of[QUAD];
 };
-
-/* Elements of row `bit` that the thread has bits of, as far as there are elements; zeros behind them. */
-static __device__ FourFloats
-load_four(const uint32_t *x, int64_t count, int64_t first)
-{
-  if (first + QUAD <= count)
-    return *(const FourFloats *)(x + first);
-  FourFloats four = FourFloats();
-  for (int i = 0; i < QUAD; i++) /* a fixed end: what it indexes stays in registers */
-    if (first + i < count)
-      four.of[i] = x[first + i];
-  return four;
-}
-
-static __device__ void
-store_four(uint32_t *x, int64_t count, int64_t first, const FourFloats &four)
-{
-  if (first + QUAD <= count)
-    *(FourFloats *)(x + first) = four;
-  else
-    for (int i = 0; i < QUAD; i++)
-      if (first + i < count)
-        x[first + i] = four.of[i];
-}
 
 /* Where the thread's element of bit 0 of its first byte lies. */
 static __device__ int64_t
@@ -230,7 +204,7 @@ pack_positive(const uint32_t *x, FourBytes *code, int64_t count, int64_t quads)
     return;
   FourBytes mask = FourBytes();
   for (int bit = 0; bit < BITS; bit++) {
-    FourFloats four = load_four(x, count, first + bit * ROW);
+    Four<uint32_t> four = load_four(x, count, first + bit * ROW);
     for (int i = 0; i < QUAD; i++)
       mask.of[i] |= (uint8_t)(is_positive(four.of[i]) << bit);
   }
@@ -245,7 +219,7 @@ select_packed(const uint32_t *dy, const FourBytes *code, uint32_t *dx, int64_t c
   if (thread_number() >= quads)
     return;
   FourBytes mask = code[thread_number()];
-  FourFloats row[BITS];
+  Four<uint32_t> row[BITS];
   for (int bit = 0; bit < BITS; bit++)
     row[bit] = load_four(dy, count, first + bit * ROW);
   for (int bit = 0; bit < BITS; bit++) {

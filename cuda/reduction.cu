@@ -36,11 +36,10 @@ struct write_sum {
 static int
 sum(const actnn_call *call, const Fold &fold, bool is_mean)
 {
-  gpu_room room = {0, false};
-  Sums *partial = take_partial(call, &room, fold);
-  int settled = gpu_settle_room(call, &room);
-  if (settled || actnn_is_preparing(call))
-    return settled;
+  Sums *partial;
+  int outcome;
+  if (!may_fold(call, fold, &partial, &outcome))
+    return outcome;
   plain_term term;
   term.x = float_input(call, 0);
   write_sum finish = {float_output(call, 0), is_mean ? 1 / (double)fold.terms : 1};
@@ -140,11 +139,10 @@ reduce(const actnn_call *call, FoldKind kind)
   Fold fold = fold_of(plan_of_axes(call));
   if (has_floats && (kind == SUM || kind == MEAN))
     return sum(call, fold, kind == MEAN);
-  gpu_room room = {0, false};
-  Sums *partial = take_partial(call, &room, fold);
-  int settled = gpu_settle_room(call, &room);
-  if (settled || actnn_is_preparing(call))
-    return settled;
+  Sums *partial;
+  int outcome;
+  if (!may_fold(call, fold, &partial, &outcome))
+    return outcome;
   if (fold_by_rule(call, fold, x, rule_of(kind, y, fold), partial))
     return 1;
   exponential_term term;
@@ -156,16 +154,7 @@ reduce(const actnn_call *call, FoldKind kind)
 
 #define REDUCTION(NAME, kind) \
   extern "C" int gpu_##NAME(const actnn_call *call) { return reduce(call, kind); }
-REDUCTION(ReduceSum, SUM)
-REDUCTION(ReduceMean, MEAN)
-REDUCTION(ReduceMax, MAXIMUM)
-REDUCTION(ReduceMin, MINIMUM)
-REDUCTION(ReduceProd, PRODUCT)
-REDUCTION(ReduceL1, L1)
-REDUCTION(ReduceL2, L2)
-REDUCTION(ReduceLogSum, LOG_SUM)
-REDUCTION(ReduceLogSumExp, LOG_SUM_EXP)
-REDUCTION(ReduceSumSquare, SUM_SQUARE)
+FOR_REDUCTIONS(REDUCTION)
 
 /* ---- for their gradients ----------------------------------------------------------------------------------------- */
 
@@ -185,11 +174,10 @@ gpu_TieCount(const actnn_call *call)
   if (!is_for_floats(call))
     return DEVICE_DECLINES;
   Fold fold = fold_of(plan_of_axes(call));
-  gpu_room room = {0, false};
-  Sums *partial = take_partial(call, &room, fold);
-  int settled = gpu_settle_room(call, &room);
-  if (settled || actnn_is_preparing(call))
-    return settled;
+  Sums *partial;
+  int outcome;
+  if (!may_fold(call, fold, &partial, &outcome))
+    return outcome;
   tie_term term;
   term.x = float_input(call, 0);
   term.extreme = float_input(call, 1);
@@ -308,11 +296,10 @@ find_extreme(const actnn_call *call, double sign)
     return DEVICE_DECLINES;
   AroundAxis around = around_axis(x, call->attribute[0].i);
   Fold fold = axis_fold(around.outer, around.extent, around.inner);
-  gpu_room room = {0, false};
-  Sums *partial = take_partial(call, &room, fold);
-  int settled = gpu_settle_room(call, &room);
-  if (settled || actnn_is_preparing(call))
-    return settled;
+  Sums *partial;
+  int outcome;
+  if (!may_fold(call, fold, &partial, &outcome))
+    return outcome;
   extreme_rule rule = {(int64_t *)call->output[0].data, sign, call->attribute[2].i != 0, fold.terms};
   return fold_by_rule(call, fold, x, rule, partial);
 }

@@ -79,11 +79,10 @@ gpu_CumSum(const actnn_call *call)
     return DEVICE_DECLINES;
   AroundAxis around = around_axis(x, int_at(call, 0, 0, 0));
   Fold fold = axis_fold(around.outer, around.extent, around.inner);
-  gpu_room room = {0, false};
-  Sums *partial = take_partial(call, &room, fold);
-  int settled = gpu_settle_room(call, &room);
-  if (settled || actnn_is_preparing(call))
-    return settled;
+  Sums *partial;
+  int outcome;
+  if (!may_fold(call, fold, &partial, &outcome))
+    return outcome;
   RunningJob job = {x->data, *y, call->attribute[1].i != 0, call->attribute[2].i != 0, partial};
   if (fold.cells.slices.number > 1 && launch_fold(call, fold, x, rule_of(SUM, y, fold), partial))
     return 1;

@@ -458,47 +458,6 @@ gpu_NormalGradScale(const actnn_call *call)
   return gpu_saves_wants_noise(trainer) && look_at_sums(call, index, sums);
 }
 
-/* Squares of a gradient, a sum for each tile. */
-KERNEL
-sum_squares(tiles_job job, const float *value, double *sum)
-{
-  tile_part part = part_of(job);
-  double own = 0;
-  for_own_rows(job, part, [&](int, int, const row_walk &walk) {
-    if (walk.at >= 0)
-      own += (double)value[walk.at] * value[walk.at];
-  });
-  own = team_sum(part, own);
-  if (part.active && part.thread == 0)
-    sum[part.each] = own;
-}
-
-/* What the code's noise does to the gradient that flows on, as the processor's kernel notes it. */
-static int
-look_at_flow(const actnn_call *call, uint32_t index, const tiles_job &job)
-{
-  actnn *trainer = call->trainer;
-  save_state *state = &trainer->saves->save[index];
-  const actnn_view *dx = &call->output[0];
-  double squares = 0;
-  actnn_pull pull;
-  const float *operand[7];
-  tiles_job plain = job;
-  plain.place = NULL;
-  for (int i = 2; i < 7; i++)
-    if (!(operand[i] = (const float *)actnn_data(trainer, call->input[i].id)))
-      return 1;
-  double *of_tile = trainer->device_state->saves->tile_sum;
-  if (LAUNCH_BLOCKS(call, sum_squares, blocks_of_tiles(plain.codec), plain, (const float *)dx->data, of_tile) ||
-      gpu_saves_fetch_sums(call, &state->codec, 1, state->sum))
-    return 1;
-  for (int64_t sample = 0; sample < state->codec.samples; sample++)
-    squares += state->sum[sample];
-  saves_find_pull(&state->codec, operand[2], operand[4], operand[5], operand[6], (float *)trainer->saves->partial, &pull);
-  saves_note_pull(trainer, index, dx->id, squares, &pull);
-  return 0;
-}
-
 extern "C" int
 gpu_NormalGradInput(const actnn_call *call)
 {
@@ -514,5 +473,5 @@ gpu_NormalGradInput(const actnn_call *call)
                     (const float *)call->input[5].data, (const float *)call->input[6].data, count, (const float *)call->input[0].data,
                     (float *)call->output[0].data))
     return 1;
-  return saves_measure_now(trainer, index) && look_at_flow(call, index, job);
+  return saves_measure_now(trainer, index) && gpu_saves_look_at_flow(call, index, job);
 }

@@ -387,6 +387,17 @@ take_partial(const actnn_call *call, gpu_room *room, const Fold &fold)
   return take_room<Sums>(call, room, slices > 1 ? fold.cells.outer * fold.cells.columns * slices : 0);
 }
 
+/* Room for the partial sums of a fold and for nothing else. False: the call is over, with that outcome, for the kernel was preparing itself,
+ * or declines. */
+static inline bool
+may_fold(const actnn_call *call, const Fold &fold, Sums **partial, int *outcome)
+{
+  gpu_room room = {0, false};
+  *partial = take_partial(call, &room, fold);
+  *outcome = gpu_settle_room(call, &room);
+  return !*outcome && !actnn_is_preparing(call);
+}
+
 template <typename Term, typename Finish>
 static int
 run_fold(const actnn_call *call, const Fold &fold, Term term, Finish finish, Sums *partial)

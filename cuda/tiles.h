@@ -395,10 +395,12 @@ int gpu_saves_note(const actnn_call *call, uint32_t index);
 int gpu_saves_note_map(const actnn_call *call, int64_t count);
 /* Sums of each tile's `numbers` numbers over the tiles of a sample, in order, into sample_sum. */
 int gpu_saves_sum(const actnn_call *call, const actnn_codec *codec, int numbers);
+/* The same, brought to the processor: `to` has as many for each. */
+int gpu_saves_fetch_sums(const actnn_call *call, const actnn_codec *codec, int numbers, double *to);
 /* Spends the share of a save on its samples by the ranges in sample_sum (spending.cu): their choices and places, there. */
 int gpu_spend(const actnn_call *call, uint32_t index);
-/* The same sums, brought to the processor: `to` has as many for each. */
-int gpu_saves_fetch_sums(const actnn_call *call, const actnn_codec *codec, int numbers, double *to);
+/* What the code's noise does to the gradient that flows on through a normalization, as the processor's kernel notes it (saves_measure.cu). */
+int gpu_saves_look_at_flow(const actnn_call *call, uint32_t index, const tiles_job &job);
 /* True when this step's codes are to say what noise they make. */
 bool gpu_saves_wants_noise(const actnn *trainer);
 

@@ -4,7 +4,6 @@
 #include "passes.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 PassFunction gather_updates, plan_memory;
 

@@ -384,14 +384,20 @@ hear_device(actnn *trainer)
   return read_scalar(trainer, model->loss, loss, &trainer->loss) || finite_check_device(trainer, trainer->loss, not_finite);
 }
 
+static int
+backward_on_device(actnn *trainer)
+{
+  if (device_backward(trainer))
+    return 1;
+  if (trainer->meanwhile)
+    trainer->meanwhile(trainer->meanwhile_context);
+  return hear_device(trainer);
+}
+
 int
 trainer_backward(actnn *trainer)
 {
-  if (trainer->device ? device_backward(trainer) : trainer->model->backward(trainer))
-    return 1;
-  if (trainer->device && trainer->meanwhile)
-    trainer->meanwhile(trainer->meanwhile_context);
-  if (trainer->device && hear_device(trainer))
+  if (trainer->device ? backward_on_device(trainer) : trainer->model->backward(trainer))
     return 1;
   if (!trainer->observer)
     trainer->step++;

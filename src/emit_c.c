@@ -449,7 +449,7 @@ emit_source(Program *program, const Options *options, const char *name, Arena *a
   emit_function(&emitter, "initialize", 1u << PHASE_INITIALIZE, "First values: constants that kernels read, and weights that are drawn.");
   emit_function(&emitter, "forward", 1u << PHASE_FORWARD, "The loss of one batch; what backward needs is saved, coded.");
   emit_function(&emitter, "backward", 1u << PHASE_RECOMPUTE | 1u << PHASE_BACKWARD | 1u << PHASE_UPDATE,
-                "Gradients, and each parameter's update as soon as its gradient is ready.");
+                "Gradients, and each parameter's update, once its gradient is there.");
   emit_function(&emitter, "evaluate", 1u << PHASE_EVALUATE, "The prediction in inference mode: running statistics, no dropout.");
   emit_model_bytes(&emitter);
   emit_model(&emitter, input_count, variable_count, label);

@@ -51,14 +51,14 @@ kind_of(const Value *value)
 
 /* What no node makes: inputs, variables, constants. */
 static uint64_t
-given_value(const Value *value)
+given_identity(const Value *value)
 {
   uint64_t hash = join_text(join(join(kind_of(value), (uint64_t)value->kind), value->is_frozen), value->name);
   return value->kind == VALUE_CONSTANT && value->data ? join_bytes(hash, value->data, value->data_bytes) : hash;
 }
 
 static uint64_t
-attribute(const Attribute *attribute, const uint64_t *identity)
+attribute_identity(const Attribute *attribute, const uint64_t *identity)
 {
   uint64_t hash = join(join_text(0, attribute->name), attribute->kind);
   switch (attribute->kind) {
@@ -73,16 +73,16 @@ attribute(const Attribute *attribute, const uint64_t *identity)
 
 /* Attributes come in any order. */
 static uint64_t
-node(const Node *node, const uint64_t *identity)
+node_identity(const Node *node, const uint64_t *identity)
 {
   uint64_t hash = join(join_text(join_text(0, node->domain), node->operator_name), node->phase), attributes = 0;
-  for (uint32_t i = 0; i < node->attribute_count; i++) attributes += attribute(&node->attributes[i], identity);
+  for (uint32_t i = 0; i < node->attribute_count; i++) attributes += attribute_identity(&node->attributes[i], identity);
   for (uint32_t k = 0; k < node->operand_count; k++) hash = join(hash, node->operands[k] == NO_VALUE ? 0 : identity[node->operands[k]]);
   return join(hash, attributes);
 }
 
 static uint64_t
-save(const Save *save, const uint64_t *identity)
+save_identity(const Save *save, const uint64_t *identity)
 {
   uint64_t hash = join(join(join(identity[save->value], save->spacing), save->dither), save->is_rectified);
   return join_real(join_real(join_real(join(join(join(hash, save->choices), save->bytes), save->adaptation), save->low), save->high),
@@ -96,12 +96,12 @@ program_identity(const Program *program)
   for (ValueId id = 0; id < program->value_count; id++) {
     const Value *value = value_at(program, id);
     if (value->producer != NO_NODE) continue;
-    identity[id] = given_value(value);
+    identity[id] = given_identity(value);
     if (value->kind == VALUE_INPUT || value->kind == VALUE_PARAMETER || value->kind == VALUE_STATE) sum += identity[id];
   }
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *made = node_at(program, program->order[i]);
-    uint64_t of_node = node(made, identity);
+    uint64_t of_node = node_identity(made, identity);
     for (uint32_t k = 0; k < made->result_count; k++) {
       if (made->results[k] == NO_VALUE) continue;
       const Value *result = value_at(program, made->results[k]);
@@ -110,7 +110,7 @@ program_identity(const Program *program)
     }
     sum += of_node;
   }
-  for (uint32_t i = 0; i < program->saves->count; i++) sum += save(&program->saves->save[i], identity);
+  for (uint32_t i = 0; i < program->saves->count; i++) sum += save_identity(&program->saves->save[i], identity);
   const ValueId named[] = {program->loss, program->prediction, program->evaluation_loss, program->evaluation_output, program->label};
   for (size_t i = 0; i < sizeof named / sizeof *named; i++) hash = join(hash, named[i] == NO_VALUE ? 0 : identity[named[i]]);
   return join(join(hash, (uint64_t)program->loss_kind), sum);

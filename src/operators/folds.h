@@ -7,6 +7,19 @@
 
 typedef enum FoldKind { SUM, MEAN, MAXIMUM, MINIMUM, PRODUCT, L1, L2, LOG_SUM, LOG_SUM_EXP, SUM_SQUARE } FoldKind;
 
+/* Operators that are one fold each. */
+#define FOR_REDUCTIONS(REDUCTION) \
+  REDUCTION(ReduceSum, SUM) \
+  REDUCTION(ReduceMean, MEAN) \
+  REDUCTION(ReduceMax, MAXIMUM) \
+  REDUCTION(ReduceMin, MINIMUM) \
+  REDUCTION(ReduceProd, PRODUCT) \
+  REDUCTION(ReduceL1, L1) \
+  REDUCTION(ReduceL2, L2) \
+  REDUCTION(ReduceLogSum, LOG_SUM) \
+  REDUCTION(ReduceLogSumExp, LOG_SUM_EXP) \
+  REDUCTION(ReduceSumSquare, SUM_SQUARE)
+
 static inline ACTNN_DEVICE double
 first_value(FoldKind fold)
 {

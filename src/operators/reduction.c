@@ -37,16 +37,7 @@ reduce(const actnn_call *call, FoldKind fold)
 #define REDUCTION(NAME, fold) \
   int EVALUATE(NAME)(const actnn_call *call); \
   int EVALUATE(NAME)(const actnn_call *call) { return reduce(call, fold); }
-REDUCTION(ReduceSum, SUM)
-REDUCTION(ReduceMean, MEAN)
-REDUCTION(ReduceMax, MAXIMUM)
-REDUCTION(ReduceMin, MINIMUM)
-REDUCTION(ReduceProd, PRODUCT)
-REDUCTION(ReduceL1, L1)
-REDUCTION(ReduceL2, L2)
-REDUCTION(ReduceLogSum, LOG_SUM)
-REDUCTION(ReduceLogSumExp, LOG_SUM_EXP)
-REDUCTION(ReduceSumSquare, SUM_SQUARE)
+FOR_REDUCTIONS(REDUCTION)
 
 /* Attributes: shape, axes, keepdims, noop_with_empty_axes. */
 static int

@@ -222,6 +222,8 @@ test_buffers(void)
                                 "a = Concat<axis = 0>(x)\ny = Neg(a)\nb = Concat<axis = 0>(x)\nz = Neg(b)\n"));
   ok(program && buffer_of(program, "y") != buffer_of(program, "a") && buffer_of(program, "z") == buffer_of(program, "b"),
      "in place only where the type stays");
+  program = planned(arena, PROGRAM("", "(float[4] x, float[1] u) => (float[4] y)", "float[1] a", "a = Concat<axis = 0>(u)\ny = Add(a, x)\n"));
+  ok(program && buffer_of(program, "y") != buffer_of(program, "a"), "and the extents, even if the place would do");
   program = planned(arena, PROGRAM("", "(float[16] x) => (float[16] y)", "float[16] a", "a = Concat<axis = 0>(x)\n\"\" = Clip(a)\ny = Neg(a)\n"));
   ok(program && program->plan->saved_bytes == 0 && buffer_of(program, "y") == buffer_of(program, "a"), "a result that nobody asked for needs none");
   program = planned(arena, PROGRAM("", "(float[16] x) => (float[16] y)", "int64[1] n = {1}", "y = Clip()\n"));
