@@ -1,10 +1,10 @@
 /* test_verify_child.c: whatever happens to the verifier's child, the source is accepted only where the child says so. The calls of the
  * system that can fail, the clock, and what the child does instead of its work are replaced here. */
+#include "../runtime/replaced.h"
 #include "../runtime/sanitized.h"
 #include "../runtime/tap.h"
 #include "mutants.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -63,8 +63,6 @@ strikes_once(Fault which)
 {
   return fault == which && !happened++;
 }
-
-#define REAL(name) (__extension__(__typeof__(&name)) dlsym(RTLD_NEXT, #name))
 
 int
 pipe(int ends[2])

@@ -1,8 +1,8 @@
 /* test_verify_compiler.c: where libclang fails or says less than it should, the source is refused. Its functions are replaced here. */
+#include "../runtime/replaced.h"
 #include "verify_facts.h"
 
 #include <clang-c/Index.h>
-#include <dlfcn.h>
 
 typedef enum Fault {
   NO_FAULT,
@@ -14,8 +14,6 @@ typedef enum Fault {
 } Fault;
 
 static Fault fault;
-
-#define REAL(name) (__extension__(__typeof__(&name)) dlsym(RTLD_NEXT, #name))
 
 CXIndex
 clang_createIndex(int without_precompiled, int shows_diagnostics)
