@@ -38,6 +38,16 @@ list_readers(const Program *program)
 }
 
 bool
+is_activation_slot(const Slot *slot)
+{
+  static const char *const others[] = {"w", "scale", "b", "bias", "mean", "rstd", "running_mean", "running_var", "var",
+                                       "dw", "db", "dscale", "new_mean", "new_var", "slope"};
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+    if (!strcmp(slot->name, others[i])) return false;
+  return !slot->is_constant;
+}
+
+bool
 is_saved_value(const Program *program, ValueId id, const bool *read_by_backward)
 {
   const Value *value = value_at(program, id);

@@ -18,17 +18,6 @@ typedef struct Layout {
   uint32_t capacity;
 } Layout;
 
-/* Operands that are weights or vectors, whatever their rank. */
-static bool
-is_image_slot(const Slot *slot)
-{
-  static const char *const others[] = {"w", "scale", "b", "bias", "mean", "rstd", "running_mean", "running_var", "var",
-                                       "dw", "db", "dscale", "new_mean", "new_var", "slope"};
-  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-    if (!strcmp(slot->name, others[i])) return false;
-  return !slot->is_constant;
-}
-
 static bool
 can_be_blocked(const Value *value)
 {
@@ -95,7 +84,7 @@ set_operands(Layout *layout, uint32_t position, actnn_layout wanted)
   for (uint32_t k = 0; k < node_at(layout->program, id)->operand_count; k++) {
     const Node *node = node_at(layout->program, id);
     ValueId x = operand_id(node, k);
-    if (x == NO_VALUE || !is_image_slot(operand_slot(node->operator, k)) || !is_image(value_at(layout->program, x))) {
+    if (x == NO_VALUE || !is_activation_slot(operand_slot(node->operator, k)) || !is_image(value_at(layout->program, x))) {
       if (x != NO_VALUE && value_at(layout->program, x)->layout == ACTNN_BLOCKED) {
         ValueId plain = in_layout(layout, x, ACTNN_PLAIN, position, id);
         set_operand(layout->program, id, k, plain);
@@ -114,7 +103,7 @@ set_results(Layout *layout, NodeId id, actnn_layout wanted)
   for (uint32_t k = 0; k < node->result_count; k++) {
     Value *y = result_value(layout->program, node, k);
     if (!y || y->layout == ACTNN_STASH) continue;
-    bool is_blockable = k < node->operator->result_count && is_image_slot(&node->operator->results[k]) && is_image(y);
+    bool is_blockable = k < node->operator->result_count && is_activation_slot(&node->operator->results[k]) && is_image(y);
     y->layout = wanted == ACTNN_BLOCKED && is_blockable ? ACTNN_BLOCKED : ACTNN_PLAIN;
   }
 }
@@ -206,7 +195,7 @@ block_image_node(Layout *layout, uint32_t position)
   for (uint32_t k = 0; k < node_at(program, id)->operand_count; k++) {
     const Node *node = node_at(program, id);
     ValueId x = operand_id(node, k);
-    if (x == NO_VALUE || !is_image_slot(operand_slot(node->operator, k)) || !can_be_blocked(value_at(program, x))) continue;
+    if (x == NO_VALUE || !is_activation_slot(operand_slot(node->operator, k)) || !can_be_blocked(value_at(program, x))) continue;
     if (reads_plain_image(program, node, k)) continue;
     ValueId twin = in_layout(layout, x, ACTNN_BLOCKED, position, id);
     set_operand(program, id, k, twin);

@@ -161,6 +161,8 @@ void insert_before(Program *program, Insertions *insertions, uint32_t position, 
 /* Both: a node before what stands at `position`; its result, not yet inferred, so that attributes can come first. */
 ValueId insert_node(Program *program, Phase phase, uint32_t position, const char *domain, const char *name, NodeId like,
                     const ValueId *operands, size_t count, Insertions *insertions);
+/* False of operands and results that are weights, statistics or their gradients, whatever their rank. */
+bool is_activation_slot(const Slot *slot);
 /* True of a node by that name; false of NO_NODE. */
 bool is_operator(const Program *program, NodeId id, const char *name);
 /* What the first Gradient node of a model's own training algorithm differentiates: it names the tensor instead of reading it. NO_VALUE

@@ -24,7 +24,7 @@ align(uint64_t bytes)
 static uint64_t
 element_width(actnn_type type)
 {
-  return type == ACTNN_F32 ? 4 : type == ACTNN_BOOL || type == ACTNN_U8 ? 1 : 8;
+  return type == ACTNN_F32 ? 4 : type == ACTNN_BF16 ? 2 : type == ACTNN_BOOL || type == ACTNN_U8 ? 1 : 8;
 }
 
 /* Elements in memory, channels of a blocked tensor padded for every block. */
@@ -119,12 +119,12 @@ can_share(const Planner *planner, const Node *node, uint32_t position, ValueId o
   uint32_t buffer = planner->plan->buffer_of[operand];
   if (buffer == NO_VALUE || planner->plan->buffer[buffer].is_persistent) return false;
   if (value_at(program, operand)->layout != value_at(program, result)->layout) return false;
+  if (value_at(program, operand)->type != value_at(program, result)->type) return false;
   if (value_bytes(program, result) > planner->plan->buffer[buffer].bytes) return false;
   if (is_view(node)) return value_at(program, operand)->layout == ACTNN_PLAIN;
   if (!(node->operator->flags & IN_PLACE) || planner->is_pinned[operand]) return false;
   if (planner->plan->buffer[buffer].last > position) return false;
-  return shape_equal(&value_at(program, operand)->shape, &value_at(program, result)->shape)
-         && value_at(program, operand)->type == value_at(program, result)->type;
+  return shape_equal(&value_at(program, operand)->shape, &value_at(program, result)->shape);
 }
 
 /* Live ranges: a buffer lives from its first writer to the last reader of any value in it. */
@@ -257,7 +257,7 @@ count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompresse
     if (!read[id] || value->producer == NO_NODE || node_at(program, value->producer)->phase != PHASE_FORWARD) continue;
     const Node *producer = node_at(program, value->producer);
     *saved += value_bytes(program, id);
-    if (value->layout != ACTNN_STASH) *uncompressed += value_bytes(program, id);
+    if (value->layout != ACTNN_STASH) *uncompressed += value_bytes(program, id) * (value->type == ACTNN_BF16 ? 2 : 1);
     else if (strncmp(producer->operator_name, "Pack", 4) == 0) *uncompressed += uncompressed_bytes_of_packed(program, producer, is_kept);
   }
   if (program->uncompressed_bytes) *uncompressed = program->uncompressed_bytes;
@@ -281,11 +281,16 @@ runtime_tensors(const Program *program, const Plan *plan)
   return tensors;
 }
 
-/* Only nodes of these families call the library (runtime/library.h). */
+/* Only nodes of these families call the library (runtime/library.h), and only what is held as bfloat16 is copied (runtime/bfloat.h). */
 static bool
-calls_library(const Node *node)
+takes_scratch(const Program *program, const Node *node)
 {
-  return !strncmp(node->operator_name, "Conv", 4) || !strncmp(node->operator_name, "Product", 7);
+  bool is_any = !strncmp(node->operator_name, "Conv", 4) || !strncmp(node->operator_name, "Product", 7);
+  for (uint32_t k = 0; k < node->operand_count; k++)
+    is_any |= node->operands[k] != NO_VALUE && operand_value(program, node, k)->type == ACTNN_BF16;
+  for (uint32_t k = 0; k < node->result_count; k++)
+    is_any |= node->results[k] != NO_VALUE && result_value(program, node, k)->type == ACTNN_BF16;
+  return is_any;
 }
 
 static uint64_t
@@ -296,7 +301,7 @@ measure_workspace(Program *program, const Plan *plan)
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
     actnn_attribute *attributes;
-    if (!calls_library(node)) continue;
+    if (!takes_scratch(program, node)) continue;
     size_t attribute_count = call_attributes(program, node, &attributes);
     uint32_t *operands = arena_array(program->arena, node->operand_count + 1, sizeof *operands);
     for (uint32_t k = 0; k < node->operand_count; k++)

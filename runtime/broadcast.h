@@ -20,7 +20,7 @@ typedef enum Access { STRAIGHT, REPEATED, GATHERED } Access;
 
 typedef struct Source {
   const void *data;
-  bool is_bytes;
+  bool is_bytes, is_bfloat; /* neither: floats */
   Access access;
   int rank;                                            /* of the gathering, neighbours merged */
   int64_t dim[PHYSICAL_RANK], stride[PHYSICAL_RANK];   /* in elements */
@@ -125,14 +125,15 @@ make_source(Source *source, const actnn_view *x, const actnn_view *y, const Exte
   memset(source, 0, sizeof *source);
   source->data = x->data;
   source->is_bytes = x->type == ACTNN_BOOL;
+  source->is_bfloat = x->type == ACTNN_BF16;
   source->block_axis = -1;
-  if ((x->type != ACTNN_F32 && x->type != ACTNN_BOOL) || x->rank > y->rank) return false;
+  if ((x->type != ACTNN_F32 && !source->is_bytes && !source->is_bfloat) || x->rank > y->rank) return false;
   if (x->layout == ACTNN_PLAIN && elements_of(x) == 1) {
     source->access = REPEATED;
     return true;
   }
   if (x->layout == y->layout && same_dims(x, y)) {
-    source->access = source->is_bytes ? GATHERED : STRAIGHT;
+    source->access = source->is_bytes || source->is_bfloat ? GATHERED : STRAIGHT;
     source->rank = 1;
     source->dim[0] = e->count;
     source->stride[0] = 1;

@@ -1,4 +1,5 @@
 /* channel_sum.c: the sum of each channel over batch and space, which is the gradient of a convolution's bias. */
+#include "bfloat.h"
 #include "instruction_set.h"
 #include "layout.h"
 
@@ -7,14 +8,15 @@ actnn_kernel ENTRY(ChannelSum);
 /* Positions added up in single precision, before the sum goes on in double. */
 enum { SUM_RUN = 256 };
 
-/* Sums of `positions` x `width` floats for each lane. */
+/* Sums of `positions` x `width` floats for each lane, from element `at` on. */
 static inline void
-sum_lanes(const float *from, int64_t positions, int width, double *sum)
+sum_lanes(const actnn_view *x, int64_t at, int64_t positions, int width, double *sum)
 {
   for (int64_t start = 0; start < positions; start += SUM_RUN) {
     int64_t end = start + SUM_RUN < positions ? start + SUM_RUN : positions;
-    float run[LANES] = {0};
-    for (int64_t p = start; p < end; p++)
+    float run[LANES] = {0}, buffer[SUM_RUN * LANES];
+    const float *from = bfloat_read(x, at + start * width, (end - start) * width, buffer);
+    for (int64_t p = 0; p < end - start; p++)
       for (int lane = 0; lane < width; lane++) run[lane] += from[p * width + lane];
     for (int lane = 0; lane < width; lane++) sum[lane] += (double)run[lane];
   }
@@ -22,22 +24,24 @@ sum_lanes(const float *from, int64_t positions, int width, double *sum)
 
 /* A row-major plane has one channel: its positions are dealt to 16 partial sums. */
 static inline double
-sum_row(const float *from, int64_t positions)
+sum_row(const actnn_view *x, int64_t at, int64_t positions)
 {
   double part[LANES] = {0}, sum = 0;
-  int64_t whole = positions / LANES;
-  sum_lanes(from, whole, LANES, part);
+  int64_t whole = positions / LANES, rest = positions % LANES;
+  sum_lanes(x, at, whole, LANES, part);
+  float buffer[LANES];
+  const float *from = bfloat_read(x, at + whole * LANES, rest, buffer);
   for (int lane = 0; lane < LANES; lane++) sum += part[lane];
-  for (int64_t p = whole * LANES; p < positions; p++) sum += (double)from[p];
+  for (int64_t p = 0; p < rest; p++) sum += (double)from[p];
   return sum;
 }
 
 static void
-sum_plane(const float *from, int64_t positions, int width, double *sum)
+sum_plane(const actnn_view *x, int64_t at, int64_t positions, int width, double *sum)
 {
-  if (width == 16) sum_lanes(from, positions, 16, sum);
-  else if (width == 8) sum_lanes(from, positions, 8, sum);
-  else sum[0] += sum_row(from, positions);
+  if (width == 16) sum_lanes(x, at, positions, 16, sum);
+  else if (width == 8) sum_lanes(x, at, positions, 8, sum);
+  else sum[0] += sum_row(x, at, positions);
 }
 
 /* Each block of channels is summed in pieces of the batch, each piece by one thread: how many pieces does not depend on
@@ -51,7 +55,7 @@ piece_bytes(const layout_planes *planes)
 }
 
 static void
-sum_pieces(const float *x, const layout_planes *planes, double *piece_sum)
+sum_pieces(const actnn_view *x, const layout_planes *planes, double *piece_sum)
 {
   int64_t count = planes->blocks * BATCH_PIECES;
 #pragma omp parallel for schedule(static)
@@ -60,8 +64,7 @@ sum_pieces(const float *x, const layout_planes *planes, double *piece_sum)
     double *sum = piece_sum + i * planes->lanes;
     for (int lane = 0; lane < planes->lanes; lane++) sum[lane] = 0;
     for (int64_t n = planes->batch * piece / BATCH_PIECES; n < planes->batch * (piece + 1) / BATCH_PIECES; n++)
-      sum_plane(x + (n * planes->blocks + block) * planes->positions * planes->lanes, planes->positions, planes->lanes,
-                sum);
+      sum_plane(x, (n * planes->blocks + block) * planes->positions * planes->lanes, planes->positions, planes->lanes, sum);
   }
 }
 
@@ -79,13 +82,15 @@ ENTRY(ChannelSum)(const actnn_call *call)
     return actnn_fail(trainer, "tensor %u: the workspace of %llu bytes is too small, %llu are needed", call->output[0].id,
                       (unsigned long long)trainer->workspace_bytes, (unsigned long long)bytes);
   double *piece_sum = (double *)(void *)trainer->workspace;
-  float *y = call->output[0].data;
-  sum_pieces(call->input[0].data, &planes, piece_sum);
+  const actnn_view *y = &call->output[0];
+  sum_pieces(&call->input[0], &planes, piece_sum);
   for (int64_t c = 0; c < planes.channels; c++) {
     double sum = 0;
     for (int64_t piece = 0; piece < BATCH_PIECES; piece++)
       sum += piece_sum[(c / planes.lanes * BATCH_PIECES + piece) * planes.lanes + c % planes.lanes];
-    y[c] = (float)sum;
+    float result, *to = bfloat_place(y, c, &result);
+    *to = (float)sum;
+    bfloat_write(y, c, 1, &result);
   }
   return 0;
 }

@@ -85,7 +85,7 @@ elements_of_lane(const actnn_tile_work *work, actnn_tile tile, int lane)
 }
 
 static void
-open_tile(const actnn_tile_work *work, actnn_tile tile, const float *value, const actnn_tile_range *known,
+open_tile(const actnn_tile_work *work, actnn_tile tile, const void *value, const actnn_tile_range *known,
           bool in_eights, float *buffer, tile_rows *rows, actnn_tile_range *range)
 {
   float padding[LANES];
@@ -113,7 +113,7 @@ count_positives(const actnn_tile_work *work, actnn_tile tile, const tile_rows *r
 }
 
 static double
-range_of_tile(const actnn_tile_work *work, const float *value, actnn_spacing spacing, actnn_tile_range *found)
+range_of_tile(const actnn_tile_work *work, const void *value, actnn_spacing spacing, actnn_tile_range *found)
 {
   float buffer[ACTNN_TILE_ROWS * LANES];
   tile_rows rows;
@@ -137,7 +137,7 @@ range_of_tile(const actnn_tile_work *work, const float *value, actnn_spacing spa
 }
 
 static double
-squares_of_tile(const actnn_tile_work *work, const float *value)
+squares_of_tile(const actnn_tile_work *work, const void *value)
 {
   static const float zeros[LANES];
   float buffer[ACTNN_TILE_ROWS * LANES];

@@ -246,6 +246,7 @@ typedef struct actnn_tile_work {
   const actnn_codec *codec;
   int block; /* channel block of the value's layout */
   int64_t sample, tile;
+  bool reads_bfloat, writes_bfloat; /* what is read, or written, of the value's form is held as bfloat16, otherwise as FP32 */
 } actnn_tile_work;
 
 /* The extreme values of each lane of a tile; where all lanes are one group, all have the group's. */
@@ -289,38 +290,38 @@ typedef struct actnn_codec_kernels {
   const char *name;
   /* Sum over the tile's groups of elements * (maximum - minimum)^2, of masked levels positive elements *
    * maximum^2; 0 for groups that are not finite. found: NULL, or gets the extreme values. */
-  double (*range)(const actnn_tile_work *work, const float *value, actnn_spacing spacing, actnn_tile_range *found);
+  double (*range)(const actnn_tile_work *work, const void *value, actnn_spacing spacing, actnn_tile_range *found);
   /* Sum of the squares of the tile's elements. */
-  double (*squares)(const actnn_tile_work *work, const float *value);
+  double (*squares)(const actnn_tile_work *work, const void *value);
   /* The same, added to the positions that the tile's rows belong to: `map` has codec->positions numbers. */
-  void (*squares_map)(const actnn_tile_work *work, const float *value, double *map);
+  void (*squares_map)(const actnn_tile_work *work, const void *value, double *map);
   /* Likewise the variances of the tile's codes, of normal levels those of y; of others those after a scale of each channel, if
    * affine has one. Stochastic rounding's is a mean. */
   void (*noise_map)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, const actnn_affine *affine,
                     double *map);
   /* Codes the tile into its sample's bytes. known: NULL, or what `range` found. exact_noise: stochastic
    * rounding's variance is counted element by element, which takes longer; otherwise its mean is taken. */
-  void (*quantize)(const actnn_tile_work *work, const float *value, const actnn_code *code, actnn_philox_key key,
+  void (*quantize)(const actnn_tile_work *work, const void *value, const actnn_code *code, actnn_philox_key key,
                    uint8_t *sample, const actnn_tile_range *known, bool exact_noise, actnn_tile_noise *noise);
   void (*dequantize)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code,
-                     actnn_philox_key key, float *value);
+                     actnn_philox_key key, void *value);
   /* Of masked levels: dx = dy where the value is positive, else 0. dx may be dy. */
-  void (*select)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, const float *dy,
-                 float *dx);
+  void (*select)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, const void *dy,
+                 void *dx);
   /* Normalizes a tile, (x - mean) * rstd, codes that, and writes y; y may be x. mean, rstd: one a channel. */
-  void (*normalize)(const actnn_tile_work *work, const float *x, const float *mean, const float *rstd,
-                    const actnn_affine *affine, const actnn_code *code, actnn_philox_key key, float *y,
+  void (*normalize)(const actnn_tile_work *work, const void *x, const float *mean, const float *rstd,
+                    const actnn_affine *affine, const actnn_code *code, actnn_philox_key key, void *y,
                     uint8_t *sample, actnn_tile_noise *noise);
   /* y, and the rectifier's result if there is one, from the code of the normalized value. */
   void (*dequantize_affine)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code,
-                            actnn_philox_key key, const actnn_affine *affine, float *y);
+                            actnn_philox_key key, const actnn_affine *affine, void *y);
   /* Adds a tile's sums to those of its channels, `sums` of the sample's first channel. */
   void (*normal_sums)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code,
-                      actnn_philox_key key, const actnn_affine *affine, const float *dy, actnn_normal_sums *sums);
+                      actnn_philox_key key, const actnn_affine *affine, const void *dy, actnn_normal_sums *sums);
   /* dx from dy; dx may be dy. */
   void (*normal_pull)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code,
-                      actnn_philox_key key, const actnn_affine *affine, const actnn_pull *pull, const float *dy,
-                      float *dx);
+                      actnn_philox_key key, const actnn_affine *affine, const actnn_pull *pull, const void *dy,
+                      void *dx);
   /* Packs the low `bits` bits of `count` bytes into planes, each ceil(count / (8 / width)) bytes; and back.
    */
   void (*pack)(const uint8_t *codes, size_t count, int bits, uint8_t *packed);

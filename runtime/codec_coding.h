@@ -160,7 +160,7 @@ noise_of_tile(const actnn_tile_work *work, actnn_tile tile, const tile_rows *row
 /* ---- Tiles ----------------------------------------------------------------------------------------- */
 
 static void
-quantize(const actnn_tile_work *work, const float *value, const actnn_code *code, actnn_philox_key key, uint8_t *sample,
+quantize(const actnn_tile_work *work, const void *value, const actnn_code *code, actnn_philox_key key, uint8_t *sample,
          const actnn_tile_range *known, bool exact_noise, actnn_tile_noise *noise)
 {
   float buffer[ACTNN_TILE_ROWS * LANES], some[EIGHT * LANES];
@@ -198,25 +198,26 @@ read_codes(const actnn_tile_work *work, actnn_tile tile, const uint8_t *sample, 
 
 /* Where a tile's rows are to be written one after the other: in place if they lie so in memory, else in `buffer`. */
 static float *
-place_of_rows(const actnn_tile_work *work, actnn_tile tile, float *value, float *buffer)
+place_of_rows(const actnn_tile_work *work, actnn_tile tile, void *value, float *buffer)
 {
-  return is_contiguous(work, tile) ? value + actnn_codec_element(work->codec, work->block, work->sample, tile.first_row, 0)
-                                   : buffer;
+  if (work->writes_bfloat || !is_contiguous(work, tile))
+    return buffer;
+  return (float *)value + actnn_codec_element(work->codec, work->block, work->sample, tile.first_row, 0);
 }
 
 /* The same for reading. */
 static const float *
-rows_in_place(const actnn_tile_work *work, actnn_tile tile, const float *value, float *buffer)
+rows_in_place(const actnn_tile_work *work, actnn_tile tile, const void *value, float *buffer)
 {
   static const float zeros[LANES];
-  if (is_contiguous(work, tile))
-    return value + actnn_codec_element(work->codec, work->block, work->sample, tile.first_row, 0);
+  if (!work->reads_bfloat && is_contiguous(work, tile))
+    return (const float *)value + actnn_codec_element(work->codec, work->block, work->sample, tile.first_row, 0);
   gather(work, tile, value, zeros, buffer);
   return buffer;
 }
 
 static void
-dequantize(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key, float *value)
+dequantize(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key, void *value)
 {
   float buffer[ACTNN_TILE_ROWS * LANES];
   uint8_t codes[ACTNN_TILE_ROWS * LANES];
@@ -240,7 +241,7 @@ dequantize(const actnn_tile_work *work, const uint8_t *sample, const actnn_code 
 }
 
 static void
-select_tile(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, const float *dy, float *dx)
+select_tile(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, const void *dy, void *dx)
 {
   float buffer[ACTNN_TILE_ROWS * LANES], other[ACTNN_TILE_ROWS * LANES];
   uint8_t codes[ACTNN_TILE_ROWS * LANES];

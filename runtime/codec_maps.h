@@ -1,7 +1,7 @@
 /* codec_maps.h: where in a sample squares and variances are, position by position. Part of codec.c. */
 
 static void
-squares_map(const actnn_tile_work *work, const float *value, double *map)
+squares_map(const actnn_tile_work *work, const void *value, double *map)
 {
   float buffer[ACTNN_TILE_ROWS * LANES];
   actnn_tile tile = actnn_codec_tile(work->codec, work->tile);

@@ -235,8 +235,8 @@ add_normal_noise(const actnn_tile_work *work, int64_t row, int64_t rows, const n
 }
 
 static void
-normalize(const actnn_tile_work *work, const float *x, const float *mean, const float *rstd, const actnn_affine *affine,
-          const actnn_code *code, actnn_philox_key key, float *y, uint8_t *sample, actnn_tile_noise *noise)
+normalize(const actnn_tile_work *work, const void *x, const float *mean, const float *rstd, const actnn_affine *affine,
+          const actnn_code *code, actnn_philox_key key, void *y, uint8_t *sample, actnn_tile_noise *noise)
 {
   static const float zeros[LANES];
   normal_rows tile;
@@ -381,7 +381,7 @@ saturate(const normal_decoding *decoding, int64_t done, int64_t rows, float *y)
 
 static void
 dequantize_affine(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key,
-                  const actnn_affine *affine, float *y)
+                  const actnn_affine *affine, void *y)
 {
   normal_decoding decoding;
   float buffer[ACTNN_TILE_ROWS * LANES], scale[LANES], bias[LANES];
@@ -429,7 +429,7 @@ add_segment(const normal_decoding *decoding, int64_t rows, const float *dy, segm
 
 static void
 normal_sums(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key,
-            const actnn_affine *affine, const float *dy, actnn_normal_sums *sums)
+            const actnn_affine *affine, const void *dy, actnn_normal_sums *sums)
 {
   normal_decoding decoding;
   float buffer[ACTNN_TILE_ROWS * LANES];
@@ -460,7 +460,7 @@ normal_sums(const actnn_tile_work *work, const uint8_t *sample, const actnn_code
 
 static void
 normal_pull(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key,
-            const actnn_affine *affine, const actnn_pull *pull, const float *dy, float *dx)
+            const actnn_affine *affine, const actnn_pull *pull, const void *dy, void *dx)
 {
   normal_decoding decoding;
   float buffer[ACTNN_TILE_ROWS * LANES], other[ACTNN_TILE_ROWS * LANES], factor[LANES], shift[LANES], slope[LANES], correction[LANES];

@@ -4,7 +4,7 @@
 #ifndef ACTNN_CODEC_ROWS_H
 #define ACTNN_CODEC_ROWS_H
 
-#include "codec_values.h"
+#include "bfloat_value.h"
 
 enum { LANES = ACTNN_LANES, EIGHT = 8 };
 
@@ -25,32 +25,54 @@ valid_lanes(const actnn_codec *codec, int64_t row)
   return codec->channels - start < LANES ? (int)(codec->channels - start) : LANES;
 }
 
-/* Copies rows of `together` lanes between the value, where they are from_stride or to_stride apart, and a
- * buffer. */
+/* Brings `lanes` (1, 8 or 16) elements of each row, which are `stride` apart in the value from element `at` on, into rows of 16. */
 static void
-copy_rows(const float *from, int64_t from_stride, float *to, int64_t to_stride, int64_t rows, int together)
+take_rows(const actnn_tile_work *work, const void *value, int64_t at, int64_t stride, int64_t rows, int lanes, float *to)
 {
-  if (together == LANES) /* sizes that the compiler knows become plain moves */
+  const float *from = (const float *)value + at;
+  const uint16_t *narrow = (const uint16_t *)value + at;
+  if (work->reads_bfloat && lanes == LANES) /* sizes that the compiler knows become plain moves */
     for (int64_t row = 0; row < rows; row++)
-      memcpy(to + row * to_stride, from + row * from_stride, LANES * sizeof(float));
+      for (int lane = 0; lane < LANES; lane++)
+        to[row * LANES + lane] = bfloat_widened(narrow[row * stride + lane]);
+  else if (work->reads_bfloat)
+    for (int64_t row = 0; row < rows; row++)
+      for (int lane = 0; lane < lanes; lane++)
+        to[row * LANES + lane] = bfloat_widened(narrow[row * stride + lane]);
+  else if (lanes == LANES)
+    for (int64_t row = 0; row < rows; row++)
+      memcpy(to + row * LANES, from + row * stride, LANES * sizeof(float));
+  else if (lanes > 1)
+    for (int64_t row = 0; row < rows; row++)
+      memcpy(to + row * LANES, from + row * stride, LANES / 2 * sizeof(float));
   else
     for (int64_t row = 0; row < rows; row++)
-      memcpy(to + row * to_stride, from + row * from_stride, LANES / 2 * sizeof(float));
+      to[row * LANES] = from[row * stride];
 }
 
-/* Copies one lane of rows into `buffer`, or back. */
+/* And back. */
 static void
-gather_lane(const float *source, int64_t stride, int64_t rows, float *buffer)
+put_rows(const actnn_tile_work *work, const float *from, int64_t rows, int lanes, int64_t stride, void *value, int64_t at)
 {
-  for (int64_t row = 0; row < rows; row++)
-    buffer[row * LANES] = source[row * stride];
-}
-
-static void
-scatter_lane(const float *buffer, int64_t rows, int64_t stride, float *destination)
-{
-  for (int64_t row = 0; row < rows; row++)
-    destination[row * stride] = buffer[row * LANES];
+  float *to = (float *)value + at;
+  uint16_t *narrow = (uint16_t *)value + at;
+  if (work->writes_bfloat && lanes == LANES)
+    for (int64_t row = 0; row < rows; row++)
+      for (int lane = 0; lane < LANES; lane++)
+        narrow[row * stride + lane] = bfloat_rounded(from[row * LANES + lane]);
+  else if (work->writes_bfloat)
+    for (int64_t row = 0; row < rows; row++)
+      for (int lane = 0; lane < lanes; lane++)
+        narrow[row * stride + lane] = bfloat_rounded(from[row * LANES + lane]);
+  else if (lanes == LANES)
+    for (int64_t row = 0; row < rows; row++)
+      memcpy(to + row * stride, from + row * LANES, LANES * sizeof(float));
+  else if (lanes > 1)
+    for (int64_t row = 0; row < rows; row++)
+      memcpy(to + row * stride, from + row * LANES, LANES / 2 * sizeof(float));
+  else
+    for (int64_t row = 0; row < rows; row++)
+      to[row * stride] = from[row * LANES];
 }
 
 /* Distance in memory between one lane's elements of successive rows of a channel. */
@@ -100,7 +122,7 @@ half_start(const actnn_tile_work *work, actnn_tile tile, int half)
 
 /* Brings a tile into `buffer`, lanes that hold no element filled with `padding[lane]`. */
 static void
-gather(const actnn_tile_work *work, actnn_tile tile, const float *value, const float *padding, float *buffer)
+gather(const actnn_tile_work *work, actnn_tile tile, const void *value, const float *padding, float *buffer)
 {
   const actnn_codec *codec = work->codec;
   int64_t stride = row_stride(work), rows;
@@ -111,27 +133,21 @@ gather(const actnn_tile_work *work, actnn_tile tile, const float *value, const f
     int lanes = valid_lanes(codec, row),
         together = codec->rows_are == ACTNN_CHANNEL_ROWS ? work->block : LANES;
     for (int lane = 0; lane < LANES; lane += together) {
-      if (together == 1 || lane + together > lanes) {
-        for (int one = lane; one < lane + together; one++) {
-          if (one < lanes)
-            gather_lane(value + actnn_codec_element(codec, work->block, work->sample, row, one), stride, rows,
-                        out + one);
-          else
-            gather_lane(padding + one, 0, rows, out + one);
-        }
-        continue;
-      }
-      const float *source = value + actnn_codec_element(codec, work->block, work->sample, row, lane);
-      copy_rows(source, stride, out + lane, LANES, rows, together);
+      int step = lane + together > lanes ? 1 : together;
+      for (int one = lane; one < lane + together && one < lanes; one += step)
+        take_rows(work, value, actnn_codec_element(codec, work->block, work->sample, row, one), stride, rows, step, out + one);
+      for (int one = lanes > lane ? lanes : lane; one < lane + together; one++)
+        for (int64_t each = 0; each < rows; each++)
+          out[each * LANES + one] = padding[one];
     }
   }
 }
 
 /* The reverse of `gather`; the padding of the last channel block becomes zero. */
 static void
-scatter(const actnn_tile_work *work, actnn_tile tile, const float *buffer, float *value)
+scatter(const actnn_tile_work *work, actnn_tile tile, const float *buffer, void *value)
 {
-  static const float zero;
+  static const float zeros[ACTNN_TILE_ROWS * LANES];
   const actnn_codec *codec = work->codec;
   int64_t stride = row_stride(work), rows;
   for (int64_t done = 0; done < tile.rows; done += rows) {
@@ -141,25 +157,21 @@ scatter(const actnn_tile_work *work, actnn_tile tile, const float *buffer, float
     int lanes = valid_lanes(codec, row),
         together = codec->rows_are == ACTNN_CHANNEL_ROWS ? work->block : LANES;
     for (int lane = 0; lane < lanes; lane += together) {
-      float *destination = value + actnn_codec_element(codec, work->block, work->sample, row, lane);
-      if (together == 1 || lane + together > lanes) {
-        for (int one = lane; one < lane + together; one++) {
-          if (one < lanes)
-            scatter_lane(in + one, rows, stride, destination + one - lane);
-          else if (codec->rows_are == ACTNN_CHANNEL_ROWS)
-            for (int64_t each = 0; each < rows; each++)
-              destination[one - lane + each * stride] = zero;
-        }
-        continue;
+      int64_t at = actnn_codec_element(codec, work->block, work->sample, row, lane);
+      int step = lane + together > lanes ? 1 : together;
+      for (int one = lane; one < lane + together; one += step) {
+        if (one < lanes)
+          put_rows(work, in + one, rows, step, stride, value, at + one - lane);
+        else if (codec->rows_are == ACTNN_CHANNEL_ROWS)
+          put_rows(work, zeros, rows, 1, stride, value, at + one - lane);
       }
-      copy_rows(in + lane, LANES, destination, stride, rows, together);
     }
   }
 }
 
 /* What stands in for missing elements: a value that leaves every group's range as it is. */
 static void
-choose_padding(const actnn_tile_work *work, actnn_tile tile, const float *value, float *padding)
+choose_padding(const actnn_tile_work *work, actnn_tile tile, const void *value, float *padding)
 {
   const actnn_codec *codec = work->codec;
   if (valid_lanes(codec, tile.first_row + tile.rows - 1) == LANES)
@@ -167,7 +179,9 @@ choose_padding(const actnn_tile_work *work, actnn_tile tile, const float *value,
   for (int lane = 0; lane < LANES; lane++) {
     int from = codec->lane_groups ? lane : 0;
     int64_t element = actnn_codec_element(codec, work->block, work->sample, tile.first_row, from);
-    padding[lane] = element < 0 ? 0 : value[element];
+    padding[lane] = 0;
+    if (element >= 0)
+      take_rows(work, value, element, 0, 1, 1, padding + lane);
   }
 }
 
@@ -189,15 +203,15 @@ list_tail(int64_t count, tile_rows *rows)
 /* Makes the tile's rows readable, in place if they are so already, in `buffer` (a whole tile) otherwise. in_eights:
  * `eight_rows` is the only reader, so that halves may stay where they are. */
 static void
-read_rows(const actnn_tile_work *work, actnn_tile tile, const float *value, const float *padding, bool in_eights,
+read_rows(const actnn_tile_work *work, actnn_tile tile, const void *value, const float *padding, bool in_eights,
           float *buffer, tile_rows *rows)
 {
   rows->row = NULL;
-  if (in_eights && is_in_halves(work, tile)) {
+  if (in_eights && !work->reads_bfloat && is_in_halves(work, tile)) {
     for (int half = 0; half < 2; half++)
-      rows->half[half] = value + half_start(work, tile, half);
-  } else if (is_contiguous(work, tile)) {
-    rows->row = value + actnn_codec_element(work->codec, work->block, work->sample, tile.first_row, 0);
+      rows->half[half] = (const float *)value + half_start(work, tile, half);
+  } else if (!work->reads_bfloat && is_contiguous(work, tile)) {
+    rows->row = (const float *)value + actnn_codec_element(work->codec, work->block, work->sample, tile.first_row, 0);
   } else {
     gather(work, tile, value, padding, buffer);
     rows->row = buffer;

@@ -1,4 +1,5 @@
 /* convolution.c: kernels of convolutions: the library's primitives where it has them, plain loops elsewhere. */
+#include "bfloat.h"
 #include "layout.h"
 #include "library.h"
 
@@ -9,7 +10,7 @@ actnn_kernel actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_ConvTr
 typedef struct roles {
   library_direction direction;
   const actnn_view *x, *w, *y, *bias; /* bias may be NULL */
-  actnn_kernel *plain;
+  actnn_kernel *plain, *kernel;
 } roles;
 
 static int
@@ -37,16 +38,20 @@ prepare(const actnn_call *call, const roles *roles)
                                      .filters = roles->y->dim[1],
                                      .has_bias = roles->bias != NULL,
                                      .input_lanes = lanes_of(trainer, roles->x),
-                                     .output_lanes = lanes_of(trainer, roles->y)};
+                                     .output_lanes = lanes_of(trainer, roles->y),
+                                     .x_is_narrow = roles->x->type == ACTNN_BF16,
+                                     .y_is_narrow = roles->y->type == ACTNN_BF16};
   bool has_work = !is_empty(roles->x) && !is_empty(roles->w) && !is_empty(roles->y);
   if (has_work && library_make_convolution(call->trainer, call->output[0].id, &convolution)) return 0;
-  return layout_run_plain(call, roles->plain);
+  return bfloat_is_in(call) ? bfloat_widen(roles->kernel, call, bfloat_convert) : layout_run_plain(call, roles->plain);
 }
 
 static int
 convolve(const actnn_call *call, const roles *roles)
 {
   if (actnn_is_preparing(call)) return prepare(call, roles);
+  bool is_narrow = bfloat_is_in(call);
+  if (is_narrow && !library_takes_bfloat(call->trainer, call->output[0].id)) return bfloat_widen(roles->kernel, call, bfloat_convert);
   if (!library_has(call->trainer, call->output[0].id)) return layout_run_plain(call, roles->plain);
   void *const operand[LIBRARY_OPERANDS] = {roles->x->data, roles->w->data, roles->y->data,
                                            roles->bias ? roles->bias->data : NULL};
@@ -63,21 +68,21 @@ int
 actnn_Conv(const actnn_call *call)
 {
   return convolve(call, &(roles){LIBRARY_OUTPUT, &call->input[0], &call->input[1], &call->output[0], bias_of(call),
-                                 plain_Conv});
+                                 plain_Conv, actnn_Conv});
 }
 
 int
 actnn_ConvGradInput(const actnn_call *call)
 {
   return convolve(call, &(roles){LIBRARY_INPUT_GRADIENT, &call->output[0], &call->input[1], &call->input[0], NULL,
-                                 plain_ConvGradInput});
+                                 plain_ConvGradInput, actnn_ConvGradInput});
 }
 
 int
 actnn_ConvGradWeight(const actnn_call *call)
 {
   return convolve(call, &(roles){LIBRARY_WEIGHT_GRADIENT, &call->input[1], &call->output[0], &call->input[0], NULL,
-                                 plain_ConvGradWeight});
+                                 plain_ConvGradWeight, actnn_ConvGradWeight});
 }
 
 /* Adds the bias to every position of its channel; padding lanes stay zero. */
@@ -102,7 +107,7 @@ int
 actnn_ConvTranspose(const actnn_call *call)
 {
   const actnn_view *y = &call->output[0], *bias = bias_of(call);
-  const roles roles = {LIBRARY_INPUT_GRADIENT, y, &call->input[1], &call->input[0], NULL, plain_ConvTranspose};
+  const roles roles = {LIBRARY_INPUT_GRADIENT, y, &call->input[1], &call->input[0], NULL, plain_ConvTranspose, actnn_ConvTranspose};
   if (convolve(call, &roles)) return 1;
   bool is_added = actnn_is_preparing(call) || !bias || !library_has(call->trainer, y->id); /* plain loops add it */
   if (!is_added) add_bias(call->trainer, y, bias->data);

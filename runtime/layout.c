@@ -50,6 +50,7 @@ layout_of(const actnn *trainer, const actnn_view *view)
   }
 
 TRANSPOSE(float)
+TRANSPOSE(uint16_t)
 TRANSPOSE(uint8_t)
 
 typedef enum direction { TO_BLOCKS, TO_ROWS } direction;
@@ -72,6 +73,10 @@ transpose_planes(void *blocked, void *plain, const layout_planes *planes, size_t
       block_float((float *)blocked + start, (const float *)plain + row, positions, used, lanes);
     else if (element_bytes == 4)
       unblock_float((float *)plain + row, (const float *)blocked + start, positions, used, lanes);
+    else if (element_bytes == 2 && direction == TO_BLOCKS)
+      block_uint16_t((uint16_t *)blocked + start, (const uint16_t *)plain + row, positions, used, lanes);
+    else if (element_bytes == 2)
+      unblock_uint16_t((uint16_t *)plain + row, (const uint16_t *)blocked + start, positions, used, lanes);
     else if (direction == TO_BLOCKS)
       block_uint8_t((uint8_t *)blocked + start, (const uint8_t *)plain + row, positions, used, lanes);
     else
@@ -95,7 +100,7 @@ layout_unblock(void *to, const void *from, const layout_planes *blocked, size_t 
 static size_t
 image_element_bytes(actnn_type type)
 {
-  return type == ACTNN_F32 ? 4 : type == ACTNN_U8 || type == ACTNN_BOOL ? 1 : 0;
+  return type == ACTNN_F32 ? 4 : type == ACTNN_BF16 ? 2 : type == ACTNN_U8 || type == ACTNN_BOOL ? 1 : 0;
 }
 
 static int

@@ -22,7 +22,7 @@ layout_used_lanes(const layout_planes *planes, int64_t block)
   return left < planes->lanes ? (int)left : planes->lanes;
 }
 
-/* Copies [batch, channels, positions] of `element_bytes` (1 or 4) from row-major order into blocks, padding with
+/* Copies [batch, channels, positions] of `element_bytes` (1, 2 or 4) from row-major order into blocks, padding with
  * zero, or back. The two must not overlap. */
 void layout_block(void *to, const void *from, const layout_planes *blocked, size_t element_bytes);
 void layout_unblock(void *to, const void *from, const layout_planes *blocked, size_t element_bytes);

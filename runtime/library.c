@@ -13,19 +13,25 @@ struct library {
 
 /* ---- descriptors --------------------------------------------------------------------------------- */
 
+static dnnl_data_type_t
+type_of(bool is_narrow)
+{
+  return is_narrow ? dnnl_bf16 : dnnl_f32;
+}
+
 #if DNNL_VERSION_MAJOR >= 3
 library_descriptor
-library_describe(int rank, const int64_t *dims, dnnl_format_tag_t tag)
+library_describe(int rank, const int64_t *dims, dnnl_format_tag_t tag, bool is_narrow)
 {
   dnnl_memory_desc_t descriptor;
-  return dnnl_memory_desc_create_with_tag(&descriptor, rank, dims, dnnl_f32, tag) ? NULL : descriptor;
+  return dnnl_memory_desc_create_with_tag(&descriptor, rank, dims, type_of(is_narrow), tag) ? NULL : descriptor;
 }
 
 library_descriptor
-library_describe_strided(int rank, const int64_t *dims, const int64_t *strides)
+library_describe_strided(int rank, const int64_t *dims, const int64_t *strides, bool is_narrow)
 {
   dnnl_memory_desc_t descriptor;
-  return dnnl_memory_desc_create_with_strides(&descriptor, rank, dims, dnnl_f32, strides) ? NULL : descriptor;
+  return dnnl_memory_desc_create_with_strides(&descriptor, rank, dims, type_of(is_narrow), strides) ? NULL : descriptor;
 }
 
 void
@@ -43,19 +49,19 @@ made(library_descriptor descriptor, dnnl_status_t status)
 }
 
 library_descriptor
-library_describe(int rank, const int64_t *dims, dnnl_format_tag_t tag)
+library_describe(int rank, const int64_t *dims, dnnl_format_tag_t tag, bool is_narrow)
 {
   library_descriptor descriptor = calloc(1, sizeof *descriptor);
   if (!descriptor) return NULL;
-  return made(descriptor, dnnl_memory_desc_init_by_tag(descriptor, rank, dims, dnnl_f32, tag));
+  return made(descriptor, dnnl_memory_desc_init_by_tag(descriptor, rank, dims, type_of(is_narrow), tag));
 }
 
 library_descriptor
-library_describe_strided(int rank, const int64_t *dims, const int64_t *strides)
+library_describe_strided(int rank, const int64_t *dims, const int64_t *strides, bool is_narrow)
 {
   library_descriptor descriptor = calloc(1, sizeof *descriptor);
   if (!descriptor) return NULL;
-  return made(descriptor, dnnl_memory_desc_init_by_strides(descriptor, rank, dims, dnnl_f32, strides));
+  return made(descriptor, dnnl_memory_desc_init_by_strides(descriptor, rank, dims, type_of(is_narrow), strides));
 }
 
 void
@@ -246,6 +252,12 @@ bool
 library_has(const actnn *trainer, uint32_t id)
 {
   return trainer->primitive && id < trainer->model->tensor_count && trainer->primitive[id];
+}
+
+bool
+library_takes_bfloat(const actnn *trainer, uint32_t id)
+{
+  return library_has(trainer, id) && trainer->primitive[id]->takes_bfloat;
 }
 
 const char *

@@ -24,11 +24,13 @@ typedef struct library_convolution {
   int64_t groups, filters;
   bool has_bias;                 /* LIBRARY_OUTPUT only */
   int input_lanes, output_lanes; /* 1 (row-major), 8 or 16 (blocked) */
+  bool x_is_narrow, y_is_narrow; /* held as bfloat16; where either is, the arithmetic's operands are, and sums are FP32 */
 } library_convolution;
 
 /* A stack of matrices, steps in elements; a batch step of 0 is a broadcast. */
 typedef struct library_matrix {
   int64_t batch[ACTNN_MAX_RANK], row, column;
+  bool is_narrow; /* held as bfloat16; where any of a product is, its operands are, and sums are FP32 */
 } library_matrix;
 
 /* y [rows, columns] = a [rows, inner] . b [inner, columns] + bias [columns] for every batch index. */
@@ -49,6 +51,8 @@ bool library_has(const actnn *trainer, uint32_t id);
 /* Runs it on operands x, w, y, b of a convolution, a, b, y, bias of a product (those of the gradient likewise). 0, or 1
  * with a message. */
 int library_run(actnn *trainer, uint32_t id, void *const operand[LIBRARY_OPERANDS]);
+/* True when that primitive takes operands held as bfloat16. */
+bool library_takes_bfloat(const actnn *trainer, uint32_t id);
 /* What oneDNN calls the implementation in the slot of `id`; "" if there is none. */
 const char *library_implementation(const actnn *trainer, uint32_t id);
 

@@ -25,8 +25,19 @@ image_tag(int spatial, int lanes)
   return tag[spatial - 1][lanes == 16 ? 2 : lanes == 8 ? 1 : 0];
 }
 
+/* What is computed with: of what is only written the type it is held in, unless another primitive is only to be hinted at. */
+static bool
+is_asked_narrow(const library_convolution *convolution, int operand, bool is_hint)
+{
+  bool is_narrow = convolution->x_is_narrow || convolution->y_is_narrow;
+  if (is_hint) return is_narrow;
+  if (operand == 1) return is_narrow && convolution->direction != LIBRARY_WEIGHT_GRADIENT;
+  if (operand == 0) return convolution->direction == LIBRARY_INPUT_GRADIENT ? convolution->x_is_narrow : is_narrow;
+  return convolution->direction == LIBRARY_OUTPUT ? convolution->y_is_narrow : is_narrow;
+}
+
 static void
-describe_images(const library_convolution *convolution, liking liking, description *description)
+describe_images(const library_convolution *convolution, liking liking, bool is_hint, description *description)
 {
   const Window *window = &convolution->window;
   int spatial = window->spatial, missing = WINDOW_AXES - spatial;
@@ -37,15 +48,15 @@ describe_images(const library_convolution *convolution, liking liking, descripti
   }
   dnnl_format_tag_t tag_x = image_tag(spatial, convolution->input_lanes);
   dnnl_format_tag_t tag_y = image_tag(spatial, convolution->output_lanes);
-  description->held[0] = library_describe(spatial + 2, x, tag_x);
-  description->held[2] = library_describe(spatial + 2, y, tag_y);
+  description->held[0] = library_describe(spatial + 2, x, tag_x, convolution->x_is_narrow);
+  description->held[2] = library_describe(spatial + 2, y, tag_y, convolution->y_is_narrow);
   if (liking != IMAGES_AS_HELD) tag_x = tag_y = liking == ALL_AS_LIKED ? dnnl_format_tag_any : image_tag(spatial, 1);
-  description->asked[0] = library_describe(spatial + 2, x, tag_x);
-  description->asked[2] = library_describe(spatial + 2, y, tag_y);
+  description->asked[0] = library_describe(spatial + 2, x, tag_x, is_asked_narrow(convolution, 0, is_hint));
+  description->asked[2] = library_describe(spatial + 2, y, tag_y, is_asked_narrow(convolution, 2, is_hint));
 }
 
 static void
-describe_weights(const library_convolution *convolution, description *description)
+describe_weights(const library_convolution *convolution, bool is_hint, description *description)
 {
   static const dnnl_format_tag_t row_major[4] = {dnnl_abc, dnnl_abcd, dnnl_abcde, dnnl_abcdef};
   const Window *window = &convolution->window;
@@ -55,16 +66,16 @@ describe_weights(const library_convolution *convolution, description *descriptio
   w[rank++] = convolution->filters / convolution->groups;
   w[rank++] = window->channels / convolution->groups;
   for (int i = WINDOW_AXES - window->spatial; i < WINDOW_AXES; i++) w[rank++] = window->kernel[i];
-  description->held[1] = library_describe(rank, w, row_major[rank - 3]);
-  description->asked[1] = library_describe(rank, w, dnnl_format_tag_any);
+  description->held[1] = library_describe(rank, w, row_major[rank - 3], false);
+  description->asked[1] = library_describe(rank, w, dnnl_format_tag_any, is_asked_narrow(convolution, 1, is_hint));
   if (!convolution->has_bias) return;
-  description->held[3] = library_describe(1, b, dnnl_a);
-  description->asked[3] = library_describe(1, b, dnnl_a);
+  description->held[3] = library_describe(1, b, dnnl_a, false);
+  description->asked[3] = library_describe(1, b, dnnl_a, false);
 }
 
 /* False when memory ran out or the library cannot describe an operand. */
 static bool
-describe(const library_convolution *convolution, liking liking, description *description)
+describe(const library_convolution *convolution, liking liking, bool is_hint, description *description)
 {
   const Window *window = &convolution->window;
   int missing = WINDOW_AXES - window->spatial;
@@ -81,8 +92,8 @@ describe(const library_convolution *convolution, liking liking, description *des
     description->end[i] = used - window->input[axis] - window->begin[axis];
     if (description->end[i] < 0) description->end[i] = 0;
   }
-  describe_images(convolution, liking, description);
-  describe_weights(convolution, description);
+  describe_images(convolution, liking, is_hint, description);
+  describe_weights(convolution, is_hint, description);
   for (int i = 0; i < LIBRARY_OPERANDS; i++)
     if ((i < 3 || convolution->has_bias) && (!description->held[i] || !description->asked[i])) return false;
   return true;
@@ -148,14 +159,14 @@ describe_backward(dnnl_engine_t engine, library_direction direction, const descr
 }
 #endif
 
-/* A description of the whole primitive, or NULL. Backward ones need the forward one as a hint. */
+/* A description of the whole primitive, or NULL. Backward ones need the forward one as a hint, whose operands are all of one type. */
 static dnnl_primitive_desc_t
-describe_primitive(actnn *trainer, library_direction direction, const description *description)
+describe_primitive(actnn *trainer, library_direction direction, const description *description, const struct description *hint)
 {
   dnnl_engine_t engine = library_engine(trainer);
   dnnl_primitive_attr_t attributes = library_attributes(false);
   dnnl_primitive_desc_t forward = NULL, result = NULL;
-  if (attributes && !describe_forward(engine, description, attributes, &forward)) {
+  if (attributes && !describe_forward(engine, direction == LIBRARY_OUTPUT ? description : hint, attributes, &forward)) {
     if (direction == LIBRARY_OUTPUT) {
       result = forward;
       forward = NULL;
@@ -169,9 +180,10 @@ describe_primitive(actnn *trainer, library_direction direction, const descriptio
 }
 
 static bool
-make(actnn *trainer, uint32_t id, library_direction direction, const description *description,
+make(actnn *trainer, uint32_t id, const library_convolution *convolution, const description *description,
      const_dnnl_primitive_desc_t wanted)
 {
+  library_direction direction = convolution->direction;
   static const int argument[3][LIBRARY_OPERANDS] = {
       {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_BIAS},
       {DNNL_ARG_DIFF_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_DST},
@@ -185,6 +197,7 @@ make(actnn *trainer, uint32_t id, library_direction direction, const description
                                     description->held[i],
                                     dnnl_primitive_desc_query_md(wanted, dnnl_query_exec_arg_md,
                                                                  argument[direction][i]));
+  if (is_good) primitive->takes_bfloat = convolution->x_is_narrow || convolution->y_is_narrow;
   if (is_good) return library_keep(trainer, id, primitive);
   library_drop(primitive);
   return false;
@@ -196,18 +209,19 @@ library_make_convolution(actnn *trainer, uint32_t id, const library_convolution 
   int spatial = convolution->window.spatial;
   errno = 0;
   if (!library_engine(trainer) || spatial < 1 || spatial > WINDOW_AXES) return library_note_memory(trainer), false;
-  /* The reference loops are the last resort but one: our own are no faster, and copy. */
-  for (int pass = 0; pass < 2; pass++)
+  /* The reference loops are the last resort but one: our own are no faster, and copy. Of bfloat16 they are not: FP32 is faster. */
+  int passes = convolution->x_is_narrow || convolution->y_is_narrow ? 1 : 2;
+  for (int pass = 0; pass < passes; pass++)
     for (int liking = 0; liking < LIKINGS; liking++) {
-      description description;
+      description description, hint;
       dnnl_primitive_desc_t wanted = NULL;
-      bool is_made = false;
-      if (describe(convolution, (enum liking)liking, &description))
-        wanted = describe_primitive(trainer, convolution->direction, &description);
-      if (wanted && (pass == 1 || !library_is_reference(wanted)))
-        is_made = make(trainer, id, convolution->direction, &description, wanted);
+      bool is_made = false, is_described = describe(convolution, (enum liking)liking, false, &description);
+      if (describe(convolution, (enum liking)liking, true, &hint) && is_described)
+        wanted = describe_primitive(trainer, convolution->direction, &description, &hint);
+      if (wanted && (pass == 1 || !library_is_reference(wanted))) is_made = make(trainer, id, convolution, &description, wanted);
       if (wanted) dnnl_primitive_desc_destroy(wanted);
       forget(&description);
+      forget(&hint);
       library_note_memory(trainer);
       if (is_made) return true;
     }

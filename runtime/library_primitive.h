@@ -15,9 +15,9 @@ typedef dnnl_memory_desc_t *library_descriptor;
 typedef const dnnl_memory_desc_t *library_const_descriptor;
 #endif
 
-/* NULL on failure. All functions below take NULL for a descriptor that could not be made, and fail. */
-library_descriptor library_describe(int rank, const int64_t *dims, dnnl_format_tag_t tag);
-library_descriptor library_describe_strided(int rank, const int64_t *dims, const int64_t *strides);
+/* Of bfloat16 or of FP32. NULL on failure. All functions below take NULL for a descriptor that could not be made, and fail. */
+library_descriptor library_describe(int rank, const int64_t *dims, dnnl_format_tag_t tag, bool is_narrow);
+library_descriptor library_describe_strided(int rank, const int64_t *dims, const int64_t *strides, bool is_narrow);
 void library_forget(library_descriptor descriptor);
 
 /* A oneDNN primitive and its scratch, which begins the workspace. */
@@ -40,6 +40,7 @@ struct library_primitive {
   library_step step;
   library_operand operand[LIBRARY_OPERANDS];
   uint64_t workspace_bytes;
+  bool takes_bfloat;
   char implementation[48];
 };
 

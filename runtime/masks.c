@@ -2,6 +2,7 @@
  *
  * Elements go in the order of memory, 128 at a time: bit i of byte l stands for element 16 i + l, so that 16 lanes work on 16 bytes
  * without a shuffle. Both kernels see the same layout, so the order of logical elements does not matter. */
+#include "bfloat.h"
 #include "instruction_set.h"
 
 #include <omp.h>
@@ -48,17 +49,21 @@ int
 ENTRY(PackPositive)(const actnn_call *call)
 {
   if (actnn_is_preparing(call)) return 0;
-  const float *x = call->input[0].data;
+  const actnn_view *x = &call->input[0];
   uint8_t *code = call->output[0].data;
   int64_t count = elements_in_memory(call, &call->input[0]), whole = count / CHUNK;
   if (count && (uint64_t)(count + CHUNK - 1) / CHUNK * CHUNK_BYTES > call->output[0].bytes)
     return actnn_fail(call->trainer, "PackPositive: %lld elements do not fit %llu bytes", (long long)count,
                       (unsigned long long)call->output[0].bytes);
 #pragma omp parallel for schedule(static) if (whole > CHUNKS_A_TASK)
-  for (int64_t chunk = 0; chunk < whole; chunk++) pack_chunk(x + chunk * CHUNK, code + chunk * CHUNK_BYTES);
+  for (int64_t chunk = 0; chunk < whole; chunk++) {
+    float buffer[CHUNK];
+    pack_chunk(bfloat_read(x, chunk * CHUNK, CHUNK, buffer), code + chunk * CHUNK_BYTES);
+  }
   if (count % CHUNK) {
     float tail[CHUNK] = {0};
-    memcpy(tail, x + whole * CHUNK, (size_t)(count % CHUNK) * sizeof(float));
+    const float *from = bfloat_read(x, whole * CHUNK, count % CHUNK, tail);
+    if (from != tail) memcpy(tail, from, (size_t)(count % CHUNK) * sizeof(float));
     pack_chunk(tail, code + whole * CHUNK_BYTES);
   }
   return 0;
@@ -68,18 +73,24 @@ int
 ENTRY(SelectPacked)(const actnn_call *call)
 {
   if (actnn_is_preparing(call)) return 0;
-  const float *dy = call->input[0].data;
+  const actnn_view *dy = &call->input[0], *dx = &call->output[0];
   const uint8_t *code = call->input[1].data;
-  float *dx = call->output[0].data;
   int64_t count = elements_in_memory(call, &call->output[0]), whole = count / CHUNK;
 #pragma omp parallel for schedule(static) if (whole > CHUNKS_A_TASK)
-  for (int64_t chunk = 0; chunk < whole; chunk++) select_chunk(dy + chunk * CHUNK, code + chunk * CHUNK_BYTES, dx + chunk * CHUNK);
+  for (int64_t chunk = 0; chunk < whole; chunk++) {
+    float buffer[CHUNK], other[CHUNK];
+    int64_t at = chunk * CHUNK;
+    select_chunk(bfloat_read(dy, at, CHUNK, buffer), code + chunk * CHUNK_BYTES, bfloat_place(dx, at, other));
+    bfloat_write(dx, at, CHUNK, other);
+  }
   if (count % CHUNK) {
     float tail[CHUNK] = {0};
-    size_t bytes = (size_t)(count % CHUNK) * sizeof(float);
-    memcpy(tail, dy + whole * CHUNK, bytes);
+    int64_t at = whole * CHUNK, rest = count % CHUNK;
+    const float *from = bfloat_read(dy, at, rest, tail);
+    if (from != tail) memcpy(tail, from, (size_t)rest * sizeof *tail);
     select_chunk(tail, code + whole * CHUNK_BYTES, tail);
-    memcpy(dx + whole * CHUNK, tail, bytes);
+    if (bfloat_holds(dx)) bfloat_write(dx, at, rest, tail);
+    else memcpy((float *)dx->data + at, tail, (size_t)rest * sizeof *tail);
   }
   return 0;
 }

@@ -1,7 +1,20 @@
 /* matmul.c: kernels of matrix products: the library's primitives where it has them, plain loops elsewhere. */
+#include "bfloat.h"
 #include "product_library.h"
 
 #include <string.h>
+
+static bool
+is_narrow(const actnn_view *view)
+{
+  return view->type == ACTNN_BF16;
+}
+
+static int64_t
+element_bytes(const actnn_view *view)
+{
+  return is_narrow(view) ? 2 : 4;
+}
 
 actnn_kernel plain_Product, plain_ProductGradWeight;
 actnn_kernel actnn_Product, actnn_ProductGradWeight;
@@ -15,9 +28,13 @@ actnn_Product(const actnn_call *call)
   if (actnn_is_preparing(call)) {
     Product product = product_of(a, b, y, call->attribute[0].i != 0, call->attribute[1].i != 0);
     library_product wanted = describe_product(&product, bias != NULL);
-    if (product_has_work(&product)) library_make_product(trainer, y->id, &wanted);
-    return 0;
+    wanted.a.is_narrow = is_narrow(a);
+    wanted.b.is_narrow = is_narrow(b);
+    wanted.y.is_narrow = is_narrow(y);
+    bool is_made = product_has_work(&product) && library_make_product(trainer, y->id, &wanted);
+    return is_made || !bfloat_is_in(call) ? 0 : bfloat_widen(actnn_Product, call, bfloat_convert);
   }
+  if (bfloat_is_in(call) && !library_takes_bfloat(trainer, y->id)) return bfloat_widen(actnn_Product, call, bfloat_convert);
   if (!library_has(trainer, y->id)) return plain_Product(call);
   void *const operand[LIBRARY_OPERANDS] = {a->data, b->data, y->data, bias ? bias->data : NULL};
   return library_run(trainer, y->id, operand);
@@ -32,9 +49,15 @@ actnn_ProductGradWeight(const actnn_call *call)
   Product product = product_of(a, db, dy, false, transpose_b);
   weight_gradient gradient = describe_gradient(&product, transpose_b);
   if (actnn_is_preparing(call)) {
-    if (product_has_work(&product)) library_make_product(trainer, db->id, &gradient.step);
-    return 0;
+    (transpose_b ? &gradient.step.b : &gradient.step.a)->is_narrow = is_narrow(a);
+    (transpose_b ? &gradient.step.a : &gradient.step.b)->is_narrow = is_narrow(dy);
+    gradient.step.y.is_narrow = is_narrow(db);
+    /* Sums of several products are FP32's. */
+    bool is_exact = !gradient.step.y.is_narrow || !gradient.step.adds;
+    bool is_made = is_exact && product_has_work(&product) && library_make_product(trainer, db->id, &gradient.step);
+    return is_made || !bfloat_is_in(call) ? 0 : bfloat_widen(actnn_ProductGradWeight, call, bfloat_convert);
   }
+  if (bfloat_is_in(call) && !library_takes_bfloat(trainer, db->id)) return bfloat_widen(actnn_ProductGradWeight, call, bfloat_convert);
   if (!library_has(trainer, db->id)) return plain_ProductGradWeight(call);
   if (gradient.step.adds) {
     size_t count = 1;
@@ -48,7 +71,7 @@ actnn_ProductGradWeight(const actnn_call *call)
       at_a += index[i] * gradient.a_sum[i];
       at_dy += index[i] * gradient.y_sum[i];
     }
-    float *from_a = (float *)a->data + at_a, *from_dy = (float *)dy->data + at_dy;
+    char *from_a = (char *)a->data + at_a * element_bytes(a), *from_dy = (char *)dy->data + at_dy * element_bytes(dy);
     void *const operand[LIBRARY_OPERANDS] = {transpose_b ? from_dy : from_a, transpose_b ? from_a : from_dy, db->data,
                                              NULL};
     if (library_run(trainer, db->id, operand)) return 1;

@@ -56,6 +56,7 @@ typedef struct Matrix {
     for (int64_t r = 0; r < rows; r++) memcpy(to + r * m->to_stride, tile[r], (size_t)columns * sizeof(TYPE)); \
   }
 TRANSPOSE_TILE(uint8_t, 1)
+TRANSPOSE_TILE(uint16_t, 2)
 TRANSPOSE_TILE(uint32_t, 4)
 TRANSPOSE_TILE(uint64_t, 8)
 
@@ -68,6 +69,8 @@ transpose_tile(const Matrix *m, size_t size, char *to, const char *from, int64_t
   if (size == 4) transpose_tile_4(m, (uint32_t *)(void *)to, (const uint32_t *)(const void *)from, rows, columns);
   else if (size == 8)
     transpose_tile_8(m, (uint64_t *)(void *)to, (const uint64_t *)(const void *)from, rows, columns);
+  else if (size == 2)
+    transpose_tile_2(m, (uint16_t *)(void *)to, (const uint16_t *)(const void *)from, rows, columns);
   else transpose_tile_1(m, (uint8_t *)to, (const uint8_t *)from, rows, columns);
 }
 

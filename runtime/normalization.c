@@ -78,7 +78,7 @@ add_block_moments(Moments *moments, const float *x, int64_t count, int width)
 }
 
 static void
-slice_moments(const Walk *walk, const float *x, int64_t group, int64_t slice, Moments *moments)
+slice_moments(const Walk *walk, const actnn_view *x, int64_t group, int64_t slice, Moments *moments)
 {
   float buffer[BLOCK];
   int64_t at = slice * walk->per_slice, end = at + walk->per_slice, total = walk->samples * walk->positions, count;
@@ -117,7 +117,7 @@ apply_run(const Affine *affine, const float *x, float *y, int64_t count, int wid
 
 /* Groups [first, last), affine[0] belonging to the first. */
 static void
-apply_groups(const Walk *walk, const Affine *affine, const float *x, float *y, int64_t first, int64_t last)
+apply_groups(const Walk *walk, const Affine *affine, const actnn_view *x, const actnn_view *y, int64_t first, int64_t last)
 {
   int64_t run = walk->is_strided ? 1 : RUN / walk->width, runs = (walk->positions + run - 1) / run;
   int64_t each = walk->samples * runs, tasks = (last - first) * each;
@@ -127,7 +127,9 @@ apply_groups(const Walk *walk, const Affine *affine, const float *x, float *y, i
     int64_t count = walk->positions - position < run ? walk->positions - position : run;
     int64_t at = offset_of(walk, group, sample, position);
     count *= walk->is_strided ? used_lanes(walk, group) : walk->width;
-    apply_run(&affine[group - first], x + at, y + at, count, walk->width);
+    float buffer[RUN], other[RUN];
+    apply_run(&affine[group - first], bfloat_read(x, at, count, buffer), bfloat_place(y, at, other), count, walk->width);
+    bfloat_write(y, at, count, other);
   }
 }
 
@@ -175,9 +177,9 @@ output_or_null(const actnn_call *call, size_t index)
 
 /* y: NULL where only statistics are wanted. */
 static void
-batch_norm(const actnn_call *call, const Forward *f, float *y)
+batch_norm(const actnn_call *call, const Forward *f, const actnn_view *y)
 {
-  const float *x = call->input[0].data;
+  const actnn_view *x = &call->input[0];
   Walk walk = walk_of(call, &call->input[0]);
   int64_t most = TASKS / walk.slices;
   for (int64_t first = 0; first < walk.groups; first += most) {
@@ -202,7 +204,7 @@ ENTRY(BatchNorm)(const actnn_call *call)
                .running_variance = call->input[4].data, .new_mean = output_or_null(call, 1),
                .new_variance = output_or_null(call, 2), .mean = output_or_null(call, 3), .rstd = output_or_null(call, 4),
                .epsilon = call->attribute[0].f, .momentum = call->attribute[1].f};
-  batch_norm(call, &f, call->output[0].data);
+  batch_norm(call, &f, call->output[0].data ? &call->output[0] : NULL);
   return 0;
 }
 
@@ -242,7 +244,7 @@ apply_known(const actnn_call *call, bool is_rstd)
     int64_t last = first + TASKS < walk.groups ? first + TASKS : walk.groups;
     Affine affine[TASKS];
     for (int64_t group = first; group < last; group++) known_affine(&walk, call, is_rstd, group, &affine[group - first]);
-    apply_groups(&walk, affine, call->input[0].data, call->output[0].data, first, last);
+    apply_groups(&walk, affine, &call->input[0], &call->output[0], first, last);
   }
   return 0;
 }
@@ -304,7 +306,7 @@ group_values(const Walk *walk, const float *per_channel, int64_t group, float *v
 static void
 slice_sums(const Walk *walk, const actnn_call *call, int64_t group, int64_t slice, Sums *sums)
 {
-  const float *dy = call->input[0].data, *x = call->input[1].data;
+  const actnn_view *dy = &call->input[0], *x = &call->input[1];
   float buffer[BLOCK], other_buffer[BLOCK], mean[LANES];
   int64_t at = slice * walk->per_slice, end = at + walk->per_slice, total = walk->samples * walk->positions, count;
   lanes center;
@@ -350,8 +352,7 @@ pull_run(const Pull *pull, const float *dy, const float *x, float *dx, int64_t c
 static void
 pull_groups(const Walk *walk, const Pull *pull, const actnn_call *call, int64_t first, int64_t last)
 {
-  const float *dy = call->input[0].data, *x = call->input[1].data;
-  float *dx = call->output[0].data;
+  const actnn_view *dy = &call->input[0], *x = &call->input[1], *dx = &call->output[0];
   int64_t run = walk->is_strided ? 1 : RUN / walk->width, runs = (walk->positions + run - 1) / run;
   int64_t each = walk->samples * runs, tasks = (last - first) * each;
 #pragma omp parallel for schedule(static) if (tasks * run * walk->width > SERIAL_ELEMENTS)
@@ -360,7 +361,10 @@ pull_groups(const Walk *walk, const Pull *pull, const actnn_call *call, int64_t 
     int64_t count = walk->positions - position < run ? walk->positions - position : run;
     int64_t at = offset_of(walk, group, sample, position);
     count *= walk->is_strided ? used_lanes(walk, group) : walk->width;
-    pull_run(&pull[group - first], dy + at, x + at, dx + at, count, walk->width);
+    float buffer[RUN], other[RUN], third[RUN];
+    pull_run(&pull[group - first], bfloat_read(dy, at, count, buffer), bfloat_read(x, at, count, other), bfloat_place(dx, at, third), count,
+             walk->width);
+    bfloat_write(dx, at, count, third);
   }
 }
 

@@ -6,6 +6,7 @@
 #ifndef ACTNN_NORMALIZATION_WALK_H
 #define ACTNN_NORMALIZATION_WALK_H
 
+#include "bfloat.h"
 #include "instruction_set.h"
 
 enum {
@@ -57,18 +58,21 @@ used_lanes(const Walk *walk, int64_t group)
 
 /* The next at most BLOCK floats of a slice, contiguous: where they lie, or copied to `buffer`. *at moves on. */
 static const float *
-next_block(const Walk *walk, const float *x, int64_t group, int64_t *at, int64_t end, float *buffer, int64_t *count)
+next_block(const Walk *walk, const actnn_view *x, int64_t group, int64_t *at, int64_t end, float *buffer, int64_t *count)
 {
   int64_t position = *at % walk->positions, run = walk->positions - position;
   if (run > end - *at) run = end - *at;
   if (run > BLOCK / walk->width) run = BLOCK / walk->width;
-  const float *from = x + offset_of(walk, group, *at / walk->positions, position);
+  int64_t from = offset_of(walk, group, *at / walk->positions, position);
   *at += run;
   *count = run * walk->width;
-  if (!walk->is_strided) return from;
+  if (!walk->is_strided) return bfloat_read(x, from, *count, buffer);
   size_t used = (size_t)used_lanes(walk, group);
   memset(buffer, 0, (size_t)*count * sizeof *buffer);
-  for (int64_t i = 0; i < run; i++) memcpy(buffer + i * LANES, from + i * walk->channels, used * sizeof *buffer);
+  for (int64_t i = 0; i < run; i++) {
+    const float *row = bfloat_read(x, from + i * walk->channels, (int64_t)used, buffer + i * LANES);
+    if (row != buffer + i * LANES) memcpy(buffer + i * LANES, row, used * sizeof *buffer);
+  }
   return buffer;
 }
 

@@ -7,6 +7,7 @@
  *
  * Compiled once for each instruction set, see instruction_set.h.
  */
+#include "bfloat.h"
 #include "broadcast.h"
 #include "instruction_set.h"
 #include "vector_math.h"
@@ -38,6 +39,12 @@ copy_run(const Source *source, int64_t at, int64_t stride, float *to, int64_t co
   if (source->is_bytes) {
     const uint8_t *from = (const uint8_t *)source->data + at;
     for (int64_t i = 0; i < count; i++) to[i] = from[i * stride];
+  } else if (source->is_bfloat && stride == 1) {
+    const uint16_t *from = (const uint16_t *)source->data + at;
+    for (int64_t i = 0; i < count; i++) to[i] = bfloat_widened(from[i]);
+  } else if (source->is_bfloat) {
+    const uint16_t *from = (const uint16_t *)source->data + at;
+    for (int64_t i = 0; i < count; i++) to[i] = bfloat_widened(from[i * stride]);
   } else if (stride == 1) {
     memcpy(to, (const float *)source->data + at, (size_t)count * sizeof *to);
   } else if (stride == 0) {
@@ -96,11 +103,11 @@ static int
 run_chunks(const actnn_call *call, ChunkLoop *loop, const Source *source, size_t operands, const Extents *e, int64_t block)
 {
   const actnn_view *y = &call->output[0];
-  int64_t bytes = y->type == ACTNN_BOOL ? 1 : (int64_t)sizeof(float), chunks = (e->count + CHUNK - 1) / CHUNK;
+  int64_t bytes = y->type == ACTNN_BOOL ? 1 : y->type == ACTNN_BF16 ? 2 : 4, chunks = (e->count + CHUNK - 1) / CHUNK;
   bool has_padding = y->layout == ACTNN_BLOCKED && y->dim[1] % block != 0;
 #pragma omp parallel if (e->count > SERIAL_ELEMENTS)
   {
-    float buffer[MOST_OPERANDS][CHUNK] __attribute__((aligned(64)));
+    float buffer[MOST_OPERANDS][CHUNK] __attribute__((aligned(64))), wide[CHUNK];
     const float *operand[MOST_OPERANDS] = {buffer[0], buffer[1], buffer[2]};
     for (size_t k = 0; k < operands; k++)
       if (source[k].access == REPEATED) copy_run(&source[k], 0, 0, buffer[k], CHUNK);
@@ -111,7 +118,8 @@ run_chunks(const actnn_call *call, ChunkLoop *loop, const Source *source, size_t
         if (source[k].access == STRAIGHT) operand[k] = (const float *)source[k].data + first;
         if (source[k].access == GATHERED) gather(&source[k], first, count, buffer[k]);
       }
-      loop(count, (char *)y->data + first * bytes, operand, call->attribute);
+      loop(count, bfloat_holds(y) ? (void *)wide : (char *)y->data + first * bytes, operand, call->attribute);
+      bfloat_write(y, first, count, wide);
       if (has_padding) clear_padding(y, e, block, bytes, first, count);
     }
   }
@@ -127,7 +135,7 @@ run_points(const actnn_call *call, ChunkLoop *loop, actnn_type result_type, actn
   int64_t block = call->trainer && y->layout == ACTNN_BLOCKED ? call->trainer->channel_block : 1;
   Source source[MOST_OPERANDS];
   size_t operands = call->input_count;
-  bool is_fast = operands <= MOST_OPERANDS && y->type == result_type, is_plain = y->layout == ACTNN_PLAIN;
+  bool is_fast = operands <= MOST_OPERANDS && (y->type == result_type || (bfloat_holds(y) && result_type == ACTNN_F32)), is_plain = y->layout == ACTNN_PLAIN;
   Extents e = extents_of(y, block);
   if (e.count == 0) return 0;
   for (size_t k = 0; k < operands; k++) {
@@ -135,7 +143,7 @@ run_points(const actnn_call *call, ChunkLoop *loop, actnn_type result_type, actn
     is_fast = is_fast && make_source(&source[k], &call->input[k], y, &e, block, block);
   }
   if (is_fast) return run_chunks(call, loop, source, operands, &e, block);
-  if (is_plain) return otherwise(call);
+  if (is_plain) return bfloat_is_in(call) ? bfloat_widen(otherwise, call, bfloat_convert) : otherwise(call);
   return actnn_fail(call->trainer, "an elementwise operator got integers or mixed layouts in blocked memory");
 }
 

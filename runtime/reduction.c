@@ -10,6 +10,7 @@
 #ifndef ACTNN_RUNTIME
 #define ACTNN_RUNTIME
 #endif
+#include "bfloat.h"
 #include "instruction_set.h"
 
 #include "folding.h"
@@ -33,12 +34,12 @@ run_sum(const float *x, int64_t count)
 /* How one plan is cut: a group is one result (innermost folded) or up to 16 (innermost kept). */
 typedef struct FoldWork {
   const FoldPlan *plan;
-  const float *x;
+  const actnn_view *x;
   int64_t tiles, groups, units, runs, slices, per_slice; /* units: runs of one result, or vectors of 16 */
 } FoldWork;
 
 static FoldWork
-work_of(const FoldPlan *plan, const float *x)
+work_of(const FoldPlan *plan, const actnn_view *x)
 {
   FoldWork work = {.plan = plan, .x = x, .tiles = 1, .runs = 1};
   int64_t width = LANES;
@@ -56,21 +57,23 @@ work_of(const FoldPlan *plan, const float *x)
 }
 
 static void
-sum_runs(const FoldWork *work, const float *x, int64_t first, int64_t end, double *sum)
+sum_runs(const FoldWork *work, int64_t at, int64_t first, int64_t end, double *sum)
 {
   const FoldPlan *plan = work->plan;
+  float buffer[RUN];
   double total = 0;
   for (int64_t unit = first; unit < end; unit++) {
     int64_t start = unit % work->runs * RUN, rest = plan->inner.dim - start;
-    const float *from = x + fold_offset(plan->folded, plan->folded_count, unit / work->runs, NULL) + start;
-    total += run_sum(from, rest < RUN ? rest : RUN);
+    int64_t from = at + fold_offset(plan->folded, plan->folded_count, unit / work->runs, NULL) + start, count = rest < RUN ? rest : RUN;
+    total += run_sum(bfloat_read(work->x, from, count, buffer), count);
   }
   sum[0] = total;
 }
 
 static void
-sum_vectors(const FoldPlan *plan, const float *x, int64_t first, int64_t end, int64_t used, double *sum)
+sum_vectors(const FoldWork *work, int64_t at, int64_t first, int64_t end, int64_t used, double *sum)
 {
+  const FoldPlan *plan = work->plan;
   enum { ROWS = 64 }; /* summed in float before the sum goes on in double */
   float part[LANES];
   for (int k = 0; k < LANES; k++) sum[k] = 0;
@@ -78,7 +81,8 @@ sum_vectors(const FoldPlan *plan, const float *x, int64_t first, int64_t end, in
     int64_t stop = begin + ROWS < end ? begin + ROWS : end;
     lanes total = {0}, value = {0};
     for (int64_t unit = begin; unit < stop; unit++) {
-      const float *from = x + fold_offset(plan->folded, plan->folded_count, unit, NULL);
+      float buffer[LANES];
+      const float *from = bfloat_read(work->x, at + fold_offset(plan->folded, plan->folded_count, unit, NULL), used, buffer);
       if (used == LANES) {
         LOAD_LANES(value, from);
       } else {
@@ -103,14 +107,14 @@ sum_slice(const FoldWork *work, int64_t group, int64_t slice, double *sum)
 {
   const FoldPlan *plan = work->plan;
   int64_t first = slice * work->per_slice, end = first + work->per_slice < work->units ? first + work->per_slice : work->units;
-  const float *x = work->x + fold_offset(plan->kept, plan->kept_count, group / work->tiles, NULL);
-  if (plan->inner.is_folded) sum_runs(work, x, first, end, sum);
-  else sum_vectors(plan, x + group % work->tiles * LANES, first, end, lanes_in_tile(work, group), sum);
+  int64_t at = fold_offset(plan->kept, plan->kept_count, group / work->tiles, NULL);
+  if (plan->inner.is_folded) sum_runs(work, at, first, end, sum);
+  else sum_vectors(work, at + group % work->tiles * LANES, first, end, lanes_in_tile(work, group), sum);
 }
 
 /* Adds up a group's slices and writes its results, times `factor`. */
 static void
-finish_group(const FoldWork *work, int64_t group, double (*slice)[LANES], double factor, float *y)
+finish_group(const FoldWork *work, int64_t group, double (*slice)[LANES], double factor, const actnn_view *y)
 {
   const FoldPlan *plan = work->plan;
   int64_t at, column = group % work->tiles * LANES, used = plan->inner.is_folded ? 1 : lanes_in_tile(work, group);
@@ -123,12 +127,15 @@ finish_group(const FoldWork *work, int64_t group, double (*slice)[LANES], double
       for (int i = plan->kept_count - 1; i > plan->block_axis; i--) inside /= plan->kept[i].dim;
       if (inside % plan->blocks == plan->blocks - 1) return;
     }
-    y[at + (column + k) * plan->inner.y_stride] = (float)(sum * factor);
+    int64_t place = at + (column + k) * plan->inner.y_stride;
+    float result, *to = bfloat_place(y, place, &result);
+    *to = (float)(sum * factor);
+    bfloat_write(y, place, 1, &result);
   }
 }
 
 static void
-run_plan(const FoldPlan *plan, const float *x, float *y, double factor)
+run_plan(const FoldPlan *plan, const actnn_view *x, const actnn_view *y, double factor)
 {
   FoldWork work = work_of(plan, x);
   int64_t most = TASKS / work.slices;
@@ -157,7 +164,7 @@ run_plan(const FoldPlan *plan, const float *x, float *y, double factor)
 static bool
 is_plain_float(const actnn_view *view)
 {
-  return view->type == ACTNN_F32 && view->layout == ACTNN_PLAIN;
+  return (view->type == ACTNN_F32 || bfloat_holds(view)) && view->layout == ACTNN_PLAIN;
 }
 
 actnn_kernel plain_ReduceSum, plain_ReduceMean, plain_Spread, plain_SpreadMean, plain_SumTo;
@@ -169,11 +176,11 @@ reduce(const actnn_call *call, bool is_mean, actnn_kernel *otherwise)
   const actnn_view *x = &call->input[0];
   bool is_folded[ACTNN_MAX_RANK];
   FoldPlan plan = {0};
-  if (!is_plain_float(x) || element_count(x) == 0) return otherwise(call);
+  if (!is_plain_float(x) || element_count(x) == 0) return bfloat_is_in(call) ? bfloat_widen(otherwise, call, bfloat_convert) : otherwise(call);
   mark_axes(x, &call->attribute[0], call->attribute[2].i != 0, is_folded);
   fold_plain(&plan, x, is_folded);
   double folded = (double)(plan.terms * (plan.inner.is_folded ? plan.inner.dim : 1));
-  run_plan(&plan, x->data, call->output[0].data, is_mean ? 1 / folded : 1);
+  run_plan(&plan, x, &call->output[0], is_mean ? 1 / folded : 1);
   return 0;
 }
 
@@ -197,7 +204,7 @@ clear_result(const actnn_view *y, int64_t block)
 {
   int64_t count = y->dim[0] * ((y->dim[1] + block - 1) / block) * block;
   for (int i = 2; i < y->rank; i++) count *= y->dim[i];
-  memset(y->data, 0, (size_t)count * sizeof(float));
+  memset(y->data, 0, (size_t)count * element_bytes(y->type));
 }
 
 int ENTRY(SumTo)(const actnn_call *call);
@@ -210,15 +217,15 @@ ENTRY(SumTo)(const actnn_call *call)
   bool is_folded[ACTNN_MAX_RANK];
   FoldPlan plan = {0};
   if (x->layout == ACTNN_PLAIN && (!is_plain_float(x) || element_count(x) == 0) && y->layout == ACTNN_PLAIN)
-    return plain_SumTo(call);
+    return bfloat_is_in(call) ? bfloat_widen(plain_SumTo, call, bfloat_convert) : plain_SumTo(call);
   mark_broadcast_axes(x, y, is_folded);
   if (is_plain_float(x) && y->layout == ACTNN_PLAIN) {
     fold_plain(&plan, x, is_folded);
-  } else if (x->type != ACTNN_F32 || x->layout != ACTNN_BLOCKED || !fold_blocked(&plan, x, y, is_folded, block, block)) {
+  } else if ((x->type != ACTNN_F32 && !bfloat_holds(x)) || x->layout != ACTNN_BLOCKED || !fold_blocked(&plan, x, y, is_folded, block, block)) {
     return actnn_fail(call->trainer, "SumTo cannot sum from this layout to that one");
   }
   if (y->layout == ACTNN_BLOCKED) clear_result(y, block);
-  run_plan(&plan, x->data, y->data, 1);
+  run_plan(&plan, x, y, 1);
   return 0;
 }
 

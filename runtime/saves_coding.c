@@ -111,12 +111,18 @@ list_choices(const actnn_save *save, save_state *state)
   state->spending = actnn_spending_of(state->bytes, state->noise_of, state->choices);
 }
 
+bool
+saves_may_code(const actnn_view *value)
+{
+  return value->type == ACTNN_F32 || value->type == ACTNN_BF16;
+}
+
 int
 saves_get_to_know(actnn *trainer, uint32_t index, const actnn_view *value, actnn_affine affine)
 {
   const actnn_save *save = &trainer->model->save[index];
   save_state *state = &trainer->saves->save[index];
-  if (value->type != ACTNN_F32)
+  if (!saves_may_code(value))
     return actnn_fail(trainer, "%s: only float values can be quantized on save, this one has type %d",
                       save->name, (int)value->type);
   if (actnn_codec_geometry(&state->codec, value->dim, value->rank, value->layout, save->spacing))
@@ -224,6 +230,7 @@ void
 saves_find_ranges(actnn *trainer, uint32_t index, const actnn_view *value)
 {
   tile_job job = saves_job(trainer, index, value->data);
+  job.reads_bfloat = value->type == ACTNN_BF16;
   saves_run_tiles(trainer, &job, find_range);
   saves_sum_tiles(&trainer->saves->save[index].codec, trainer->saves->partial, trainer->saves->save[index].range);
 }
@@ -364,7 +371,7 @@ saves_code_of(const tile_job *job, int64_t sample)
 static void
 run_tile(const tile_job *job, int64_t tiles, int64_t each, tile_action *action)
 {
-  actnn_tile_work work = {job->codec, job->block, each / tiles, each % tiles};
+  actnn_tile_work work = {job->codec, job->block, each / tiles, each % tiles, job->reads_bfloat, job->writes_bfloat};
   action(job, each, &work);
 }
 
@@ -440,7 +447,7 @@ saves_find(const actnn_call *call, const actnn_view *value, uint32_t *index)
   actnn_codec codec;
   if (!state->known ||
       actnn_codec_geometry(&codec, value->dim, value->rank, value->layout, trainer->model->save[*index].spacing) ||
-      !is_same(&codec, &state->codec) || value->type != ACTNN_F32)
+      !is_same(&codec, &state->codec) || !saves_may_code(value))
     return actnn_fail(trainer, "%s: the value differs from the one that was coded",
                       trainer->model->save[*index].name);
   return 0;

@@ -40,6 +40,7 @@ actnn_QuantizeOnSave(const actnn_call *call)
   if (saves_decide(trainer, index))
     return 1;
   tile_job job = saves_job(trainer, index, value->data);
+  job.reads_bfloat = value->type == ACTNN_BF16;
   saves_run_tiles(trainer, &job, code_tile);
   saves_note_noise(trainer, index);
   return 0;
@@ -56,6 +57,7 @@ actnn_DequantizeOnBackward(const actnn_call *call)
   if (saves_open(call->trainer, index))
     return 1;
   tile_job job = saves_job(call->trainer, index, call->output[0].data);
+  job.writes_bfloat = call->output[0].type == ACTNN_BF16;
   saves_run_tiles(call->trainer, &job, decode_tile);
   return 0;
 }
@@ -92,6 +94,8 @@ actnn_SelectCoded(const actnn_call *call)
     return 1;
   tile_job job = saves_job(call->trainer, index, call->output[0].data);
   job.other = call->input[0].data;
+  job.reads_bfloat = call->input[0].type == ACTNN_BF16;
+  job.writes_bfloat = call->output[0].type == ACTNN_BF16;
   saves_run_tiles(call->trainer, &job, select_positive);
   return 0;
 }

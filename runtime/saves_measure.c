@@ -134,6 +134,7 @@ saves_squares(actnn *trainer, uint32_t index, const actnn_view *value)
 {
   const actnn_codec *codec = &trainer->saves->save[index].codec;
   tile_job job = saves_plain_job(trainer, codec, value->data);
+  job.reads_bfloat = value->type == ACTNN_BF16;
   double squares = 0;
   saves_run_tiles(trainer, &job, sum_squares);
   for (int64_t tile = 0; tile < codec->samples * actnn_codec_tiles(codec); tile++)
@@ -251,7 +252,7 @@ describe(const actnn_call *call, saves_sensitivity *measured)
   if (call->input_count < 2 || call->attribute_count < 7)
     return actnn_fail(call->trainer, "MeasureSensitivity: two operands and seven attributes are needed");
   *measured = (saves_sensitivity){.index = index, .dy = dy, .x = x, .is_swapped = call->attribute[1].i != 0, .with = call->attribute};
-  if (dy->type != ACTNN_F32 || actnn_codec_geometry(&measured->of_dy, dy->dim, dy->rank, dy->layout, ACTNN_EVEN_LEVELS) ||
+  if (!saves_may_code(dy) || actnn_codec_geometry(&measured->of_dy, dy->dim, dy->rank, dy->layout, ACTNN_EVEN_LEVELS) ||
       actnn_codec_geometry(&measured->of_x, x->dim, x->rank, x->layout, ACTNN_EVEN_LEVELS))
     return actnn_fail(call->trainer, "MeasureSensitivity: only gradients of type float can be measured");
   /* Features are the last axis of a plain value; one that is flattened has no rows of them to scale. */
@@ -328,7 +329,7 @@ map_squares(const actnn *trainer, const actnn_view *view, const actnn_codec *cod
   int64_t first = codec->samples == samples ? sample : 0, last = codec->samples == samples ? sample + 1 : codec->samples;
   for (int64_t each = first; each < last; each++)
     for (int64_t tile = 0; tile < actnn_codec_tiles(codec); tile++) {
-      actnn_tile_work work = {codec, trainer->channel_block, each, tile};
+      actnn_tile_work work = {codec, trainer->channel_block, each, tile, .reads_bfloat = view->type == ACTNN_BF16};
       trainer->saves->kernels->squares_map(&work, view->data, map);
     }
   for (int64_t i = 0; last - first > 1 && i < codec->positions; i++)
@@ -341,7 +342,7 @@ map_noise(const tile_job *job, int64_t sample, double *map)
   actnn_code code = saves_code_of(job, sample);
   memset(map, 0, (size_t)job->codec->positions * sizeof *map);
   for (int64_t tile = 0; tile < actnn_codec_tiles(job->codec); tile++) {
-    actnn_tile_work work = {job->codec, job->block, sample, tile};
+    actnn_tile_work work = {.codec = job->codec, .block = job->block, .sample = sample, .tile = tile};
     job->kernels->noise_map(&work, job->stash + job->offset[sample], &code, &job->affine, map);
   }
 }

@@ -80,6 +80,8 @@ actnn_NormalizeOnSave(const actnn_call *call)
     return 1;
   tile_job job = saves_job(trainer, index, call->input[0].data);
   job.other = call->output[0].data;
+  job.reads_bfloat = call->input[0].type == ACTNN_BF16;
+  job.writes_bfloat = call->output[0].type == ACTNN_BF16;
   job.mean = call->input[1].data;
   job.rstd = call->input[2].data;
   job.affine = saves_affine(call, call->input[3].data, call->input[4].data);
@@ -100,6 +102,7 @@ actnn_DequantizeNormal(const actnn_call *call)
   if (saves_open(call->trainer, index))
     return 1;
   tile_job job = saves_job(call->trainer, index, call->output[0].data);
+  job.writes_bfloat = call->output[0].type == ACTNN_BF16;
   job.affine = saves_affine(call, call->input[1].data, call->input[2].data);
   saves_run_tiles(call->trainer, &job, decode_affine);
   return 0;
@@ -143,6 +146,7 @@ actnn_NormalGradScale(const actnn_call *call)
   if (saves_open(trainer, index))
     return 1;
   tile_job job = saves_job(trainer, index, dy->data);
+  job.reads_bfloat = dy->type == ACTNN_BF16;
   job.affine = saves_affine(call, call->input[2].data, call->input[3].data);
   job.normal = (actnn_normal_sums *)job.sum;
   memset(job.normal, 0, bytes);
@@ -207,6 +211,8 @@ actnn_NormalGradInput(const actnn_call *call)
                   (float *)(job.sum + codec->samples * (actnn_codec_tiles(codec) + 1)), &job.pull);
   job.affine = saves_affine(call, scale, call->input[3].data);
   job.other = call->input[0].data;
+  job.reads_bfloat = call->input[0].type == ACTNN_BF16;
+  job.writes_bfloat = call->output[0].type == ACTNN_BF16;
   saves_run_tiles(trainer, &job, pull_tile);
   if (saves_measure_now(trainer, index))
     saves_note_pull(trainer, index, call->output[0].id, saves_squares(trainer, index, &call->output[0]), &job.pull);

@@ -94,7 +94,8 @@ typedef struct tile_job {
   const actnn_codec_kernels *kernels;
   const actnn_codec *codec;
   int block;
-  float *value, *other;
+  void *value, *other;
+  bool reads_bfloat, writes_bfloat; /* as of actnn_tile_work */
   uint8_t *stash;
   const save_state *state;
   const uint64_t *offset;
@@ -125,6 +126,8 @@ actnn_code saves_code_of(const tile_job *job, int64_t sample);
 void saves_sum_tiles(const actnn_codec *codec, const double *partial, double *sum);
 /* The save that a call names, once its view (NULL: none) fits what is known of it. */
 int saves_find(const actnn_call *call, const actnn_view *value, uint32_t *index);
+/* Floats can be coded, in whatever form they are held. */
+bool saves_may_code(const actnn_view *value);
 /* Takes note of the value that save `index` will code: its layout, and so its geometry; of a normalized one, the rectifier. */
 int saves_get_to_know(actnn *trainer, uint32_t index, const actnn_view *value, actnn_affine affine);
 /* Makes scratch large enough for so many numbers and samples. */

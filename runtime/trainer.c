@@ -4,6 +4,7 @@
  * once, at the start, so that `actnn_run` needs no more than a look at each number.
  */
 #include "trainer.h"
+#include "bfloat.h"
 #include "device.h"
 #include "finite.h"
 #include "library.h"
@@ -311,7 +312,7 @@ run_kernel(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
 {
   if (trainer->device)
     return device_run(trainer, kernel, call);
-  return kernel(call);
+  return bfloat_run(kernel, call);
 }
 
 int

@@ -87,11 +87,12 @@ is_small_in_a_sample(const Check *check, ValueId id)
   return shape->rank > 0 && shape->dim[0] > 0 && shape_elements(shape, &elements) && elements / shape->dim[0] < SAMPLE_ELEMENTS;
 }
 
-/* Ids, labels, positions and masks have no code but exact ones; half precision is kept. */
+/* Ids, labels, positions and masks have no code but exact ones. */
 static bool
 is_not_float(const Check *check, ValueId id)
 {
-  return value_at(check->program, id)->type != ACTNN_F32;
+  actnn_type type = value_at(check->program, id)->type;
+  return type != ACTNN_F32 && type != ACTNN_BF16;
 }
 
 /* Some reader's gradient is not linear in it (or only with a bias): coding it would bias the gradient. */

@@ -44,6 +44,7 @@ c_type(actnn_type type)
 {
   switch (type) {
   case ACTNN_F32: return "ACTNN_F32";
+  case ACTNN_BF16: return "ACTNN_BF16";
   case ACTNN_U8: return "ACTNN_U8";
   case ACTNN_BOOL: return "ACTNN_BOOL";
   default: return "ACTNN_I64"; /* kernels hold every other integer in 64 bits */

@@ -42,6 +42,7 @@ static const char usage[] =
     "  --scheme=actnnc|actnn     codes beyond ActNN's (default), or ActNN's own with its defects mended\n"
     "  --rounding=auto|dither|stochastic\n"
     "  --profile-use=FILE        bits where a trainer's --profile-generate found that they matter\n"
+    "  --precision=fp32|bf16     what activations and their gradients are held in; weights and statistics stay FP32\n"
     "  --workspace=SIZE          scratch for a GPU's libraries, 64MiB unless given; more may be faster\n"
     "  --memory-budget=SIZE      all that the trainer may take, e.g. 512MiB\n"
     "  --seed=N                  seed of random draws\n"
@@ -158,6 +159,8 @@ read_value_option(CommandLine *line, const char *argument)
     return options->compression = strtod(value, &end), end == value || *end || !(options->compression >= 1 && options->compression <= 1000) ? -1 : 1;
   if ((value = value_of(argument, "--target")))
     return options->is_for_gpu = !strcmp(value, "cuda"), options->is_for_gpu || !strcmp(value, "c") ? 1 : -1;
+  if ((value = value_of(argument, "--precision")))
+    return options->is_bfloat = !strcmp(value, "bf16"), options->is_bfloat || !strcmp(value, "fp32") ? 1 : -1;
   if ((value = value_of(argument, "--workspace"))) return read_size(value, &options->workspace) ? 1 : -1;
   if ((value = value_of(argument, "--dump-passes"))) return line->dump_passes = true, line->dump_directory = value, 1;
   if ((value = value_of(argument, "--dump-after"))) return line->dump_after = value, 1;

@@ -33,6 +33,7 @@ typedef struct Options {
   const char *profile_use;  /* what a trainer's --profile-generate wrote; NULL */
   uint64_t memory_budget;   /* 0: none */
   bool is_for_gpu;          /* --target=cuda */
+  bool is_bfloat;           /* --precision=bf16 */
   uint64_t workspace;       /* scratch of a GPU's libraries */
   uint64_t seed;
   const char *scheme;       /* actnn: ActNN's own, its defects mended; actnnc: what goes beyond it */

@@ -26,6 +26,7 @@ held_type(actnn_type type)
 {
   switch (type) {
   case ACTNN_F32:
+  case ACTNN_BF16:
   case ACTNN_U8:
   case ACTNN_BOOL: return type;
   case ACTNN_I8:

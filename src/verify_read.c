@@ -50,7 +50,8 @@ static bool
 read_tensors(Reader *reader)
 {
   static const char *const types[] =
-      {[ACTNN_F32] = "ACTNN_F32", [ACTNN_U8] = "ACTNN_U8", [ACTNN_I64] = "ACTNN_I64", [ACTNN_BOOL] = "ACTNN_BOOL"};
+      {[ACTNN_F32] = "ACTNN_F32", [ACTNN_U8] = "ACTNN_U8", [ACTNN_I64] = "ACTNN_I64", [ACTNN_BOOL] = "ACTNN_BOOL",
+       [ACTNN_BF16] = "ACTNN_BF16"};
   static const char *const layouts[] = {"ACTNN_PLAIN", "ACTNN_BLOCKED", "ACTNN_STASH"};
   Emitted *emitted = reader->emitted;
   if (!expect_words(reader, "static const actnn_tensor tensors [ TENSOR_COUNT ] = {")) return false;

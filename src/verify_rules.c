@@ -33,6 +33,7 @@ element_bytes(unsigned type)
   switch (type) {
   case ACTNN_U8:
   case ACTNN_BOOL: return 1;
+  case ACTNN_BF16: return 2;
   case ACTNN_F32: return 4;
   case ACTNN_I64: return 8;
   default: return 0;

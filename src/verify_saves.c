@@ -49,6 +49,12 @@ room_fits(const EmittedSave *save, bool rectified, double cap, const actnn_tenso
 }
 
 static bool
+is_float(const actnn_tensor *tensor)
+{
+  return tensor->type == ACTNN_F32 || tensor->type == ACTNN_BF16;
+}
+
+static bool
 check_quantize(Emitted *emitted, const EmittedCall *call, uint32_t value, uint32_t stash)
 {
   const EmittedSave *save = save_of(emitted, call);
@@ -56,7 +62,7 @@ check_quantize(Emitted *emitted, const EmittedCall *call, uint32_t value, uint32
   if (save->tensor != stash)
     return refuse(emitted, call->position, "v%u is not the stash of the save it names, v%u", stash, save->tensor);
   const actnn_tensor *x = &emitted->tensor[value].at, *code = &emitted->tensor[stash].at;
-  if (x->type != ACTNN_F32)
+  if (!is_float(x))
     return refuse(emitted, call->position, "v%u is no float value", value);
   if ((save->spacing == ACTNN_NORMAL_LEVELS) != kernel_is(call, "NormalizeOnSave"))
     return refuse(emitted, save->position, "%s does not make levels of the kind that the save says", call->name);
@@ -80,19 +86,19 @@ packed_room(const EmittedCall *call, const actnn_tensor *x)
   uint64_t bytes;
   if (kernel_is(call, "PackBits"))
     return room(actnn_packed_bytes(x->dim, x->rank, (actnn_layout)x->layout, (int)call->attribute[0].i));
-  return bytes_needed(x, &bytes) ? room((bytes / sizeof(float) + 127) / 128 * 16) : UINT64_MAX;
+  return bytes_needed(x, &bytes) ? room((bytes / element_bytes(x->type) + 127) / 128 * 16) : UINT64_MAX;
 }
 
 static bool
 check_pack(Emitted *emitted, const EmittedCall *call, uint32_t value, uint32_t stash)
 {
   const actnn_tensor *x = &emitted->tensor[value].at, *code = &emitted->tensor[stash].at;
-  bool is_float = kernel_is(call, "PackPositive");
+  bool packs_floats = kernel_is(call, "PackPositive");
   if (emitted->place[stash] != PLACE_STEP)
     return refuse(emitted, call->position, "packed bits lie in the pool of a save");
-  if (is_float ? x->type != ACTNN_F32 : element_bytes(x->type) != 1)
+  if (packs_floats ? !is_float(x) : element_bytes(x->type) != 1)
     return refuse(emitted, call->position, "v%u does not have elements that %s packs", value, call->name);
-  if (!is_float && (call->attribute[0].kind != ACTNN_INT || call->attribute[0].i < 1 || call->attribute[0].i > 8))
+  if (!packs_floats && (call->attribute[0].kind != ACTNN_INT || call->attribute[0].i < 1 || call->attribute[0].i > 8))
     return refuse(emitted, call->position, "%s wants 1 to 8 bits an element", call->name);
   if (packed_room(call, x) != code->bytes)
     return refuse(emitted, emitted->tensor[stash].position, "v%u has %llu bytes, which is not what %s writes", stash,
@@ -128,7 +134,7 @@ same_kind(const Emitted *emitted, uint32_t one, uint32_t other)
 {
   const actnn_tensor *a = &emitted->tensor[one].at, *b = &emitted->tensor[other].at;
   return same_extents(emitted, one, other) && a->layout == b->layout
-      && element_bytes(a->type) == element_bytes(b->type);
+      && (element_bytes(a->type) == element_bytes(b->type) || (is_float(a) && is_float(b)));
 }
 
 static bool

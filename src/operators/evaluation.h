@@ -61,10 +61,14 @@ store_element(const actnn_view *view, int64_t index, double value)
   else ((int64_t *)view->data)[index] = integer_of(value);
 }
 
-/* Bytes of one element in an evaluator's or kernel's buffer. */
+/* Bytes of one element in an evaluator's or kernel's buffer. Only kernels see bfloat16 as it is held, and of those in src/operators only
+ * what moves elements (runtime/bfloat.h). */
 static inline size_t
 element_bytes(actnn_type type)
 {
+#ifdef ACTNN_RUNTIME
+  if (type == ACTNN_BF16) return 2;
+#endif
   return is_floating(type) ? sizeof(REAL) : type == ACTNN_BOOL || type == ACTNN_U8 ? 1 : 8;
 }
 

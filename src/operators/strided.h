@@ -102,6 +102,10 @@ copy_row(char *to, int64_t to_step, const char *from, int64_t from_step, int64_t
     uint32_t *a = (uint32_t *)(void *)to;
     const uint32_t *b = (const uint32_t *)(const void *)from;
     for (int64_t i = 0; i < count; i++) a[i * to_step] = b[i * from_step];
+  } else if (size == 2) {
+    uint16_t *a = (uint16_t *)(void *)to;
+    const uint16_t *b = (const uint16_t *)(const void *)from;
+    for (int64_t i = 0; i < count; i++) a[i * to_step] = b[i * from_step];
   } else if (size == 8) {
     uint64_t *a = (uint64_t *)(void *)to;
     const uint64_t *b = (const uint64_t *)(const void *)from;

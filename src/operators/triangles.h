@@ -42,6 +42,7 @@ pack_triangle_row(const Triangles *triangles, int64_t row, const void *full, voi
   memcpy((unsigned char *)packed + (size_t)packed_row(triangles, row) * triangles->size, from, (size_t)kept * triangles->size);
   for (size_t i = (size_t)kept * triangles->size; i < (size_t)triangles->extent * triangles->size; i++) any |= from[i];
   bool is_number = triangles->size != sizeof(float) || ((const float *)from)[0] == ((const float *)from)[0];
+  if (triangles->size == sizeof(uint16_t)) is_number = (((const uint16_t *)from)[0] & 0x7fff) <= 0x7f80; /* bfloat16 */
   return any && is_number;
 }
 

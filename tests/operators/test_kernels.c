@@ -1,12 +1,13 @@
 /* test_kernels.c: every kernel of the runtime against its operator's evaluation in double precision, on the shapes
  * that its row of the table gives; blocked as well where the row allows it; with one thread and with several, whose
  * results must agree bit for bit (close to where the library computes, which divides sums among its threads). Then
- * once more with numbers that are not ordinary among the operands.
+ * once more with numbers that are not ordinary among the operands, and with activations held as bfloat16.
  *
  * Built once more with ON_GPU, every operator runs on a GPU, or on its stand-in, from its memory and back.
  *
  * usage: test_kernels [NAME]: one operator only.
  */
+#include "../../runtime/bfloat.h"
 #include "../../runtime/device.h"
 #include "../../runtime/library.h"
 #include "../../runtime/runtime.h"
@@ -19,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double ABSOLUTE = 2e-5, RELATIVE = 2e-4;
+static const double ABSOLUTE = 2e-5, RELATIVE = 2e-4, ROUNDING = 0x1p-8; /* of bfloat16 */
 enum { MOST_VIEWS = 16, MOST_TENSORS = 64, THREADS = 3, GUARD = 64 };
 
 typedef struct NamedKernel {
@@ -57,7 +58,7 @@ is_real(actnn_type type)
 static size_t
 kernel_bytes(actnn_type type)
 {
-  return is_real(type) ? 4 : type == ACTNN_BOOL || type == ACTNN_U8 ? 1 : 8;
+  return type == ACTNN_BF16 ? 2 : is_real(type) ? 4 : type == ACTNN_BOOL || type == ACTNN_U8 ? 1 : 8;
 }
 
 /* The channel block of a view: with channels last, all of its channels. */
@@ -91,9 +92,9 @@ places(const actnn_view *view, int64_t block)
 
 /* A view in memory that ends in guard bytes, all of it filled with 0xFF or, with `tensor`, holding its values. */
 static actnn_view
-make_view(Arena *arena, const Tensor *tensor, bool is_blocked, int64_t block, uint32_t id, bool has_values)
+make_view(Arena *arena, const Tensor *tensor, bool is_narrow, bool is_blocked, int64_t block, uint32_t id, bool has_values)
 {
-  actnn_view view = {.type = tensor->type,
+  actnn_view view = {.type = is_narrow ? ACTNN_BF16 : tensor->type,
                      .layout = is_blocked ? ACTNN_BLOCKED : ACTNN_PLAIN,
                      .rank = tensor->shape.rank,
                      .dim = tensor->shape.dim,
@@ -108,7 +109,8 @@ make_view(Arena *arena, const Tensor *tensor, bool is_blocked, int64_t block, ui
   shape_elements(&tensor->shape, &count);
   for (int64_t i = 0; has_values && i < count; i++) {
     int64_t at = place_of(&view, block, i);
-    if (is_real(view.type)) ((float *)view.data)[at] = (float)((const double *)tensor->data)[i];
+    if (is_narrow) ((uint16_t *)view.data)[at] = bfloat_rounded((float)((const double *)tensor->data)[i]);
+    else if (is_real(view.type)) ((float *)view.data)[at] = (float)((const double *)tensor->data)[i];
     else if (kernel_bytes(view.type) == 1) ((uint8_t *)view.data)[at] = ((const uint8_t *)tensor->data)[i];
     else ((int64_t *)view.data)[at] = ((const int64_t *)tensor->data)[i];
   }
@@ -118,6 +120,7 @@ make_view(Arena *arena, const Tensor *tensor, bool is_blocked, int64_t block, ui
 static double
 element_of(actnn_type type, const void *data, int64_t at, bool is_wide)
 {
+  if (type == ACTNN_BF16 && !is_wide) return (double)bfloat_widened(((const uint16_t *)data)[at]);
   if (is_real(type)) return is_wide ? ((const double *)data)[at] : (double)((const float *)data)[at];
   return kernel_bytes(type) == 1 ? ((const uint8_t *)data)[at] : (double)((const int64_t *)data)[at];
 }
@@ -136,8 +139,9 @@ compare(Arena *arena, const actnn_view *view, int64_t block, const Tensor *expec
   for (int64_t i = 0; strictness != BOUNDED && i < count; i++) {
     double got = element_of(view->type, view->data, place_of(view, block, i), false);
     double wanted = element_of(view->type, expected->data, i, true);
+    double relative = RELATIVE + (view->type == ACTNN_BF16 ? ROUNDING : 0);
     bool is_close =
-        got == wanted || (isnan(got) && isnan(wanted)) || fabs(got - wanted) <= ABSOLUTE + RELATIVE * fabs(wanted);
+        got == wanted || (isnan(got) && isnan(wanted)) || fabs(got - wanted) <= ABSOLUTE + relative * fabs(wanted);
     /* What is not finite must be noticed. Which it is, and what else it reaches, goes by the order of operations. */
     is_close |= strictness == NOTICED && !isfinite(got);
     if (!is_close)
@@ -152,16 +156,22 @@ compare(Arena *arena, const actnn_view *view, int64_t block, const Tensor *expec
 
 /* ---- blocks ------------------------------------------------------------------------------------- */
 
-/* Operands that are weights or vectors, whatever their rank (passes/layout.c). */
+/* Operands that are weights or vectors, whatever their rank, are not (passes/common.c). */
 static bool
-is_image(const Slot *slot, const Shape *shape)
+is_activation(const Slot *slot)
 {
   static const char *const others[] = {"w",    "scale",        "b",           "bias",    "mean",
                                        "rstd", "running_mean", "running_var", "var",     "dw",
                                        "db",   "dscale",       "new_mean",    "new_var", "slope"};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
     if (!strcmp(slot->name, others[i])) return false;
-  return !slot->is_constant && shape->rank >= 3;
+  return !slot->is_constant;
+}
+
+static bool
+is_image(const Slot *slot, const Shape *shape)
+{
+  return is_activation(slot) && shape->rank >= 3;
 }
 
 /* Fills in which operands and results are blocked; false when the layout pass would leave the node plain. */
@@ -200,6 +210,7 @@ typedef struct Run {
   const Tensor *input[MOST_VIEWS]; /* by operand; NULL: absent or a constant operand */
   Tensor *result;
   bool is_operand_blocked[MOST_VIEWS], is_result_blocked[MOST_VIEWS];
+  bool is_narrow; /* activations are held as bfloat16 */
   int64_t block;
   int threads;
   bool uses_library;
@@ -273,17 +284,30 @@ static int
 run_prepared(actnn *trainer, actnn_kernel *kernel, actnn_call *call, actnn_view *input, actnn_view *output)
 {
   (void)input, (void)output;
-  int failed = kernel(call);
+  int failed = bfloat_run(kernel, call);
   trainer->preparing = false;
   trainer->workspace_bytes = trainer->workspace_wanted;
   trainer->workspace =
       aligned_alloc(ACTNN_ALIGNMENT, (trainer->workspace_bytes / ACTNN_ALIGNMENT + 1) * ACTNN_ALIGNMENT);
-  if (!failed) failed = kernel(call);
+  if (!failed) failed = bfloat_run(kernel, call);
   free(trainer->workspace);
   return failed;
 }
 
 #endif
+
+static bool
+is_held_narrow(const Run *run, const Slot *slot, actnn_type type)
+{
+  return run->is_narrow && type == ACTNN_F32 && slot && is_activation(slot);
+}
+
+static bool
+is_result_narrow(const Run *run, const Node *node, uint32_t i)
+{
+  const Operator *operator = node->operator;
+  return is_held_narrow(run, &operator->results[i < operator->result_count ? i : operator->result_count - 1], run->result[i].type);
+}
 
 /* Prepares and calls the kernel as a trainer would; the results' views stay in run->output. */
 static const char *
@@ -296,13 +320,14 @@ run_kernel(Run *run, Arena *arena)
       .model = &model, .preparing = true, .threads = run->threads, .channel_block = (int)run->block, .quiet = true};
   actnn_view input[MOST_VIEWS];
   for (uint32_t i = 0; i < node->operand_count; i++)
-    input[i] = run->input[i] ? make_view(arena, run->input[i], run->is_operand_blocked[i], run->block, i, true)
+    input[i] = run->input[i] ? make_view(arena, run->input[i], is_held_narrow(run, operand_slot(node->operator, i), run->input[i]->type),
+                                         run->is_operand_blocked[i], run->block, i, true)
                              : (actnn_view){.id = NONE};
   for (uint32_t i = 0; i < node->result_count; i++) {
     run->output[i] = (actnn_view){.id = NONE};
     if (node->results[i] != NO_VALUE)
       run->output[i] =
-          make_view(arena, &run->result[i], run->is_result_blocked[i], run->block, MOST_VIEWS + i, false);
+          make_view(arena, &run->result[i], is_result_narrow(run, node, i), run->is_result_blocked[i], run->block, MOST_VIEWS + i, false);
   }
   actnn_attribute *attributes;
   size_t count = call_attributes(program, node, &attributes);
@@ -388,7 +413,7 @@ static const struct {
 };
 enum { EXTREMES = sizeof extremes / sizeof *extremes };
 
-/* Every third number of the operand becomes one of the extreme ones; the tensor is a copy. */
+/* Every third number of the operand becomes one of the extreme ones, if there are any; the tensor is a copy. */
 static Tensor *
 plant(Arena *arena, const Tensor *ordinary, const double *number)
 {
@@ -398,7 +423,7 @@ plant(Arena *arena, const Tensor *ordinary, const double *number)
   shape_elements(&ordinary->shape, &count);
   planted->data = arena_array(arena, (size_t)count + 1, sizeof(double));
   memcpy(planted->data, ordinary->data, (size_t)count * sizeof(double));
-  for (int64_t i = 0; i < count; i += isnan(number[1]) ? 1 : 3) ((double *)planted->data)[i] = number[i / 3 % 6];
+  for (int64_t i = 0; number && i < count; i += isnan(number[1]) ? 1 : 3) ((double *)planted->data)[i] = number[i / 3 % 6];
   return planted;
 }
 
@@ -423,6 +448,27 @@ check_extremes(Run *run, Arena *arena)
   return difference;
 }
 
+/* Operands are rounded beforehand, so that only results are. */
+static const char *
+check_narrow(Run *run, Arena *arena)
+{
+  const Node *node = node_at(run->made->program, run->made->node);
+  if (node->operator->flags & UPDATE) return NULL;
+  for (uint32_t i = 0; i < node->operand_count; i++) {
+    if (!run->input[i] || run->input[i]->type != ACTNN_F32) continue;
+    Tensor *rounded = plant(arena, run->input[i], NULL);
+    int64_t count = 0;
+    shape_elements(&rounded->shape, &count);
+    for (int64_t k = 0; k < count; k++)
+      ((double *)rounded->data)[k] = (double)bfloat_widened(bfloat_rounded((float)((const double *)rounded->data)[k]));
+    run->input[i] = rounded;
+  }
+  run->is_narrow = true;
+  run->strictness = EQUAL;
+  const char *difference = check_layouts(run, arena);
+  return difference ? arena_format(arena, "held as bfloat16: %s", difference) : NULL;
+}
+
 static const char *
 check_case(const Try *made, Arena *arena)
 {
@@ -437,7 +483,8 @@ check_case(const Try *made, Arena *arena)
       if (node->operands[i] == program->inputs[k]) run.input[i] = &made->value[k];
   }
   const char *difference = check_layouts(&run, arena);
-  return difference ? difference : check_extremes(&run, arena);
+  if (!difference) difference = check_extremes(&run, arena);
+  return difference ? difference : check_narrow(&run, arena);
 }
 
 /* ---- the table ---------------------------------------------------------------------------------- */

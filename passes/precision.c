@@ -1,0 +1,89 @@
+/* precision: under --precision=bf16, holds activations and their gradients as bfloat16.
+ * needs: saves and their codes.  keeps: the graph.  makes: Value.type.
+ *
+ * Only what a value is held in changes: kernels compute in FP32 (products of bfloat16 are added up in it) and round a result once, to
+ * nearest even, when it is stored. Weights, their gradients, optimizer state, statistics, the prediction and what the loss makes of it
+ * stay FP32, and so does what is small: it costs nothing. */
+#include "passes.h"
+
+#include <string.h>
+
+PassFunction precision;
+
+enum { SMALL_ELEMENTS = 1024 };
+
+/* Losses and their gradients, between which nothing is rounded. */
+static bool
+is_loss(const Node *node)
+{
+  static const char *const losses[] = {"SoftmaxCrossEntropyLoss", "SoftmaxCrossEntropyGrad", "NegativeLogLikelihoodLoss",
+                                       "NegativeLogLikelihoodGrad", "LogSoftmax", "LogSoftmaxGrad"};
+  for (size_t i = 0; i < sizeof losses / sizeof *losses; i++)
+    if (!strcmp(node->operator_name, losses[i])) return true;
+  return false;
+}
+
+static bool
+may_be_narrow(const Value *value)
+{
+  int64_t elements;
+  return value->kind == VALUE_TEMPORARY && value->type == ACTNN_F32 && value->producer != NO_NODE && value->updates == NO_VALUE
+         && !value->is_output && value->shape.rank >= 2 && shape_elements(&value->shape, &elements) && elements >= SMALL_ELEMENTS;
+}
+
+/* What the loss is computed from, and all that follows from it in forward. */
+static bool
+follows_prediction(const Program *program, const Node *node, const bool *is_exact)
+{
+  if (node->phase != PHASE_FORWARD && node->phase != PHASE_EVALUATE && node->phase != PHASE_RECOMPUTE) return false;
+  for (uint32_t k = 0; k < node->operand_count; k++) {
+    ValueId x = node->operands[k];
+    if (x != NO_VALUE && is_exact[x] && value_at(program, x)->kind == VALUE_TEMPORARY) return true;
+  }
+  return false;
+}
+
+static void
+mark_behind_predictions(const Program *program, bool *is_exact)
+{
+  const ValueId ends[] = {program->loss, program->evaluation_loss, program->prediction, program->evaluation_output};
+  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+    if (ends[i] != NO_VALUE) is_exact[ends[i]] = true;
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    bool is_behind = follows_prediction(program, node, is_exact);
+    for (uint32_t k = 0; is_behind && k < node->result_count; k++)
+      if (node->results[k] != NO_VALUE) is_exact[node->results[k]] = true;
+  }
+}
+
+/* By node: what keeps its operands and results in FP32. */
+static void
+mark_by_nodes(const Program *program, bool *is_exact)
+{
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    bool is_whole = is_loss(node) || node->phase == PHASE_UPDATE || node->phase == PHASE_INITIALIZE;
+    for (uint32_t k = 0; k < node->operand_count; k++)
+      if (node->operands[k] != NO_VALUE) is_exact[node->operands[k]] |= is_whole || !is_activation_slot(operand_slot(node->operator, k));
+    for (uint32_t k = 0; k < node->result_count; k++) {
+      bool is_activation = k >= node->operator->result_count || is_activation_slot(&node->operator->results[k]);
+      if (node->results[k] != NO_VALUE) is_exact[node->results[k]] |= is_whole || !is_activation;
+    }
+  }
+}
+
+bool
+precision(Program *program, const Options *options)
+{
+  if (!options->is_bfloat) return true;
+  bool *is_exact = arena_array(program->arena, (size_t)program->value_count + 1, sizeof *is_exact);
+  mark_behind_predictions(program, is_exact);
+  mark_by_nodes(program, is_exact);
+  /* Rounded, a value could leave the fixed range of its levels. */
+  for (uint32_t i = 0; program->saves && i < program->saves->count; i++)
+    if (program->saves->save[i].spacing == ACTNN_FIXED_LEVELS) is_exact[program->saves->save[i].value] = true;
+  for (ValueId id = 0; id < program->value_count; id++)
+    if (!is_exact[id] && may_be_narrow(value_at(program, id))) value_at(program, id)->type = ACTNN_BF16;
+  return true;
+}

@@ -1,0 +1,277 @@
+/* bfloat.c: kernels that compute in FP32 on values held as bfloat16; see bfloat.h. */
+#include "bfloat.h"
+#include "layout.h"
+
+#include <string.h>
+
+/* Kernels that take bfloat16 themselves: all elementwise rows, and these. */
+#define UNARY(NAME, ...) actnn_##NAME, actnn_##NAME##Slope,
+#define POINT(NAME, ...) actnn_##NAME,
+#define OPERATOR(...)
+static actnn_kernel *const takers[] = {
+#include "../src/operators.def"
+    actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_Product, actnn_ProductGradWeight,
+    actnn_BatchNormalization, actnn_BatchNorm, actnn_BatchNormStatistics, actnn_BatchNormApply, actnn_BatchNormGrad,
+    actnn_BatchNormFrozenGrad, actnn_PackPositive, actnn_SelectPacked, actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo};
+
+/* Kernels of codes, which take it too but for one, and which a trainer without saves cannot prepare. */
+static actnn_kernel *const coders[] = {
+    actnn_QuantizeOnSave, actnn_DequantizeOnBackward, actnn_SelectCoded, actnn_NormalizeOnSave, actnn_DequantizeNormal,
+    actnn_NormalGradScale, actnn_NormalGradInput, actnn_MeasureSensitivity};
+
+/* Kernels that move elements: they take any, if all floats are held alike. */
+static actnn_kernel *const movers[] = {
+    actnn_Identity, actnn_Reshape, actnn_Flatten, actnn_Squeeze, actnn_Unsqueeze, actnn_Transpose, actnn_TransposeInverse,
+    actnn_DepthToSpace, actnn_SpaceToDepth, actnn_Concat, actnn_ConcatPart, actnn_Split, actnn_Slice, actnn_SliceGrad, actnn_Expand,
+    actnn_Tile, actnn_Gather, actnn_PackTriangle, actnn_UnpackTriangle, actnn_ToBlocked, actnn_ToPlain};
+
+/* Kernels that work on samples one by one, which therefore need not be copied all at once: bit i says that operand or result i has
+ * samples on its first axis. */
+static const struct {
+  actnn_kernel *kernel;
+  unsigned inputs, outputs;
+  bool has_axis; /* attribute 0, along which it must not be */
+} separable[] = {{actnn_MaxPoolWithOffset, 1, 3, false}, {actnn_MaxPoolGrad, 3, 1, false},        {actnn_AveragePool, 1, 1, false},
+                 {actnn_AveragePoolGrad, 1, 1, false},   {actnn_GlobalAveragePool, 1, 1, false},  {actnn_GlobalAveragePoolGrad, 1, 1, false},
+                 {actnn_Softmax, 1, 1, true},            {actnn_SoftmaxGrad, 3, 1, true},         {actnn_LayerNormalization, 1, 7, true},
+                 {actnn_RMSNormalization, 1, 3, true},   {actnn_InstanceNormalization, 1, 7, false}, {actnn_GroupNorm, 1, 7, false}};
+
+enum {
+  MOST_SEPARABLE = 4,     /* operands or results of such a kernel */
+  PIECE_BYTES = 4 << 20 /* of copies, unless a sample takes more */
+};
+
+static bool
+is_among(actnn_kernel *kernel, actnn_kernel *const *list, size_t count)
+{
+  for (size_t i = 0; i < count; i++)
+    if (list[i] == kernel)
+      return true;
+  return false;
+}
+
+/* All floats are bfloat16. */
+static bool
+are_held_alike(const actnn_call *call)
+{
+  for (size_t i = 0; i < call->input_count; i++)
+    if (call->input[i].data && call->input[i].type == ACTNN_F32)
+      return false;
+  for (size_t i = 0; i < call->output_count; i++)
+    if (call->output[i].data && call->output[i].type == ACTNN_F32)
+      return false;
+  return true;
+}
+
+bool
+bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call)
+{
+  return is_among(kernel, takers, sizeof takers / sizeof *takers) || is_among(kernel, coders, sizeof coders / sizeof *coders) ||
+         (is_among(kernel, movers, sizeof movers / sizeof *movers) && are_held_alike(call));
+}
+
+/* For a plan only what is copied counts of those. */
+static bool
+is_not_prepared(const actnn_call *call, actnn_kernel *kernel)
+{
+  return call->trainer->measuring && (is_among(kernel, coders, sizeof coders / sizeof *coders) || kernel == actnn_DequantizeAffine);
+}
+
+static bool
+is_narrow(const actnn_view *view)
+{
+  return view->data && view->type == ACTNN_BF16;
+}
+
+bool
+bfloat_is_in(const actnn_call *call)
+{
+  for (size_t i = 0; i < call->input_count; i++)
+    if (is_narrow(&call->input[i]))
+      return true;
+  for (size_t i = 0; i < call->output_count; i++)
+    if (is_narrow(&call->output[i]))
+      return true;
+  return false;
+}
+
+/* In memory, channels that pad a block included. */
+static int64_t
+held_elements(const actnn *trainer, const actnn_view *view)
+{
+  int64_t elements = 1;
+  if (view->layout == ACTNN_BLOCKED) {
+    layout_planes planes = layout_of(trainer, view);
+    return planes.batch * planes.blocks * planes.positions * planes.lanes;
+  }
+  for (int axis = 0; axis < view->rank; axis++)
+    elements *= view->dim[axis];
+  return elements;
+}
+
+int
+bfloat_convert(actnn *trainer, void *to, const void *from, int64_t count, bool rounds)
+{
+  (void)trainer;
+#pragma omp parallel for simd schedule(static) if (count > 16384)
+  for (int64_t i = 0; i < count; i++)
+    if (rounds)
+      ((uint16_t *)to)[i] = bfloat_rounded(((const float *)from)[i]);
+    else
+      ((float *)to)[i] = bfloat_widened(((const uint16_t *)from)[i]);
+  return 0;
+}
+
+/* Views like `view`, those held as bfloat16 with room for an FP32 copy in the workspace from *used on, which moves. While preparing
+ * nobody looks at what lies there. */
+static void
+make_copies(const actnn *trainer, const actnn_view *view, size_t count, actnn_view *copy, uint64_t *used)
+{
+  for (size_t i = 0; i < count; i++) {
+    copy[i] = view[i];
+    if (!is_narrow(&view[i]))
+      continue;
+    uint64_t bytes = (uint64_t)held_elements(trainer, &view[i]) * sizeof(float);
+    copy[i].type = ACTNN_F32;
+    copy[i].bytes = (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+    if (!trainer->preparing)
+      copy[i].data = trainer->workspace + *used;
+    *used += copy[i].bytes;
+  }
+}
+
+static int
+convert_views(actnn *trainer, const actnn_view *narrow, const actnn_view *wide, size_t count, bool rounds, bfloat_conversion *convert)
+{
+  for (size_t i = 0; i < count; i++) {
+    if (!is_narrow(&narrow[i]))
+      continue;
+    void *to = rounds ? narrow[i].data : wide[i].data;
+    const void *from = rounds ? wide[i].data : narrow[i].data;
+    if (convert(trainer, to, from, held_elements(trainer, &narrow[i]), rounds))
+      return 1;
+  }
+  return 0;
+}
+
+/* What a kernel asks for comes behind the copies. */
+static int
+prepare(actnn_kernel *kernel, const actnn_call *wide, uint64_t used)
+{
+  actnn *trainer = wide->trainer;
+  uint64_t wanted = trainer->workspace_wanted;
+  int failed = 0;
+  trainer->workspace_wanted = 0;
+  if (!is_not_prepared(wide, kernel))
+    failed = kernel(wide);
+  used += trainer->workspace_wanted;
+  trainer->workspace_wanted = used > wanted && !failed ? used : wanted;
+  return failed;
+}
+
+static int
+widen_all(actnn_kernel *kernel, const actnn_call *call, bfloat_conversion *convert)
+{
+  actnn *trainer = call->trainer;
+  actnn_view input[ACTNN_MAX_OPERANDS], output[ACTNN_MAX_OPERANDS];
+  actnn_call wide = *call;
+  uint64_t used = 0;
+  wide.input = input;
+  wide.output = output;
+  make_copies(trainer, call->input, call->input_count, input, &used);
+  make_copies(trainer, call->output, call->output_count, output, &used);
+  if (trainer->preparing)
+    return prepare(kernel, &wide, used);
+  if (used > trainer->workspace_bytes)
+    return actnn_fail(trainer, "tensor %u: the workspace of %llu bytes is too small, %llu are needed", call->output[0].id,
+                      (unsigned long long)trainer->workspace_bytes, (unsigned long long)used);
+  if (convert_views(trainer, call->input, input, call->input_count, false, convert))
+    return 1;
+  trainer->workspace += used;
+  trainer->workspace_bytes -= used;
+  int failed = kernel(&wide);
+  trainer->workspace -= used;
+  trainer->workspace_bytes += used;
+  return failed ? failed : convert_views(trainer, call->output, output, call->output_count, true, convert);
+}
+
+/* ---- sample by sample -------------------------------------------------------------------------------- */
+
+static uint64_t
+bytes_held(const actnn *trainer, const actnn_view *view)
+{
+  uint64_t size = view->type == ACTNN_F32 ? 4 : is_narrow(view) ? 2 : view->type == ACTNN_BOOL || view->type == ACTNN_U8 ? 1 : 8;
+  return (uint64_t)held_elements(trainer, view) * size;
+}
+
+/* Samples [first, first + count) of the views that the mask names. */
+static void
+cut_views(const actnn *trainer, const actnn_view *view, size_t views, unsigned mask, int64_t first, int64_t count, actnn_view *part,
+          int64_t (*dim)[ACTNN_MAX_RANK])
+{
+  for (size_t i = 0; i < views; i++) {
+    part[i] = view[i];
+    if (!(mask >> i & 1) || !view[i].data)
+      continue;
+    uint64_t bytes = bytes_held(trainer, &view[i]) / (uint64_t)view[i].dim[0];
+    memcpy(dim[i], view[i].dim, (size_t)view[i].rank * sizeof **dim);
+    dim[i][0] = count;
+    part[i].dim = dim[i];
+    part[i].data = (char *)view[i].data + (uint64_t)first * bytes;
+    part[i].bytes = (uint64_t)count * bytes;
+  }
+}
+
+/* Samples that a kernel gets at a time; 0: all, in one call. */
+static int64_t
+samples_of_piece(actnn_kernel *kernel, const actnn_call *call, unsigned *inputs, unsigned *outputs)
+{
+  size_t at = 0, count = sizeof separable / sizeof *separable;
+  while (at < count && separable[at].kernel != kernel)
+    at++;
+  if (at == count || call->input_count > MOST_SEPARABLE || call->output_count > MOST_SEPARABLE)
+    return 0;
+  const actnn_view *x = &call->input[0];
+  int64_t axis = separable[at].has_axis ? call->attribute[0].i : 1, samples = x->dim[0];
+  if (axis == 0 || axis + x->rank == 0 || samples < 1)
+    return 0;
+  uint64_t used = 0;
+  actnn_view copy[MOST_SEPARABLE];
+  make_copies(call->trainer, call->input, call->input_count, copy, &used);
+  make_copies(call->trainer, call->output, call->output_count, copy, &used);
+  *inputs = separable[at].inputs;
+  *outputs = separable[at].outputs;
+  int64_t each = (int64_t)(used / (uint64_t)samples);
+  return each < PIECE_BYTES ? PIECE_BYTES / (each + 1) : 1;
+}
+
+int
+bfloat_widen(actnn_kernel *kernel, const actnn_call *call, bfloat_conversion *convert)
+{
+  unsigned inputs = 0, outputs = 0;
+  int64_t each = samples_of_piece(kernel, call, &inputs, &outputs), samples = each ? call->input[0].dim[0] : 0;
+  if (!each || each >= samples)
+    return widen_all(kernel, call, convert);
+  for (int64_t first = 0; first < samples; first += each) {
+    actnn_view input[MOST_SEPARABLE], output[MOST_SEPARABLE];
+    int64_t input_dim[MOST_SEPARABLE][ACTNN_MAX_RANK], output_dim[MOST_SEPARABLE][ACTNN_MAX_RANK];
+    int64_t count = samples - first < each ? samples - first : each;
+    actnn_call part = *call;
+    part.input = input;
+    part.output = output;
+    cut_views(call->trainer, call->input, call->input_count, inputs, first, count, input, input_dim);
+    cut_views(call->trainer, call->output, call->output_count, outputs, first, count, output, output_dim);
+    int failed = widen_all(kernel, &part, convert);
+    if (failed || call->trainer->preparing)
+      return failed;
+  }
+  return 0;
+}
+
+int
+bfloat_run(actnn_kernel *kernel, const actnn_call *call)
+{
+  if (bfloat_is_in(call) && !bfloat_is_taken_by(kernel, call))
+    return bfloat_widen(kernel, call, bfloat_convert);
+  return is_not_prepared(call, kernel) ? 0 : kernel(call);
+}
