@@ -293,5 +293,5 @@ bytes_beside(const actnn *trainer)
 
 extern "C" const actnn_device actnn_cuda = {
     "cuda", open_device, reserve, prepare_device, close_device, fetch, send, fetch_later, send_soon, gpu_send_ahead, gpu_take_ahead,
-    gpu_kernel_for, gpu_send_keys, gpu_begin_calls, gpu_end_calls, gpu_drop_calls, finish, bytes_beside,
+    gpu_kernel_for, gpu_send_keys, gpu_begin_calls, gpu_end_calls, gpu_drop_calls, finish, bytes_beside, gpu_convert,
 };

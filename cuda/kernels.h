@@ -7,6 +7,9 @@
 /* NULL: the operator runs on the processor. */
 actnn_kernel *gpu_kernel_for(actnn_kernel *of_processor);
 
+/* To and from bfloat16 (bfloat.cu; runtime/bfloat.h). */
+int gpu_convert(actnn *trainer, void *to, const void *from, int64_t count, bool rounds);
+
 /* Recorded calls (graph.cu; device.h says what they are), the results that they fetch, and the keys of random draws. */
 int gpu_begin_calls(actnn *trainer, uint64_t version);
 int gpu_end_calls(actnn *trainer);

@@ -16,8 +16,8 @@ template <int Wide> struct alignas(Wide * sizeof(float)) Columns {
   float of[Wide];
 };
 
-/* Elements of 4 bytes, four side by side. */
-template <typename Element> struct alignas(16) Four {
+/* Four elements side by side. */
+template <typename Element> struct alignas(4 * sizeof(Element)) Four {
   Element of[4];
 };
 

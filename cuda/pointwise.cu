@@ -3,6 +3,8 @@
 #include "broadcast.h"
 #include "gpu.h"
 
+#include "bfloat_value.h"
+
 #define T float
 #define FUNCTION_OF_T(name) name##_float
 #include "../src/operators/pointwise_functions.h"
@@ -48,7 +50,22 @@ element_of(const Source &source, Index i)
   } else if (source.access == GATHERED) {
     at *= source.stride[0];
   }
+  if (source.is_bfloat)
+    return bfloat_widened(((const uint16_t *)source.data)[at]);
   return source.is_bytes ? ((const uint8_t *)source.data)[at] : ((const float *)source.data)[at];
+}
+
+template <typename Result>
+static inline __device__ void
+put_result(Result *to, float value)
+{
+  *to = (Result)value;
+}
+
+static inline __device__ void
+put_result(bfloat_number *to, float value)
+{
+  to->bits = bfloat_rounded(value);
 }
 
 template <typename Index, typename Result, typename Point>
@@ -63,7 +80,7 @@ points(PointJob job, Point point)
     float b = Point::operands > 1 ? element_of(job.source[1], (Index)i) : 0;
     float c = Point::operands > 2 ? element_of(job.source[2], (Index)i) : 0;
     bool is_padding = job.lanes && i / job.lanes / job.positions % job.blocks * job.lanes + i % job.lanes >= job.channels;
-    ((Result *)job.result)[i] = is_padding ? (Result)0 : (Result)point(a, b, c);
+    put_result((Result *)job.result + i, is_padding ? 0 : point(a, b, c));
   }
 }
 
@@ -75,7 +92,8 @@ make_job(const actnn_call *call, actnn_type result_type, PointJob *job)
   int64_t block = gpu_block_of(call->trainer, y);
   Extents e = extents_of(y, block);
   memset(job, 0, sizeof *job);
-  if (call->input_count > MOST_OPERANDS || y->type != result_type || y->layout == ACTNN_STASH)
+  bool is_narrow = y->type == ACTNN_BF16 && result_type == ACTNN_F32;
+  if (call->input_count > MOST_OPERANDS || (y->type != result_type && !is_narrow) || y->layout == ACTNN_STASH)
     return false;
   for (size_t k = 0; k < call->input_count; k++)
     if (!make_source(&job->source[k], &call->input[k], y, &e, gpu_block_of(call->trainer, &call->input[k]), block))
@@ -109,6 +127,16 @@ numbers_of(const actnn_call *call, const char *otherwise)
 
 template <typename Result, typename Point>
 static int
+launch_points(const actnn_call *call, const PointJob &job, const Point &point)
+{
+  int64_t threads = threads_of(job.count, EACH);
+  if (job.count <= INT32_MAX)
+    return LAUNCH(call, (points<uint32_t, Result, Point>), threads, job, point);
+  return LAUNCH(call, (points<uint64_t, Result, Point>), threads, job, point);
+}
+
+template <typename Result, typename Point>
+static int
 run_points(const actnn_call *call, actnn_type result_type, Point point, const char *otherwise)
 {
   PointJob job;
@@ -117,10 +145,9 @@ run_points(const actnn_call *call, actnn_type result_type, Point point, const ch
   if (actnn_is_preparing(call))
     return 0;
   point.numbers = numbers_of(call, otherwise);
-  int64_t threads = threads_of(job.count, EACH);
-  if (job.count <= INT32_MAX)
-    return LAUNCH(call, (points<uint32_t, Result, Point>), threads, job, point);
-  return LAUNCH(call, (points<uint64_t, Result, Point>), threads, job, point);
+  if (call->output[0].type == ACTNN_BF16)
+    return launch_points<bfloat_number>(call, job, point);
+  return launch_points<Result>(call, job, point);
 }
 
 /* ---- of each row, how many operands it has and the text of its choice ----------------------------------------- */

@@ -294,7 +294,7 @@ takes_scratch(const Program *program, const Node *node)
 }
 
 static uint64_t
-measure_workspace(Program *program, const Plan *plan)
+measure_workspace(Program *program, const Plan *plan, bool is_for_gpu)
 {
   actnn_recorded_call *calls = arena_array(program->arena, program->order_count + 1, sizeof *calls);
   size_t count = 0;
@@ -309,7 +309,7 @@ measure_workspace(Program *program, const Plan *plan)
     calls[count++] = (actnn_recorded_call){node->operator_name, {node->result_count, node->results},
                                            {node->operand_count, operands}, {attribute_count, attributes}};
   }
-  return actnn_measure_workspace(runtime_tensors(program, plan), program->value_count, plan->arena_bytes, calls, count);
+  return actnn_measure_workspace(runtime_tensors(program, plan), program->value_count, plan->arena_bytes, calls, count, is_for_gpu);
 }
 
 bool
@@ -338,8 +338,8 @@ plan_memory(Program *program, const Options *options)
   plan->workspace_offset = plan->stash_offset + plan->stash_bytes;
   plan->arena_bytes = plan->workspace_offset;
   /* What a GPU's libraries would like is known only where there is one: they choose among what fits. */
-  plan->workspace_bytes = options->is_for_gpu ? (options->workspace + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT
-                                              : measure_workspace(program, plan);
+  plan->workspace_bytes = measure_workspace(program, plan, options->is_for_gpu);
+  if (options->is_for_gpu && plan->workspace_bytes < align(options->workspace)) plan->workspace_bytes = align(options->workspace);
   if (plan->workspace_bytes == UINT64_MAX)
     return report(program->diagnostics, program->source, NULL,
                   "the library on this machine cannot run the model's convolutions or products, or has no memory for them");

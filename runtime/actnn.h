@@ -299,10 +299,10 @@ typedef struct actnn_recorded_call {
   actnn_attributes with;
 } actnn_recorded_call;
 
-/* Scratch bytes that library primitives ask for on this machine when these calls run one after the other, each on all of it;
- * UINT64_MAX when a call cannot be prepared. Tensors' data are not touched. */
+/* Scratch bytes that library primitives, and copies of what kernels do not take as it is held, ask for on this machine when these calls run
+ * one after the other, each on all of it; for a GPU copies alone. UINT64_MAX when a call cannot be prepared. Tensors' data are not touched. */
 uint64_t actnn_measure_workspace(const actnn_tensor *tensor, uint32_t tensor_count, uint64_t arena_bytes,
-                                 const actnn_recorded_call *call, size_t call_count);
+                                 const actnn_recorded_call *call, size_t call_count, bool is_for_gpu);
 
 #include "actnn_kernels.h" /* generated from the operator table: `int actnn_NAME(const actnn_call *)` each */
 

@@ -1,5 +1,6 @@
 /* bfloat.c: kernels that compute in FP32 on values held as bfloat16; see bfloat.h. */
 #include "bfloat.h"
+#include "device.h"
 #include "layout.h"
 
 #include <string.h>
@@ -70,11 +71,25 @@ bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call)
          (is_among(kernel, movers, sizeof movers / sizeof *movers) && are_held_alike(call));
 }
 
-/* For a plan only what is copied counts of those. */
+/* What a GPU's kernel does not take, though the processor's does. */
+static actnn_kernel *const only_here[] = {
+    actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_Product, actnn_ProductGradWeight, actnn_BatchNormalization,
+    actnn_BatchNorm, actnn_BatchNormStatistics, actnn_BatchNormApply, actnn_BatchNormGrad, actnn_BatchNormFrozenGrad, actnn_PackPositive,
+    actnn_SelectPacked, actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo, actnn_QuantizeOnSave,
+    actnn_DequantizeOnBackward, actnn_SelectCoded, actnn_NormalizeOnSave, actnn_DequantizeNormal, actnn_NormalGradScale,
+    actnn_NormalGradInput, actnn_MeasureSensitivity, actnn_PackTriangle, actnn_UnpackTriangle};
+
+bool
+bfloat_is_taken_there(actnn_kernel *kernel, const actnn_call *call)
+{
+  return !is_among(kernel, only_here, sizeof only_here / sizeof *only_here) && bfloat_is_taken_by(kernel, call);
+}
+
+/* For a plan only what is copied counts of those, and on a GPU of all. */
 static bool
 is_not_prepared(const actnn_call *call, actnn_kernel *kernel)
 {
-  return call->trainer->measuring && (is_among(kernel, coders, sizeof coders / sizeof *coders) || kernel == actnn_DequantizeAffine);
+  return call->trainer->measuring && (call->trainer->measures_gpu || is_among(kernel, coders, sizeof coders / sizeof *coders) || kernel == actnn_DequantizeAffine);
 }
 
 static bool
@@ -156,21 +171,21 @@ convert_views(actnn *trainer, const actnn_view *narrow, const actnn_view *wide, 
 
 /* What a kernel asks for comes behind the copies. */
 static int
-prepare(actnn_kernel *kernel, const actnn_call *wide, uint64_t used)
+prepare(actnn_kernel *kernel, actnn_kernel *runs, const actnn_call *wide, uint64_t used)
 {
   actnn *trainer = wide->trainer;
   uint64_t wanted = trainer->workspace_wanted;
   int failed = 0;
   trainer->workspace_wanted = 0;
   if (!is_not_prepared(wide, kernel))
-    failed = kernel(wide);
+    failed = runs(wide);
   used += trainer->workspace_wanted;
   trainer->workspace_wanted = used > wanted && !failed ? used : wanted;
   return failed;
 }
 
 static int
-widen_all(actnn_kernel *kernel, const actnn_call *call, bfloat_conversion *convert)
+widen_all(actnn_kernel *kernel, actnn_kernel *runs, const actnn_call *call, bfloat_conversion *convert)
 {
   actnn *trainer = call->trainer;
   actnn_view input[ACTNN_MAX_OPERANDS], output[ACTNN_MAX_OPERANDS];
@@ -181,7 +196,9 @@ widen_all(actnn_kernel *kernel, const actnn_call *call, bfloat_conversion *conve
   make_copies(trainer, call->input, call->input_count, input, &used);
   make_copies(trainer, call->output, call->output_count, output, &used);
   if (trainer->preparing)
-    return prepare(kernel, &wide, used);
+    return prepare(kernel, runs, &wide, used);
+  if (used > trainer->workspace_bytes && runs != kernel)
+    return DEVICE_DECLINES; /* as while preparing, when nothing was asked for */
   if (used > trainer->workspace_bytes)
     return actnn_fail(trainer, "tensor %u: the workspace of %llu bytes is too small, %llu are needed", call->output[0].id,
                       (unsigned long long)trainer->workspace_bytes, (unsigned long long)used);
@@ -189,7 +206,7 @@ widen_all(actnn_kernel *kernel, const actnn_call *call, bfloat_conversion *conve
     return 1;
   trainer->workspace += used;
   trainer->workspace_bytes -= used;
-  int failed = kernel(&wide);
+  int failed = runs(&wide);
   trainer->workspace -= used;
   trainer->workspace_bytes += used;
   return failed ? failed : convert_views(trainer, call->output, output, call->output_count, true, convert);
@@ -246,12 +263,12 @@ samples_of_piece(actnn_kernel *kernel, const actnn_call *call, unsigned *inputs,
 }
 
 int
-bfloat_widen(actnn_kernel *kernel, const actnn_call *call, bfloat_conversion *convert)
+bfloat_widen(actnn_kernel *kernel, actnn_kernel *runs, const actnn_call *call, bfloat_conversion *convert)
 {
   unsigned inputs = 0, outputs = 0;
   int64_t each = samples_of_piece(kernel, call, &inputs, &outputs), samples = each ? call->input[0].dim[0] : 0;
   if (!each || each >= samples)
-    return widen_all(kernel, call, convert);
+    return widen_all(kernel, runs, call, convert);
   for (int64_t first = 0; first < samples; first += each) {
     actnn_view input[MOST_SEPARABLE], output[MOST_SEPARABLE];
     int64_t input_dim[MOST_SEPARABLE][ACTNN_MAX_RANK], output_dim[MOST_SEPARABLE][ACTNN_MAX_RANK];
@@ -261,7 +278,7 @@ bfloat_widen(actnn_kernel *kernel, const actnn_call *call, bfloat_conversion *co
     part.output = output;
     cut_views(call->trainer, call->input, call->input_count, inputs, first, count, input, input_dim);
     cut_views(call->trainer, call->output, call->output_count, outputs, first, count, output, output_dim);
-    int failed = widen_all(kernel, &part, convert);
+    int failed = widen_all(kernel, runs, &part, convert);
     if (failed || call->trainer->preparing)
       return failed;
   }
@@ -271,7 +288,8 @@ bfloat_widen(actnn_kernel *kernel, const actnn_call *call, bfloat_conversion *co
 int
 bfloat_run(actnn_kernel *kernel, const actnn_call *call)
 {
-  if (bfloat_is_in(call) && !bfloat_is_taken_by(kernel, call))
-    return bfloat_widen(kernel, call, bfloat_convert);
+  bool is_taken = call->trainer->measures_gpu ? bfloat_is_taken_there(kernel, call) : bfloat_is_taken_by(kernel, call);
+  if (bfloat_is_in(call) && !is_taken)
+    return bfloat_widen(kernel, kernel, call, bfloat_convert);
   return is_not_prepared(call, kernel) ? 0 : kernel(call);
 }

@@ -4,6 +4,11 @@
 
 #include "codec_values.h"
 
+/* As it is held: C++ tells it from other numbers of 16 bits by its type. */
+typedef struct bfloat_number {
+  uint16_t bits;
+} bfloat_number;
+
 static inline ACTNN_DEVICE float
 bfloat_widened(uint16_t bits)
 {

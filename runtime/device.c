@@ -153,7 +153,7 @@ translate(const actnn *trainer, const actnn_view *from, size_t count, actnn_view
 }
 
 static int
-run_there(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
+run_there(actnn *trainer, actnn_kernel *kernel, actnn_kernel *of_device, const actnn_call *call)
 {
   actnn_view output[ACTNN_MAX_OPERANDS], input[ACTNN_MAX_OPERANDS];
   actnn_call there = *call;
@@ -161,7 +161,9 @@ run_there(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
   translate(trainer, call->input, call->input_count, input);
   there.output = output;
   there.input = input;
-  return kernel(&there);
+  if (bfloat_is_in(call) && !bfloat_is_taken_there(kernel, call))
+    return bfloat_widen(kernel, of_device, &there, trainer->device->convert);
+  return of_device(&there);
 }
 
 int
@@ -169,7 +171,7 @@ device_run(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
 {
   trainer->device_calls++;
   actnn_kernel *there = trainer->device->kernel(kernel);
-  int failed = there ? run_there(trainer, there, call) : DEVICE_DECLINES;
+  int failed = there ? run_there(trainer, kernel, there, call) : DEVICE_DECLINES;
   if (failed != DEVICE_DECLINES)
     return failed;
   return trainer->preparing ? prepare_on_processor(trainer, kernel, call) : run_on_processor(trainer, kernel, call);

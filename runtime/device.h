@@ -45,6 +45,8 @@ struct actnn_device {
   int (*finish)(actnn *trainer, uint32_t *not_finite);
   /* Bytes reserved beside the arena: tables, the libraries' own. */
   uint64_t (*bytes_beside)(const actnn *trainer);
+  /* Its bfloat_conversion (bfloat.h). */
+  int (*convert)(actnn *trainer, void *to, const void *from, int64_t count, bool rounds);
 };
 
 /* Runs one kernel, where it belongs; the call's views are of the mirror. */

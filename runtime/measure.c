@@ -22,11 +22,11 @@ prepare_calls(actnn *trainer, const actnn_recorded_call *call, size_t count)
 
 uint64_t
 actnn_measure_workspace(const actnn_tensor *tensor, uint32_t tensor_count, uint64_t arena_bytes,
-                        const actnn_recorded_call *call, size_t call_count)
+                        const actnn_recorded_call *call, size_t call_count, bool is_for_gpu)
 {
   actnn_model model = {.version = ACTNN_VERSION, .name = "plan", .tensor = tensor, .tensor_count = tensor_count,
                        .arena_bytes = arena_bytes, .batch = 1};
-  actnn trainer = {.model = &model, .preparing = true, .measuring = true, .threads = omp_get_max_threads(),
+  actnn trainer = {.model = &model, .preparing = true, .measuring = true, .measures_gpu = is_for_gpu, .threads = omp_get_max_threads(),
                    .channel_block = trainer_machine_channel_block()};
   void *address = mmap(NULL, arena_bytes + 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED) return UINT64_MAX;

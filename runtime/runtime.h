@@ -27,6 +27,7 @@ struct actnn {
   uint64_t workspace_wanted; /* while preparing: the most that any primitive asked for */
   bool preparing;            /* kernels make their primitives, say their scratch, and compute nothing */
   bool measuring;            /* while preparing: for a plan, of which only scratch is asked; there are no saves */
+  bool measures_gpu;         /* then: for a GPU, of which only copies are asked (bfloat.h) */
   bool lacks_memory;         /* while preparing: a primitive could not be made because memory ran out */
   int threads;
   int channel_block;         /* B: 1, 8 or 16; ACTNN_CHANNELS_LAST on a device: of each value all its channels */

@@ -10,9 +10,9 @@
 /* Any plan is fine with a library that wants no scratch. */
 uint64_t
 actnn_measure_workspace(const actnn_tensor *tensor, uint32_t tensor_count, uint64_t arena_bytes, const actnn_recorded_call *call,
-                        size_t call_count)
+                        size_t call_count, bool is_for_gpu)
 {
-  (void)tensor, (void)tensor_count, (void)arena_bytes, (void)call, (void)call_count;
+  (void)tensor, (void)tensor_count, (void)arena_bytes, (void)call, (void)call_count, (void)is_for_gpu;
   return 0;
 }
 

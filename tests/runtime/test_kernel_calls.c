@@ -186,9 +186,9 @@ test_measuring(void)
 {
   const actnn_recorded_call right = {"Relu", OUT(v_hidden), IN(v_hidden), WITHOUT}, unknown = {"Rectify", OUT(v_hidden), IN(v_hidden), WITHOUT},
                             wrong = {"Relu", OUT(v_hidden), IN(v_count), WITHOUT};
-  ok(actnn_measure_workspace(small_tensors, v_count, at_end, &right, 1) == 0, "a rectifier needs no scratch");
-  ok(actnn_measure_workspace(small_tensors, v_count, at_end, &unknown, 1) == UINT64_MAX, "nobody knows what a kernel needs that is none");
-  ok(actnn_measure_workspace(small_tensors, v_count, at_end, &wrong, 1) == UINT64_MAX, "nor one that reads a tensor that is none");
+  ok(actnn_measure_workspace(small_tensors, v_count, at_end, &right, 1, false) == 0, "a rectifier needs no scratch");
+  ok(actnn_measure_workspace(small_tensors, v_count, at_end, &unknown, 1, false) == UINT64_MAX, "nobody knows what a kernel needs that is none");
+  ok(actnn_measure_workspace(small_tensors, v_count, at_end, &wrong, 1, false) == UINT64_MAX, "nor one that reads a tensor that is none");
 }
 
 int
