@@ -1,8 +1,11 @@
 /* library_convolution.cu: convolutions by cuDNN.
  *
  * Images lie plainly, or channels last where the trainer has them so (gpu_block_of). The library is fast where all operands of a
- * convolution lie the same way: channels last, weights and images that are held plainly go through the workspace. Its algorithms are
+ * convolution lie the same way: channels last, weights and images that are held plainly go through the workspace. So do weights, and their
+ * gradient, where images are held as bfloat16: the library then wants all of them so, and adds up in FP32. Its algorithms are
  * chosen, by its own judgement, among those that fit what is left of the planned workspace and give the same bits every time. */
+#include "forms.h"
+#include "kernels.h"
 #include "libraries.h"
 #include "moving.h"
 
@@ -18,7 +21,8 @@ enum { MOST_AXES = WINDOW_AXES + 2, MOST_ALGORITHMS = 16 };
 typedef struct operand {
   int64_t dim[MOST_AXES]; /* N, C, then spatial axes; of weights filters, channels of a group, .. */
   int axes;
-  bool is_last_held, is_last_wanted; /* channels last */
+  bool is_last_held, is_last_wanted;     /* channels last */
+  bool is_narrow_held, is_narrow_wanted; /* bfloat16 */
   uint64_t place; /* of a copy in the workspace, where the two differ */
 } operand;
 
@@ -62,8 +66,9 @@ elements_of(const operand *operand)
 /* [batch, rows, columns] to [batch, columns, rows]: a tile at a time, so that reads and writes both run along memory. */
 enum { TILE = 32 };
 
+template <typename From, typename To>
 KERNEL
-swap_axes(const float *from, int64_t rows, int64_t columns, int64_t row_tiles, int64_t column_tiles, float *to)
+swap_axes(const From *from, int64_t rows, int64_t columns, int64_t row_tiles, int64_t column_tiles, To *to)
 {
   SHARED float tile[TILE][TILE + 1];
   int64_t number = blockIdx.x, batch = number / (row_tiles * column_tiles);
@@ -71,22 +76,39 @@ swap_axes(const float *from, int64_t rows, int64_t columns, int64_t row_tiles, i
   int x = (int)threadIdx.x % TILE, y = (int)threadIdx.x / TILE;
   for (int i = y; i < TILE; i += BLOCK_THREADS / TILE)
     if (row + i < rows && column + x < columns)
-      tile[i][x] = from[(batch * rows + row + i) * columns + column + x];
+      tile[i][x] = float_of(from[(batch * rows + row + i) * columns + column + x]);
   __syncthreads();
   for (int i = y; i < TILE; i += BLOCK_THREADS / TILE)
     if (column + i < columns && row + x < rows)
-      to[(batch * columns + column + i) * rows + row + x] = tile[x][i];
+      hold(&to[(batch * columns + column + i) * rows + row + x], tile[x][i]);
 }
 
-/* Channels to the end, or back to the second axis. */
-static int
-reorder(const actnn_call *call, const operand *operand, bool to_last, const void *from, void *to)
+static bool
+needs_copy(const operand *operand)
 {
+  return operand->is_last_held != operand->is_last_wanted || operand->is_narrow_held != operand->is_narrow_wanted;
+}
+
+/* From how it is held to how it is wanted, or back: channels to the end or to the second axis, floats rounded or widened. */
+static int
+reorder(const actnn_call *call, const operand *operand, bool is_wanted, const void *from, void *to)
+{
+  bool to_last = is_wanted ? operand->is_last_wanted : operand->is_last_held;
+  bool from_narrow = is_wanted ? operand->is_narrow_held : operand->is_narrow_wanted;
+  bool to_narrow = is_wanted ? operand->is_narrow_wanted : operand->is_narrow_held;
+  if (operand->is_last_held == operand->is_last_wanted)
+    return gpu_convert(call->trainer, to, from, elements_of(operand), to_narrow);
   int64_t channels = operand->dim[1], positions = elements_of(operand) / operand->dim[0] / channels;
   int64_t rows = to_last ? channels : positions, columns = to_last ? positions : channels;
   int64_t row_tiles = (rows + TILE - 1) / TILE, column_tiles = (columns + TILE - 1) / TILE;
-  return LAUNCH_BLOCKS(call, swap_axes, operand->dim[0] * row_tiles * column_tiles, (const float *)from, rows, columns, row_tiles,
-                       column_tiles, (float *)to);
+  return with_form(from_narrow, [=](auto source) {
+    return with_form(to_narrow, [=](auto result) {
+      typedef decltype(source) From;
+      typedef decltype(result) To;
+      return LAUNCH_BLOCKS(call, (swap_axes<From, To>), operand->dim[0] * row_tiles * column_tiles, (const From *)from, rows, columns,
+                           row_tiles, column_tiles, (To *)to);
+    });
+  });
 }
 
 /* ---- describing --------------------------------------------------------------------------------------------------- */
@@ -104,6 +126,7 @@ image_operand(const actnn *trainer, const actnn_view *view)
   for (int i = 2; i < view->rank; i++)
     image.dim[image.axes - view->rank + i] = view->dim[i];
   image.is_last_held = gpu_block_of(trainer, view) > 1;
+  image.is_narrow_held = view->type == ACTNN_BF16;
   return image;
 }
 
@@ -122,13 +145,19 @@ describe_strides(const operand *operand, int *dim, int *stride)
   }
 }
 
+static cudnnDataType_t
+type_of(const operand *operand)
+{
+  return operand->is_narrow_wanted ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+}
+
 static bool
 describe_image(const operand *operand, cudnnTensorDescriptor_t *descriptor)
 {
   int dim[MOST_AXES], stride[MOST_AXES];
   describe_strides(operand, dim, stride);
   return cudnnCreateTensorDescriptor(descriptor) == CUDNN_STATUS_SUCCESS &&
-         cudnnSetTensorNdDescriptor(*descriptor, CUDNN_DATA_FLOAT, operand->axes, dim, stride) == CUDNN_STATUS_SUCCESS;
+         cudnnSetTensorNdDescriptor(*descriptor, type_of(operand), operand->axes, dim, stride) == CUDNN_STATUS_SUCCESS;
 }
 
 static bool
@@ -151,14 +180,15 @@ describe_window(const Window *window, int64_t groups, int axes, cudnnMathType_t 
 static bool
 describe(const actnn *trainer, struct gpu_convolution *convolution, const Window *window, int64_t groups)
 {
-  cudnnMathType_t arithmetic = trainer->tensor_float ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH; /* the former rounds where that is faster */
   const operand *w = &convolution->w;
+  /* The former rounds floats where that is faster; of bfloat16 nothing is rounded. */
+  cudnnMathType_t arithmetic = trainer->tensor_float || w->is_narrow_wanted ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
   int dim[MOST_AXES];
   for (int i = 0; i < w->axes; i++)
     dim[i] = (int)w->dim[i];
   return describe_image(&convolution->x, &convolution->of_x) && describe_image(&convolution->y, &convolution->of_y) &&
          cudnnCreateFilterDescriptor(&convolution->of_w) == CUDNN_STATUS_SUCCESS &&
-         cudnnSetFilterNdDescriptor(convolution->of_w, CUDNN_DATA_FLOAT, w->is_last_wanted ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW,
+         cudnnSetFilterNdDescriptor(convolution->of_w, type_of(w), w->is_last_wanted ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW,
                                     w->axes, dim) == CUDNN_STATUS_SUCCESS &&
          describe_window(window, groups, w->axes, arithmetic, &convolution->window);
 }
@@ -251,7 +281,7 @@ suits_library(const roles *roles, const Window *window)
       return false;
   for (int i = 0; i < 3; i++) {
     int64_t count = 1;
-    if (view[i]->type != ACTNN_F32 || view[i]->rank < 3 || view[i]->rank > MOST_AXES)
+    if ((view[i]->type != ACTNN_F32 && view[i]->type != ACTNN_BF16) || view[i]->rank < 3 || view[i]->rank > MOST_AXES)
       return false;
     for (int axis = 0; axis < view[i]->rank; axis++)
       count *= view[i]->dim[axis];
@@ -265,10 +295,10 @@ suits_library(const roles *roles, const Window *window)
 static void
 place_copy(struct gpu_convolution *convolution, operand *operand)
 {
-  if (operand->is_last_held == operand->is_last_wanted)
+  if (!needs_copy(operand))
     return;
   operand->place = convolution->copies_bytes;
-  convolution->copies_bytes += gpu_padded((uint64_t)elements_of(operand) * sizeof(float));
+  convolution->copies_bytes += gpu_padded((uint64_t)elements_of(operand) * (operand->is_narrow_wanted ? sizeof(bfloat_number) : sizeof(float)));
 }
 
 static struct gpu_convolution *
@@ -282,9 +312,11 @@ make_convolution(const actnn *trainer, const roles *roles, const Window *window,
   convolution->y = image_operand(trainer, roles->y);
   convolution->w = image_operand(trainer, roles->w);
   bool is_last = convolution->x.is_last_held || convolution->y.is_last_held;
+  bool is_narrow = convolution->x.is_narrow_held || convolution->y.is_narrow_held;
   operand *const operands[] = {&convolution->x, &convolution->w, &convolution->y};
   for (int i = 0; i < 3; i++) {
     operands[i]->is_last_wanted = is_last;
+    operands[i]->is_narrow_wanted = is_narrow;
     place_copy(convolution, operands[i]);
   }
   if (describe(trainer, convolution, window, groups) && choose_algorithm(trainer, convolution))
@@ -315,32 +347,33 @@ prepare(const actnn_call *call, const roles *roles)
 static void *
 given(const actnn_call *call, const operand *operand, const actnn_view *view)
 {
-  if (operand->is_last_held == operand->is_last_wanted)
+  if (!needs_copy(operand))
     return view->data;
   void *copy = call->trainer->workspace + operand->place;
-  return reorder(call, operand, operand->is_last_wanted, view->data, copy) ? NULL : copy;
+  return reorder(call, operand, true, view->data, copy) ? NULL : copy;
 }
 
 /* Where the library writes what it computes, and bringing that to where it is held. */
 static void *
 taken(const actnn_call *call, const operand *operand, const actnn_view *view)
 {
-  return operand->is_last_held == operand->is_last_wanted ? view->data : call->trainer->workspace + operand->place;
+  return needs_copy(operand) ? call->trainer->workspace + operand->place : view->data;
 }
 
 static int
 bring_back(const actnn_call *call, const operand *operand, const void *computed, const actnn_view *view)
 {
-  return computed == view->data ? 0 : reorder(call, operand, operand->is_last_held, computed, view->data);
+  return needs_copy(operand) ? reorder(call, operand, false, computed, view->data) : 0;
 }
 
 /* A thread for each element: adds the bias of its channel. */
+template <typename Held>
 KERNEL
-add_bias(float *y, const float *bias, int64_t count, int64_t channels, int64_t positions, bool is_last)
+add_bias(Held *y, const float *bias, int64_t count, int64_t channels, int64_t positions, bool is_last)
 {
   int64_t i = thread_number();
   if (i < count)
-    y[i] += bias[is_last ? i % channels : i / positions % channels];
+    hold(&y[i], float_of(y[i]) + bias[is_last ? i % channels : i / positions % channels]);
 }
 
 static int
@@ -374,8 +407,10 @@ static int
 add_bias_to(const actnn_call *call, const operand *y, const actnn_view *view, const actnn_view *bias)
 {
   int64_t count = elements_of(y), channels = y->dim[1];
-  return LAUNCH(call, add_bias, count, (float *)view->data, (const float *)bias->data, count, channels, count / y->dim[0] / channels,
-                y->is_last_held);
+  return with_form(y->is_narrow_held, [=](auto form) {
+    return LAUNCH(call, add_bias<decltype(form)>, count, (decltype(form) *)view->data, (const float *)bias->data, count, channels,
+                  count / y->dim[0] / channels, y->is_last_held);
+  });
 }
 
 static int

@@ -1,7 +1,12 @@
 /* library_matmul.cu: matrix products by cuBLASLt.
  *
  * The library takes matrices column by column. Ours lie row by row, which is the same memory as their transposes column by column: so
- * what it is asked for is y^T = b^T a^T. */
+ * what it is asked for is y^T = b^T a^T.
+ *
+ * Where any operand is held as bfloat16 both are multiplied so, and added up in FP32: one that is held as floats is rounded into the workspace
+ * first. The library then takes a bias in the form of its result only: one of bfloat16 is rounded there too, one of floats added behind. */
+#include "forms.h"
+#include "kernels.h"
 #include "libraries.h"
 #include "moving.h"
 
@@ -16,6 +21,9 @@ struct gpu_product {
   cublasLtMatmulDesc_t operation;
   cublasLtMatrixLayout_t a, b, y; /* of our names */
   cublasLtMatmulAlgo_t algorithm;
+  bool is_narrow;        /* operands are multiplied as bfloat16 */
+  uint64_t copies_bytes; /* of operands and bias, before the library's workspace; */
+  uint64_t place_of_b, place_of_bias;
   size_t workspace_bytes;
 };
 
@@ -37,8 +45,8 @@ gpu_drop_product(struct gpu_product *product)
 
 /* Of a matrix of so many rows and columns, with steps of ours, one of which is 1: as the library has it, transposed or not. */
 static bool
-make_layout(cublasLtMatrixLayout_t *layout, const library_product *shape, const library_matrix *matrix, int64_t rows, int64_t columns,
-            bool *is_transposed)
+make_layout(cublasLtMatrixLayout_t *layout, const library_product *shape, const library_matrix *matrix, bool is_narrow, int64_t rows,
+            int64_t columns, bool *is_transposed)
 {
   bool by_rows = matrix->column == 1 && (columns == 1 || matrix->row >= columns || rows == 1);
   int64_t length = by_rows ? columns : rows, count = by_rows ? rows : columns, step = by_rows ? matrix->row : matrix->column;
@@ -47,7 +55,7 @@ make_layout(cublasLtMatrixLayout_t *layout, const library_product *shape, const 
   *is_transposed = !by_rows;
   if (step < length)
     step = length; /* of a single row or column the step is never taken */
-  if (cublasLtMatrixLayoutCreate(layout, CUDA_R_32F, (uint64_t)length, (uint64_t)count, step) != CUBLAS_STATUS_SUCCESS) {
+  if (cublasLtMatrixLayoutCreate(layout, is_narrow ? CUDA_R_16BF : CUDA_R_32F, (uint64_t)length, (uint64_t)count, step) != CUBLAS_STATUS_SUCCESS) {
     *layout = NULL;
     return false;
   }
@@ -61,12 +69,19 @@ make_layout(cublasLtMatrixLayout_t *layout, const library_product *shape, const 
              CUBLAS_STATUS_SUCCESS;
 }
 
+/* The library adds the bias. */
+static bool
+has_own_bias(const struct gpu_product *product)
+{
+  return product->shape.has_bias && product->is_narrow == product->shape.y.is_narrow;
+}
+
 static bool
 set_operation(const actnn *trainer, struct gpu_product *product, bool a_is_transposed, bool b_is_transposed)
 {
   cublasComputeType_t compute = trainer->tensor_float ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
   cublasOperation_t of_a = a_is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, of_b = b_is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-  cublasLtEpilogue_t epilogue = product->shape.has_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+  cublasLtEpilogue_t epilogue = has_own_bias(product) ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
   if (cublasLtMatmulDescCreate(&product->operation, compute, CUDA_R_32F) != CUBLAS_STATUS_SUCCESS) {
     product->operation = NULL;
     return false;
@@ -86,7 +101,7 @@ choose_algorithm(const actnn *trainer, struct gpu_product *product)
   cublasLtMatmulHeuristicResult_t found;
   cublasLtHandle_t blas = trainer->device_state->library->blas;
   int count = 0;
-  uint64_t bytes = trainer->workspace_bytes;
+  uint64_t bytes = trainer->workspace_bytes > product->copies_bytes ? trainer->workspace_bytes - product->copies_bytes : 0;
   if (cublasLtMatmulPreferenceCreate(&preference) != CUBLAS_STATUS_SUCCESS)
     return false;
   bool is_good = cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes) ==
@@ -102,9 +117,38 @@ choose_algorithm(const actnn *trainer, struct gpu_product *product)
   return true;
 }
 
-/* Makes what computes tensor `id`; the processor does what the library does not take. */
+static int64_t
+elements_of(const actnn_view *view)
+{
+  int64_t count = 1;
+  for (int i = 0; i < view->rank; i++)
+    count *= view->dim[i];
+  return count;
+}
+
+static bool
+is_narrow(const actnn_view *view)
+{
+  return view->type == ACTNN_BF16;
+}
+
+/* Places in the workspace for operands (and a bias) that are rounded. */
+static void
+place_copies(struct gpu_product *product, const actnn_view *a, const actnn_view *b)
+{
+  const library_product *shape = &product->shape;
+  product->is_narrow = is_narrow(a) || is_narrow(b) || shape->y.is_narrow;
+  if (!product->is_narrow)
+    return;
+  product->place_of_b = is_narrow(a) ? 0 : gpu_padded((uint64_t)elements_of(a) * sizeof(bfloat_number));
+  product->place_of_bias = product->place_of_b + (is_narrow(b) ? 0 : gpu_padded((uint64_t)elements_of(b) * sizeof(bfloat_number)));
+  product->copies_bytes =
+      product->place_of_bias + (has_own_bias(product) ? gpu_padded((uint64_t)shape->columns * sizeof(bfloat_number)) : 0);
+}
+
+/* Makes what computes tensor `id` of operands a and b; the processor does what the library does not take. */
 static int
-prepare_product(actnn *trainer, uint32_t id, const library_product *shape)
+prepare_product(actnn *trainer, uint32_t id, const library_product *shape, const actnn_view *a, const actnn_view *b)
 {
   gpu_primitive *slot = gpu_primitive_of(trainer, id);
   struct gpu_product *product = (struct gpu_product *)calloc(1, sizeof *product);
@@ -114,10 +158,15 @@ prepare_product(actnn *trainer, uint32_t id, const library_product *shape)
   product->shape = *shape;
   gpu_drop_product(slot->product);
   slot->product = NULL;
-  if (make_layout(&product->a, shape, &shape->a, shape->rows, shape->inner, &a_is_transposed) &&
-      make_layout(&product->b, shape, &shape->b, shape->inner, shape->columns, &b_is_transposed) &&
-      make_layout(&product->y, shape, &shape->y, shape->rows, shape->columns, &y_is_transposed) && !y_is_transposed &&
+  place_copies(product, a, b);
+  bool narrow = product->is_narrow;
+  if (make_layout(&product->a, shape, &shape->a, narrow, shape->rows, shape->inner, &a_is_transposed) &&
+      make_layout(&product->b, shape, &shape->b, narrow, shape->inner, shape->columns, &b_is_transposed) &&
+      make_layout(&product->y, shape, &shape->y, shape->y.is_narrow, shape->rows, shape->columns, &y_is_transposed) && !y_is_transposed &&
       set_operation(trainer, product, a_is_transposed, b_is_transposed) && choose_algorithm(trainer, product)) {
+    uint64_t wanted = product->copies_bytes ? product->copies_bytes + product->workspace_bytes : 0;
+    if (wanted > trainer->workspace_wanted)
+      trainer->workspace_wanted = wanted;
     slot->product = product;
     return 0;
   }
@@ -125,15 +174,35 @@ prepare_product(actnn *trainer, uint32_t id, const library_product *shape)
   return DEVICE_DECLINES;
 }
 
+/* An operand as it is multiplied, rounded to its place in the workspace where it is held as floats; NULL with a message. */
+static const char *
+given(const actnn_call *call, const struct gpu_product *product, const actnn_view *view, uint64_t place)
+{
+  if (!product->is_narrow || is_narrow(view))
+    return (const char *)view->data;
+  void *copy = call->trainer->workspace + place;
+  return gpu_convert(call->trainer, copy, view->data, elements_of(view), true) ? NULL : (const char *)copy;
+}
+
+/* A thread for each element: adds the bias of its column. */
+KERNEL
+add_columns(float *y, const float *bias, int64_t count, int64_t columns)
+{
+  int64_t i = thread_number();
+  if (i < count)
+    y[i] += bias[i % columns];
+}
+
 /* One product, over all of its batch. */
 static int
-multiply(const actnn_call *call, struct gpu_product *product, const float *a, const float *b, float *y, const float *bias)
+multiply(const actnn_call *call, struct gpu_product *product, const char *a, const char *b, char *y, const void *bias)
 {
   actnn *trainer = call->trainer;
   const library_product *shape = &product->shape;
   const float one = 1, add = shape->adds ? 1 : 0;
   int64_t index[ACTNN_MAX_RANK] = {0};
   int outer = shape->batch_rank - 1; /* axes that the library does not walk */
+  int64_t size = product->is_narrow ? sizeof(bfloat_number) : sizeof(float), y_size = shape->y.is_narrow ? sizeof(bfloat_number) : sizeof(float);
   if (bias && gpu_check_blas(trainer,
                              cublasLtMatmulDescSetAttribute(product->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias),
                              "a matrix product"))
@@ -141,14 +210,14 @@ multiply(const actnn_call *call, struct gpu_product *product, const float *a, co
   for (bool is_more = true; is_more;) {
     int64_t at_a = 0, at_b = 0, at_y = 0;
     for (int i = 0; i < outer; i++) {
-      at_a += index[i] * shape->a.batch[i];
-      at_b += index[i] * shape->b.batch[i];
-      at_y += index[i] * shape->y.batch[i];
+      at_a += index[i] * shape->a.batch[i] * size;
+      at_b += index[i] * shape->b.batch[i] * size;
+      at_y += index[i] * shape->y.batch[i] * y_size;
     }
     if (gpu_check_blas(trainer,
                        cublasLtMatmul(trainer->device_state->library->blas, product->operation, &one, b + at_b, product->b, a + at_a,
                                       product->a, &add, y + at_y, product->y, y + at_y, product->y, &product->algorithm,
-                                      trainer->workspace, product->workspace_bytes, stream_of(trainer)),
+                                      trainer->workspace + product->copies_bytes, product->workspace_bytes, stream_of(trainer)),
                        "a matrix product"))
       return 1;
     is_more = false;
@@ -165,7 +234,7 @@ static bool
 is_float(const actnn_call *call, size_t count)
 {
   for (size_t i = 0; i < count; i++)
-    if (call->input[i].data && call->input[i].type != ACTNN_F32)
+    if (call->input[i].data && call->input[i].type != ACTNN_F32 && !is_narrow(&call->input[i]))
       return false;
   return true;
 }
@@ -178,13 +247,24 @@ gpu_Product(const actnn_call *call)
   if (actnn_is_preparing(call)) {
     Product product = product_of(a, b, y, call->attribute[0].i != 0, call->attribute[1].i != 0);
     library_product shape = describe_product(&product, bias != NULL);
+    shape.y.is_narrow = is_narrow(y);
     bool is_possible = is_float(call, call->input_count) && product_has_work(&product);
-    return is_possible ? prepare_product(call->trainer, y->id, &shape) : DEVICE_DECLINES;
+    return is_possible ? prepare_product(call->trainer, y->id, &shape, a, b) : DEVICE_DECLINES;
   }
   struct gpu_product *product = gpu_primitive_of(call->trainer, y->id)->product;
   if (!product)
     return DEVICE_DECLINES;
-  return multiply(call, product, (const float *)a->data, (const float *)b->data, (float *)y->data, bias ? (const float *)bias->data : NULL);
+  const char *from_a = given(call, product, a, 0), *from_b = given(call, product, b, product->place_of_b);
+  const void *added = bias && has_own_bias(product) ? bias->data : NULL;
+  if (added && product->is_narrow) {
+    added = call->trainer->workspace + product->place_of_bias;
+    if (gpu_convert(call->trainer, call->trainer->workspace + product->place_of_bias, bias->data, product->shape.columns, true))
+      return 1;
+  }
+  if (!from_a || !from_b || multiply(call, product, from_a, from_b, (char *)y->data, added))
+    return 1;
+  int64_t count = elements_of(y);
+  return bias && !added && LAUNCH(call, add_columns, count, (float *)y->data, (const float *)bias->data, count, product->shape.columns);
 }
 
 extern "C" int
@@ -195,7 +275,8 @@ gpu_ProductGradWeight(const actnn_call *call)
   Product shape = product_of(a, db, dy, false, transpose_b);
   weight_gradient gradient = describe_gradient(&shape, transpose_b);
   if (actnn_is_preparing(call))
-    return is_float(call, 2) && product_has_work(&shape) ? prepare_product(call->trainer, db->id, &gradient.step) : DEVICE_DECLINES;
+    return is_float(call, 2) && db->type == ACTNN_F32 && product_has_work(&shape)
+               ? prepare_product(call->trainer, db->id, &gradient.step, transpose_b ? dy : a, transpose_b ? a : dy) : DEVICE_DECLINES;
   struct gpu_product *product = gpu_primitive_of(call->trainer, db->id)->product;
   if (!product)
     return DEVICE_DECLINES;
@@ -204,13 +285,18 @@ gpu_ProductGradWeight(const actnn_call *call)
     count *= db->dim[i];
   if (gradient.step.adds && clear_bytes(call, db->data, count * (int64_t)sizeof(float)))
     return 1;
+  const char *whole_a = given(call, product, a, transpose_b ? product->place_of_b : 0);
+  const char *whole_dy = given(call, product, dy, transpose_b ? 0 : product->place_of_b);
+  if (!whole_a || !whole_dy)
+    return 1;
+  int64_t size = product->is_narrow ? sizeof(bfloat_number) : sizeof(float);
   do {
-    const float *from_a = (const float *)a->data, *from_dy = (const float *)dy->data;
+    const char *from_a = whole_a, *from_dy = whole_dy;
     for (int i = 0; i < gradient.sum_rank; i++) {
-      from_a += index[i] * gradient.a_sum[i];
-      from_dy += index[i] * gradient.y_sum[i];
+      from_a += index[i] * gradient.a_sum[i] * size;
+      from_dy += index[i] * gradient.y_sum[i] * size;
     }
-    if (multiply(call, product, transpose_b ? from_dy : from_a, transpose_b ? from_a : from_dy, (float *)db->data, NULL))
+    if (multiply(call, product, transpose_b ? from_dy : from_a, transpose_b ? from_a : from_dy, (char *)db->data, NULL))
       return 1;
   } while (next_sum(&gradient, index));
   return 0;

@@ -11,9 +11,11 @@
 #define OPERATOR(...)
 static actnn_kernel *const takers[] = {
 #include "../src/operators.def"
-    actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_Product, actnn_ProductGradWeight,
     actnn_BatchNormalization, actnn_BatchNorm, actnn_BatchNormStatistics, actnn_BatchNormApply, actnn_BatchNormGrad,
     actnn_BatchNormFrozenGrad, actnn_PackPositive, actnn_SelectPacked, actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo};
+
+/* So do those of libraries, where they have it. */
+static actnn_kernel *const products[] = {actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_Product, actnn_ProductGradWeight};
 
 /* Kernels of codes, which take it too but for one, and which a trainer without saves cannot prepare. */
 static actnn_kernel *const coders[] = {
@@ -67,14 +69,14 @@ are_held_alike(const actnn_call *call)
 bool
 bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call)
 {
-  return is_among(kernel, takers, sizeof takers / sizeof *takers) || is_among(kernel, coders, sizeof coders / sizeof *coders) ||
+  return is_among(kernel, takers, sizeof takers / sizeof *takers) || is_among(kernel, products, sizeof products / sizeof *products) ||
+         is_among(kernel, coders, sizeof coders / sizeof *coders) ||
          (is_among(kernel, movers, sizeof movers / sizeof *movers) && are_held_alike(call));
 }
 
 /* What a GPU's kernel does not take, though the processor's does. */
 static actnn_kernel *const only_here[] = {
-    actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_Product, actnn_ProductGradWeight, actnn_BatchNormalization,
-    actnn_BatchNorm, actnn_BatchNormStatistics, actnn_BatchNormApply, actnn_BatchNormGrad, actnn_BatchNormFrozenGrad, actnn_PackPositive,
+    actnn_BatchNormalization, actnn_BatchNorm, actnn_BatchNormStatistics, actnn_BatchNormApply, actnn_BatchNormGrad, actnn_BatchNormFrozenGrad, actnn_PackPositive,
     actnn_SelectPacked, actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo, actnn_QuantizeOnSave,
     actnn_DequantizeOnBackward, actnn_SelectCoded, actnn_NormalizeOnSave, actnn_DequantizeNormal, actnn_NormalGradScale,
     actnn_NormalGradInput, actnn_MeasureSensitivity, actnn_PackTriangle, actnn_UnpackTriangle};
@@ -167,6 +169,20 @@ convert_views(actnn *trainer, const actnn_view *narrow, const actnn_view *wide, 
       return 1;
   }
   return 0;
+}
+
+/* A GPU's libraries want all operands and results of a convolution or product as bfloat16, where any is. */
+static void
+count_rounded_copies(const actnn_call *call)
+{
+  uint64_t used = 0;
+  for (size_t i = 0; i < call->input_count + call->output_count; i++) {
+    const actnn_view *view = i < call->input_count ? &call->input[i] : &call->output[i - call->input_count];
+    if (view->data && view->type == ACTNN_F32)
+      used += ((uint64_t)held_elements(call->trainer, view) * 2 + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+  }
+  if (call->trainer->workspace_wanted < used)
+    call->trainer->workspace_wanted = used;
 }
 
 /* What a kernel asks for comes behind the copies. */
@@ -291,5 +307,7 @@ bfloat_run(actnn_kernel *kernel, const actnn_call *call)
   bool is_taken = call->trainer->measures_gpu ? bfloat_is_taken_there(kernel, call) : bfloat_is_taken_by(kernel, call);
   if (bfloat_is_in(call) && !is_taken)
     return bfloat_widen(kernel, kernel, call, bfloat_convert);
+  if (call->trainer->measures_gpu && is_among(kernel, products, sizeof products / sizeof *products) && bfloat_is_in(call))
+    count_rounded_copies(call);
   return is_not_prepared(call, kernel) ? 0 : kernel(call);
 }

@@ -2,6 +2,8 @@
 #include "libraries/cublasLt.h"
 #include "libraries/cudnn.h"
 
+#include "bfloat_value.h"
+
 #include <cstdlib>
 #include <vector>
 
@@ -30,10 +32,11 @@ cudnnStatus_t cudnnDestroyConvolutionDescriptor(cudnnConvolutionDescriptor_t des
 cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t, cudnnMathType_t) { return CUDNN_STATUS_SUCCESS; }
 
 cudnnStatus_t
-cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t descriptor, cudnnDataType_t, int axes, const int *dim, const int *stride)
+cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t descriptor, cudnnDataType_t type, int axes, const int *dim, const int *stride)
 {
   if (axes < 4 || axes > STAND_IN_AXES) /* as the library has it */
     return CUDNN_STATUS_BAD_PARAM;
+  descriptor->type = type;
   descriptor->axes = axes;
   memcpy(descriptor->dim, dim, (size_t)axes * sizeof *dim);
   memcpy(descriptor->stride, stride, (size_t)axes * sizeof *stride);
@@ -72,11 +75,11 @@ cudnnSetConvolutionGroupCount(cudnnConvolutionDescriptor_t descriptor, int group
   return CUDNN_STATUS_SUCCESS;
 }
 
-/* Shapes must fit, as the library would find. */
+/* Shapes and types must fit, as the library would find. */
 static bool
 fits(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t y)
 {
-  if (x->axes != w->axes || x->axes != y->axes || window->axes != x->axes - 2 || x->dim[0] != y->dim[0] ||
+  if (x->type != w->type || x->type != y->type || x->axes != w->axes || x->axes != y->axes || window->axes != x->axes - 2 || x->dim[0] != y->dim[0] ||
       x->dim[1] != w->dim[1] * window->groups || y->dim[1] != w->dim[0] || w->dim[0] % window->groups)
     return false;
   for (int i = 0; i < window->axes; i++)
@@ -183,11 +186,27 @@ for_products(const loops &l, Meet meet)
           }
 }
 
+/* A number of a tensor of floats or of bfloat16. */
+static double
+number(const void *data, bool is_narrow, int64_t at)
+{
+  return is_narrow ? bfloat_widened(((const uint16_t *)data)[at]) : ((const float *)data)[at];
+}
+
+static void
+put_number(void *data, bool is_narrow, int64_t at, float value)
+{
+  if (is_narrow)
+    ((uint16_t *)data)[at] = bfloat_rounded(value);
+  else
+    ((float *)data)[at] = value;
+}
+
 /* Sums in double precision of the operand that is computed; the workspace is spoilt, as the library may. */
 template <typename Meet>
 static cudnnStatus_t
 compute(cudnnTensorDescriptor_t of_x, cudnnFilterDescriptor_t of_w, cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t of_y,
-        int algorithm, void *workspace, size_t bytes, stand_in_tensor *result, float *to, Meet meet)
+        int algorithm, void *workspace, size_t bytes, stand_in_tensor *result, void *to, Meet meet)
 {
   if (!fits(of_x, of_w, window, of_y) || algorithm != 9 || bytes < 1000 || !workspace)
     return CUDNN_STATUS_BAD_PARAM;
@@ -195,13 +214,14 @@ compute(cudnnTensorDescriptor_t of_x, cudnnFilterDescriptor_t of_w, cudnnConvolu
   for (int i = 0; i < result->axes; i++)
     count *= result->dim[i];
   const loops all_loops = loops_of(of_x, of_w, window, of_y);
+  bool is_narrow = result->type == CUDNN_DATA_BFLOAT16;
   shim_do([=]() {
     shim_opened all;
     memset(workspace, 0xff, bytes);
     std::vector<double> sum((size_t)count);
     for_products(all_loops, [&](long x, long w, long y) { meet(sum, x, w, y); });
     for (long i = 0; i < count; i++)
-      to[i] = (float)sum[(size_t)i];
+      put_number(to, is_narrow, i, (float)sum[(size_t)i]);
   });
   return CUDNN_STATUS_SUCCESS;
 }
@@ -211,9 +231,10 @@ cudnnConvolutionForward(cudnnHandle_t, const void *, cudnnTensorDescriptor_t of_
                         const void *w, cudnnConvolutionDescriptor_t window, int algorithm, void *workspace, size_t bytes, const void *,
                         cudnnTensorDescriptor_t of_y, void *y)
 {
-  const float *a = (const float *)x, *b = (const float *)w;
-  return compute(of_x, of_w, window, of_y, algorithm, workspace, bytes, of_y, (float *)y,
-                 [=](std::vector<double> &sum, long i, long j, long k) { sum[(size_t)k] += (double)a[i] * b[j]; });
+  bool is_narrow = of_x->type == CUDNN_DATA_BFLOAT16;
+  return compute(of_x, of_w, window, of_y, algorithm, workspace, bytes, of_y, y, [=](std::vector<double> &sum, long i, long j, long k) {
+    sum[(size_t)k] += number(x, is_narrow, i) * number(w, is_narrow, j);
+  });
 }
 
 cudnnStatus_t
@@ -221,9 +242,10 @@ cudnnConvolutionBackwardData(cudnnHandle_t, const void *, cudnnFilterDescriptor_
                              const void *dy, cudnnConvolutionDescriptor_t window, int algorithm, void *workspace, size_t bytes, const void *,
                              cudnnTensorDescriptor_t of_dx, void *dx)
 {
-  const float *b = (const float *)w, *c = (const float *)dy;
-  return compute(of_dx, of_w, window, of_dy, algorithm, workspace, bytes, of_dx, (float *)dx,
-                 [=](std::vector<double> &sum, long i, long j, long k) { sum[(size_t)i] += (double)b[j] * c[k]; });
+  bool is_narrow = of_dx->type == CUDNN_DATA_BFLOAT16;
+  return compute(of_dx, of_w, window, of_dy, algorithm, workspace, bytes, of_dx, dx, [=](std::vector<double> &sum, long i, long j, long k) {
+    sum[(size_t)i] += number(w, is_narrow, j) * number(dy, is_narrow, k);
+  });
 }
 
 cudnnStatus_t
@@ -231,9 +253,10 @@ cudnnConvolutionBackwardFilter(cudnnHandle_t, const void *, cudnnTensorDescripto
                                const void *dy, cudnnConvolutionDescriptor_t window, int algorithm, void *workspace, size_t bytes, const void *,
                                cudnnFilterDescriptor_t of_dw, void *dw)
 {
-  const float *a = (const float *)x, *c = (const float *)dy;
-  return compute(of_x, of_dw, window, of_dy, algorithm, workspace, bytes, of_dw, (float *)dw,
-                 [=](std::vector<double> &sum, long i, long j, long k) { sum[(size_t)j] += (double)a[i] * c[k]; });
+  bool is_narrow = of_x->type == CUDNN_DATA_BFLOAT16;
+  return compute(of_x, of_dw, window, of_dy, algorithm, workspace, bytes, of_dw, dw, [=](std::vector<double> &sum, long i, long j, long k) {
+    sum[(size_t)j] += number(x, is_narrow, i) * number(dy, is_narrow, k);
+  });
 }
 
 /* ---- cuBLASLt -------------------------------------------------------------------------------------------------- */
@@ -261,11 +284,11 @@ cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t operation, cublasLtMatmulDes
 }
 
 cublasStatus_t
-cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDataType_t, uint64_t rows, uint64_t columns, int64_t step)
+cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDataType_t type, uint64_t rows, uint64_t columns, int64_t step)
 {
   if (!make(layout) || step < (int64_t)rows)
     return CUBLAS_STATUS_INVALID_VALUE;
-  **layout = stand_in_matrix{rows, columns, step, 0, 1};
+  **layout = stand_in_matrix{type, rows, columns, step, 0, 1};
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -286,12 +309,14 @@ cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference, cubl
   return CUBLAS_STATUS_SUCCESS;
 }
 
-/* Extents after transposition must fit. */
+/* Extents after transposition must fit, and both operands are of one type, which is the result's unless that is of floats. */
 static bool
 fits(cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t d)
 {
   uint64_t m = operation->of_a == CUBLAS_OP_T ? a->columns : a->rows, k = operation->of_a == CUBLAS_OP_T ? a->rows : a->columns;
   uint64_t inner = operation->of_b == CUBLAS_OP_T ? b->columns : b->rows, n = operation->of_b == CUBLAS_OP_T ? b->rows : b->columns;
+  if (a->type != b->type || (d->type != a->type && d->type != CUDA_R_32F))
+    return false;
   return m == d->rows && n == d->columns && k == inner && a->batch == d->batch && b->batch == d->batch;
 }
 
@@ -305,19 +330,20 @@ cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t operation,
   return told(*count > 0);
 }
 
-static float
-element(const float *data, const stand_in_matrix *of, bool is_transposed, int64_t row, int64_t column)
+static double
+element(const void *data, const stand_in_matrix *of, bool is_transposed, int64_t batch, int64_t row, int64_t column)
 {
-  return data[is_transposed ? column + row * of->step : row + column * of->step];
+  int64_t at = batch * of->batch_step + (is_transposed ? column + row * of->step : row + column * of->step);
+  return number(data, of->type == CUDA_R_16BF, at);
 }
 
 struct product {
-  const float *a, *b, *c;
-  float *d;
+  const void *a, *b, *c;
+  void *d;
   stand_in_matrix of_a, of_b, of_d;
   bool turns_a, turns_b;
   float scale, kept;
-  const float *bias; /* nullptr: none */
+  const void *bias; /* nullptr: none; of the result's type */
 };
 
 static void
@@ -325,16 +351,15 @@ multiply(const product &all)
 {
   int64_t inner = (int64_t)(all.turns_a ? all.of_a.rows : all.of_a.columns);
   for (int64_t batch = 0; batch < all.of_d.batch; batch++) {
-    const float *x = all.a + batch * all.of_a.batch_step, *y = all.b + batch * all.of_b.batch_step;
-    const float *before = all.c + batch * all.of_d.batch_step;
-    float *to = all.d + batch * all.of_d.batch_step;
     for (int64_t column = 0; column < (int64_t)all.of_d.columns; column++)
       for (int64_t row = 0; row < (int64_t)all.of_d.rows; row++) {
         double sum = 0;
         for (int64_t i = 0; i < inner; i++)
-          sum += (double)element(x, &all.of_a, all.turns_a, row, i) * element(y, &all.of_b, all.turns_b, i, column);
-        sum = all.scale * sum + (all.kept != 0 ? all.kept * before[row + column * all.of_d.step] : 0) + (all.bias ? all.bias[row] : 0);
-        to[row + column * all.of_d.step] = (float)sum;
+          sum += element(all.a, &all.of_a, all.turns_a, batch, row, i) * element(all.b, &all.of_b, all.turns_b, batch, i, column);
+        bool is_narrow = all.of_d.type == CUDA_R_16BF;
+        double before = all.kept != 0 ? element(all.c, &all.of_d, false, batch, row, column) : 0;
+        sum = all.scale * sum + all.kept * before + (all.bias ? number(all.bias, is_narrow, row) : 0);
+        put_number(all.d, is_narrow, batch * all.of_d.batch_step + row + column * all.of_d.step, (float)sum);
       }
   }
 }
@@ -346,9 +371,9 @@ cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, const void *alp
 {
   if (!fits(operation, of_a, of_b, of_d) || algorithm->number != 3)
     return CUBLAS_STATUS_INVALID_VALUE;
-  const product all = {(const float *)a, (const float *)b, (const float *)c, (float *)d, *of_a, *of_b, *of_d,
+  const product all = {a, b, c, d, *of_a, *of_b, *of_d,
                        operation->of_a == CUBLAS_OP_T, operation->of_b == CUBLAS_OP_T, *(const float *)alpha, *(const float *)beta,
-                       operation->epilogue == CUBLASLT_EPILOGUE_BIAS ? (const float *)operation->bias : nullptr};
+                       operation->epilogue == CUBLASLT_EPILOGUE_BIAS ? operation->bias : nullptr};
   shim_do([=]() {
     shim_opened opened;
     multiply(all);

@@ -7,7 +7,7 @@
 typedef enum { CUBLAS_STATUS_SUCCESS, CUBLAS_STATUS_INVALID_VALUE } cublasStatus_t;
 typedef enum { CUBLAS_OP_N, CUBLAS_OP_T } cublasOperation_t;
 typedef enum { CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32 } cublasComputeType_t;
-typedef enum { CUDA_R_32F } cudaDataType_t;
+typedef enum { CUDA_R_32F, CUDA_R_16BF } cudaDataType_t;
 typedef enum { CUBLASLT_EPILOGUE_DEFAULT, CUBLASLT_EPILOGUE_BIAS } cublasLtEpilogue_t;
 typedef enum {
   CUBLASLT_MATMUL_DESC_TRANSA,
@@ -22,9 +22,10 @@ typedef struct stand_in_blas *cublasLtHandle_t;
 typedef struct stand_in_operation {
   cublasOperation_t of_a, of_b;
   cublasLtEpilogue_t epilogue;
-  const float *bias;
+  const void *bias;
 } *cublasLtMatmulDesc_t;
 typedef struct stand_in_matrix {
+  cudaDataType_t type;
   uint64_t rows, columns;
   int64_t step, batch_step;
   int32_t batch;

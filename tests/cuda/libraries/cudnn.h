@@ -8,7 +8,7 @@
 enum { STAND_IN_AXES = 5 };
 
 typedef enum { CUDNN_STATUS_SUCCESS, CUDNN_STATUS_BAD_PARAM } cudnnStatus_t;
-typedef enum { CUDNN_DATA_FLOAT } cudnnDataType_t;
+typedef enum { CUDNN_DATA_FLOAT, CUDNN_DATA_BFLOAT16 } cudnnDataType_t;
 typedef enum { CUDNN_TENSOR_NCHW, CUDNN_TENSOR_NHWC } cudnnTensorFormat_t;
 typedef enum { CUDNN_CONVOLUTION, CUDNN_CROSS_CORRELATION } cudnnConvolutionMode_t;
 typedef enum { CUDNN_DEFAULT_MATH, CUDNN_FMA_MATH } cudnnMathType_t;
@@ -17,6 +17,7 @@ typedef int cudnnConvolutionFwdAlgo_t, cudnnConvolutionBwdDataAlgo_t, cudnnConvo
 
 typedef struct stand_in_handle *cudnnHandle_t;
 typedef struct stand_in_tensor {
+  cudnnDataType_t type;
   int axes, dim[STAND_IN_AXES], stride[STAND_IN_AXES];
 } *cudnnTensorDescriptor_t, *cudnnFilterDescriptor_t;
 typedef struct stand_in_window {
