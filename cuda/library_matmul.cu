@@ -274,9 +274,12 @@ gpu_ProductGradWeight(const actnn_call *call)
   bool transpose_b = call->attribute[1].i != 0;
   Product shape = product_of(a, db, dy, false, transpose_b);
   weight_gradient gradient = describe_gradient(&shape, transpose_b);
-  if (actnn_is_preparing(call))
-    return is_float(call, 2) && db->type == ACTNN_F32 && product_has_work(&shape)
+  if (actnn_is_preparing(call)) {
+    gradient.step.y.is_narrow = is_narrow(db);
+    bool is_exact = !is_narrow(db) || !gradient.step.adds; /* sums of several products are floats */
+    return is_float(call, 2) && is_exact && product_has_work(&shape)
                ? prepare_product(call->trainer, db->id, &gradient.step, transpose_b ? dy : a, transpose_b ? a : dy) : DEVICE_DECLINES;
+  }
   struct gpu_product *product = gpu_primitive_of(call->trainer, db->id)->product;
   if (!product)
     return DEVICE_DECLINES;

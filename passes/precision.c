@@ -10,7 +10,7 @@
 
 PassFunction precision;
 
-enum { SMALL_ELEMENTS = 1024 };
+enum { SMALL_ELEMENTS = 256 };
 
 /* Losses and their gradients, between which nothing is rounded. */
 static bool
@@ -57,6 +57,14 @@ mark_behind_predictions(const Program *program, bool *is_exact)
   }
 }
 
+/* Operands and results of this node are activations or their gradients whatever they are called; of a product each of the two may be. */
+static bool
+takes_any(const Node *node, const Slot *slot)
+{
+  bool is_product = !strncmp(node->operator_name, "Product", 7) && strcmp(slot->name, "bias");
+  return node->operator->flags & POINTWISE || is_product;
+}
+
 /* By node: what keeps its operands and results in FP32. */
 static void
 mark_by_nodes(const Program *program, bool *is_exact)
@@ -64,11 +72,32 @@ mark_by_nodes(const Program *program, bool *is_exact)
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
     bool is_whole = is_loss(node) || node->phase == PHASE_UPDATE || node->phase == PHASE_INITIALIZE;
-    for (uint32_t k = 0; k < node->operand_count; k++)
-      if (node->operands[k] != NO_VALUE) is_exact[node->operands[k]] |= is_whole || !is_activation_slot(operand_slot(node->operator, k));
+    for (uint32_t k = 0; k < node->operand_count; k++) {
+      const Slot *slot = operand_slot(node->operator, k);
+      if (node->operands[k] != NO_VALUE) is_exact[node->operands[k]] |= is_whole || !(is_activation_slot(slot) || takes_any(node, slot));
+    }
     for (uint32_t k = 0; k < node->result_count; k++) {
-      bool is_activation = k >= node->operator->result_count || is_activation_slot(&node->operator->results[k]);
-      if (node->results[k] != NO_VALUE) is_exact[node->results[k]] |= is_whole || !is_activation;
+      const Slot *slot = k < node->operator->result_count ? &node->operator->results[k] : NULL;
+      if (node->results[k] != NO_VALUE) is_exact[node->results[k]] |= is_whole || (slot && !is_activation_slot(slot) && !takes_any(node, slot));
+    }
+  }
+}
+
+/* What a parameter's gradient is put together from: sums of several, and the same elements in another shape or order. Backward, so that
+ * what is read later has been marked before. */
+static void
+mark_parts_of_gradients(const Program *program, bool *is_exact)
+{
+  static const char *const joints[] = {"Add", "Sum", "Identity", "Reshape", "Transpose", "TransposeInverse", "Squeeze", "Unsqueeze", "Flatten"};
+  bool *is_part = arena_array(program->arena, (size_t)program->value_count + 1, sizeof *is_part);
+  for (uint32_t i = program->order_count; i-- > 0;) {
+    const Node *node = node_at(program, program->order[i]);
+    bool is_joint = node->phase == PHASE_UPDATE;
+    for (size_t k = 0; k < sizeof joints / sizeof *joints && node->phase == PHASE_BACKWARD; k++)
+      is_joint |= result_id(node, 0) != NO_VALUE && is_part[result_id(node, 0)] && !strcmp(node->operator_name, joints[k]);
+    for (uint32_t k = 0; is_joint && k < node->operand_count; k++) {
+      ValueId x = node->operands[k];
+      if (x != NO_VALUE) is_part[x] = is_exact[x] = true;
     }
   }
 }
@@ -80,6 +109,7 @@ precision(Program *program, const Options *options)
   bool *is_exact = arena_array(program->arena, (size_t)program->value_count + 1, sizeof *is_exact);
   mark_behind_predictions(program, is_exact);
   mark_by_nodes(program, is_exact);
+  mark_parts_of_gradients(program, is_exact);
   /* Rounded, a value could leave the fixed range of its levels. */
   for (uint32_t i = 0; program->saves && i < program->saves->count; i++)
     if (program->saves->save[i].spacing == ACTNN_FIXED_LEVELS) is_exact[program->saves->save[i].value] = true;

@@ -31,6 +31,7 @@ draw_setting(uint64_t number)
   if (drawn[3] % 3 == 0) setting.rounding = "stochastic";
   if (drawn[3] % 3 == 1) setting.rounding = "dither";
   if (drawn[3] >> 8 & 1) setting.most_recomputed = (uint64_t)1 << (10 + (drawn[3] >> 9) % 10);
+  setting.is_bfloat = (drawn[3] >> 20) % 4 == 0;
   return setting;
 }
 
@@ -41,6 +42,7 @@ setting_text(const Setting *setting, Arena *arena)
   if (setting->bits != 0) text = arena_format(arena, "%s --bits=%g", text, setting->bits);
   if (setting->compression != 0) text = arena_format(arena, "%s --compression=%g", text, setting->compression);
   if (setting->most_recomputed) text = arena_format(arena, "%s --recompute=%llu", text, (unsigned long long)setting->most_recomputed);
+  if (setting->is_bfloat) text = arena_format(arena, "%s --precision=bf16", text);
   return setting->rounding ? arena_format(arena, "%s --rounding=%s", text, setting->rounding) : text;
 }
 
@@ -50,7 +52,7 @@ emit_with(const RandomGraph *graph, const char *text, const Setting *setting, co
 {
   Options options = {.command_line = "actnnc", .loss = graph->loss, .optimizer = graph->optimizer, .level = setting->level,
                      .bits = setting->bits, .compression = setting->compression, .scheme = setting->scheme,
-                     .rounding = setting->rounding, .most_recomputed = setting->most_recomputed, .seed = graph->number};
+                     .rounding = setting->rounding, .most_recomputed = setting->most_recomputed, .is_bfloat = setting->is_bfloat, .seed = graph->number};
   Program *program = parse_program(name, text, strlen(text), diagnostics);
   bool is_good = program != NULL;
   for (size_t i = 0; i < pass_count && is_good; i++)

@@ -10,6 +10,7 @@ typedef struct Setting {
   double bits, compression;
   uint64_t most_recomputed; /* bytes that a run computed again may free; 0: none is */
   const char *scheme, *rounding;
+  bool is_bfloat;
 } Setting;
 
 typedef struct Emission {
