@@ -102,6 +102,21 @@ mark_parts_of_gradients(const Program *program, bool *is_exact)
   }
 }
 
+/* What is computed again is what forward computed, to the bit. */
+static void
+mark_copies_alike(const Program *program, bool *is_exact)
+{
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *copy = node_at(program, program->order[i]);
+    if (copy->phase != PHASE_RECOMPUTE || copy->origin == NO_NODE) continue;
+    const Node *made = node_at(program, copy->origin);
+    for (uint32_t k = 0; k < copy->result_count && k < made->result_count; k++) {
+      ValueId one = made->results[k], other = copy->results[k];
+      if (one != NO_VALUE && other != NO_VALUE) is_exact[one] = is_exact[other] = is_exact[one] || is_exact[other];
+    }
+  }
+}
+
 bool
 precision(Program *program, const Options *options)
 {
@@ -113,6 +128,7 @@ precision(Program *program, const Options *options)
   /* Rounded, a value could leave the fixed range of its levels. */
   for (uint32_t i = 0; program->saves && i < program->saves->count; i++)
     if (program->saves->save[i].spacing == ACTNN_FIXED_LEVELS) is_exact[program->saves->save[i].value] = true;
+  mark_copies_alike(program, is_exact);
   for (ValueId id = 0; id < program->value_count; id++)
     if (!is_exact[id] && may_be_narrow(value_at(program, id))) value_at(program, id)->type = ACTNN_BF16;
   return true;

@@ -99,6 +99,7 @@ const Origin origins[] = {
     {.what = "an algorithm of its own", .text = algorithm, .optimizer = "sgd", .scheme = "actnnc"},
     {.what = "lenet5, adamw, actnn's codes", .model = "lenet5.onnx", .optimizer = "adamw", .scheme = "actnn", .batch = 8},
     {.what = "lenet5, sgd", .model = "lenet5.onnx", .optimizer = "sgd,momentum=0", .scheme = "actnnc", .batch = 8},
+    {.what = "lenet5 in bfloat16, adam", .model = "lenet5.onnx", .optimizer = "adam", .scheme = "actnnc", .batch = 8, .is_bfloat = true},
     {.what = "decoder, adam", .model = "decoder.onnx", .optimizer = "adam", .scheme = "actnnc", .batch = 2},
     {.what = "a random graph, sgd, actnn's codes", .graph = LARGE_GRAPHS + 8, .optimizer = "sgd", .scheme = "actnn"},
     {.what = "another random graph, adam", .graph = LARGE_GRAPHS + 10, .optimizer = "adam", .scheme = "actnnc"},
@@ -131,6 +132,7 @@ emit_origin(Bench *bench, const Origin *origin)
                              .loss = origin->loss ? origin->loss : "softmax-cross-entropy",
                              .optimizer = origin->optimizer,
                              .is_for_gpu = origin->is_for_gpu,
+                             .is_bfloat = origin->is_bfloat,
                              .dimension = {{"T", 8}},
                              .dimension_count = origin->model && strstr(origin->model, "decoder") ? 1 : 0,
                              .command_line = "actnnc"};

@@ -61,7 +61,7 @@ typedef struct Origin {
   uint64_t graph;
   const char *optimizer, *scheme, *loss; /* loss: NULL: by classes */
   int64_t batch;
-  bool is_for_gpu;
+  bool is_for_gpu, is_bfloat;
 } Origin;
 
 extern const Origin origins[];

@@ -114,6 +114,8 @@ reshape(Bench *bench, uint32_t tensor)
                  item_of(bench, extents.from, (uint32_t)axis - 1), FORMAT("%lld", (long long)at->dim[axis]));
   }
   if (at->type == ACTNN_F32) change(bench, "another type", field_of(bench, tensor, TYPE), "ACTNN_BOOL");
+  if (at->type == ACTNN_F32) change(bench, "rounded floats", field_of(bench, tensor, TYPE), "ACTNN_BF16");
+  if (at->type == ACTNN_BF16) change(bench, "floats as they are", field_of(bench, tensor, TYPE), "ACTNN_F32");
   if (at->layout == ACTNN_BLOCKED) change(bench, "another layout", field_of(bench, tensor, LAYOUT), "ACTNN_PLAIN");
 }
 

@@ -88,7 +88,7 @@ epochs() {
 
 # The arena on the device is as large as planned.
 memory() {
-  device=actnn-cuda && build_trainer sized "$models/lenet5.onnx" --target=cuda --batch=8 --loss=softmax-cross-entropy &&
+  device=actnn-cuda && build_trainer sized "$models/lenet5.onnx" --target=cuda --batch=8 --loss=softmax-cross-entropy "$@" &&
     ./sized --memory >sized.json || return 1
   arena=$(sed -n 's/.*"arena_bytes": \([0-9]*\), "planned_arena_bytes".*/\1/p' sized.json)
   planned=$(sed -n 's/.*"planned_arena_bytes": \([0-9]*\).*/\1/p' sized.json)
@@ -108,7 +108,11 @@ check "densenet121: gradients from codes" coded densenet121 "$small/densenet121.
 check "decoder: gradients from codes" coded decoder "$models/decoder.onnx" 2 1 1e-3 --dim=T=32
 check "decoder: layers computed again" coded again "$models/decoder.onnx" 2 1 1e-4 --dim=T=32 --bits=32 --recompute=always
 check "resnet20: layers computed again, beside codes" coded resnet20r "$models/resnet20.onnx" 4 1 1e-3 --compression=30
+check "lenet5: bfloat16, gradients from codes" coded narrow "$models/lenet5.onnx" 4 2 5e-2 --precision=bf16
+check "decoder: bfloat16, gradients from codes" coded narrow "$models/decoder.onnx" 2 1 5e-2 --precision=bf16 --dim=T=16
+check "resnet20: bfloat16, everything saved as it is" coded narrow "$models/resnet20.onnx" 8 1 1e-1 --precision=bf16 --level=L0
 check "checkpoints of one go on with the other" checkpoints
 check "whole epochs end where the processor's end" epochs
 check "the arena is the planned one" memory
+check "with bfloat16 as well" memory --precision=bf16 --workspace=1MiB
 finish

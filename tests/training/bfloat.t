@@ -3,6 +3,7 @@
 # planned and smaller than in FP32; training learns as in FP32, with codes and without; where the library has nothing for bfloat16, kernels
 # run on FP32 copies.
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
+. "$top_srcdir/tests/training/same.sh"
 small=$top_srcdir/tests/training/models
 
 # inputs NAME MODEL BATCH [DIM=N]: sets $data
@@ -28,7 +29,7 @@ arena() {
   "./$1" --memory | sed -n 's/.*"arena_bytes": *\([0-9]*\).*"planned_arena_bytes": *\([0-9]*\).*/\1 \2/p' | head -n 1
 }
 
-losses() {
+listed() {
   sed -n 's/.*"step": *[0-9]*,.*"loss": *\([0-9.e+-]*\),.*/\1/p' "$1" | tr '\n' ' '
 }
 
@@ -44,7 +45,7 @@ trains() {
   bytes="$(arena "$1.bf16") $(arena "$1.fp32")"
   check "$1: the arena is as planned, and smaller: $bytes" awk -v bytes="$bytes" -v share="$5" \
     'BEGIN { n = split(bytes, v, " "); exit !(n == 4 && v[1] == v[2] && v[1] <= share * v[3]) }'
-  both="$(losses bf16.jsonl)$(losses fp32.jsonl)"
+  both="$(listed bf16.jsonl)$(listed fp32.jsonl)"
   check "$1: the loss falls, from where FP32's does: $both" awk -v both="$both" \
     'BEGIN { n = split(both, v, " "); d = v[1] - v[7]; exit !(n == 12 && v[6] < v[1] && d * d < 0.0004 * v[7] * v[7]) }'
 }
@@ -58,6 +59,15 @@ trains mobilenetv2 "$small/mobilenetv2.onnx" 8 0.01 1
 trains vit "$small/vit-tiny.onnx" 4 0.01 1
 trains decoder "$models/decoder.onnx" 4 0.05 1 T=32
 
+# What is computed again is rounded as it was.
+inputs again "$models/decoder.onnx" 4 T=32
+for how in never always; do
+  # shellcheck disable=SC2086
+  (build_trainer "again.$how" "$models/decoder.onnx" --batch=4 --dim T=32 --loss=softmax-cross-entropy --bits=32 --precision=bf16 --recompute=$how &&
+    train "again.$how" "$how" --eval none --threads 1) >log 2>&1 || not_ok "decoder: trains, recompute=$how" log
+done
+check "decoder: runs computed again end where all that is saved does" same_training never always
+
 # Where the library has no bfloat16: the same training but for what the products round.
 inputs plain "$models/lenet5.onnx" 16
 for isa in DEFAULT AVX2; do
@@ -66,7 +76,7 @@ for isa in DEFAULT AVX2; do
     ./"plain.$isa" $data --eval none --steps 6 --lr 0.005 --log "$isa.jsonl" --quiet) >log 2>&1 || not_ok "$isa: trains" log
   set -- $(arena "plain.$isa")
 done
-both="$(losses DEFAULT.jsonl)$(losses AVX2.jsonl)"
+both="$(listed DEFAULT.jsonl)$(listed AVX2.jsonl)"
 check "without bfloat16 in the library: about the same losses: $both" awk -v both="$both" \
   'BEGIN { n = split(both, v, " "); for (i = 1; i <= 6; i++) { d = v[i] - v[i + 6]; bad += d * d > 0.0004 * v[i] * v[i] } exit !(n == 12 && !bad) }'
 finish
