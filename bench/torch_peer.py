@@ -4,8 +4,8 @@
     python torch_peer.py                                     ResNet-18 (3 x 32 x 32, batch 64), ResNet-50 (batch 16)
     python torch_peer.py --models resnet50 --modes channels-last --steps 10
 
-One step is forward, softmax cross-entropy, backward and SGD with momentum, in float32, on random images that stay the
-same. Each model runs in each mode in a process of its own, so that peak memory is that mode's: `eager` (PyTorch's
+One step is forward, softmax cross-entropy, backward and SGD with momentum, in float32 or, with --precision bf16, under
+autocast, on random images that stay the same. Each model runs in each mode in a process of its own, so that peak memory is that mode's: `eager` (PyTorch's
 default), `channels-last`, and both of them through torch.compile where a C++ compiler is at hand. Threads: all cores.
 Seconds are the median over --steps steps after --warm-up ones. Bytes saved are the distinct storages that autograd
 keeps for backward, parameters and the input left out; they are counted in an extra step in eager modes.
@@ -72,7 +72,8 @@ def measure(name, mode, options):
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        loss = torch.nn.functional.cross_entropy(forward(images), labels)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.precision == "bf16"):
+            loss = torch.nn.functional.cross_entropy(forward(images), labels)
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -83,7 +84,7 @@ def measure(name, mode, options):
         losses.append(step())
         if index >= options.warm_up:
             seconds.append(time.perf_counter() - begin)
-    result = {"model": name, "mode": mode, "batch": batch, "image": size["image"], "threads": options.threads,
+    result = {"model": name, "mode": mode, "precision": options.precision, "batch": batch, "image": size["image"], "threads": options.threads,
               "steps": options.steps, "seconds_per_step": statistics.median(seconds), "seconds_least": min(seconds),
               "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
               "first_loss": losses[0], "last_loss": losses[-1]}
@@ -98,7 +99,7 @@ def measure_apart(name, mode, options):
     """The same in a process of its own; a mode that does not work here gives its last line of complaint."""
     command = [sys.executable, os.path.abspath(__file__), "--models", name, "--modes", mode, "--here", "--steps",
                str(options.steps), "--warm-up", str(options.warm_up), "--threads", str(options.threads),
-               "--batch", str(options.batch)]
+               "--batch", str(options.batch), "--precision", options.precision]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=options.limit)
     except subprocess.TimeoutExpired:
@@ -128,6 +129,7 @@ def main():
     parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--batch", type=int, default=0, help="instead of each model's own")
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--limit", type=int, default=1800, help="seconds for one model in one mode")
     parser.add_argument("--here", action="store_true", help="one model, one mode, in this process")
     options = parser.parse_args()

@@ -110,7 +110,7 @@ check "decoder: layers computed again" coded again "$models/decoder.onnx" 2 1 1e
 check "resnet20: layers computed again, beside codes" coded resnet20r "$models/resnet20.onnx" 4 1 1e-3 --compression=30
 check "lenet5: bfloat16, gradients from codes" coded narrow "$models/lenet5.onnx" 4 2 5e-2 --precision=bf16
 check "decoder: bfloat16, gradients from codes" coded narrow "$models/decoder.onnx" 2 1 5e-2 --precision=bf16 --dim=T=16
-check "resnet20: bfloat16, everything saved as it is" coded narrow "$models/resnet20.onnx" 8 1 1e-1 --precision=bf16 --level=L0
+check "vit-tiny: bfloat16, gradients from codes" coded narrow "$small/vit-tiny.onnx" 2 2 5e-2 --precision=bf16
 check "checkpoints of one go on with the other" checkpoints
 check "whole epochs end where the processor's end" epochs
 check "the arena is the planned one" memory
