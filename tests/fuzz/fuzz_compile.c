@@ -38,7 +38,7 @@ options_of(const uint8_t *byte)
   Options options = {.command_line = "actnnc model -o train.c", .batch = byte[0] % 16, .loss = losses[byte[1] % 8],
                      .optimizer = optimizers[byte[2] % 8], .level = byte[3] % 4, .bits = bits[byte[4] % 8],
                      .compression = compression[byte[4] / 8 % 8], .scheme = byte[5] % 2 ? "actnn" : "actnnc",
-                     .rounding = roundings[byte[5] / 2 % 4], .flip_batch_normalization = byte[6] & 1,
+                     .rounding = roundings[byte[5] / 2 % 4], .flip_batch_normalization = byte[6] & 1, .is_bfloat = byte[6] / 16 & 1,
                      .most_recomputed = byte[6] & 8 ? (uint64_t)1 << byte[7] % 32 : 0, .seed = byte[7]};
   if (byte[6] & 2) options.freeze[options.freeze_count++] = "*b*";
   return options;
