@@ -72,12 +72,7 @@ bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call)
 }
 
 /* What a GPU's kernel does not take, though the processor's does. */
-static actnn_kernel *const only_here[] = {
-    actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_Product, actnn_ProductGradWeight, actnn_BatchNormalization,
-    actnn_BatchNorm, actnn_BatchNormStatistics, actnn_BatchNormApply, actnn_BatchNormGrad, actnn_BatchNormFrozenGrad, actnn_PackPositive,
-    actnn_SelectPacked, actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo, actnn_QuantizeOnSave,
-    actnn_DequantizeOnBackward, actnn_SelectCoded, actnn_NormalizeOnSave, actnn_DequantizeNormal, actnn_NormalGradScale,
-    actnn_NormalGradInput, actnn_MeasureSensitivity, actnn_PackTriangle, actnn_UnpackTriangle};
+static actnn_kernel *const only_here[] = {actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_Product, actnn_ProductGradWeight};
 
 bool
 bfloat_is_taken_there(actnn_kernel *kernel, const actnn_call *call)
