@@ -31,14 +31,16 @@ with_floats(const actnn_view *view, Run run)
 
 /* ---- of either form ---------------------------------------------------------------------------------------------- */
 
-/* An operand or a result; which form it has is the same for all threads, so that none waits for others. */
+/* An operand or a result. All threads go the same way. */
 typedef struct Floats {
   void *data; /* NULL: there is none */
   bool is_bfloat;
 
+  /* By words, for tensors are padded to whole ones: loads stay as close to one another as if they were all of FP32. */
   __device__ float operator[](int64_t at) const
   {
-    return is_bfloat ? bfloat_widened(((const uint16_t *)data)[at]) : ((const float *)data)[at];
+    uint32_t word = ((const uint32_t *)data)[at >> is_bfloat];
+    return actnn_float_of(!is_bfloat ? word : at & 1 ? word & 0xffff0000u : word << 16);
   }
   __device__ void put(int64_t at, float value) const
   {
@@ -58,7 +60,7 @@ floats_of(const actnn_view *view)
 
 template <int Wide>
 static __device__ Columns<Wide>
-widened(const Columns<Wide, uint16_t> &narrow)
+widened(Columns<Wide, uint16_t> narrow)
 {
   Columns<Wide> wide;
   for (int i = 0; i < Wide; i++)

@@ -194,11 +194,12 @@ pack_positive(Floats x, FourBytes *code, int64_t count, int64_t quads)
   if (thread_number() >= quads)
     return;
   FourBytes mask = FourBytes();
-  for (int bit = 0; bit < BITS; bit++) {
-    Four<float> four = load_four(x, count, first + bit * ROW);
+  Four<float> row[BITS];
+  for (int bit = 0; bit < BITS; bit++)
+    row[bit] = load_four(x, count, first + bit * ROW);
+  for (int bit = 0; bit < BITS; bit++)
     for (int i = 0; i < QUAD; i++)
-      mask.of[i] |= (uint8_t)((four.of[i] > 0) << bit);
-  }
+      mask.of[i] |= (uint8_t)((row[bit].of[i] > 0) << bit);
   code[thread_number()] = mask;
 }
 

@@ -222,11 +222,17 @@ find_ranges(tiles_job job, Floats value, actnn_tile_range *found, double *sum)
 {
   SHARED range_room room;
   tile_part part = part_of(job);
-  float own[OWN_ROWS];
+  float padding = padding_of(job, part, value);
   bool counts_positives = job.code.spacing == ACTNN_MASKED_LEVELS;
-  own_range range = join_ranges(part, !job.codec.lane_groups, load_own(job, part, value, own), room);
-  double width = (double)range.maximum - (counts_positives ? 0 : range.minimum), count = 0;
-  for_own_rows(job, part, [&](int k, int, const row_walk &walk) { count += walk.at >= 0 && (!counts_positives || own[k] > 0); });
+  own_range range = empty_range();
+  double count = 0;
+  for_own_rows(job, part, [&](int, int, const row_walk &walk) {
+    float element = walk.at >= 0 ? value[walk.at] : padding;
+    widen_by(range, element);
+    count += walk.at >= 0 && (!counts_positives || element > 0);
+  });
+  range = join_ranges(part, !job.codec.lane_groups, range, room);
+  double width = (double)range.maximum - (counts_positives ? 0 : range.minimum);
   double all = team_sum(part, count > 0 && range.magnitude < 0x7f800000u ? width * width * count : 0.0);
   if (part.active && part.thread == 0)
     sum[part.each] = all;

@@ -57,8 +57,8 @@ variance_of_normal(const map_job &job, const tile_part &part, int64_t channel, u
                                                   part.code.dither);
   if ((int)level < levels.first_passing || (int)level >= levels.first_saturated)
     return 0;
-  float step = levels.passing.step;
-  return step * step / (part.code.dither ? 12 : 6) * scale * scale;
+  double step = levels.passing.step; /* whose square may be beyond all floats */
+  return (float)(step * step / (part.code.dither ? 12 : 6)) * scale * scale;
 }
 
 static __device__ float
