@@ -1,5 +1,5 @@
 /* bfloat.cu: conversions between floats and the bfloat16 numbers that hold them (runtime/bfloat.h). */
-#include "moving.h"
+#include "floats.h"
 
 extern "C" {
 #include "bfloat.h"
@@ -7,29 +7,11 @@ extern "C" {
 #include "kernels.h"
 
 KERNEL
-round_floats(const float *from, uint16_t *to, int64_t count)
+convert(Floats from, Floats to, int64_t count)
 {
   int64_t first = thread_number() * 4;
-  if (first >= count)
-    return;
-  Four<float> wide = load_four(from, count, first);
-  Four<uint16_t> narrow;
-  for (int i = 0; i < 4; i++)
-    narrow.of[i] = bfloat_rounded(wide.of[i]);
-  store_four(to, count, first, narrow);
-}
-
-KERNEL
-widen_floats(const uint16_t *from, float *to, int64_t count)
-{
-  int64_t first = thread_number() * 4;
-  if (first >= count)
-    return;
-  Four<uint16_t> narrow = load_four(from, count, first);
-  Four<float> wide;
-  for (int i = 0; i < 4; i++)
-    wide.of[i] = bfloat_widened(narrow.of[i]);
-  store_four(to, count, first, wide);
+  if (first < count)
+    store_four(to, count, first, load_four(from, count, first));
 }
 
 int
@@ -38,8 +20,6 @@ gpu_convert(actnn *trainer, void *to, const void *from, int64_t count, bool roun
   actnn_call call; /* whose trainer has the stream */
   memset(&call, 0, sizeof call);
   call.trainer = trainer;
-  int64_t threads = (count + 3) / 4;
-  if (rounds)
-    return LAUNCH(&call, round_floats, threads, (const float *)from, (uint16_t *)to, count);
-  return LAUNCH(&call, widen_floats, threads, (const uint16_t *)from, (float *)to, count);
+  Floats given = {(void *)from, !rounds}, made = {to, rounds};
+  return LAUNCH(&call, convert, (count + 3) / 4, given, made, count);
 }

@@ -4,10 +4,9 @@
  * convolution lie the same way: channels last, weights and images that are held plainly go through the workspace. So do weights, and their
  * gradient, where images are held as bfloat16: the library then wants all of them so, and adds up in FP32. Its algorithms are
  * chosen, by its own judgement, among those that fit what is left of the planned workspace and give the same bits every time. */
-#include "forms.h"
+#include "floats.h"
 #include "kernels.h"
 #include "libraries.h"
-#include "moving.h"
 
 extern "C" {
 #include "library.h"
@@ -76,7 +75,7 @@ swap_axes(const From *from, int64_t rows, int64_t columns, int64_t row_tiles, in
   int x = (int)threadIdx.x % TILE, y = (int)threadIdx.x / TILE;
   for (int i = y; i < TILE; i += BLOCK_THREADS / TILE)
     if (row + i < rows && column + x < columns)
-      tile[i][x] = float_of(from[(batch * rows + row + i) * columns + column + x]);
+      tile[i][x] = widened(from[(batch * rows + row + i) * columns + column + x]);
   __syncthreads();
   for (int i = y; i < TILE; i += BLOCK_THREADS / TILE)
     if (column + i < columns && row + x < rows)
@@ -101,8 +100,8 @@ reorder(const actnn_call *call, const operand *operand, bool is_wanted, const vo
   int64_t channels = operand->dim[1], positions = elements_of(operand) / operand->dim[0] / channels;
   int64_t rows = to_last ? channels : positions, columns = to_last ? positions : channels;
   int64_t row_tiles = (rows + TILE - 1) / TILE, column_tiles = (columns + TILE - 1) / TILE;
-  return with_form(from_narrow, [=](auto source) {
-    return with_form(to_narrow, [=](auto result) {
+  return with_floats(from_narrow, [=](auto source) {
+    return with_floats(to_narrow, [=](auto result) {
       typedef decltype(source) From;
       typedef decltype(result) To;
       return LAUNCH_BLOCKS(call, (swap_axes<From, To>), operand->dim[0] * row_tiles * column_tiles, (const From *)from, rows, columns,
@@ -373,7 +372,7 @@ add_bias(Held *y, const float *bias, int64_t count, int64_t channels, int64_t po
 {
   int64_t i = thread_number();
   if (i < count)
-    hold(&y[i], float_of(y[i]) + bias[is_last ? i % channels : i / positions % channels]);
+    hold(&y[i], widened(y[i]) + bias[is_last ? i % channels : i / positions % channels]);
 }
 
 static int
@@ -407,7 +406,7 @@ static int
 add_bias_to(const actnn_call *call, const operand *y, const actnn_view *view, const actnn_view *bias)
 {
   int64_t count = elements_of(y), channels = y->dim[1];
-  return with_form(y->is_narrow_held, [=](auto form) {
+  return with_floats(y->is_narrow_held, [=](auto form) {
     return LAUNCH(call, add_bias<decltype(form)>, count, (decltype(form) *)view->data, (const float *)bias->data, count, channels,
                   count / y->dim[0] / channels, y->is_last_held);
   });

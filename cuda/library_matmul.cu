@@ -5,10 +5,9 @@
  *
  * Where any operand is held as bfloat16 both are multiplied so, and added up in FP32: one that is held as floats is rounded into the workspace
  * first. The library then takes a bias in the form of its result only: one of bfloat16 is rounded there too, one of floats added behind. */
-#include "forms.h"
+#include "floats.h"
 #include "kernels.h"
 #include "libraries.h"
-#include "moving.h"
 
 extern "C" {
 #include "product_library.h"

@@ -11,15 +11,11 @@ struct alignas(16) sixteen_bytes {
   uint32_t word[4];
 };
 
-/* Floats side by side that a thread takes together. */
-template <int Wide> struct alignas(Wide * sizeof(float)) Columns {
-  float of[Wide];
+/* Elements side by side that a thread takes together. */
+template <int Wide, typename Element = float> struct alignas(Wide * sizeof(Element)) Columns {
+  Element of[Wide];
 };
-
-/* Four elements side by side. */
-template <typename Element> struct alignas(4 * sizeof(Element)) Four {
-  Element of[4];
-};
+template <typename Element> using Four = Columns<4, Element>;
 
 /* From element `first` on, as far as there are `count`; zeros behind them. */
 template <typename Element>

@@ -6,8 +6,7 @@
 /* ---- each element ------------------------------------------------------------------------------------------------ */
 
 typedef struct AffineJob {
-  const float *x, *dy; /* dy NULL: forward */
-  float *y;
+  Floats x, dy, y; /* without a dy: forward */
   const Coefficients *coefficients;
   int64_t count;
   Divisor run, planes, lanes; /* elements of a plane; planes until coefficients begin anew; channels of a plane, side by side */
@@ -26,7 +25,7 @@ affine(AffineJob job)
     int64_t plane = remainder_of(quotient(i, job.run), job.planes);
     const Coefficients *coefficients = job.coefficients + plane * job.lanes.number + remainder_of(i, job.lanes);
     Coefficients own = *coefficients;
-    Columns<Wide> x = ((const Columns<Wide> *)job.x)[unit], dy = job.dy ? ((const Columns<Wide> *)job.dy)[unit] : Columns<Wide>();
+    Columns<Wide> x = load_columns<Wide>(job.x, unit), dy = job.dy.data ? load_columns<Wide>(job.dy, unit) : Columns<Wide>();
     for (int k = 0; k < Wide; k++) {
       if (k > 0 && job.lanes.number > 1)
         own = coefficients[k];
@@ -36,13 +35,13 @@ affine(AffineJob job)
   for (int each = 0; each < TAKEN_AT_ONCE; each++) {
     int64_t unit = piece_number(each);
     if (unit * Wide < job.count)
-      ((Columns<Wide> *)job.y)[unit] = value[each];
+      store_columns(job.y, unit, value[each]);
   }
 }
 
 int
-gpu_affine(const actnn_call *call, const layout_planes &planes, bool by_sample, const Coefficients *coefficients, const float *x,
-           const float *dy, float *y)
+gpu_affine(const actnn_call *call, const layout_planes &planes, bool by_sample, const Coefficients *coefficients, const Floats &x,
+           const Floats &dy, const Floats &y)
 {
   int64_t count = planes.batch * planes.channels * planes.positions, lanes = planes.lanes;
   if (planes.positions == 1 && !by_sample) /* a matrix */
@@ -58,7 +57,7 @@ gpu_affine(const actnn_call *call, const layout_planes &planes, bool by_sample, 
 static bool
 is_of_one_layout(const actnn_call *call, const actnn_view *image, const actnn_view *other)
 {
-  return is_for_floats(call) && image->rank >= 2 &&
+  return is_for_floats(call, true) && image->rank >= 2 &&
          layout_of(call->trainer, image).lanes == layout_of(call->trainer, other).lanes;
 }
 
@@ -127,12 +126,16 @@ batch_norm(const actnn_call *call, finish_statistics finish)
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
-  moment_terms term;
-  term.x = float_input(call, 0);
   finish.count = (double)fold.terms;
-  if (run_fold(call, fold, term, finish, partial))
-    return 1;
-  return finish.scale && gpu_affine(call, planes, false, finish.coefficients, term.x, NULL, float_output(call, 0));
+  const actnn_view *x = &call->input[0];
+  int failed = with_floats(x, [=](auto element) {
+    moment_terms<decltype(element)> term;
+    term.x = (const decltype(element) *)x->data;
+    return run_fold(call, fold, term, finish, partial);
+  });
+  if (failed || !finish.scale)
+    return failed;
+  return gpu_affine(call, planes, false, finish.coefficients, floats_of(x), Floats(), floats_output(call, 0));
 }
 
 extern "C" int
@@ -149,7 +152,7 @@ gpu_BatchNorm(const actnn_call *call)
 extern "C" int
 gpu_BatchNormStatistics(const actnn_call *call)
 {
-  if (!is_for_floats(call))
+  if (!is_for_floats(call, true))
     return DEVICE_DECLINES;
   return batch_norm(call, statistics_of(call, 1, 2, 0));
 }
@@ -181,7 +184,7 @@ apply_known(const actnn_call *call, bool is_rstd)
   if (LAUNCH(call, known_coefficients, planes.channels, float_input(call, 1), float_input(call, 2), float_input(call, 3),
              float_input(call, 4), is_rstd, is_rstd ? 0 : call->attribute[0].f, planes.channels, coefficients))
     return 1;
-  return gpu_affine(call, planes, false, coefficients, float_input(call, 0), NULL, float_output(call, 0));
+  return gpu_affine(call, planes, false, coefficients, floats_input(call, 0), Floats(), floats_output(call, 0));
 }
 
 /* Training mode has been rewritten to BatchNorm; the processor's kernel says so. */
@@ -218,11 +221,28 @@ struct finish_gradient {
   }
 };
 
+/* Sums of dy and of what it has of x. */
+static int
+project(const actnn_call *call, const Fold &fold, const finish_gradient &finish, Sums *partial)
+{
+  const actnn_view *dy = &call->input[0], *x = &call->input[1];
+  return with_floats(dy, [=](auto gradient) {
+    return with_floats(x, [=](auto element) {
+      projected_terms<decltype(gradient), decltype(element)> term;
+      term.dy = (const decltype(gradient) *)dy->data;
+      term.x = (const decltype(element) *)x->data;
+      term.mean = finish.mean;
+      term.each = divisor_of(1);
+      return run_fold(call, fold, term, finish, partial);
+    });
+  });
+}
+
 static int
 batch_norm_gradient(const actnn_call *call, bool is_frozen)
 {
-  const actnn_view *x = &call->input[1], *dx = &call->output[0];
-  if (!is_of_one_layout(call, x, &call->input[0]) || (dx->id != NONE && !is_of_one_layout(call, x, dx)))
+  const actnn_view *dy = &call->input[0], *x = &call->input[1], *dx = &call->output[0];
+  if (!is_of_one_layout(call, x, dy) || (dx->id != NONE && !is_of_one_layout(call, x, dx)))
     return DEVICE_DECLINES;
   layout_planes planes = layout_of(call->trainer, x);
   Fold fold = fold_of(channel_plan(planes, false));
@@ -232,18 +252,13 @@ batch_norm_gradient(const actnn_call *call, bool is_frozen)
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
-  projected_terms term;
-  term.dy = float_input(call, 0);
-  term.x = float_input(call, 1);
-  term.mean = float_input(call, 3);
-  term.each = divisor_of(1);
-  finish_gradient finish = {float_input(call, 2), term.mean, float_input(call, 4), is_frozen ? call->attribute[0].f : 0,
+  finish_gradient finish = {float_input(call, 2), float_input(call, 3), float_input(call, 4), is_frozen ? call->attribute[0].f : 0,
                             (double)fold.terms, is_frozen, {float_output(call, 1), float_output(call, 2)}, coefficients};
-  if (run_fold(call, fold, term, finish, partial))
+  if (project(call, fold, finish, partial))
     return 1;
   if (dx->id == NONE)
     return 0;
-  return gpu_affine(call, planes, false, coefficients, is_frozen ? term.dy : term.x, is_frozen ? NULL : term.dy, float_output(call, 0));
+  return gpu_affine(call, planes, false, coefficients, floats_of(is_frozen ? dy : x), is_frozen ? Floats() : floats_of(dy), floats_of(dx));
 }
 
 extern "C" int

@@ -10,17 +10,17 @@ typedef struct alignas(16) Coefficients {
   float center, slope, bias, gradient;
 } Coefficients;
 
-/* y may be x or dy; dy NULL: forward. There are coefficients for all channels, or by_sample for those of each sample. */
-int gpu_affine(const actnn_call *call, const layout_planes &planes, bool by_sample, const Coefficients *coefficients, const float *x,
-               const float *dy, float *y);
+/* y may be x or dy; without a dy: forward. There are coefficients for all channels, or by_sample for those of each sample. */
+int gpu_affine(const actnn_call *call, const layout_planes &planes, bool by_sample, const Coefficients *coefficients, const Floats &x,
+               const Floats &dy, const Floats &y);
 
 /* Sums of x and of its squares, x less a number near the mean. */
-struct moment_terms : term_kind<2, true> {
-  const float *x;
-  __device__ float sample(int64_t offset) const { return x[offset]; }
+template <typename X = float> struct moment_terms : term_kind<2, true> {
+  const X *x;
+  __device__ float sample(int64_t offset) const { return widened(x[offset]); }
   __device__ Pair at(int64_t offset, int64_t, float center) const
   {
-    float apart = x[offset] - center;
+    float apart = widened(x[offset]) - center;
     Pair pair = {apart, apart * apart};
     return pair;
   }
@@ -39,13 +39,16 @@ moments_of(const Sums &sums, double count)
 }
 
 /* Sums of dy and of dy * (x - mean), the mean being that of every `each` results. */
-struct projected_terms : term_kind<2, false> {
-  const float *dy, *x, *mean;
+template <typename Dy = float, typename X = float> struct projected_terms : term_kind<2, false> {
+  const Dy *dy;
+  const X *x;
+  const float *mean;
   Divisor each;
   __device__ float center(int64_t place) const { return mean[quotient(place, each)]; }
   __device__ Pair at(int64_t offset, int64_t, float center) const
   {
-    Pair pair = {dy[offset], dy[offset] * (x[offset] - center)};
+    float gradient = widened(dy[offset]);
+    Pair pair = {gradient, gradient * (widened(x[offset]) - center)};
     return pair;
   }
 };

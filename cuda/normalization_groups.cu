@@ -68,13 +68,13 @@ group_norm(const actnn_call *call, int64_t count)
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
-  moment_terms term;
+  moment_terms<> term;
   term.x = float_input(call, 0);
   finish_group finish = {float_input(call, 1), float_input(call, 2), float_output(call, 1), float_output(call, 2), groups.each, count,
                          call->attribute[0].f, (double)length_of(groups), coefficients};
   if (run_fold(call, fold, term, finish, partial))
     return 1;
-  return gpu_affine(call, groups.planes, true, coefficients, term.x, NULL, float_output(call, 0));
+  return gpu_affine(call, groups.planes, true, coefficients, floats_input(call, 0), Floats(), floats_output(call, 0));
 }
 
 extern "C" int
@@ -154,7 +154,7 @@ struct finish_pull {
 static int
 sum_planes(const actnn_call *call, const Groups &groups, const Fold &fold, Pair *planes, Sums *partial)
 {
-  projected_terms term;
+  projected_terms<> term;
   term.dy = float_input(call, 0);
   term.x = float_input(call, 1);
   term.mean = float_input(call, 3);
@@ -185,7 +185,7 @@ pull_groups(const actnn_call *call, const Groups &groups, const Fold &fold, cons
                         coefficients};
   if (run_fold(call, fold, term, finish, partial))
     return 1;
-  return gpu_affine(call, groups.planes, true, coefficients, float_input(call, 1), float_input(call, 0), float_output(call, 0));
+  return gpu_affine(call, groups.planes, true, coefficients, floats_input(call, 1), floats_input(call, 0), floats_output(call, 0));
 }
 
 extern "C" int

@@ -205,12 +205,12 @@ run_groups(const actnn_call *call, const float *dy, const actnn_view *x)
   if (settled || actnn_is_preparing(call))
     return settled;
   GroupsJob job = {axes_of(plan.axis, plan.count), element_count(x), coefficients, dy, (const float *)x->data, float_output(call, 0)};
-  moment_terms term;
+  moment_terms<> term;
   term.x = job.x;
   finish_forward forward = {count, coefficients};
   write_moments write = {count, center, moments};
   finish_gradient backward = {count, center, moments, coefficients};
-  projected_terms projected;
+  projected_terms<> projected;
   projected.dy = dy;
   projected.x = job.x;
   projected.mean = center;

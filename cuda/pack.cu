@@ -1,6 +1,6 @@
 /* pack.cu: small whole numbers, masks and triangles packed without loss, to the bytes that the processor makes (runtime/pack.c,
  * runtime/masks.c, src/operators/triangles.h). */
-#include "moving.h"
+#include "floats.h"
 
 extern "C" {
 #include "layout.h"
@@ -172,8 +172,7 @@ gpu_UnpackBits(const actnn_call *call)
 
 /* ---- masks of floats ------------------------------------------------------------------------------------------- */
 
-/* Bit i of byte l of a chunk stands for its element 16 i + l. A thread has four neighbouring bytes. Floats are moved as their bits, which a
- * mask selects whatever they are. */
+/* Bit i of byte l of a chunk stands for its element 16 i + l. A thread has four neighbouring bytes. */
 enum { CHUNK = 128, ROW = 16, QUAD = 4, QUADS_A_CHUNK = ROW / QUAD, BITS = 8 };
 
 struct alignas(4) FourBytes {
@@ -188,43 +187,36 @@ quad_place(void)
   return number / QUADS_A_CHUNK * CHUNK + number % QUADS_A_CHUNK * QUAD;
 }
 
-static __device__ bool
-is_positive(uint32_t bits)
-{
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value > 0;
-}
-
 KERNEL
-pack_positive(const uint32_t *x, FourBytes *code, int64_t count, int64_t quads)
+pack_positive(Floats x, FourBytes *code, int64_t count, int64_t quads)
 {
   int64_t first = quad_place();
   if (thread_number() >= quads)
     return;
   FourBytes mask = FourBytes();
-  for (int bit = 0; bit < BITS; bit++) {
-    Four<uint32_t> four = load_four(x, count, first + bit * ROW);
+  Four<float> row[BITS];
+  for (int bit = 0; bit < BITS; bit++)
+    row[bit] = load_four(x, count, first + bit * ROW);
+  for (int bit = 0; bit < BITS; bit++)
     for (int i = 0; i < QUAD; i++)
-      mask.of[i] |= (uint8_t)(is_positive(four.of[i]) << bit);
-  }
+      mask.of[i] |= (uint8_t)((row[bit].of[i] > 0) << bit);
   code[thread_number()] = mask;
 }
 
 /* dx may be dy. */
 KERNEL
-select_packed(const uint32_t *dy, const FourBytes *code, uint32_t *dx, int64_t count, int64_t quads)
+select_packed(Floats dy, const FourBytes *code, Floats dx, int64_t count, int64_t quads)
 {
   int64_t first = quad_place();
   if (thread_number() >= quads)
     return;
   FourBytes mask = code[thread_number()];
-  Four<uint32_t> row[BITS];
+  Four<float> row[BITS];
   for (int bit = 0; bit < BITS; bit++)
     row[bit] = load_four(dy, count, first + bit * ROW);
   for (int bit = 0; bit < BITS; bit++) {
     for (int i = 0; i < QUAD; i++)
-      row[bit].of[i] &= 0u - (uint32_t)(mask.of[i] >> bit & 1);
+      row[bit].of[i] = mask.of[i] >> bit & 1 ? row[bit].of[i] : 0;
     store_four(dx, count, first + bit * ROW, row[bit]);
   }
 }
@@ -239,23 +231,23 @@ extern "C" int
 gpu_PackPositive(const actnn_call *call)
 {
   int64_t count = elements_in_memory(call, &call->input[0]), quads = quads_of(count);
-  if (call->input[0].type != ACTNN_F32 || (uint64_t)(quads * QUAD) > call->output[0].bytes)
+  if (!is_floating(call->input[0].type) || (uint64_t)(quads * QUAD) > call->output[0].bytes)
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;
-  return LAUNCH(call, pack_positive, quads, (const uint32_t *)call->input[0].data, (FourBytes *)call->output[0].data, count, quads);
+  return LAUNCH(call, pack_positive, quads, floats_of(&call->input[0]), (FourBytes *)call->output[0].data, count, quads);
 }
 
 extern "C" int
 gpu_SelectPacked(const actnn_call *call)
 {
-  if (call->output[0].type != ACTNN_F32)
+  if (!is_floating(call->output[0].type))
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;
   int64_t count = elements_in_memory(call, &call->output[0]), quads = quads_of(count);
-  return LAUNCH(call, select_packed, quads, (const uint32_t *)call->input[0].data, (const FourBytes *)call->input[1].data,
-                (uint32_t *)call->output[0].data, count, quads);
+  return LAUNCH(call, select_packed, quads, floats_of(&call->input[0]), (const FourBytes *)call->input[1].data,
+                floats_of(&call->output[0]), count, quads);
 }
 
 /* ---- triangles ------------------------------------------------------------------------------------------------- */
@@ -283,7 +275,28 @@ find_place(const Triangles &triangles, TrianglePlace *place)
   return place->row < triangles.rows;
 }
 
-/* As the processor's: a row that begins with what is not a number is for others to tell. */
+/* A row that begins with what is not a number is for others to tell. */
+static __device__ bool
+is_number(uint32_t bits)
+{
+  return (bits & 0x7fffffffu) <= 0x7f800000u;
+}
+
+static __device__ bool
+is_number(uint16_t bits)
+{
+  return is_number((uint32_t)bits << 16);
+}
+
+/* Other elements are no floats. */
+template <typename Unit>
+static __device__ bool
+is_number(Unit)
+{
+  return true;
+}
+
+/* As the processor's. */
 template <typename Unit>
 KERNEL
 pack_triangle(TriangleJob job)
@@ -295,9 +308,7 @@ pack_triangle(TriangleJob job)
   if (place.beyond <= 0) {
     ((Unit *)job.to)[place.packed] = from[place.full];
   } else if (job.notes && from[place.full]) {
-    const Unit *row = from + place.row * job.triangles.extent;
-    bool is_number = sizeof(Unit) != sizeof(float) || *(const float *)row == *(const float *)row;
-    if (is_number)
+    if (is_number(from[place.row * job.triangles.extent]))
       note_refusal(job.notes, NOT_TRIANGULAR, place.row, 0);
   }
 }
@@ -323,7 +334,7 @@ template <typename Run>
 static int
 with_integer(size_t bytes, Run run)
 {
-  return bytes == 1 ? run(uint8_t()) : bytes == 4 ? run(uint32_t()) : run(uint64_t());
+  return bytes == 1 ? run(uint8_t()) : bytes == 2 ? run(uint16_t()) : bytes == 4 ? run(uint32_t()) : run(uint64_t());
 }
 
 extern "C" int

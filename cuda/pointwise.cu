@@ -1,9 +1,7 @@
 /* pointwise.cu: kernels of all elementwise rows of the operator table, from the same expressions as the processor's. Integers and
  * mixed types are left to the processor. */
 #include "broadcast.h"
-#include "gpu.h"
-
-#include "bfloat_value.h"
+#include "floats.h"
 
 #define T float
 #define FUNCTION_OF_T(name) name##_float
@@ -55,17 +53,10 @@ element_of(const Source &source, Index i)
   return source.is_bytes ? ((const uint8_t *)source.data)[at] : ((const float *)source.data)[at];
 }
 
-template <typename Result>
 static inline __device__ void
-put_result(Result *to, float value)
+hold(uint8_t *to, float value)
 {
-  *to = (Result)value;
-}
-
-static inline __device__ void
-put_result(bfloat_number *to, float value)
-{
-  to->bits = bfloat_rounded(value);
+  *to = (uint8_t)value;
 }
 
 template <typename Index, typename Result, typename Point>
@@ -80,7 +71,7 @@ points(PointJob job, Point point)
     float b = Point::operands > 1 ? element_of(job.source[1], (Index)i) : 0;
     float c = Point::operands > 2 ? element_of(job.source[2], (Index)i) : 0;
     bool is_padding = job.lanes && i / job.lanes / job.positions % job.blocks * job.lanes + i % job.lanes >= job.channels;
-    put_result((Result *)job.result + i, is_padding ? 0 : point(a, b, c));
+    hold((Result *)job.result + i, is_padding ? 0 : point(a, b, c));
   }
 }
 

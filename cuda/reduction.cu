@@ -18,19 +18,19 @@ plan_of_axes(const actnn_call *call)
 
 /* ---- sums -------------------------------------------------------------------------------------------------------- */
 
-struct plain_term : term_kind<1, false> {
-  const float *x;
+template <typename X> struct plain_term : term_kind<1, false> {
+  const X *x;
   __device__ Pair at(int64_t offset, int64_t, float) const
   {
-    Pair pair = {x[offset], 0};
+    Pair pair = {widened(x[offset]), 0};
     return pair;
   }
 };
 
 struct write_sum {
-  float *y;
+  Floats y;
   double factor;
-  __device__ void operator()(int64_t place, const Sums &sums) const { y[place] = (float)(sums.a * factor); }
+  __device__ void operator()(int64_t place, const Sums &sums) const { y.put(place, (float)(sums.a * factor)); }
 };
 
 static int
@@ -40,16 +40,19 @@ sum(const actnn_call *call, const Fold &fold, bool is_mean)
   int outcome;
   if (!may_fold(call, fold, &partial, &outcome))
     return outcome;
-  plain_term term;
-  term.x = float_input(call, 0);
-  write_sum finish = {float_output(call, 0), is_mean ? 1 / (double)fold.terms : 1};
-  return run_fold(call, fold, term, finish, partial);
+  const actnn_view *x = &call->input[0];
+  write_sum finish = {floats_output(call, 0), is_mean ? 1 / (double)fold.terms : 1};
+  return with_floats(x, [=](auto element) {
+    plain_term<decltype(element)> term;
+    term.x = (const decltype(element) *)x->data;
+    return run_fold(call, fold, term, finish, partial);
+  });
 }
 
 extern "C" int
 gpu_ChannelSum(const actnn_call *call)
 {
-  if (!is_for_floats(call))
+  if (!is_for_floats(call, true))
     return DEVICE_DECLINES;
   return sum(call, fold_of(channel_plan(layout_of(call->trainer, &call->input[0]), false)), false);
 }
@@ -71,7 +74,7 @@ gpu_SumTo(const actnn_call *call)
   int64_t block = gpu_block_of(call->trainer, x), y_block = gpu_block_of(call->trainer, y);
   bool is_folded[ACTNN_MAX_RANK], fits = y_block == 1;
   FoldPlan plan;
-  if (!is_for_floats(call))
+  if (!is_for_floats(call, true))
     return DEVICE_DECLINES;
   memset(&plan, 0, sizeof plan);
   mark_broadcast_axes(x, y, is_folded);
@@ -133,11 +136,11 @@ static int
 reduce(const actnn_call *call, FoldKind kind)
 {
   const actnn_view *x = &call->input[0], *y = &call->output[0];
-  bool has_floats = is_for_floats(call), needs_greatest = kind == LOG_SUM_EXP;
-  if (!is_for_folds(x) || (needs_greatest && !has_floats))
+  bool is_sum = is_for_floats(call, true) && (kind == SUM || kind == MEAN), needs_greatest = kind == LOG_SUM_EXP;
+  if (!is_for_folds(x) || (needs_greatest && !is_for_floats(call)))
     return DEVICE_DECLINES;
   Fold fold = fold_of(plan_of_axes(call));
-  if (has_floats && (kind == SUM || kind == MEAN))
+  if (is_sum)
     return sum(call, fold, kind == MEAN);
   Sums *partial;
   int outcome;
@@ -181,7 +184,7 @@ gpu_TieCount(const actnn_call *call)
   tie_term term;
   term.x = float_input(call, 0);
   term.extreme = float_input(call, 1);
-  write_sum finish = {float_output(call, 0), 1};
+  write_sum finish = {floats_output(call, 0), 1};
   return run_fold(call, fold, term, finish, partial);
 }
 

@@ -197,7 +197,7 @@ gpu_saves_fetch_sums(const actnn_call *call, const actnn_codec *codec, int numbe
 
 /* What stands in for a tile's missing elements: a value that leaves its group's range as it is. */
 static __device__ float
-padding_of(const tiles_job &job, const tile_part &part, const float *value)
+padding_of(const tiles_job &job, const tile_part &part, const Floats &value)
 {
   int64_t at = actnn_codec_element(&job.codec, job.block, part.sample, part.tile.first_row, job.codec.lane_groups ? part.lane : 0);
   return part.active && at >= 0 ? value[at] : 0;
@@ -205,7 +205,7 @@ padding_of(const tiles_job &job, const tile_part &part, const float *value)
 
 /* A thread's own values of a tile. */
 static __device__ own_range
-load_own(const tiles_job &job, const tile_part &part, const float *value, float *own)
+load_own(const tiles_job &job, const tile_part &part, const Floats &value, float *own)
 {
   float padding = padding_of(job, part, value);
   own_range range = empty_range();
@@ -218,15 +218,21 @@ load_own(const tiles_job &job, const tile_part &part, const float *value, float 
 
 /* Sums of elements * (maximum - minimum)^2 over groups, of masked levels positive elements * maximum^2. */
 KERNEL
-find_ranges(tiles_job job, const float *value, actnn_tile_range *found, double *sum)
+find_ranges(tiles_job job, Floats value, actnn_tile_range *found, double *sum)
 {
   SHARED range_room room;
   tile_part part = part_of(job);
-  float own[OWN_ROWS];
+  float padding = padding_of(job, part, value);
   bool counts_positives = job.code.spacing == ACTNN_MASKED_LEVELS;
-  own_range range = join_ranges(part, !job.codec.lane_groups, load_own(job, part, value, own), room);
-  double width = (double)range.maximum - (counts_positives ? 0 : range.minimum), count = 0;
-  for_own_rows(job, part, [&](int k, int, const row_walk &walk) { count += walk.at >= 0 && (!counts_positives || own[k] > 0); });
+  own_range range = empty_range();
+  double count = 0;
+  for_own_rows(job, part, [&](int, int, const row_walk &walk) {
+    float element = walk.at >= 0 ? value[walk.at] : padding;
+    widen_by(range, element);
+    count += walk.at >= 0 && (!counts_positives || element > 0);
+  });
+  range = join_ranges(part, !job.codec.lane_groups, range, room);
+  double width = (double)range.maximum - (counts_positives ? 0 : range.minimum);
   double all = team_sum(part, count > 0 && range.magnitude < 0x7f800000u ? width * width * count : 0.0);
   if (part.active && part.thread == 0)
     sum[part.each] = all;
@@ -268,7 +274,7 @@ code_of(const actnn_code &code, const actnn_group &group, float top, float value
 
 /* known: what find_ranges found; NULL: nothing. noise: of each tile; NULL: not asked for. */
 KERNEL
-quantize(tiles_job job, const float *value, const actnn_tile_range *known, bool exact, double *noise)
+quantize(tiles_job job, Floats value, const actnn_tile_range *known, bool exact, double *noise)
 {
   SHARED range_room room;
   SHARED uint8_t codes[CODES_OF_A_BLOCK];
@@ -313,7 +319,7 @@ value_of(const actnn_code &code, const actnn_group &group, uint32_t level, uint3
 }
 
 KERNEL
-dequantize(tiles_job job, float *value)
+dequantize(tiles_job job, Floats value)
 {
   SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
   tile_part part = part_of(job);
@@ -328,7 +334,7 @@ dequantize(tiles_job job, float *value)
 
 /* dx may be dy. */
 KERNEL
-select_coded(tiles_job job, const float *dy, float *dx)
+select_coded(tiles_job job, Floats dy, Floats dx)
 {
   SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
   tile_part part = part_of(job);
@@ -353,7 +359,7 @@ find_sample_ranges(const actnn_call *call, uint32_t index, const actnn_view *val
   job.codec = state->codec;
   job.block = (int)gpu_block_of(trainer, value);
   job.code.spacing = trainer->model->save[index].spacing;
-  return LAUNCH_BLOCKS(call, find_ranges, blocks_of_tiles(job.codec), job, (const float *)value->data,
+  return LAUNCH_BLOCKS(call, find_ranges, blocks_of_tiles(job.codec), job, floats_of(value),
                        job.codec.lane_groups ? saves->range : (actnn_tile_range *)NULL, saves->tile_sum) ||
          gpu_saves_sum(call, &state->codec, 1);
 }
@@ -419,7 +425,7 @@ gpu_QuantizeOnSave(const actnn_call *call)
   double *noise = gpu_saves_wants_noise(trainer) ? saves->tile_sum : NULL;
   const actnn_tile_range *known = by_range && job.codec.lane_groups ? saves->range : NULL;
   bool exact = saves_job(trainer, index, NULL).exact_noise;
-  if (LAUNCH_BLOCKS(call, quantize, blocks_of_tiles(job.codec), job, (const float *)value->data, known, exact, noise))
+  if (LAUNCH_BLOCKS(call, quantize, blocks_of_tiles(job.codec), job, floats_of(value), known, exact, noise))
     return 1;
   return noise && fetch_noise(call, index);
 }
@@ -441,7 +447,7 @@ gpu_DequantizeOnBackward(const actnn_call *call)
     return saves_find(call, NULL, &index);
   if (open_codes(call, &index, &job))
     return 1;
-  return LAUNCH_BLOCKS(call, dequantize, blocks_of_tiles(job.codec), job, (float *)call->output[0].data);
+  return LAUNCH_BLOCKS(call, dequantize, blocks_of_tiles(job.codec), job, floats_of(&call->output[0]));
 }
 
 extern "C" int
@@ -455,8 +461,7 @@ gpu_SelectCoded(const actnn_call *call)
     return 1;
   if (job.code.spacing != ACTNN_MASKED_LEVELS)
     return actnn_fail(call->trainer, "%s: its codes do not tell what is positive", call->trainer->model->save[index].name);
-  return LAUNCH_BLOCKS(call, select_coded, blocks_of_tiles(job.codec), job, (const float *)call->input[0].data,
-                       (float *)call->output[0].data);
+  return LAUNCH_BLOCKS(call, select_coded, blocks_of_tiles(job.codec), job, floats_of(&call->input[0]), floats_of(&call->output[0]));
 }
 
 extern "C" int gpu_Affine(const actnn_call *call);

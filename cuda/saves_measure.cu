@@ -6,7 +6,7 @@
 /* Numbers of a map, and where they are. */
 typedef struct map_job {
   tiles_job tiles;
-  const float *value;    /* whose squares, or NULL: variances of codes */
+  Floats value;          /* whose squares; without data: variances of codes */
   actnn_affine affine;   /* what follows the codes */
   double *map;           /* [samples][positions] */
 } map_job;
@@ -57,8 +57,8 @@ variance_of_normal(const map_job &job, const tile_part &part, int64_t channel, u
                                                   part.code.dither);
   if ((int)level < levels.first_passing || (int)level >= levels.first_saturated)
     return 0;
-  float step = levels.passing.step;
-  return step * step / (part.code.dither ? 12 : 6) * scale * scale;
+  double step = levels.passing.step; /* whose square may be beyond all floats */
+  return (float)(step * step / (part.code.dither ? 12 : 6)) * scale * scale;
 }
 
 static __device__ float
@@ -87,7 +87,7 @@ fill_map(map_job job)
       int64_t at = actnn_codec_element(&codec, job.tiles.block, sample, row, lane);
       if (at < 0)
         continue;
-      of_row += job.value ? job.value[at] * job.value[at] : variance_at(job, sample, row, lane, row / codec.positions * ACTNN_LANES + lane);
+      of_row += job.value.data ? job.value[at] * job.value[at] : variance_at(job, sample, row, lane, row / codec.positions * ACTNN_LANES + lane);
     }
     sum += of_row;
   }
@@ -114,7 +114,7 @@ bring_squares(const actnn_call *call, const actnn_view *value, const actnn_codec
   memset(&job, 0, sizeof job);
   job.tiles.codec = codec;
   job.tiles.block = (int)gpu_block_of(call->trainer, value);
-  job.value = (const float *)value->data;
+  job.value = floats_of(value);
   job.map = call->trainer->device_state->saves->map;
   if (bring_map(call, job, map))
     return 1;
@@ -179,7 +179,7 @@ gpu_MeasureSensitivity(const actnn_call *call)
 
 /* Squares of a gradient, a sum for each tile. */
 KERNEL
-sum_squares(tiles_job job, const float *value, double *sum)
+sum_squares(tiles_job job, Floats value, double *sum)
 {
   tile_part part = part_of(job);
   double own = 0;
@@ -207,7 +207,7 @@ gpu_saves_look_at_flow(const actnn_call *call, uint32_t index, const tiles_job &
     if (!(operand[i] = (const float *)actnn_data(trainer, call->input[i].id)))
       return 1;
   double *of_tile = trainer->device_state->saves->tile_sum;
-  if (LAUNCH_BLOCKS(call, sum_squares, blocks_of_tiles(plain.codec), plain, (const float *)dx->data, of_tile) ||
+  if (LAUNCH_BLOCKS(call, sum_squares, blocks_of_tiles(plain.codec), plain, floats_of(dx), of_tile) ||
       gpu_saves_fetch_sums(call, &state->codec, 1, state->sum))
     return 1;
   for (int64_t sample = 0; sample < state->codec.samples; sample++)

@@ -103,7 +103,7 @@ variance_of_step(double step, bool dither)
 
 /* noise: MOST_SUMS numbers of each tile, as actnn_tile_noise has them; NULL: not asked for. y may be x. */
 KERNEL
-normalize(tiles_job job, const float *x, const float *mean, const float *rstd, actnn_affine affine, float *y, double *noise)
+normalize(tiles_job job, Floats x, const float *mean, const float *rstd, actnn_affine affine, Floats y, double *noise)
 {
   SHARED range_room room;
   SHARED side_room sides;
@@ -223,7 +223,7 @@ variance_of(const tile_part &part, const normal_decoder &decoder, int side)
 }
 
 KERNEL
-dequantize_normal(tiles_job job, actnn_affine affine, float *y)
+dequantize_normal(tiles_job job, actnn_affine affine, Floats y)
 {
   SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
   tile_part part = part_of(job);
@@ -292,7 +292,7 @@ tiles_in_turn(const actnn_codec &codec)
 }
 
 KERNEL
-sum_normal(tiles_job job, actnn_affine affine, const float *dy, actnn_normal_sums *sums)
+sum_normal(tiles_job job, actnn_affine affine, Floats dy, actnn_normal_sums *sums)
 {
   SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
   SHARED own_sums sums_room[BLOCK_THREADS];
@@ -341,8 +341,8 @@ finish_normal(const actnn_normal_sums *sums, int64_t samples, int64_t channels, 
 
 /* dx may be dy. */
 KERNEL
-pull_normal(tiles_job job, actnn_affine affine, const float *rstd, const float *dscale, const float *db, double count, const float *dy,
-            float *dx)
+pull_normal(tiles_job job, actnn_affine affine, const float *rstd, const float *dscale, const float *db, double count, Floats dy,
+            Floats dx)
 {
   SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
   tile_part part = part_of(job);
@@ -393,8 +393,8 @@ gpu_NormalizeOnSave(const actnn_call *call)
   if (saves_find_normal(call, x, &index) || saves_decide(trainer, index) || gpu_saves_job(call, index, x, &job))
     return 1;
   double *noise = gpu_saves_wants_noise(trainer) ? trainer->device_state->saves->tile_sum : NULL;
-  if (LAUNCH_BLOCKS(call, normalize, blocks_of_tiles(job.codec), job, (const float *)x->data, (const float *)call->input[1].data,
-                    (const float *)call->input[2].data, affine_operands(call, 3, 4), (float *)call->output[0].data, noise))
+  if (LAUNCH_BLOCKS(call, normalize, blocks_of_tiles(job.codec), job, floats_of(x), (const float *)call->input[1].data,
+                    (const float *)call->input[2].data, affine_operands(call, 3, 4), floats_of(&call->output[0]), noise))
     return 1;
   return noise && fetch_noise(call, index);
 }
@@ -415,8 +415,7 @@ gpu_DequantizeNormal(const actnn_call *call)
     return saves_find_normal(call, NULL, &index);
   if (open_normal(call, &call->output[0], &index, &job))
     return 1;
-  float *y = (float *)call->output[0].data;
-  return LAUNCH_BLOCKS(call, dequantize_normal, blocks_of_tiles(job.codec), job, affine_operands(call, 1, 2), y);
+  return LAUNCH_BLOCKS(call, dequantize_normal, blocks_of_tiles(job.codec), job, affine_operands(call, 1, 2), floats_of(&call->output[0]));
 }
 
 /* Brings the channels' sums, where what the code's noise does is looked at. */
@@ -451,7 +450,7 @@ gpu_NormalGradScale(const actnn_call *call)
   int64_t teams = codec.samples * (actnn_codec_tiles(&codec) / tiles_in_turn(codec)), in_a_block = BLOCK_THREADS / threads_of_a_team(codec);
   int64_t blocks = (teams + in_a_block - 1) / in_a_block;
   if (gpu_check(trainer, cudaMemsetAsync(sums, 0, bytes, stream_of(trainer)), "sums of channels") ||
-      LAUNCH_BLOCKS(call, sum_normal, blocks, job, affine_operands(call, 2, 3), (const float *)dy->data, sums) ||
+      LAUNCH_BLOCKS(call, sum_normal, blocks, job, affine_operands(call, 2, 3), floats_of(dy), sums) ||
       LAUNCH(call, finish_normal, codec.channels, sums, codec.samples, codec.channels, (float *)call->output[0].data,
              (float *)call->output[1].data))
     return 1;
@@ -470,8 +469,8 @@ gpu_NormalGradInput(const actnn_call *call)
     return 1;
   double count = (double)(job.codec.samples * job.codec.positions);
   if (LAUNCH_BLOCKS(call, pull_normal, blocks_of_tiles(job.codec), job, affine_operands(call, 2, 3), (const float *)call->input[4].data,
-                    (const float *)call->input[5].data, (const float *)call->input[6].data, count, (const float *)call->input[0].data,
-                    (float *)call->output[0].data))
+                    (const float *)call->input[5].data, (const float *)call->input[6].data, count, floats_of(&call->input[0]),
+                    floats_of(&call->output[0])))
     return 1;
   return saves_measure_now(trainer, index) && gpu_saves_look_at_flow(call, index, job);
 }

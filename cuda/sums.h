@@ -7,7 +7,7 @@
 #ifndef ACTNN_CUDA_SUMS_H
 #define ACTNN_CUDA_SUMS_H
 
-#include "gpu.h"
+#include "floats.h"
 
 extern "C" {
 #include "layout.h"
@@ -439,19 +439,21 @@ matrix_fold(int64_t rows, int64_t columns, bool keeps_rows)
 }
 
 static inline bool
-are_floats(const actnn_view *view, size_t count)
+are_floats(const actnn_view *view, size_t count, bool takes_bfloat = false)
 {
-  for (size_t i = 0; i < count; i++)
-    if (view[i].id != NONE && (view[i].type != ACTNN_F32 || view[i].layout == ACTNN_STASH || element_count(&view[i]) == 0))
+  for (size_t i = 0; i < count; i++) {
+    bool has_type = view[i].type == ACTNN_F32 || (takes_bfloat && view[i].type == ACTNN_BF16);
+    if (view[i].id != NONE && (!has_type || view[i].layout == ACTNN_STASH || element_count(&view[i]) == 0))
       return false;
+  }
   return true;
 }
 
 /* Operands and results that are there are floats, not empty. */
 static inline bool
-is_for_floats(const actnn_call *call)
+is_for_floats(const actnn_call *call, bool takes_bfloat = false)
 {
-  return are_floats(call->input, call->input_count) && are_floats(call->output, call->output_count);
+  return are_floats(call->input, call->input_count, takes_bfloat) && are_floats(call->output, call->output_count, takes_bfloat);
 }
 
 static inline const float *
@@ -466,6 +468,21 @@ float_output(const actnn_call *call, size_t index)
 {
   const actnn_view *view = optional_output(call, index);
   return view ? (float *)view->data : NULL;
+}
+
+/* The same of what may be held as bfloat16. */
+static inline Floats
+floats_input(const actnn_call *call, size_t index)
+{
+  const actnn_view *view = optional_input(call, index);
+  return view ? floats_of(view) : Floats();
+}
+
+static inline Floats
+floats_output(const actnn_call *call, size_t index)
+{
+  const actnn_view *view = optional_output(call, index);
+  return view ? floats_of(view) : Floats();
 }
 
 #endif

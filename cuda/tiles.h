@@ -5,7 +5,7 @@
 #ifndef ACTNN_CUDA_TILES_H
 #define ACTNN_CUDA_TILES_H
 
-#include "gpu.h"
+#include "floats.h"
 
 extern "C" {
 #include "codec_normal.h"
@@ -153,16 +153,16 @@ for_own_rows(const tiles_job &job, const tile_part &part, What what)
 
 /* Writes an element; what stands for none in the last channel block is zero. */
 static inline __device__ void
-store_element(const tiles_job &job, const tile_part &part, int row, const row_walk &walk, float *value, float element)
+store_element(const tiles_job &job, const tile_part &part, int row, const row_walk &walk, const Floats &value, float element)
 {
   if (walk.at >= 0) {
-    value[walk.at] = element;
+    value.put(walk.at, element);
   } else if (job.codec.rows_are == ACTNN_CHANNEL_ROWS) {
     actnn_codec padded = job.codec;
     padded.channels = (job.codec.channels + job.block - 1) / job.block * job.block;
     int64_t at = actnn_codec_element(&padded, job.block, part.sample, part.tile.first_row + row, part.lane);
     if (at >= 0)
-      value[at] = 0;
+      value.put(at, 0);
   }
 }
 

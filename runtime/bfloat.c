@@ -74,24 +74,12 @@ bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call)
          (is_among(kernel, movers, sizeof movers / sizeof *movers) && are_held_alike(call));
 }
 
-/* What a GPU's kernel does not take, though the processor's does. */
-static actnn_kernel *const only_here[] = {
-    actnn_BatchNormalization, actnn_BatchNorm, actnn_BatchNormStatistics, actnn_BatchNormApply, actnn_BatchNormGrad, actnn_BatchNormFrozenGrad, actnn_PackPositive,
-    actnn_SelectPacked, actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo, actnn_QuantizeOnSave,
-    actnn_DequantizeOnBackward, actnn_SelectCoded, actnn_NormalizeOnSave, actnn_DequantizeNormal, actnn_NormalGradScale,
-    actnn_NormalGradInput, actnn_MeasureSensitivity, actnn_PackTriangle, actnn_UnpackTriangle};
-
-bool
-bfloat_is_taken_there(actnn_kernel *kernel, const actnn_call *call)
-{
-  return !is_among(kernel, only_here, sizeof only_here / sizeof *only_here) && bfloat_is_taken_by(kernel, call);
-}
-
 /* For a plan only what is copied counts of those, and on a GPU of all. */
 static bool
 is_not_prepared(const actnn_call *call, actnn_kernel *kernel)
 {
-  return call->trainer->measuring && (call->trainer->measures_gpu || is_among(kernel, coders, sizeof coders / sizeof *coders) || kernel == actnn_DequantizeAffine);
+  bool is_coder = is_among(kernel, coders, sizeof coders / sizeof *coders) || kernel == actnn_DequantizeAffine;
+  return call->trainer->measuring && (call->trainer->measures_gpu || is_coder);
 }
 
 static bool
@@ -304,8 +292,7 @@ bfloat_widen(actnn_kernel *kernel, actnn_kernel *runs, const actnn_call *call, b
 int
 bfloat_run(actnn_kernel *kernel, const actnn_call *call)
 {
-  bool is_taken = call->trainer->measures_gpu ? bfloat_is_taken_there(kernel, call) : bfloat_is_taken_by(kernel, call);
-  if (bfloat_is_in(call) && !is_taken)
+  if (bfloat_is_in(call) && !bfloat_is_taken_by(kernel, call))
     return bfloat_widen(kernel, kernel, call, bfloat_convert);
   if (call->trainer->measures_gpu && is_among(kernel, products, sizeof products / sizeof *products) && bfloat_is_in(call))
     count_rounded_copies(call);

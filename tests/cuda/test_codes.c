@@ -1,7 +1,9 @@
 /* test_codes.c: codes made on a GPU, or on its stand-in, are the processor's, byte for byte, and mean the same.
  *
  * One program of two halves, as a trainer has them, runs once on each: a plain value is brought into its layout and coded; then decoded
- * and brought back. Values, levels, spacings, rounding and shapes change from case to case; the arena's bytes are compared. */
+ * and brought back. Values, levels, spacings, rounding, shapes and how floats are held change from case to case; the arena's bytes are
+ * compared. */
+#include "bfloat.h"
 #include "device.h"
 #include "saves_state.h"
 #include "tap.h"
@@ -27,6 +29,7 @@ typedef struct code_case {
   double cap;
   int choice, more; /* all samples have the number of levels numbered so; or, with `more`, some the next */
   enum { ORDINARY, CONSTANT, NOT_FINITE, WIDE, ZEROS } values;
+  enum { IN_FP32, READ_AS_BFLOAT16, WRITTEN_AS_BFLOAT16, IN_BFLOAT16, WAYS_TO_HOLD } held; /* what is coded, and what is decoded */
 } code_case;
 
 static code_case current;
@@ -47,6 +50,9 @@ code(actnn *trainer)
   return 0;
 }
 
+/* That of a linear layer. */
+#define PRODUCT WITH(INT(0), INT(0), NO_INTS, NO_INTS, NO_INTS, NO_INTS, INT(1))
+
 static int
 decode(actnn *trainer)
 {
@@ -57,6 +63,7 @@ decode(actnn *trainer)
     RUN(actnn_NormalGradScale, OUT(DSCALE, DBIAS), IN(DY, CODE, SCALE, BIAS), WITH(INT(0), INT(current.rectified), REAL_NUMBER(current.cap)));
     RUN(actnn_NormalGradInput, OUT(DX), IN(DY, CODE, SCALE, BIAS, RSTD, DSCALE, DBIAS), WITH(INT(0), INT(current.rectified), REAL_NUMBER(current.cap)));
     RUN(actnn_ToPlain, OUT(DX_RESULT), IN(DX), WITHOUT);
+    RUN(actnn_MeasureSensitivity, OUT(NONE), IN(DY, DECODED), PRODUCT);
     return 0;
   }
   RUN(actnn_DequantizeOnBackward, OUT(DECODED), IN(CODE), WITH(INT(0)));
@@ -68,6 +75,7 @@ decode(actnn *trainer)
     RUN(actnn_Neg, OUT(RESULT), IN(DECODED), WITHOUT);
   if (current.spacing == ACTNN_MASKED_LEVELS && current.layout == ACTNN_BLOCKED)
     RUN(actnn_ToPlain, OUT(DX_RESULT), IN(DX), WITHOUT);
+  RUN(actnn_MeasureSensitivity, OUT(NONE), IN(LAID_OUT, DECODED), PRODUCT);
   return 0;
 }
 
@@ -85,6 +93,14 @@ padded(uint64_t bytes)
   return (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
 }
 
+static bool
+is_bfloat(int tensor)
+{
+  bool is_read = tensor == X || tensor == LAID_OUT || tensor == GRADIENT || tensor == DY;
+  bool is_written = tensor == DECODED || tensor == RESULT || tensor == Y || tensor == Y_RESULT || tensor == DX || tensor == DX_RESULT;
+  return (is_read && (current.held & READ_AS_BFLOAT16)) || (is_written && (current.held & WRITTEN_AS_BFLOAT16));
+}
+
 /* The layout of the tensors; images are padded to whole blocks of 16 channels, as in a plan. */
 static void
 plan(run *run)
@@ -94,7 +110,7 @@ plan(run *run)
     bool is_image = i == LAID_OUT || i == DECODED || i == Y || i == DY || i == DX || i == AFFINE;
     bool is_vector = (i >= MEAN && i <= BIAS) || i == DSCALE || i == DBIAS;
     actnn_tensor *tensor = &run->tensor[i];
-    *tensor = (actnn_tensor){.type = ACTNN_F32, .layout = (uint8_t)(is_image ? current.layout : i == CODE ? ACTNN_STASH : ACTNN_PLAIN)};
+    *tensor = (actnn_tensor){.type = is_bfloat(i) ? ACTNN_BF16 : ACTNN_F32, .layout = (uint8_t)(is_image ? current.layout : i == CODE ? ACTNN_STASH : ACTNN_PLAIN)};
     tensor->rank = (uint8_t)(is_vector ? 1 : current.rank);
     uint64_t count = 1;
     for (int axis = 0; axis < tensor->rank; axis++) {
@@ -102,7 +118,7 @@ plan(run *run)
       count *= is_image && axis == 1 && current.layout == ACTNN_BLOCKED ? ((uint64_t)tensor->dim[axis] + 15) / 16 * 16
                                                                       : (uint64_t)tensor->dim[axis];
     }
-    tensor->bytes = padded(count * 4);
+    tensor->bytes = padded(count * (is_bfloat(i) ? 2 : 4));
     tensor->offset = end;
     end += i == CODE ? 0 : tensor->bytes;
   }
@@ -118,6 +134,22 @@ plan(run *run)
   run->model.workspace_offset = run->model.arena_bytes = end + stash->bytes;
 }
 
+static float
+element(uint32_t tensor, const void *data, size_t i)
+{
+  return is_bfloat((int)tensor) ? bfloat_widened(((const uint16_t *)data)[i]) : ((const float *)data)[i];
+}
+
+static void
+set_element(uint32_t tensor, void *data, size_t i, float value)
+{
+  if (is_bfloat((int)tensor))
+    ((uint16_t *)data)[i] = bfloat_rounded(value);
+  else
+    ((float *)data)[i] = value;
+}
+
+/* Element i of the value. */
 static float
 value_at(size_t i)
 {
@@ -136,17 +168,17 @@ static void
 fill(run *run)
 {
   size_t count = trainer_elements(&run->tensor[X]), channels = (size_t)current.dim[1];
-  float *x = actnn_data(run->trainer, X), *gradient = actnn_data(run->trainer, GRADIENT), *mean = actnn_data(run->trainer, MEAN), *rstd = actnn_data(run->trainer, RSTD);
+  void *x = actnn_data(run->trainer, X), *gradient = actnn_data(run->trainer, GRADIENT);
+  float *mean = actnn_data(run->trainer, MEAN), *rstd = actnn_data(run->trainer, RSTD);
   float *scale = actnn_data(run->trainer, SCALE), *bias = actnn_data(run->trainer, BIAS);
   for (size_t i = 0; i < count; i++) {
-    x[i] = value_at(i);
-    gradient[i] = (float)(0.6 + cos((double)i * 0.11) + 0.2 * sin((double)(i % 89)));
+    float value = value_at(i);
     if (current.spacing == ACTNN_MASKED_LEVELS || current.spacing == ACTNN_SQUARE_LEVELS)
-      x[i] = x[i] > 0 || isnan(x[i]) ? x[i] : 0;
+      value = value > 0 || isnan(value) ? value : 0;
     if (current.spacing == ACTNN_FIXED_LEVELS)
-      x[i] = tanhf(x[i]);
-    if (current.layout == ACTNN_PLAIN)
-      x[i] = -x[i];
+      value = tanhf(value);
+    set_element(X, x, i, current.layout == ACTNN_PLAIN ? -value : value);
+    set_element(GRADIENT, gradient, i, (float)(0.6 + cos((double)i * 0.11) + 0.2 * sin((double)(i % 89))));
   }
   for (size_t c = 0; c < channels; c++) {
     mean[c] = c % 7 ? 0.1f * (float)(c % 3) : 0;
@@ -193,29 +225,32 @@ go(run *run, const actnn_device *device, int block)
 static bool
 same_bytes(run *a, run *b, uint32_t tensor)
 {
-  size_t bytes = trainer_elements(&a->tensor[tensor]) * 4;
-  const float *one = actnn_data(a->trainer, tensor), *other = actnn_data(b->trainer, tensor);
-  for (size_t i = 0; i < bytes / 4; i++)
-    if (memcmp(&one[i], &other[i], 4) && !(isnan(one[i]) && isnan(other[i])) && !(one[i] == 0 && other[i] == 0)) {
-      printf("# tensor %u element %zu: %.9g, %.9g\n", tensor, i, (double)one[i], (double)other[i]);
+  const void *here = actnn_data(a->trainer, tensor), *there = actnn_data(b->trainer, tensor);
+  for (size_t i = 0; i < trainer_elements(&a->tensor[tensor]); i++) {
+    float one = element(tensor, here, i), other = element(tensor, there, i);
+    if (one != other && !(isnan(one) && isnan(other))) {
+      printf("# tensor %u element %zu: %.9g, %.9g\n", tensor, i, (double)one, (double)other);
       return false;
     }
+  }
   return true;
 }
 
-/* Up to the rounding of sums and of what the compilers make of a product and a sum. */
+/* Up to the rounding of sums and of what the compilers make of a product and a sum; of bfloat16, also to what a
+ * few elements make that fall to another number. */
 static bool
 close_to(run *a, run *b, uint32_t tensor)
 {
-  const float *one = actnn_data(a->trainer, tensor), *other = actnn_data(b->trainer, tensor);
+  const void *here = actnn_data(a->trainer, tensor), *there = actnn_data(b->trainer, tensor);
   double difference = 0, size = 0;
   for (size_t i = 0; i < trainer_elements(&a->tensor[tensor]); i++) {
-    if (!isfinite(one[i]) && !isfinite(other[i]))
+    float one = element(tensor, here, i), other = element(tensor, there, i);
+    if (!isfinite(one) && !isfinite(other))
       continue;
-    difference += pow((double)one[i] - other[i], 2);
-    size += pow(one[i], 2);
+    difference += pow((double)one - other, 2);
+    size += pow(one, 2);
   }
-  if (difference <= 1e-10 * size)
+  if (difference <= (is_bfloat((int)tensor) ? 1e-6 : 1e-10) * size)
     return true;
   printf("# tensor %u: relative distance %g\n", tensor, sqrt(difference / size));
   return false;
@@ -237,12 +272,27 @@ same_codes(run *a, run *b)
   return bytes > 0 && (!is_known || bytes == saves_coded_bytes(b->trainer, 0));
 }
 
+/* What was measured of each sample. */
+static bool
+same_noise(const run *a, const run *b)
+{
+  const save_state *here = &a->trainer->saves->save[0], *there = &b->trainer->saves->save[0];
+  for (int64_t sample = 0; current.looked_at && sample < here->codec.samples; sample++) {
+    double one = here->sum[sample], other = there->sum[sample];
+    if (!(fabs(one - other) <= 1e-5 * one) && (isfinite(one) || isfinite(other))) {
+      printf("# variance of sample %lld: %g, %g\n", (long long)sample, one, other);
+      return false;
+    }
+  }
+  return true;
+}
+
 static bool
 compare(void)
 {
   run one = {.trainer = NULL}, other = {.trainer = NULL};
   bool same = go(&one, NULL, 16) && go(&other, &actnn_cuda, 0);
-  same = same && same_codes(&one, &other);
+  same = same && same_codes(&one, &other) && same_noise(&one, &other);
   if (same && current.spacing == ACTNN_NORMAL_LEVELS)
     same = same_bytes(&one, &other, Y_RESULT) && close_to(&one, &other, RESULT) && close_to(&one, &other, DSCALE) &&
            close_to(&one, &other, DBIAS) && close_to(&one, &other, DX_RESULT);
@@ -273,8 +323,10 @@ static const struct {
     {"many small maps", 4, {65, 16, 3, 3}, ACTNN_BLOCKED},
 };
 
+static const char *const ways_to_hold[WAYS_TO_HOLD] = {"in FP32", "read as bfloat16", "written as bfloat16", "in bfloat16"};
+
 static void
-check_shape(size_t shape, actnn_spacing spacing)
+check_shape(size_t shape, actnn_spacing spacing, int held)
 {
   bool is_same = true;
   int cases = 0;
@@ -284,10 +336,11 @@ check_shape(size_t shape, actnn_spacing spacing)
     for (int variant = 0; variant < 12 && is_same; variant++) {
       current = (code_case){.rank = shapes[shape].rank, .layout = shapes[shape].layout, .spacing = spacing, .dither = variant & 1,
                             .rectified = variant & 2 || variant >= 8, .by_range = variant & 4, .looked_at = choice % 2, .more = choice < 6,
-                            .choice = choice, .cap = variant >= 8 ? 0.5 + variant % 2 : 0, .values = (choice + variant) % 5};
+                            .choice = choice, .cap = variant >= 8 ? 0.5 + variant % 2 : 0, .values = (choice + variant) % 5, .held = held};
       memcpy(current.dim, shapes[shape].dim, sizeof current.dim);
       if (actnn_choice_levels(choice) < actnn_least_levels(spacing, current.rectified, (float)current.cap) ||
-          (current.rectified && spacing != ACTNN_NORMAL_LEVELS) || (current.dither && spacing == ACTNN_SQUARE_LEVELS))
+          (current.rectified && spacing != ACTNN_NORMAL_LEVELS) || (current.dither && spacing == ACTNN_SQUARE_LEVELS) ||
+          (held != IN_FP32 && (choice + variant) % 3 != held - 1)) /* other ways have a third of the cases each */
         continue;
       cases++;
       is_same = compare();
@@ -295,7 +348,7 @@ check_shape(size_t shape, actnn_spacing spacing)
         printf("# %d levels, dither %d, rectified %d up to %g, by range %d, values %d\n", actnn_choice_levels(choice), current.dither,
                current.rectified, current.cap, current.by_range, (int)current.values);
     }
-  ok(is_same && cases > 0, "%s levels, %s: %d cases", actnn_spacing_name((int)spacing), shapes[shape].what, cases);
+  ok(is_same && cases > 0, "%s levels, %s, %s: %d cases", actnn_spacing_name((int)spacing), shapes[shape].what, ways_to_hold[held], cases);
 }
 
 int
@@ -303,6 +356,7 @@ main(void)
 {
   for (int spacing = 0; spacing < ACTNN_SPACINGS; spacing++)
     for (size_t shape = 0; shape < sizeof shapes / sizeof *shapes; shape++)
-      check_shape(shape, (actnn_spacing)spacing);
+      for (int held = 0; held < WAYS_TO_HOLD; held++)
+        check_shape(shape, (actnn_spacing)spacing, held);
   return tap_done();
 }

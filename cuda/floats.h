@@ -1,0 +1,134 @@
+/* floats.h: floats as tensors hold them, in FP32 or as bfloat16 (runtime/bfloat.h). Kernels compute in FP32: what they read is widened, and
+ * what they write rounded once. */
+#ifndef ACTNN_CUDA_FLOATS_H
+#define ACTNN_CUDA_FLOATS_H
+
+#include "moving.h"
+
+#include "bfloat_value.h"
+
+/* ---- of a form that is known where a kernel is compiled ---------------------------------------------------------- */
+
+static inline __device__ float
+widened(float value)
+{
+  return value;
+}
+
+static inline __device__ float
+widened(bfloat_number number)
+{
+  return bfloat_widened(number.bits);
+}
+
+static inline __device__ void
+hold(float *to, float value)
+{
+  *to = value;
+}
+
+static inline __device__ void
+hold(bfloat_number *to, float value)
+{
+  to->bits = bfloat_rounded(value);
+}
+
+/* run(an element as a tensor of floats holds it). */
+template <typename Run>
+static int
+with_floats(bool is_bfloat, Run run)
+{
+  return is_bfloat ? run(bfloat_number()) : run(float());
+}
+
+template <typename Run>
+static int
+with_floats(const actnn_view *view, Run run)
+{
+  return with_floats(view->type == ACTNN_BF16, run);
+}
+
+/* ---- of either form ---------------------------------------------------------------------------------------------- */
+
+/* An operand or a result. All threads go the same way. */
+typedef struct Floats {
+  void *data; /* NULL: there is none */
+  bool is_bfloat;
+
+  /* By words, for tensors are padded to whole ones: loads stay as close to one another as if they were all of FP32. */
+  __device__ float operator[](int64_t at) const
+  {
+    uint32_t word = ((const uint32_t *)data)[at >> is_bfloat];
+    return actnn_float_of(!is_bfloat ? word : at & 1 ? word & 0xffff0000u : word << 16);
+  }
+  __device__ void put(int64_t at, float value) const
+  {
+    if (is_bfloat)
+      ((uint16_t *)data)[at] = bfloat_rounded(value);
+    else
+      ((float *)data)[at] = value;
+  }
+} Floats;
+
+static inline Floats
+floats_of(const actnn_view *view)
+{
+  Floats floats = {view->data, view->type == ACTNN_BF16};
+  return floats;
+}
+
+template <int Wide>
+static __device__ Columns<Wide>
+widened(Columns<Wide, uint16_t> narrow)
+{
+  Columns<Wide> wide;
+  for (int i = 0; i < Wide; i++)
+    wide.of[i] = bfloat_widened(narrow.of[i]);
+  return wide;
+}
+
+template <int Wide>
+static __device__ Columns<Wide, uint16_t>
+rounded(const Columns<Wide> &wide)
+{
+  Columns<Wide, uint16_t> narrow;
+  for (int i = 0; i < Wide; i++)
+    narrow.of[i] = bfloat_rounded(wide.of[i]);
+  return narrow;
+}
+
+/* The elements from unit * Wide on. */
+template <int Wide>
+static __device__ Columns<Wide>
+load_columns(const Floats &from, int64_t unit)
+{
+  return from.is_bfloat ? widened(((const Columns<Wide, uint16_t> *)from.data)[unit]) : ((const Columns<Wide> *)from.data)[unit];
+}
+
+template <int Wide>
+static __device__ void
+store_columns(const Floats &to, int64_t unit, const Columns<Wide> &columns)
+{
+  if (to.is_bfloat)
+    ((Columns<Wide, uint16_t> *)to.data)[unit] = rounded(columns);
+  else
+    ((Columns<Wide> *)to.data)[unit] = columns;
+}
+
+/* As of moving.h. */
+static inline __device__ Four<float>
+load_four(const Floats &from, int64_t count, int64_t first)
+{
+  return from.is_bfloat ? widened(load_four((const uint16_t *)from.data, count, first)) : load_four((const float *)from.data, count, first);
+}
+
+static inline __device__ void
+store_four(const Floats &to, int64_t count, int64_t first, const Four<float> &four)
+{
+  if (to.is_bfloat)
+    store_four((uint16_t *)to.data, count, first, rounded(four));
+  else
+    store_four((float *)to.data, count, first, four);
+}
+
+#endif
