@@ -41,6 +41,25 @@ refused "a loss that there is not" "hinge" --loss=hinge
 refused "a pass that there is not" "tidy" --run-pass=tidy
 refused "memory for next to nothing" "budget" --memory-budget=4KiB
 
+refused "more compression than fixed bits give" "asks for at most" --level=L2 --bits=8 --compression=20 --recompute=never
+refused "compression without codes" "asks for at most" --bits=32 --recompute=never --compression=1000
+check "less than fixed bits give is no matter" translate --level=L2 --bits=3 --compression=1.5
+
+# saved NAME OPTION...: bytes kept for backward, as planned and in FP32
+saved() {
+  "$actnnc" "$models/resnet20.onnx" -o train.c --batch=16 --loss=softmax-cross-entropy --report=saved.json "$@" >log 2>&1
+  sed -n 's/.*"saved_bytes": *\([0-9]*\), *"saved_bytes_fp32": *\([0-9]*\).*/\1 \2/p' saved.json
+}
+for compression in 6.5 12 20; do
+  found=$(saved --compression=$compression --recompute=never)
+  check "--compression=$compression is kept to, and nothing of it left: $found" awk -v found="$found" -v asked=$compression \
+    'BEGIN { split(found, bytes, " "); part = bytes[1] * asked / bytes[2]; exit !(part <= 1 && part > 0.98) }'
+done
+shares() { "$actnnc" "$models/resnet20.onnx" -o train.c --batch=16 --loss=softmax-cross-entropy --explain-saves "$@" 2>&1 | grep -c 'shared .* by the prior'; }
+check "whole bits of ActNN's scheme are nobody's to share out" [ "$(shares --scheme=actnn --bits=2)" -eq 0 ]
+check "but mixed ones are" [ "$(shares --scheme=actnn --bits=2.5)" -eq 1 ]
+check "and so are whole ones of the codes beyond it" [ "$(shares --bits=2)" -eq 1 ]
+
 translate --report=plan.json --memory-budget=64MiB >log 2>&1
 check "a report is JSON, and its sums are those of its parts" perl -MJSON::PP -e '
   my $plan = decode_json(do { local (@ARGV, $/) = "plan.json"; <> });
