@@ -1,6 +1,7 @@
 /* random.cu: random operators, by the draws that the processor takes (src/operators/random_draws.h): an element's follow from its place
  * alone. */
-#include "moving.h"
+#include "floats.h"
+#include "kernels.h"
 
 #include "../src/operators/random_draws.h"
 
@@ -9,8 +10,7 @@
 enum { DRAWS = 8 }; /* of one random block, for one thread */
 
 typedef struct DropoutJob {
-  const float *x;
-  float *y;
+  Floats x, y;
   uint8_t *mask; /* NULL: not asked for */
   int64_t count;
   gpu_key key;
@@ -18,9 +18,6 @@ typedef struct DropoutJob {
   float scale;
 } DropoutJob;
 
-struct alignas(16) EightFloats {
-  float of[DRAWS];
-};
 struct alignas(8) EightBytes {
   uint8_t of[DRAWS];
 };
@@ -32,10 +29,10 @@ drop(DropoutJob job)
   if (first >= job.count)
     return;
   bool are_eight = first + DRAWS <= job.count; /* loops have fixed ends, for what they index stays in registers then */
-  EightFloats value = EightFloats();
+  Columns<DRAWS> value = Columns<DRAWS>();
   EightBytes kept;
   if (are_eight)
-    value = ((const EightFloats *)job.x)[number];
+    value = load_columns<DRAWS>(job.x, number);
   else
     for (int i = 0; i < DRAWS; i++)
       if (first + i < job.count)
@@ -46,14 +43,14 @@ drop(DropoutJob job)
     value.of[i] = kept.of[i] ? value.of[i] * job.scale : 0;
   }
   if (are_eight) {
-    ((EightFloats *)job.y)[number] = value;
+    store_columns(job.y, number, value);
     if (job.mask)
       ((EightBytes *)job.mask)[number] = kept;
     return;
   }
   for (int i = 0; i < DRAWS; i++) {
     if (first + i < job.count)
-      job.y[first + i] = value.of[i];
+      job.y.put(first + i, value.of[i]);
     if (first + i < job.count && job.mask)
       job.mask[first + i] = kept.of[i];
   }
@@ -67,13 +64,15 @@ run_dropout(const actnn_call *call)
   const actnn_view *mask = optional_output(call, 1);
   DropoutRule rule = dropout_rule(call);
   int64_t count = element_count(&call->input[0]);
-  DropoutJob job = {(const float *)call->input[0].data, (float *)call->output[0].data, mask ? (uint8_t *)mask->data : NULL, count,
+  DropoutJob job = {floats_of(&call->input[0]), floats_of(&call->output[0]), mask ? (uint8_t *)mask->data : NULL, count,
                     gpu_key_of(call->trainer, random_id_of(call), USE_DROPOUT), rule.threshold, (float)rule.scale};
   if (rule.is_active)
     return LAUNCH(call, drop, (count + DRAWS - 1) / DRAWS, job);
   if (mask && count > 0 && gpu_check(call->trainer, cudaMemsetAsync(mask->data, 1, (size_t)count, stream_of(call->trainer)), "a mask"))
     return 1;
-  return copy_bytes(call, job.y, job.x, count * (int64_t)sizeof(float));
+  if (job.x.is_bfloat != job.y.is_bfloat)
+    return gpu_convert(call->trainer, job.y.data, job.x.data, count, job.y.is_bfloat);
+  return copy_bytes(call, job.y.data, job.x.data, count * (int64_t)element_bytes(call->output[0].type));
 }
 
 extern "C" int

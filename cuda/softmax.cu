@@ -303,7 +303,7 @@ struct write_inverse {
 typedef struct ClassJob {
   Labels labels;
   const float *dy, *probability, *inverse; /* inverse: of the divisor; NULL: 1 */
-  float *dx;
+  Floats dx;
   int64_t count;
   Divisor inner, classes;
 } ClassJob;
@@ -326,7 +326,7 @@ class_gradient(ClassJob job)
   for (int each = 0; each < TAKEN_AT_ONCE; each++) {
     int64_t i = piece_number(each);
     if (i < job.count)
-      job.dx[i] = value[each];
+      job.dx.put(i, value[each]);
   }
 }
 
@@ -352,7 +352,7 @@ loss_gradient(const actnn_call *call, bool has_probability, size_t first)
   if (is_mean && run_fold(call, fold, term, finish, partial))
     return 1;
   ClassJob job = {labels, float_input(call, 0), has_probability ? float_input(call, 1) : NULL, is_mean ? inverse : NULL,
-                  float_output(call, 0), around.outer * around.extent * around.inner, divisor_of(around.inner), divisor_of(around.extent)};
+                  floats_output(call, 0), around.outer * around.extent * around.inner, divisor_of(around.inner), divisor_of(around.extent)};
   return LAUNCH(call, class_gradient, threads_of(job.count, TAKEN_AT_ONCE), job);
 }
 

@@ -12,7 +12,7 @@ PassFunction precision;
 
 enum { SMALL_ELEMENTS = 256 };
 
-/* Losses and their gradients, between which nothing is rounded. */
+/* Losses and their gradients, between which nothing is rounded. The gradient that begins backward may be: it is what products multiply. */
 static bool
 is_loss(const Node *node)
 {
@@ -78,7 +78,9 @@ mark_by_nodes(const Program *program, bool *is_exact)
     }
     for (uint32_t k = 0; k < node->result_count; k++) {
       const Slot *slot = k < node->operator->result_count ? &node->operator->results[k] : NULL;
-      if (node->results[k] != NO_VALUE) is_exact[node->results[k]] |= is_whole || (slot && !is_activation_slot(slot) && !takes_any(node, slot));
+      bool is_first = is_loss(node) && slot && (!strcmp(slot->name, "dscores") || !strcmp(slot->name, "dinput"));
+      bool is_weight = slot && !is_activation_slot(slot) && !takes_any(node, slot);
+      if (node->results[k] != NO_VALUE) is_exact[node->results[k]] |= (is_whole && !is_first) || is_weight;
     }
   }
 }

@@ -12,7 +12,8 @@
 static actnn_kernel *const takers[] = {
 #include "../src/operators.def"
     actnn_BatchNormalization, actnn_BatchNorm, actnn_BatchNormStatistics, actnn_BatchNormApply, actnn_BatchNormGrad,
-    actnn_BatchNormFrozenGrad, actnn_PackPositive, actnn_SelectPacked, actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo};
+    actnn_BatchNormFrozenGrad, actnn_PackPositive, actnn_SelectPacked, actnn_Dropout, actnn_DropoutReplay,
+    actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo};
 
 /* So do those of libraries, where they have it. */
 static actnn_kernel *const products[] = {actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_Product, actnn_ProductGradWeight};
@@ -21,6 +22,9 @@ static actnn_kernel *const products[] = {actnn_Conv, actnn_ConvGradInput, actnn_
 static actnn_kernel *const coders[] = {
     actnn_QuantizeOnSave, actnn_DequantizeOnBackward, actnn_SelectCoded, actnn_NormalizeOnSave, actnn_DequantizeNormal,
     actnn_NormalGradScale, actnn_NormalGradInput, actnn_MeasureSensitivity};
+
+/* Kernels that write it, and read floats. */
+static actnn_kernel *const writers[] = {actnn_SoftmaxCrossEntropyGrad, actnn_NegativeLogLikelihoodGrad};
 
 /* Kernels that move elements: they take any, if all floats are held alike. */
 static actnn_kernel *const movers[] = {
@@ -40,9 +44,18 @@ static const struct {
                  {actnn_RMSNormalization, 1, 3, true},   {actnn_InstanceNormalization, 1, 7, false}, {actnn_GroupNorm, 1, 7, false}};
 
 enum {
-  MOST_SEPARABLE = 4,     /* operands or results of such a kernel */
+  MOST_SEPARABLE = 4,   /* operands or results of such a kernel */
   PIECE_BYTES = 4 << 20 /* of copies, unless a sample takes more */
 };
+
+static int64_t
+plain_elements(const actnn_view *view)
+{
+  int64_t elements = 1;
+  for (int axis = 0; axis < view->rank; axis++)
+    elements *= view->dim[axis];
+  return elements;
+}
 
 static bool
 is_among(actnn_kernel *kernel, actnn_kernel *const *list, size_t count)
@@ -53,32 +66,45 @@ is_among(actnn_kernel *kernel, actnn_kernel *const *list, size_t count)
   return false;
 }
 
-/* All floats are bfloat16. */
 static bool
-are_held_alike(const actnn_call *call)
+has_type(const actnn_view *view, size_t count, actnn_type type)
 {
-  for (size_t i = 0; i < call->input_count; i++)
-    if (call->input[i].data && call->input[i].type == ACTNN_F32)
-      return false;
-  for (size_t i = 0; i < call->output_count; i++)
-    if (call->output[i].data && call->output[i].type == ACTNN_F32)
-      return false;
-  return true;
+  for (size_t i = 0; i < count; i++)
+    if (view[i].data && view[i].type == type)
+      return true;
+  return false;
 }
+
+/* A weight of many times as many elements as what it multiplies takes longer to round than the product takes in FP32. */
+static bool
+is_worth_rounding(actnn_kernel *kernel, const actnn_call *call)
+{
+  enum { TIMES = 100 };
+  const actnn_view *a = &call->input[0], *b = &call->input[1];
+  return kernel != actnn_Product || b->type != ACTNN_F32 || plain_elements(b) / TIMES < plain_elements(a);
+}
+
+#define IS_AMONG(kernel, list) is_among(kernel, list, sizeof(list) / sizeof *(list))
 
 bool
 bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call)
 {
-  return is_among(kernel, takers, sizeof takers / sizeof *takers) || is_among(kernel, products, sizeof products / sizeof *products) ||
-         is_among(kernel, coders, sizeof coders / sizeof *coders) ||
-         (is_among(kernel, movers, sizeof movers / sizeof *movers) && are_held_alike(call));
+  if (IS_AMONG(kernel, takers) || IS_AMONG(kernel, coders))
+    return true;
+  if (IS_AMONG(kernel, products))
+    return is_worth_rounding(kernel, call);
+  bool reads_bfloat = has_type(call->input, call->input_count, ACTNN_BF16);
+  if (IS_AMONG(kernel, writers))
+    return !reads_bfloat;
+  bool has_floats = has_type(call->input, call->input_count, ACTNN_F32) || has_type(call->output, call->output_count, ACTNN_F32);
+  return IS_AMONG(kernel, movers) && !has_floats;
 }
 
 /* For a plan only what is copied counts of those, and on a GPU of all. */
 static bool
 is_not_prepared(const actnn_call *call, actnn_kernel *kernel)
 {
-  bool is_coder = is_among(kernel, coders, sizeof coders / sizeof *coders) || kernel == actnn_DequantizeAffine;
+  bool is_coder = IS_AMONG(kernel, coders) || kernel == actnn_DequantizeAffine;
   return call->trainer->measuring && (call->trainer->measures_gpu || is_coder);
 }
 
@@ -91,27 +117,17 @@ is_narrow(const actnn_view *view)
 bool
 bfloat_is_in(const actnn_call *call)
 {
-  for (size_t i = 0; i < call->input_count; i++)
-    if (is_narrow(&call->input[i]))
-      return true;
-  for (size_t i = 0; i < call->output_count; i++)
-    if (is_narrow(&call->output[i]))
-      return true;
-  return false;
+  return has_type(call->input, call->input_count, ACTNN_BF16) || has_type(call->output, call->output_count, ACTNN_BF16);
 }
 
 /* In memory, channels that pad a block included. */
 static int64_t
 held_elements(const actnn *trainer, const actnn_view *view)
 {
-  int64_t elements = 1;
-  if (view->layout == ACTNN_BLOCKED) {
-    layout_planes planes = layout_of(trainer, view);
-    return planes.batch * planes.blocks * planes.positions * planes.lanes;
-  }
-  for (int axis = 0; axis < view->rank; axis++)
-    elements *= view->dim[axis];
-  return elements;
+  if (view->layout != ACTNN_BLOCKED)
+    return plain_elements(view);
+  layout_planes planes = layout_of(trainer, view);
+  return planes.batch * planes.blocks * planes.positions * planes.lanes;
 }
 
 int
@@ -290,11 +306,17 @@ bfloat_widen(actnn_kernel *kernel, actnn_kernel *runs, const actnn_call *call, b
 }
 
 int
+bfloat_run_on_copies(actnn_kernel *kernel, const actnn_call *call)
+{
+  return bfloat_widen(kernel, kernel, call, bfloat_convert);
+}
+
+int
 bfloat_run(actnn_kernel *kernel, const actnn_call *call)
 {
   if (bfloat_is_in(call) && !bfloat_is_taken_by(kernel, call))
-    return bfloat_widen(kernel, kernel, call, bfloat_convert);
-  if (call->trainer->measures_gpu && is_among(kernel, products, sizeof products / sizeof *products) && bfloat_is_in(call))
+    return bfloat_run_on_copies(kernel, call);
+  if (call->trainer->measures_gpu && IS_AMONG(kernel, products) && bfloat_is_in(call))
     count_rounded_copies(call);
   return is_not_prepared(call, kernel) ? 0 : kernel(call);
 }

@@ -43,7 +43,7 @@ prepare(const actnn_call *call, const roles *roles)
                                      .y_is_narrow = roles->y->type == ACTNN_BF16};
   bool has_work = !is_empty(roles->x) && !is_empty(roles->w) && !is_empty(roles->y);
   if (has_work && library_make_convolution(call->trainer, call->output[0].id, &convolution)) return 0;
-  return bfloat_is_in(call) ? bfloat_widen(roles->kernel, roles->kernel, call, bfloat_convert) : layout_run_plain(call, roles->plain);
+  return bfloat_is_in(call) ? bfloat_run_on_copies(roles->kernel, call) : layout_run_plain(call, roles->plain);
 }
 
 static int
@@ -51,7 +51,7 @@ convolve(const actnn_call *call, const roles *roles)
 {
   if (actnn_is_preparing(call)) return prepare(call, roles);
   bool is_narrow = bfloat_is_in(call);
-  if (is_narrow && !library_takes_bfloat(call->trainer, call->output[0].id)) return bfloat_widen(roles->kernel, roles->kernel, call, bfloat_convert);
+  if (is_narrow && !library_takes_bfloat(call->trainer, call->output[0].id)) return bfloat_run_on_copies(roles->kernel, call);
   if (!library_has(call->trainer, call->output[0].id)) return layout_run_plain(call, roles->plain);
   void *const operand[LIBRARY_OPERANDS] = {roles->x->data, roles->w->data, roles->y->data,
                                            roles->bias ? roles->bias->data : NULL};

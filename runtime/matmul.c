@@ -32,9 +32,9 @@ actnn_Product(const actnn_call *call)
     wanted.b.is_narrow = is_narrow(b);
     wanted.y.is_narrow = is_narrow(y);
     bool is_made = product_has_work(&product) && library_make_product(trainer, y->id, &wanted);
-    return is_made || !bfloat_is_in(call) ? 0 : bfloat_widen(actnn_Product, actnn_Product, call, bfloat_convert);
+    return is_made || !bfloat_is_in(call) ? 0 : bfloat_run_on_copies(actnn_Product, call);
   }
-  if (bfloat_is_in(call) && !library_takes_bfloat(trainer, y->id)) return bfloat_widen(actnn_Product, actnn_Product, call, bfloat_convert);
+  if (bfloat_is_in(call) && !library_takes_bfloat(trainer, y->id)) return bfloat_run_on_copies(actnn_Product, call);
   if (!library_has(trainer, y->id)) return plain_Product(call);
   void *const operand[LIBRARY_OPERANDS] = {a->data, b->data, y->data, bias ? bias->data : NULL};
   return library_run(trainer, y->id, operand);
@@ -55,9 +55,9 @@ actnn_ProductGradWeight(const actnn_call *call)
     /* Sums of several products are FP32's. */
     bool is_exact = !gradient.step.y.is_narrow || !gradient.step.adds;
     bool is_made = is_exact && product_has_work(&product) && library_make_product(trainer, db->id, &gradient.step);
-    return is_made || !bfloat_is_in(call) ? 0 : bfloat_widen(actnn_ProductGradWeight, actnn_ProductGradWeight, call, bfloat_convert);
+    return is_made || !bfloat_is_in(call) ? 0 : bfloat_run_on_copies(actnn_ProductGradWeight, call);
   }
-  if (bfloat_is_in(call) && !library_takes_bfloat(trainer, db->id)) return bfloat_widen(actnn_ProductGradWeight, actnn_ProductGradWeight, call, bfloat_convert);
+  if (bfloat_is_in(call) && !library_takes_bfloat(trainer, db->id)) return bfloat_run_on_copies(actnn_ProductGradWeight, call);
   if (!library_has(trainer, db->id)) return plain_ProductGradWeight(call);
   if (gradient.step.adds) {
     size_t count = 1;

@@ -143,7 +143,7 @@ run_points(const actnn_call *call, ChunkLoop *loop, actnn_type result_type, actn
     is_fast = is_fast && make_source(&source[k], &call->input[k], y, &e, block, block);
   }
   if (is_fast) return run_chunks(call, loop, source, operands, &e, block);
-  if (is_plain) return bfloat_is_in(call) ? bfloat_widen(otherwise, otherwise, call, bfloat_convert) : otherwise(call);
+  if (is_plain) return bfloat_is_in(call) ? bfloat_run_on_copies(otherwise, call) : otherwise(call);
   return actnn_fail(call->trainer, "an elementwise operator got integers or mixed layouts in blocked memory");
 }
 

@@ -3,6 +3,7 @@
 #ifndef ACTNN_RUNTIME
 #define ACTNN_RUNTIME
 #endif
+#include "bfloat.h"
 #include "instruction_set.h"
 
 #include "../src/operators/random_draws.h"
@@ -11,10 +12,12 @@ enum { BATCH = 64, DRAWS = 8 }; /* counters enciphered side by side; draws of 16
 
 /* Elements [first, first + count) of a dropout; first is a multiple of DRAWS. */
 static void
-drop_batch(const float *x, float *y, uint8_t *mask, int64_t first, int64_t count, DropoutRule rule, actnn_philox_key key)
+drop_batch(const actnn_view *x, const actnn_view *y, uint8_t *mask, int64_t first, int64_t count, DropoutRule rule, actnn_philox_key key)
 {
   uint32_t word[4][BATCH];
-  float factor[BATCH * DRAWS], scale = (float)rule.scale;
+  float factor[BATCH * DRAWS], read[BATCH * DRAWS], made[BATCH * DRAWS], scale = (float)rule.scale;
+  const float *from = bfloat_read(x, first, count, read);
+  float *to = bfloat_place(y, first, made);
 #pragma omp simd
   for (int i = 0; i < BATCH; i++) {
     actnn_philox_block block = random_block(key, (uint64_t)(first / DRAWS + i));
@@ -26,7 +29,8 @@ drop_batch(const float *x, float *y, uint8_t *mask, int64_t first, int64_t count
   for (int i = 0; i < BATCH; i++)
     for (int k = 0; k < DRAWS; k++)
       factor[i * DRAWS + k] = (word[k / 2][i] >> (k % 2 * 16) & 0xffff) >= rule.threshold ? scale : 0.0f;
-  for (int64_t i = 0; i < count; i++) y[first + i] = factor[i] != 0.0f ? x[first + i] * factor[i] : 0.0f;
+  for (int64_t i = 0; i < count; i++) to[i] = factor[i] != 0.0f ? from[i] * factor[i] : 0.0f;
+  bfloat_write(y, first, count, made);
   for (int64_t i = 0; mask && i < count; i++) mask[first + i] = factor[i] != 0.0f;
 }
 
@@ -35,13 +39,13 @@ dropout(const actnn_call *call)
 {
   if (actnn_is_preparing(call)) return 0;
   const actnn_view *mask_view = optional_output(call, 1);
-  const float *x = call->input[0].data;
-  float *y = call->output[0].data;
+  const actnn_view *x = &call->input[0], *y = &call->output[0];
   uint8_t *mask = mask_view ? mask_view->data : NULL;
-  int64_t count = element_count(&call->input[0]);
+  int64_t count = element_count(x);
   DropoutRule rule = dropout_rule(call);
   if (!rule.is_active) {
-    if (y != x) memcpy(y, x, (size_t)count * sizeof *y);
+    if (x->type != y->type) bfloat_convert(call->trainer, y->data, x->data, count, bfloat_holds(y));
+    else if (y->data != x->data) memcpy(y->data, x->data, (size_t)count * element_bytes(y->type));
     if (mask) memset(mask, 1, (size_t)count);
     return 0;
   }

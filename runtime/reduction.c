@@ -176,7 +176,7 @@ reduce(const actnn_call *call, bool is_mean, actnn_kernel *otherwise)
   const actnn_view *x = &call->input[0];
   bool is_folded[ACTNN_MAX_RANK];
   FoldPlan plan = {0};
-  if (!is_plain_float(x) || element_count(x) == 0) return bfloat_is_in(call) ? bfloat_widen(otherwise, otherwise, call, bfloat_convert) : otherwise(call);
+  if (!is_plain_float(x) || element_count(x) == 0) return bfloat_is_in(call) ? bfloat_run_on_copies(otherwise, call) : otherwise(call);
   mark_axes(x, &call->attribute[0], call->attribute[2].i != 0, is_folded);
   fold_plain(&plan, x, is_folded);
   double folded = (double)(plan.terms * (plan.inner.is_folded ? plan.inner.dim : 1));
@@ -217,7 +217,7 @@ ENTRY(SumTo)(const actnn_call *call)
   bool is_folded[ACTNN_MAX_RANK];
   FoldPlan plan = {0};
   if (x->layout == ACTNN_PLAIN && (!is_plain_float(x) || element_count(x) == 0) && y->layout == ACTNN_PLAIN)
-    return bfloat_is_in(call) ? bfloat_widen(plain_SumTo, plain_SumTo, call, bfloat_convert) : plain_SumTo(call);
+    return bfloat_is_in(call) ? bfloat_run_on_copies(plain_SumTo, call) : plain_SumTo(call);
   mark_broadcast_axes(x, y, is_folded);
   if (is_plain_float(x) && y->layout == ACTNN_PLAIN) {
     fold_plain(&plan, x, is_folded);

@@ -9,6 +9,7 @@
 #ifndef ACTNN_RUNTIME
 #define ACTNN_RUNTIME
 #endif
+#include "bfloat.h"
 #include "instruction_set.h"
 #include "vector_math.h"
 
@@ -402,9 +403,24 @@ ENTRY(NegativeLogLikelihoodLoss)(const actnn_call *call)
   return class_loss(call, true);
 }
 
+/* Of a line of classes that lie next to each other. */
+static void
+class_line(const actnn_view *dx, int64_t start, int64_t length, const float *probability, float factor, int64_t label)
+{
+  enum { RUN = 1024 };
+  float buffer[RUN];
+  for (int64_t first = 0; first < length; first += RUN) {
+    int64_t count = length - first < RUN ? length - first : RUN, at = start + first;
+    float *to = bfloat_place(dx, at, buffer);
+    for (int64_t i = 0; i < count; i++) to[i] = probability ? factor * probability[at + i] : 0;
+    if (label >= first && label < first + count) to[label - first] -= factor;
+    bfloat_write(dx, at, count, buffer);
+  }
+}
+
 /* dx = factor * probability, less factor at the label; probability NULL: zero everywhere. */
 static void
-gradient_unit(const Lines *lines, const Labels *labels, const float *dy, const float *probability, float *dx, int64_t unit)
+gradient_unit(const Lines *lines, const Labels *labels, const float *dy, const float *probability, const actnn_view *dx, int64_t unit)
 {
   int used;
   int64_t start = unit_start(lines, unit, &used), first = unit / lines->tiles * lines->inner + unit % lines->tiles * LANES;
@@ -415,15 +431,20 @@ gradient_unit(const Lines *lines, const Labels *labels, const float *dy, const f
     label[k] = class_of(labels, first + k, &weight);
     factor[k] = label[k] < 0 ? 0 : (float)(weight / labels->divisor) * dy[labels->reduction == NONE_OF_THEM ? first + k : 0];
   }
-  for (int64_t i = 0; lines->inner == 1 && i < lines->length; i++)
-    dx[start + i] = probability ? factor[0] * probability[start + i] : 0;
-  for (int64_t i = 0; lines->inner != 1 && i < lines->length; i++)
+  if (lines->inner == 1) {
+    class_line(dx, start, lines->length, probability, factor[0], label[0]);
+    return;
+  }
+  for (int64_t i = 0; i < lines->length; i++) {
+    float buffer[LANES];
+    int64_t at = start + i * lines->inner;
+    float *to = bfloat_place(dx, at, buffer);
     for (int k = 0; k < used; k++) {
-      int64_t at = start + i * lines->inner + k;
-      dx[at] = probability ? factor[k] * probability[at] : 0;
+      to[k] = probability ? factor[k] * probability[at + k] : 0;
+      if (label[k] == i) to[k] -= factor[k];
     }
-  for (int k = 0; k < used; k++)
-    if (label[k] >= 0) dx[start + label[k] * lines->inner + k] -= factor[k];
+    bfloat_write(dx, at, used, buffer);
+  }
 }
 
 static int
@@ -435,7 +456,7 @@ loss_gradient(const actnn_call *call, const float *probability, size_t first_att
   if (check_labels(call->trainer, &labels)) return 1;
 #pragma omp parallel for schedule(static) if (lines.units * lines.length > SERIAL_ELEMENTS)
   for (int64_t unit = 0; unit < lines.units; unit++)
-    gradient_unit(&lines, &labels, call->input[0].data, probability, call->output[0].data, unit);
+    gradient_unit(&lines, &labels, call->input[0].data, probability, &call->output[0], unit);
   return 0;
 }
 

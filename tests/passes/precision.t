@@ -37,13 +37,33 @@ held "gradients of weights" narrow actnn.ConvGradWeight 0 float
 held "means" narrow actnn.BatchNormStatistics 0 float
 held "gradients of scales" narrow actnn.NormalGradScale 0 float
 check "logits stay floats" grep -q '=> (float\[16,10\] logits)' narrow
-held "the gradient that begins backward" narrow actnn.SoftmaxCrossEntropyGrad 0 float
+check "and so does what the loss makes of them" grep -q '^ *float\[16,10\] v' narrow
 check "the same nodes in the same order" sh -c 'for file in narrow wide; do sed -n "s/  # .*//; /^  .* = .*(/p" $file >$file.nodes; done
   [ -s wide.nodes ] && cmp narrow.nodes wide.nodes'
 
 dump attention "$models/decoder.onnx" --batch=2 --dim T=64 --precision=bf16
 held "what attention weighs" attention Softmax 0 bfloat16
 held "a slope, whose levels have a fixed range" attention actnn.GeluSlope 0 float
+cat >shared.onnxtxt <<'END'
+<ir_version: 8, opset_import: ["" : 17]>
+shared (float[64,256] x, float[64,256] target) => (float loss)
+<float[256,256] w = ["location" : "none"]>
+{
+  y = MatMul (x, w) r = Relu (y) z = MatMul (r, w) d = Sub (z, target) s = Mul (d, d) loss = ReduceMean <keepdims = 0> (s)
+}
+END
+"$actnnc" shared.onnxtxt --loss=output --precision=bf16 --dump-after=precision >shared 2>log
+held "matrices" shared Relu 0 bfloat16
+held "gradients of a weight that is used twice" shared actnn.ProductGradWeight 0 float
+cat >wide.onnxtxt <<'END'
+<ir_version: 8, opset_import: ["" : 17]>
+wide (float[64,256] x) => (float[64,512] y)
+<float[256,512] w = ["location" : "none"]>
+{ h = Tanh (x) y = MatMul (h, w) }
+END
+"$actnnc" wide.onnxtxt --loss=mse --precision=bf16 --dump-after=precision >wide.mse 2>log
+held "what any loss makes of a prediction" wide.mse Sub 0 float
+
 check "a dump reads back as it was" sh -c \
   "sed 1d narrow >narrow.onnxtxt; '$actnnc' narrow.onnxtxt --run-pass=none >again.onnxtxt && '$actnnc' again.onnxtxt --run-pass=none | cmp - again.onnxtxt && grep -q bfloat16 again.onnxtxt"
 check "the arena is planned for it" sh -c \
