@@ -66,7 +66,8 @@ test_mask(Both *both, const actnn_tensor *like, bool reads_bfloat, bool writes_b
   char what[100];
   snprintf(what, sizeof what, "the mask of %lld elements of %d bytes", (long long)count, (int)size);
   same_on_both(both, actnn_PackPositive, OUT(code), IN(x), WITHOUT, what);
-  same_on_both(both, actnn_SelectPacked, OUT(dx), IN(dy, code), WITHOUT, writes_bfloat ? "what it selects, as bfloat16," : "what it selects");
+  snprintf(what, sizeof what, "what it selects, to %d bytes an element,", (int)result_size);
+  same_on_both(both, actnn_SelectPacked, OUT(dx), IN(dy, code), WITHOUT, what);
   if (reads_bfloat == writes_bfloat) same_on_both(both, actnn_SelectPacked, OUT(dy), IN(dy, code), WITHOUT, "the same in place");
   forget_tensors(both);
 }
