@@ -50,12 +50,13 @@ with_floats(const actnn_view *view, Run run)
 
 /* ---- of either form ---------------------------------------------------------------------------------------------- */
 
-/* An operand or a result. All threads go the same way. */
+/* An operand or a result. Its form is the same for all threads: none waits while others go another way. */
 typedef struct Floats {
   void *data; /* NULL: there is none */
   bool is_bfloat;
 
-  /* By words, for tensors are padded to whole ones: loads stay as close to one another as if they were all of FP32. */
+  /* By words, to which tensors are padded: one load whatever the form, so that many can be on their way together. The half of a word that
+   * is cut off may be another thread's, which is writing it. */
   __device__ float operator[](int64_t at) const
   {
     uint32_t word = ((const uint32_t *)data)[at >> is_bfloat];

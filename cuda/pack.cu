@@ -296,7 +296,6 @@ is_number(Unit)
   return true;
 }
 
-/* As the processor's. */
 template <typename Unit>
 KERNEL
 pack_triangle(TriangleJob job)

@@ -1,6 +1,7 @@
 /* test_pack.c: what is kept packed for backward has the same bytes wherever it was packed. */
 #include "both.h"
 
+#include "../../runtime/bfloat.h"
 #include "../../runtime/codec.h"
 
 /* Some with less than a byte's codes, some with words, whole chunks and what is left of one. */
@@ -38,28 +39,36 @@ static void
 draw_floats(Both *both, uint32_t id, int64_t count)
 {
   unsigned char *x = data_of(both, id);
-  for (int64_t i = 0; i < count * 4; i++) x[i] = random_byte(both);
-  for (int64_t i = 0; i < count; i += 5) memcpy(x + i * 4, &(float){i % 2 ? 0.0f : -0.0f}, 4);
-  for (int64_t i = 3; i < count; i += 50) memcpy(x + i * 4, &(float){i % 4 == 1 ? NAN : INFINITY}, 4);
+  size_t size = both->tensor[id].type == ACTNN_BF16 ? 2 : 4;
+  for (int64_t i = 0; i < count; i++) {
+    float special = i % 5 == 0 ? (i % 2 ? 0.0f : -0.0f) : i % 4 == 1 ? NAN : INFINITY;
+    uint16_t narrow = bfloat_rounded(special);
+    for (size_t k = 0; k < size; k++) x[(size_t)i * size + k] = random_byte(both);
+    if (i % 5 == 0 || i % 50 == 3) memcpy(x + (size_t)i * size, size == 2 ? (void *)&narrow : (void *)&special, size);
+  }
 }
 
+/* Whether x and dy, and whether dx, are held as bfloat16. */
 static void
-test_mask(Both *both, const actnn_tensor *like)
+test_mask(Both *both, const actnn_tensor *like, bool reads_bfloat, bool writes_bfloat)
 {
-  actnn_tensor value = *like, stash = *like;
-  value.type = ACTNN_F32;
+  actnn_tensor value = *like, result = *like, stash = *like;
+  value.type = reads_bfloat ? ACTNN_BF16 : ACTNN_F32;
+  result.type = writes_bfloat ? ACTNN_BF16 : ACTNN_F32;
   stash.layout = ACTNN_STASH;
   stash.type = ACTNN_U8;
   int64_t count = elements_in_memory(both, &value);
-  uint32_t x = add_tensor(both, value, 4, 0), dy = add_tensor(both, value, 4, 0), dx = add_tensor(both, value, 4, 0);
+  uint64_t size = reads_bfloat ? 2 : 4, result_size = writes_bfloat ? 2 : 4;
+  uint32_t x = add_tensor(both, value, size, 0), dy = add_tensor(both, value, size, 0), dx = add_tensor(both, result, result_size, 0);
   uint32_t code = add_tensor(both, stash, 1, (uint64_t)(count + 127) / 128 * 16);
   draw_floats(both, x, count);
   draw_floats(both, dy, count);
   char what[100];
-  snprintf(what, sizeof what, "the mask of %lld elements", (long long)count);
+  snprintf(what, sizeof what, "the mask of %lld elements of %d bytes", (long long)count, (int)size);
   same_on_both(both, actnn_PackPositive, OUT(code), IN(x), WITHOUT, what);
-  same_on_both(both, actnn_SelectPacked, OUT(dx), IN(dy, code), WITHOUT, "what it selects");
-  same_on_both(both, actnn_SelectPacked, OUT(dy), IN(dy, code), WITHOUT, "the same in place");
+  snprintf(what, sizeof what, "what it selects, to %d bytes an element,", (int)result_size);
+  same_on_both(both, actnn_SelectPacked, OUT(dx), IN(dy, code), WITHOUT, what);
+  if (reads_bfloat == writes_bfloat) same_on_both(both, actnn_SelectPacked, OUT(dy), IN(dy, code), WITHOUT, "the same in place");
   forget_tensors(both);
 }
 
@@ -97,12 +106,13 @@ main(void)
       both.block = blocks[b];
       if (both.block > 1 && values[i].layout != ACTNN_BLOCKED) continue;
       for (int bits = 1; bits <= ACTNN_MAX_BITS; bits++) test_bits(&both, &values[i], bits);
-      test_mask(&both, &values[i]);
+      for (int held = 0; held < 4; held++) test_mask(&both, &values[i], held & 1, held & 2);
     }
   both.block = 1;
   for (int64_t extent = 1; extent < 300; extent = extent * 3 + 1) {
     test_triangles(&both, ACTNN_BOOL, 1, 2, extent);
     test_triangles(&both, ACTNN_F32, 4, 3, extent);
+    test_triangles(&both, ACTNN_BF16, 2, 3, extent);
     test_triangles(&both, ACTNN_I64, 8, 1, extent);
   }
   return tap_done();

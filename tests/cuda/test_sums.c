@@ -1,6 +1,8 @@
 /* test_sums.c: what the table of operators does not say of sums, normalizations and softmax on a GPU: results that lie on operands, lines
- * that are not finite, labels that are no class, running statistics that are not finite. */
+ * that are not finite, labels that are no class, running statistics that are not finite, operands and results held as bfloat16. */
 #include "both.h"
+
+#include "../../runtime/bfloat.h"
 
 #include <math.h>
 
@@ -9,27 +11,63 @@ enum { ROWS = 300, COLUMNS = 70 };
 static void
 fill(Both *both, uint32_t id, double low, double high)
 {
-  float *value = data_of(both, id);
-  for (uint64_t i = 0; i < both->tensor[id].bytes / sizeof *value; i++) {
+  bool is_bfloat = both->tensor[id].type == ACTNN_BF16;
+  void *data = data_of(both, id);
+  for (uint64_t i = 0; i < both->tensor[id].bytes / (is_bfloat ? 2 : 4); i++) {
     unsigned number = random_byte(both) * 256u + random_byte(both);
-    value[i] = (float)(low + (high - low) * number / 65535);
+    float value = (float)(low + (high - low) * number / 65535);
+    if (is_bfloat) ((uint16_t *)data)[i] = bfloat_rounded(value);
+    else ((float *)data)[i] = value;
   }
+}
+
+static uint32_t
+held(Both *both, bool is_bfloat, actnn_layout layout, int rank, const int64_t *dim)
+{
+  actnn_tensor tensor = {.type = is_bfloat ? ACTNN_BF16 : ACTNN_F32, .layout = (uint8_t)layout, .rank = (uint8_t)rank};
+  memcpy(tensor.dim, dim, (size_t)rank * sizeof *dim);
+  uint32_t id = add_tensor(both, tensor, is_bfloat ? 2 : 4, 0);
+  fill(both, id, 0.2, 2);
+  return id;
 }
 
 static uint32_t
 floats(Both *both, int rank, const int64_t *dim)
 {
-  actnn_tensor tensor = {.type = ACTNN_F32, .rank = (uint8_t)rank};
-  memcpy(tensor.dim, dim, (size_t)rank * sizeof *dim);
-  uint32_t id = add_tensor(both, tensor, sizeof(float), 0);
-  fill(both, id, 0.2, 2);
-  return id;
+  return held(both, false, ACTNN_PLAIN, rank, dim);
 }
 
 static bool
-is_close(float a, float b)
+is_close(float a, float b, double rounding)
 {
-  return a == b || (isnan(a) && isnan(b)) || fabs((double)a - (double)b) <= 2e-5 + 2e-4 * fabs((double)b);
+  return a == b || (isnan(a) && isnan(b)) || fabs((double)a - (double)b) <= 2e-5 + (2e-4 + rounding) * fabs((double)b);
+}
+
+/* Where tensor `id` begins; behind the last: where the arena ends. */
+static uint64_t
+start_of(const Both *both, uint32_t id)
+{
+  return id < both->count ? both->tensor[id].offset : both->bytes;
+}
+
+/* From a tensor to the next: elements that differ. A sum that is close may round to a neighbour. */
+static uint64_t
+wrong_elements(const Both *both, uint32_t id, const unsigned char *here, const unsigned char *there)
+{
+  uint64_t wrong = 0;
+  bool is_bfloat = both->tensor[id].type == ACTNN_BF16;
+  for (uint64_t at = start_of(both, id); at < start_of(both, id + 1); at += is_bfloat ? 2 : 4) {
+    float a, b;
+    if (is_bfloat) {
+      a = bfloat_widened(*(const uint16_t *)(here + at));
+      b = bfloat_widened(*(const uint16_t *)(there + at));
+    } else {
+      memcpy(&a, here + at, sizeof a);
+      memcpy(&b, there + at, sizeof b);
+    }
+    wrong += !is_close(b, a, is_bfloat ? 0x1p-7 : 0);
+  }
+  return wrong;
 }
 
 /* All floats of the arena after the call, within the tolerance of sums. */
@@ -38,12 +76,7 @@ close_on_both(Both *both, actnn_kernel *kernel, actnn_list out, actnn_list in, a
 {
   Outcome here = run_on_processor(both, kernel, out, in, with), there = run_on_gpu(both, kernel, out, in, with);
   uint64_t wrong = 0;
-  for (uint64_t at = 0; at < both->bytes; at += sizeof(float)) {
-    float a, b;
-    memcpy(&a, here.arena + at, sizeof a);
-    memcpy(&b, there.arena + at, sizeof b);
-    wrong += !is_close(b, a);
-  }
+  for (uint32_t id = 0; id < both->count; id++) wrong += wrong_elements(both, id, here.arena, there.arena);
   ok(!here.failed && !there.failed && !wrong, "%s", what);
   if (here.failed || there.failed || wrong)
     printf("# here %d '%s', there %d '%s', %llu numbers differ\n", here.failed, here.error, there.failed, there.error,
@@ -227,6 +260,45 @@ test_statistics_that_are_not_finite(Both *both)
   forget_tensors(both);
 }
 
+/* Normalization over the batch, plain or with its channels side by side; each of x, dy and the result in FP32 or as bfloat16. */
+static void
+test_held_normalizations(Both *both, int ways, int64_t width)
+{
+  const int64_t image[] = {7, 16, 9, width}, channels[] = {16};
+  actnn_layout layout = both->block > 1 ? ACTNN_BLOCKED : ACTNN_PLAIN;
+  uint32_t x = held(both, ways & 1, layout, 4, image), dy = held(both, ways & 2, layout, 4, image);
+  uint32_t y = held(both, ways & 4, layout, 4, image), scale = floats(both, 1, channels), b = floats(both, 1, channels);
+  uint32_t mean = floats(both, 1, channels), spread = floats(both, 1, channels), first = floats(both, 1, channels);
+  uint32_t second = floats(both, 1, channels);
+  actnn_attributes with = WITH(REAL_NUMBER(1e-5), REAL_NUMBER(0.9));
+  char what[100];
+  snprintf(what, sizeof what, "%s, %s, %s, %d channels side by side, %d wide", ways & 1 ? "x as bfloat16" : "x in FP32",
+           ways & 2 ? "dy as bfloat16" : "dy in FP32", ways & 4 ? "the result as bfloat16" : "the result in FP32", both->block, (int)width);
+  close_on_both(both, actnn_BatchNorm, OUT(y, NONE, NONE, first, second), IN(x, scale, b, mean, spread), with, what);
+  close_on_both(both, actnn_BatchNormStatistics, OUT(first, second, NONE, NONE), IN(x, mean, spread), with, what);
+  close_on_both(both, actnn_BatchNormApply, OUT(y), IN(x, scale, b, mean, spread), WITHOUT, what);
+  close_on_both(both, actnn_BatchNormGrad, OUT(y, first, second), IN(dy, x, scale, mean, spread), WITHOUT, what);
+  close_on_both(both, actnn_BatchNormFrozenGrad, OUT(y, first, second), IN(dy, x, scale, mean, spread), WITH(REAL_NUMBER(1e-5)), what);
+  close_on_both(both, actnn_BatchNormGrad, OUT(ways & 4 ? dy : x, NONE, NONE), IN(dy, x, scale, mean, spread), WITHOUT, "in place");
+  close_on_both(both, actnn_ChannelSum, OUT(first), IN(dy), WITHOUT, "sums of channels");
+  forget_tensors(both);
+}
+
+static void
+test_held_sums(Both *both, int ways)
+{
+  const int64_t rows[] = {ROWS, COLUMNS}, row[] = {1, COLUMNS}, columns[] = {COLUMNS}, lines[] = {ROWS};
+  uint32_t x = held(both, ways & 1, ACTNN_PLAIN, 2, rows), of_columns = held(both, ways & 2, ACTNN_PLAIN, 1, columns);
+  uint32_t kept = held(both, ways & 2, ACTNN_PLAIN, 2, row), of_rows = held(both, ways & 2, ACTNN_PLAIN, 1, lines);
+  char what[100];
+  snprintf(what, sizeof what, "sums of %s, %s", ways & 1 ? "bfloat16" : "FP32", ways & 2 ? "as bfloat16" : "in FP32");
+  close_on_both(both, actnn_SumTo, OUT(of_columns), IN(x), WITHOUT, what);
+  close_on_both(both, actnn_SumTo, OUT(kept), IN(x), WITHOUT, what);
+  close_on_both(both, actnn_ReduceSum, OUT(of_rows), IN(x), WITH(INTS(1), INT(0), INT(0)), what);
+  close_on_both(both, actnn_ReduceMean, OUT(of_columns), IN(x), WITH(INTS(0), INT(0), INT(0)), what);
+  forget_tensors(both);
+}
+
 int
 main(void)
 {
@@ -239,5 +311,12 @@ main(void)
   test_folds(&both);
   test_labels(&both);
   test_statistics_that_are_not_finite(&both);
+  for (int ways = 0; ways < 8; ways++)
+    for (both.block = 1; both.block <= 16; both.block += 15)
+      for (int64_t width = 4; width <= 5; width++)
+        test_held_normalizations(&both, ways, width);
+  both.block = 1;
+  for (int ways = 0; ways < 4; ways++)
+    test_held_sums(&both, ways);
   return tap_done();
 }
