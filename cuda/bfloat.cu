@@ -22,7 +22,6 @@ begins_a_unit(const void *memory)
 }
 
 /* Samples that are converted a few at a time (bfloat_widen) begin and end anywhere. */
-
 int
 gpu_convert(actnn *trainer, void *to, const void *from, int64_t count, bool rounds)
 {
