@@ -13,6 +13,8 @@ extern "C" {
 #include "product_library.h"
 }
 
+#include "../src/operators/evaluation.h"
+
 #include <stdlib.h>
 
 struct gpu_product {
@@ -116,15 +118,6 @@ choose_algorithm(const actnn *trainer, struct gpu_product *product)
   return true;
 }
 
-static int64_t
-elements_of(const actnn_view *view)
-{
-  int64_t count = 1;
-  for (int i = 0; i < view->rank; i++)
-    count *= view->dim[i];
-  return count;
-}
-
 static bool
 is_narrow(const actnn_view *view)
 {
@@ -139,8 +132,8 @@ place_copies(struct gpu_product *product, const actnn_view *a, const actnn_view 
   product->is_narrow = is_narrow(a) || is_narrow(b) || shape->y.is_narrow;
   if (!product->is_narrow)
     return;
-  product->place_of_b = is_narrow(a) ? 0 : gpu_padded((uint64_t)elements_of(a) * sizeof(bfloat_number));
-  product->place_of_bias = product->place_of_b + (is_narrow(b) ? 0 : gpu_padded((uint64_t)elements_of(b) * sizeof(bfloat_number)));
+  product->place_of_b = is_narrow(a) ? 0 : gpu_padded((uint64_t)element_count(a) * sizeof(bfloat_number));
+  product->place_of_bias = product->place_of_b + (is_narrow(b) ? 0 : gpu_padded((uint64_t)element_count(b) * sizeof(bfloat_number)));
   product->copies_bytes =
       product->place_of_bias + (has_own_bias(product) ? gpu_padded((uint64_t)shape->columns * sizeof(bfloat_number)) : 0);
 }
@@ -180,7 +173,7 @@ given(const actnn_call *call, const struct gpu_product *product, const actnn_vie
   if (!product->is_narrow || is_narrow(view))
     return (const char *)view->data;
   void *copy = call->trainer->workspace + place;
-  return gpu_convert(call->trainer, copy, view->data, elements_of(view), true) ? NULL : (const char *)copy;
+  return gpu_convert(call->trainer, copy, view->data, element_count(view), true) ? NULL : (const char *)copy;
 }
 
 /* A thread for each element: adds the bias of its column. */
@@ -262,7 +255,7 @@ gpu_Product(const actnn_call *call)
   }
   if (!from_a || !from_b || multiply(call, product, from_a, from_b, (char *)y->data, added))
     return 1;
-  int64_t count = elements_of(y);
+  int64_t count = element_count(y);
   return bias && !added && LAUNCH(call, add_columns, count, (float *)y->data, (const float *)bias->data, count, product->shape.columns);
 }
 

@@ -3,6 +3,8 @@
 #include "device.h"
 #include "layout.h"
 
+#include "../src/operators/evaluation.h"
+
 #include <string.h>
 
 /* Kernels that take bfloat16 themselves: all elementwise rows, and these. */
@@ -48,15 +50,6 @@ enum {
   PIECE_BYTES = 4 << 20 /* of copies, unless a sample takes more */
 };
 
-static int64_t
-plain_elements(const actnn_view *view)
-{
-  int64_t elements = 1;
-  for (int axis = 0; axis < view->rank; axis++)
-    elements *= view->dim[axis];
-  return elements;
-}
-
 static bool
 is_among(actnn_kernel *kernel, actnn_kernel *const *list, size_t count)
 {
@@ -81,7 +74,7 @@ is_worth_rounding(actnn_kernel *kernel, const actnn_call *call)
 {
   enum { TIMES = 100 };
   const actnn_view *a = &call->input[0], *b = &call->input[1];
-  return kernel != actnn_Product || b->type != ACTNN_F32 || plain_elements(b) / TIMES < plain_elements(a);
+  return kernel != actnn_Product || b->type != ACTNN_F32 || element_count(b) / TIMES < element_count(a);
 }
 
 #define IS_AMONG(kernel, list) is_among(kernel, list, sizeof(list) / sizeof *(list))
@@ -125,7 +118,7 @@ static int64_t
 held_elements(const actnn *trainer, const actnn_view *view)
 {
   if (view->layout != ACTNN_BLOCKED)
-    return plain_elements(view);
+    return element_count(view);
   layout_planes planes = layout_of(trainer, view);
   return planes.batch * planes.blocks * planes.positions * planes.lanes;
 }
