@@ -258,7 +258,7 @@ typedef struct actnn_model {
   size_t onnx_bytes;
 } actnn_model;
 
-enum { ACTNN_VERSION = 4 };
+enum { ACTNN_VERSION = 5 };
 
 /* The trainer's command line. Returns the process's exit code. */
 int actnn_main(const actnn_model *model, int argc, char **argv);
