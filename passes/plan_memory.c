@@ -339,10 +339,10 @@ plan_memory(Program *program, const Options *options)
   plan->arena_bytes = plan->workspace_offset;
   /* What a GPU's libraries would like is known only where there is one: they choose among what fits. */
   plan->workspace_bytes = measure_workspace(program, plan, options->is_for_gpu);
-  if (options->is_for_gpu && plan->workspace_bytes != UINT64_MAX) plan->workspace_bytes += align(options->workspace);
   if (plan->workspace_bytes == UINT64_MAX)
     return report(program->diagnostics, program->source, NULL,
                   "the library on this machine cannot run the model's convolutions or products, or has no memory for them");
+  if (options->is_for_gpu) plan->workspace_bytes += align(options->workspace);
   plan->arena_bytes += plan->workspace_bytes;
   return true;
 }

@@ -105,7 +105,7 @@ discard_normal(normal *normal)
 #define FOR_TILES(normal) \
   for (int64_t sample = 0; sample < (normal)->coded.codec.samples; sample++) \
     for (int64_t tile = 0; tile < actnn_codec_tiles(&(normal)->coded.codec); tile++)
-#define WORK(normal) (actnn_tile_work){&(normal)->coded.codec, (normal)->coded.block, sample, tile}
+#define WORK(normal) (actnn_tile_work){&(normal)->coded.codec, (normal)->coded.block, sample, tile, false, false}
 #define BYTES(normal) ((normal)->coded.stash + (uint64_t)sample * (normal)->coded.bytes)
 
 /* Writes y to `y`. */
