@@ -187,12 +187,14 @@ test_programs(bool shares, bool evaluates, const char *what)
 #define PROGRAM(facts, signature, types, nodes) \
   "<ir_version: 8, opset_import: [\"\" : 17, \"actnn\" : 1]" facts ">\ng " signature "\n<" types ">\n{\n" nodes "}\n"
 
+/* Lives until the next one, or the end. */
 static Program *
 planned(Arena *arena, const char *text)
 {
+  static Program *program;
   const Options options = {.loss = "mse", .optimizer = "sgd"};
-  Diagnostics *diagnostics = diagnostics_create(arena);
-  Program *program = parse_program("text", text, strlen(text), diagnostics);
+  if (program) program_destroy(program);
+  program = text ? parse_program("text", text, strlen(text), diagnostics_create(arena)) : NULL;
   return program && plan_memory(program, &options) ? program : NULL;
 }
 
@@ -269,6 +271,7 @@ main(void)
 {
   test_buffers();
   test_masks();
+  planned(NULL, NULL);
   test_programs(false, false, "separate buffers");
   test_programs(false, true, "training and evaluation");
   test_programs(true, false, "views and operators in place");
