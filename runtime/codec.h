@@ -246,7 +246,7 @@ typedef struct actnn_tile_work {
   const actnn_codec *codec;
   int block; /* channel block of the value's layout */
   int64_t sample, tile;
-  bool reads_bfloat, writes_bfloat; /* what is read, or written, of the value's form is held as bfloat16, otherwise as FP32 */
+  bool reads_bfloat, writes_bfloat; /* of tensors with the value's extents, the one read, the one written, is held as bfloat16 */
 } actnn_tile_work;
 
 /* The extreme values of each lane of a tile; where all lanes are one group, all have the group's. */
