@@ -10,6 +10,7 @@
 #include "libraries.h"
 
 extern "C" {
+#include "bfloat.h"
 #include "product_library.h"
 }
 
@@ -118,22 +119,16 @@ choose_algorithm(const actnn *trainer, struct gpu_product *product)
   return true;
 }
 
-static bool
-is_narrow(const actnn_view *view)
-{
-  return view->type == ACTNN_BF16;
-}
-
 /* Places in the workspace for operands (and a bias) that are rounded. */
 static void
 place_copies(struct gpu_product *product, const actnn_view *a, const actnn_view *b)
 {
   const library_product *shape = &product->shape;
-  product->is_narrow = is_narrow(a) || is_narrow(b) || shape->y.is_narrow;
+  product->is_narrow = bfloat_holds(a) || bfloat_holds(b) || shape->y.is_narrow;
   if (!product->is_narrow)
     return;
-  product->place_of_b = is_narrow(a) ? 0 : gpu_padded((uint64_t)element_count(a) * sizeof(bfloat_number));
-  product->place_of_bias = product->place_of_b + (is_narrow(b) ? 0 : gpu_padded((uint64_t)element_count(b) * sizeof(bfloat_number)));
+  product->place_of_b = bfloat_holds(a) ? 0 : gpu_padded((uint64_t)element_count(a) * sizeof(bfloat_number));
+  product->place_of_bias = product->place_of_b + (bfloat_holds(b) ? 0 : gpu_padded((uint64_t)element_count(b) * sizeof(bfloat_number)));
   product->copies_bytes =
       product->place_of_bias + (has_own_bias(product) ? gpu_padded((uint64_t)shape->columns * sizeof(bfloat_number)) : 0);
 }
@@ -170,7 +165,7 @@ prepare_product(actnn *trainer, uint32_t id, const library_product *shape, const
 static const char *
 given(const actnn_call *call, const struct gpu_product *product, const actnn_view *view, uint64_t place)
 {
-  if (!product->is_narrow || is_narrow(view))
+  if (!product->is_narrow || bfloat_holds(view))
     return (const char *)view->data;
   void *copy = call->trainer->workspace + place;
   return gpu_convert(call->trainer, copy, view->data, element_count(view), true) ? NULL : (const char *)copy;
@@ -226,7 +221,7 @@ static bool
 is_float(const actnn_call *call, size_t count)
 {
   for (size_t i = 0; i < count; i++)
-    if (call->input[i].data && call->input[i].type != ACTNN_F32 && !is_narrow(&call->input[i]))
+    if (call->input[i].data && call->input[i].type != ACTNN_F32 && !bfloat_holds(&call->input[i]))
       return false;
   return true;
 }
@@ -239,7 +234,7 @@ gpu_Product(const actnn_call *call)
   if (actnn_is_preparing(call)) {
     Product product = product_of(a, b, y, call->attribute[0].i != 0, call->attribute[1].i != 0);
     library_product shape = describe_product(&product, bias != NULL);
-    shape.y.is_narrow = is_narrow(y);
+    shape.y.is_narrow = bfloat_holds(y);
     bool is_possible = is_float(call, call->input_count) && product_has_work(&product);
     return is_possible ? prepare_product(call->trainer, y->id, &shape, a, b) : DEVICE_DECLINES;
   }
@@ -267,8 +262,8 @@ gpu_ProductGradWeight(const actnn_call *call)
   Product shape = product_of(a, db, dy, false, transpose_b);
   weight_gradient gradient = describe_gradient(&shape, transpose_b);
   if (actnn_is_preparing(call)) {
-    gradient.step.y.is_narrow = is_narrow(db);
-    bool is_exact = !is_narrow(db) || !gradient.step.adds; /* sums of several products are floats */
+    gradient.step.y.is_narrow = bfloat_holds(db);
+    bool is_exact = !bfloat_holds(db) || !gradient.step.adds; /* sums of several products are floats */
     return is_float(call, 2) && is_exact && product_has_work(&shape)
                ? prepare_product(call->trainer, db->id, &gradient.step, transpose_b ? dy : a, transpose_b ? a : dy) : DEVICE_DECLINES;
   }

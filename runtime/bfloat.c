@@ -20,7 +20,7 @@ static actnn_kernel *const takers[] = {
 /* So do those of libraries, where they have it. */
 static actnn_kernel *const products[] = {actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_Product, actnn_ProductGradWeight};
 
-/* Kernels of codes, which take it too but for one, and which a trainer without saves cannot prepare. */
+/* So do those of codes, which a trainer without saves cannot prepare. */
 static actnn_kernel *const coders[] = {
     actnn_QuantizeOnSave, actnn_DequantizeOnBackward, actnn_SelectCoded, actnn_NormalizeOnSave, actnn_DequantizeNormal,
     actnn_NormalGradScale, actnn_NormalGradInput, actnn_MeasureSensitivity};
@@ -104,7 +104,7 @@ is_not_prepared(const actnn_call *call, actnn_kernel *kernel)
 static bool
 is_narrow(const actnn_view *view)
 {
-  return view->data && view->type == ACTNN_BF16;
+  return view->data && bfloat_holds(view);
 }
 
 bool
@@ -230,8 +230,7 @@ widen_all(actnn_kernel *kernel, actnn_kernel *runs, const actnn_call *call, bflo
 static uint64_t
 bytes_held(const actnn *trainer, const actnn_view *view)
 {
-  uint64_t size = view->type == ACTNN_F32 ? 4 : is_narrow(view) ? 2 : view->type == ACTNN_BOOL || view->type == ACTNN_U8 ? 1 : 8;
-  return (uint64_t)held_elements(trainer, view) * size;
+  return (uint64_t)held_elements(trainer, view) * element_bytes(view->type);
 }
 
 /* Samples [first, first + count) of the views that the mask names. */

@@ -5,6 +5,8 @@
 #include "saves.h"
 #include "trainer.h"
 
+#include "../src/operators/evaluation.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,15 +38,9 @@ move_views(actnn *trainer, const actnn_view *view, size_t count, bool to_device)
 /* ---- images ------------------------------------------------------------------------------------------ */
 
 static uint64_t
-element_bytes(const actnn_view *view)
-{
-  return view->type == ACTNN_F32 ? 4 : view->type == ACTNN_BF16 ? 2 : 1;
-}
-
-static uint64_t
 image_bytes(const actnn_view *view)
 {
-  uint64_t bytes = element_bytes(view);
+  uint64_t bytes = element_bytes(view->type);
   for (int axis = 0; axis < view->rank; axis++)
     bytes *= (uint64_t)view->dim[axis];
   return bytes;
@@ -68,7 +64,7 @@ reorder_images(actnn *trainer, const actnn_view *view, size_t count, bool to_dev
   for (size_t i = 0; i < count && trainer->channel_block == ACTNN_CHANNELS_LAST; i++) {
     if (view[i].id == NONE || view[i].layout != ACTNN_BLOCKED || !image_bytes(&view[i]))
       continue;
-    size_t size = element_bytes(&view[i]), samples = (size_t)view[i].dim[0], channels = (size_t)view[i].dim[1];
+    size_t size = element_bytes(view[i].type), samples = (size_t)view[i].dim[0], channels = (size_t)view[i].dim[1];
     size_t positions = (size_t)image_bytes(&view[i]) / size / samples / channels;
     swap_axes(trainer->image, view[i].data, samples, to_device ? channels : positions, to_device ? positions : channels, size);
     memcpy(view[i].data, trainer->image, (size_t)image_bytes(&view[i]));

@@ -2,19 +2,9 @@
 #include "bfloat.h"
 #include "product_library.h"
 
+#include "../src/operators/evaluation.h"
+
 #include <string.h>
-
-static bool
-is_narrow(const actnn_view *view)
-{
-  return view->type == ACTNN_BF16;
-}
-
-static int64_t
-element_bytes(const actnn_view *view)
-{
-  return is_narrow(view) ? 2 : 4;
-}
 
 actnn_kernel plain_Product, plain_ProductGradWeight;
 actnn_kernel actnn_Product, actnn_ProductGradWeight;
@@ -28,9 +18,9 @@ actnn_Product(const actnn_call *call)
   if (actnn_is_preparing(call)) {
     Product product = product_of(a, b, y, call->attribute[0].i != 0, call->attribute[1].i != 0);
     library_product wanted = describe_product(&product, bias != NULL);
-    wanted.a.is_narrow = is_narrow(a);
-    wanted.b.is_narrow = is_narrow(b);
-    wanted.y.is_narrow = is_narrow(y);
+    wanted.a.is_narrow = bfloat_holds(a);
+    wanted.b.is_narrow = bfloat_holds(b);
+    wanted.y.is_narrow = bfloat_holds(y);
     bool is_made = product_has_work(&product) && library_make_product(trainer, y->id, &wanted);
     return is_made || !bfloat_is_in(call) ? 0 : bfloat_run_on_copies(actnn_Product, call);
   }
@@ -49,9 +39,9 @@ actnn_ProductGradWeight(const actnn_call *call)
   Product product = product_of(a, db, dy, false, transpose_b);
   weight_gradient gradient = describe_gradient(&product, transpose_b);
   if (actnn_is_preparing(call)) {
-    (transpose_b ? &gradient.step.b : &gradient.step.a)->is_narrow = is_narrow(a);
-    (transpose_b ? &gradient.step.a : &gradient.step.b)->is_narrow = is_narrow(dy);
-    gradient.step.y.is_narrow = is_narrow(db);
+    (transpose_b ? &gradient.step.b : &gradient.step.a)->is_narrow = bfloat_holds(a);
+    (transpose_b ? &gradient.step.a : &gradient.step.b)->is_narrow = bfloat_holds(dy);
+    gradient.step.y.is_narrow = bfloat_holds(db);
     /* Sums of several products are FP32's. */
     bool is_exact = !gradient.step.y.is_narrow || !gradient.step.adds;
     bool is_made = is_exact && product_has_work(&product) && library_make_product(trainer, db->id, &gradient.step);
@@ -71,7 +61,7 @@ actnn_ProductGradWeight(const actnn_call *call)
       at_a += index[i] * gradient.a_sum[i];
       at_dy += index[i] * gradient.y_sum[i];
     }
-    char *from_a = (char *)a->data + at_a * element_bytes(a), *from_dy = (char *)dy->data + at_dy * element_bytes(dy);
+    char *from_a = (char *)a->data + at_a * (int64_t)element_bytes(a->type), *from_dy = (char *)dy->data + at_dy * (int64_t)element_bytes(dy->type);
     void *const operand[LIBRARY_OPERANDS] = {transpose_b ? from_dy : from_a, transpose_b ? from_a : from_dy, db->data,
                                              NULL};
     if (library_run(trainer, db->id, operand)) return 1;
