@@ -19,6 +19,12 @@ library_has(const actnn *trainer, uint32_t id)
   return (void)trainer, (void)id, false;
 }
 
+bool
+library_takes_bfloat(const actnn *trainer, uint32_t id)
+{
+  return (void)trainer, (void)id, false;
+}
+
 int
 library_run(actnn *trainer, uint32_t id, void *const operand[LIBRARY_OPERANDS])
 {
