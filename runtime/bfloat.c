@@ -13,7 +13,7 @@
 #define OPERATOR(...)
 static actnn_kernel *const takers[] = {
 #include "../src/operators.def"
-    actnn_BatchNormalization, actnn_BatchNorm, actnn_BatchNormStatistics, actnn_BatchNormApply, actnn_BatchNormGrad,
+    actnn_Pointwise, actnn_BatchNormalization, actnn_BatchNorm, actnn_BatchNormStatistics, actnn_BatchNormApply, actnn_BatchNormGrad,
     actnn_BatchNormFrozenGrad, actnn_PackPositive, actnn_SelectPacked, actnn_Dropout, actnn_DropoutReplay,
     actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo};
 

@@ -30,6 +30,7 @@ best_instruction_set(void)
 #define POINT(NAME, ...) DISPATCH(NAME)
 #define OPERATOR(...)
 #include "../src/operators.def"
+DISPATCH(Pointwise)
 
 /* normalization.c */
 DISPATCH(BatchNormalization)

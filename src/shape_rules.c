@@ -1,12 +1,13 @@
 /* shape_rules.c: the shape rules that many operators share, and what rules are made of. */
 #include "operators.h"
+#include "operators/pointwise_steps.h"
 
 #include <string.h>
 
 ShapeRule infer_batch_norm, infer_batch_norm_statistics, infer_batch_normalization, infer_class_loss, infer_class_loss_gradient,
     infer_dropout, infer_gather_elements_grad, infer_gather_grad, infer_gather_nd_grad, infer_group_norm, infer_layer_normalization,
     infer_layer_normalization_gradient, infer_likelihood_gradient, infer_lp_normalization, infer_lrn, infer_mean_variance_normalization,
-    infer_normalization_gradient, infer_resize, infer_rms_normalization, infer_pad_grad, infer_resize_grad,
+    infer_normalization_gradient, infer_pointwise, infer_resize, infer_rms_normalization, infer_pad_grad, infer_resize_grad,
     infer_scatter_zero, infer_softmax, infer_tile_grad, infer_update;
 
 /* Loops under these rules read reals and write them, whatever the type of what they are given. */
@@ -126,4 +127,29 @@ infer_broadcast_bool(Program *program, NodeId id)
 {
   Shape shape;
   return broadcast_operands(program, id, &shape) && set_result_type(program, id, 0, ACTNN_BOOL, &shape);
+}
+
+/* Operands and results in the numbers that the steps name, all results as large as all operands together. */
+bool
+infer_pointwise(Program *program, NodeId id)
+{
+  const Node *node = node_at(program, id);
+  pointwise_steps steps;
+  Shape shape;
+  const char *wrong = parse_pointwise_steps(string_attribute(node, "steps", ""), &steps);
+  if (wrong) return report_node(program, id, NULL, "its steps cannot be read: %s", wrong);
+  if (node->operand_count != (uint32_t)steps.operands || node->result_count != (uint32_t)steps.results)
+    return report_node(program, id, NULL, "its steps are of %d operands and %d results", steps.operands, steps.results);
+  for (uint32_t k = 0; k < node->operand_count; k++) {
+    const Value *x = operand_value(program, node, k);
+    if (!x || (!is_real(x->type) && x->type != ACTNN_BOOL))
+      return report_node(program, id, NULL, "operand %u is absent, or holds neither floats nor booleans", k);
+  }
+  if (!broadcast_operands(program, id, &shape)) return false;
+  for (int i = 0; i < steps.count; i++) {
+    const pointwise_step *step = &steps.step[i];
+    actnn_type type = pointwise_row_at(step->row)->is_boolean ? ACTNN_BOOL : ACTNN_F32;
+    if (step->result < FIRST_TEMPORARY && !set_result_type(program, id, (uint32_t)(step->result - FIRST_RESULT), type, &shape)) return false;
+  }
+  return true;
 }

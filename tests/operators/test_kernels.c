@@ -119,7 +119,8 @@ choose_blocks(const Try *made, int64_t block, bool *operand, bool *result)
   }
   for (uint32_t i = 0; i < node->result_count; i++) {
     const Value *value = result_value(program, node, i);
-    result[i] = value && i < node->operator->result_count && is_image(&node->operator->results[i], &value->shape);
+    const Slot *slot = i < node->operator->result_count ? &node->operator->results[i] : &node->operator->results[node->operator->result_count - 1];
+    result[i] = value && (slot->is_variadic || i < node->operator->result_count) && is_image(slot, &value->shape);
     if (result[i] && joins && block > 0 && value->shape.dim[1] % block) return false;
   }
   return any;

@@ -1,6 +1,8 @@
 /* tries.c: reads the `tries` column of the operator table. */
 #include "tries.h"
 
+#include "operators/pointwise_steps.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -168,7 +170,7 @@ read_operands(Reading *reading, char **words, uint32_t count)
   return true;
 }
 
-/* A variadic result gets as many values as the constant operand `split` or the attribute num_outputs asks for. */
+/* A variadic result gets as many values as the constant operand `split`, the attribute num_outputs or the steps of a joined node ask for. */
 static uint32_t
 results_wanted(const Reading *reading, NodeId node)
 {
@@ -176,6 +178,9 @@ results_wanted(const Reading *reading, NodeId node)
   const int64_t *ints;
   size_t count;
   uint32_t wanted = 0;
+  pointwise_steps steps;
+  const char *joined = string_attribute(node_at(reading->program, node), "steps", NULL);
+  if (joined && !parse_pointwise_steps(joined, &steps)) return (uint32_t)steps.results;
   if (operator->result_count && operator->results[operator->result_count - 1].is_variadic) {
     if (reading->operand_count > 1 && constant_ints(reading->program, reading->operand[1], &ints, &count))
       return (uint32_t)count;
