@@ -133,6 +133,9 @@ typedef struct Plan {
 /* Bytes of a value in the arena, for every channel block; a multiple of ACTNN_ALIGNMENT. 0 for coded stashes (they live in the pool). */
 uint64_t value_bytes(const Program *program, ValueId value);
 
+/* What plan-memory would lay out, but for the library's scratch. */
+uint64_t planned_bytes(Program *program);
+
 /* Bytes that backward keeps of forward as planned, and what a framework without compression keeps: convolution inputs,
  * normalization inputs, rectifiers' outputs shared with what they feed. */
 void count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompressed);

@@ -2,8 +2,8 @@
  * needs: a complete order; bits.  keeps: the program.  makes: program->plan.
  *
  * Variables and the constants that kernels read come first and persist. What a step makes is laid out by live range: a result
- * takes over its operand's buffer where the operator may work in place, views share theirs, and the rest is placed by the best of
- * several greedy orders. Evaluation runs at other times than training, so its buffers overlap training's. Coded saves share one
+ * takes over its operand's buffer where the operator may work in place (of joined rows any operand's), views share theirs, and the rest is
+ * placed by the best of several greedy orders. Evaluation runs at other times than training, so its buffers overlap training's. Coded saves share one
  * pool, because bits move between them during a run. */
 #include "plan_offsets.h"
 
@@ -137,6 +137,44 @@ extend(Planner *planner, ValueId value, uint32_t position)
   if (last > buffer->last) buffer->last = last;
 }
 
+/* Some result of the node has the buffer already. */
+static bool
+is_taken(const Planner *planner, const Node *node, uint32_t k, uint32_t buffer)
+{
+  for (uint32_t other = 0; other < k; other++)
+    if (node->results[other] != NO_VALUE && planner->plan->buffer_of[node->results[other]] == buffer) return true;
+  return false;
+}
+
+/* All that a joined node reads of a buffer it reads element by element with its results. */
+static bool
+is_read_alike(const Planner *planner, const Node *node, ValueId result, uint32_t buffer)
+{
+  const Value *y = value_at(planner->program, result);
+  for (uint32_t j = 0; j < node->operand_count; j++) {
+    const Value *x = operand_value(planner->program, node, j);
+    bool is_alike = x->layout == y->layout && shape_equal(&x->shape, &y->shape);
+    if (planner->plan->buffer_of[node->operands[j]] == buffer && !is_alike) return false;
+  }
+  return true;
+}
+
+/* The operand whose buffer result `k` takes; NO_VALUE: none. */
+static ValueId
+shared_operand(const Planner *planner, const Node *node, uint32_t position, uint32_t k)
+{
+  ValueId result = node->results[k];
+  bool is_joined = !strcmp(node->operator_name, "Pointwise");
+  uint32_t count = is_joined ? node->operand_count : k == 0 && node->operand_count ? 1 : 0;
+  for (uint32_t j = 0; j < count; j++) {
+    ValueId x = node->operands[j];
+    if (x == NO_VALUE || !can_share(planner, node, position, x, result)) continue;
+    uint32_t buffer = planner->plan->buffer_of[x];
+    if (!is_joined || (!is_taken(planner, node, k, buffer) && is_read_alike(planner, node, result, buffer))) return x;
+  }
+  return NO_VALUE;
+}
+
 static void
 place_result(Planner *planner, const Node *node, uint32_t position, uint32_t k)
 {
@@ -148,8 +186,9 @@ place_result(Planner *planner, const Node *node, uint32_t position, uint32_t k)
   }
   if (planner->plan->buffer_of[result] != NO_VALUE) return; /* drawn first value of a variable */
   if (value_at(program, result)->layout == ACTNN_STASH && !value_bytes(program, result)) return; /* in the pool */
-  if (k == 0 && node->operand_count && node->operands[0] != NO_VALUE && can_share(planner, node, position, node->operands[0], result)) {
-    planner->plan->buffer_of[result] = planner->plan->buffer_of[node->operands[0]];
+  ValueId shared = shared_operand(planner, node, position, k);
+  if (shared != NO_VALUE) {
+    planner->plan->buffer_of[result] = planner->plan->buffer_of[shared];
   } else {
     give_buffer(planner, result, position);
     planner->plan->buffer[planner->plan->buffer_of[result]].is_evaluation =
@@ -312,10 +351,11 @@ measure_workspace(Program *program, const Plan *plan, bool is_for_gpu)
   return actnn_measure_workspace(runtime_tensors(program, plan), program->value_count, plan->arena_bytes, calls, count, is_for_gpu);
 }
 
-bool
-plan_memory(Program *program, const Options *options)
+/* All parts of the arena but the library's scratch. */
+static Plan *
+lay_out(Program *program)
 {
-  Plan *plan = program->plan = arena_allocate(program->arena, sizeof *plan);
+  Plan *plan = arena_allocate(program->arena, sizeof *plan);
   Planner planner = {.program = program, .plan = plan};
   plan->buffer_of = arena_array(program->arena, program->value_count + 1, sizeof *plan->buffer_of);
   planner.last_use = arena_array(program->arena, program->value_count + 1, sizeof *planner.last_use);
@@ -337,6 +377,19 @@ plan_memory(Program *program, const Options *options)
   plan->stash_offset = plan->variable_bytes + align(height);
   plan->workspace_offset = plan->stash_offset + plan->stash_bytes;
   plan->arena_bytes = plan->workspace_offset;
+  return plan;
+}
+
+uint64_t
+planned_bytes(Program *program)
+{
+  return lay_out(program)->arena_bytes;
+}
+
+bool
+plan_memory(Program *program, const Options *options)
+{
+  Plan *plan = program->plan = lay_out(program);
   /* What a GPU's libraries would like is known only where there is one: they choose among what fits. */
   plan->workspace_bytes = measure_workspace(program, plan, options->is_for_gpu);
   if (plan->workspace_bytes == UINT64_MAX)

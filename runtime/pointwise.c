@@ -239,7 +239,8 @@ run_points(const actnn_call *call, ChunkLoop *loop, bool is_boolean, actnn_kerne
 {
   if (actnn_is_preparing(call)) return 0;
   Chunks chunks = {.count = 1};
-  chunks.step[0] = (ChunkStep){.loop = loop, .attribute = call->attribute, .operand = {0, 1, 2}, .result = FIRST_RESULT, .is_boolean = is_boolean};
+  chunks.step[0] = (ChunkStep){.loop = loop, .attribute = call->attribute, .operand = {0, 1, 2}, .result = FIRST_RESULT,
+                               .is_boolean = is_boolean};
   if (call->input_count > MOST_ROW_OPERANDS) return otherwise(call);
   return run_steps(call, &chunks, otherwise);
 }

@@ -73,9 +73,7 @@ c_real(Arena *arena, double value)
 {
   if (isnan(value)) return "NAN";
   if (isinf(value)) return value < 0 ? "-INFINITY" : "INFINITY";
-  const char *shortest = arena_format(arena, "%.9g", value);
-  const char *text = strtod(shortest, NULL) == value ? shortest : arena_format(arena, "%.17g", value);
-  return strpbrk(text, ".e") ? text : arena_format(arena, "%s.0", text);
+  return text_of_real(arena, value);
 }
 
 /* ---- numbering ------------------------------------------------------------------------------------ */

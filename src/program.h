@@ -138,7 +138,8 @@ typedef struct Program {
   size_t inference_model_bytes;
   struct Plan *plan;                    /* made by plan-memory */
   struct SaveTable *saves;              /* made by quantize */
-  uint64_t uncompressed_bytes;          /* what a framework keeps for backward, where recompute has left values out; 0: not so */
+  uint64_t uncompressed_bytes;          /* what a framework keeps for backward, where nodes no longer tell; 0: they do */
+  uint64_t identity;                    /* program_identity of before nodes were joined; 0: none are */
 } Program;
 
 /* No file may hold more, so that what is read stays within 64 MiB beyond what the file itself accounts for. */

@@ -70,14 +70,14 @@ typedef enum FactKind {
   FACT_LOSS_KIND,
   FACT_ALGORITHM,
   FACT_TRAINER_INPUT, /* inputs that are not the model's own */
-  FACT_UNCOMPRESSED,  /* a number of bytes */
+  FACT_NUMBER,        /* a number of the program; 0: none */
   FACT_SAVES          /* the table that quantize makes: SAVE_WORDS words each */
 } FactKind;
 
 typedef struct Fact {
   const char *key;
   FactKind kind;
-  size_t offset; /* ONE: of the ValueId in Program. LINK: in Value */
+  size_t offset; /* ONE: of the ValueId in Program. NUMBER: likewise. LINK: in Value */
   bool (*holds)(const Value *value);
   void (*make)(Value *value);
 } Fact;
@@ -106,7 +106,8 @@ static const Fact facts[] = {
     {"actnn.drawn_from", FACT_LINK, offsetof(Value, drawn_from), NULL, NULL},
     {"actnn.updates", FACT_LINK, offsetof(Value, updates), NULL, NULL},
     {"actnn.saves", FACT_SAVES, 0, NULL, NULL},
-    {"actnn.uncompressed_bytes", FACT_UNCOMPRESSED, 0, NULL, NULL},
+    {"actnn.uncompressed_bytes", FACT_NUMBER, offsetof(Program, uncompressed_bytes), NULL, NULL},
+    {"actnn.identity", FACT_NUMBER, offsetof(Program, identity), NULL, NULL},
 };
 enum { FACTS = sizeof facts / sizeof *facts };
 
@@ -260,8 +261,10 @@ print_annotations(Printer *printer)
       if (program->has_training_algorithm) put_word(&entry, "yes");
     } else if (fact->kind == FACT_SAVES) {
       put_saves(&entry);
-    } else if (fact->kind == FACT_UNCOMPRESSED) {
-      if (program->uncompressed_bytes) put_word(&entry, arena_format(printer->arena, "%" PRIu64, program->uncompressed_bytes));
+    } else if (fact->kind == FACT_NUMBER) {
+      uint64_t number;
+      memcpy(&number, (const char *)program + fact->offset, sizeof number);
+      if (number) put_word(&entry, arena_format(printer->arena, "%" PRIu64, number));
     } else {
       for (uint32_t v = 0; v < printer->listed_count; v++) {
         const char *word = fact_word(printer, fact, printer->listed[v]);
@@ -424,10 +427,11 @@ apply_word(Parser *parser, const Fact *fact, const Annotation *annotation, const
   if (fact->kind == FACT_SAVES) return apply_save(parser, annotation, word, cursor);
   if (fact->kind == FACT_LOSS_KIND) return apply_loss_kind(parser, annotation, word);
   if (fact->kind == FACT_ALGORITHM) return program->has_training_algorithm = true;
-  if (fact->kind == FACT_UNCOMPRESSED) {
+  if (fact->kind == FACT_NUMBER) {
     char *end;
-    program->uncompressed_bytes = strtoull(word, &end, 10);
-    if (*end) return parser_error(parser, annotation->position, NULL, "uncompressed bytes are a number");
+    uint64_t number = strtoull(word, &end, 10);
+    if (*end) return parser_error(parser, annotation->position, NULL, "that fact is a number");
+    memcpy((char *)program + fact->offset, &number, sizeof number);
     return true;
   }
   if (fact->kind == FACT_VERSION) {

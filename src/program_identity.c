@@ -1,5 +1,6 @@
 /* program_identity.c: a number by which checkpoints belong to a program. It follows from what is computed, what is coded and what persists, and
- * not from the order of nodes, their numbers, or where values lie: a trainer for another device goes on with the same checkpoint.
+ * not from the order of nodes, their numbers, which of them are joined, or where values lie: a trainer for another device goes on with the
+ * same checkpoint.
  *
  * Each node is known by its operator, its attributes and what it reads, each value by the node that makes it, or by its name. */
 #include "program_identity.h"
@@ -92,6 +93,7 @@ save_identity(const Save *save, const uint64_t *identity)
 uint64_t
 program_identity(const Program *program)
 {
+  if (program->identity) return program->identity;
   uint64_t *identity = arena_array(program->arena, program->value_count + 1u, sizeof *identity), sum = 0, hash = 0;
   for (ValueId id = 0; id < program->value_count; id++) {
     const Value *value = value_at(program, id);

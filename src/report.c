@@ -3,6 +3,7 @@
 
 #include "../runtime/codec.h"
 #include "canonicalize.h"
+#include "joined.h"
 #include "text.h"
 
 #include <inttypes.h>
@@ -19,10 +20,24 @@ static const char *
 name_of(const Program *program, ValueId id)
 {
   const Value *value = value_at(program, id);
+  const char *operator_name, *node_name;
   if (value->name) return safe_name(program->arena, value->name);
-  const char *node = value->producer == NO_NODE ? "" : node_at(program, value->producer)->name;
-  return arena_format(program->arena, "%s:%s", safe_name(program->arena, node),
-                      value->producer == NO_NODE ? "" : node_at(program, value->producer)->operator_name);
+  tell_maker(program, id, &operator_name, &node_name);
+  return arena_format(program->arena, "%s:%s", safe_name(program->arena, node_name), operator_name);
+}
+
+/* The operators by which a node reads its operand `k`: of a joined node those of the steps that do. */
+static const char *
+readers_in(const Program *program, const Node *node, uint32_t k)
+{
+  Text text = {.arena = program->arena};
+  pointwise_steps steps;
+  if (!joined_steps(node, &steps)) return node->operator_name;
+  text_append(&text, "%s", "");
+  for (const pointwise_step *step = steps.step; step < steps.step + steps.count; step++)
+    for (int j = 0; j < step->operand_count; j++)
+      if ((uint32_t)step->operand[j] == k) text_append(&text, "%s%s", text.length ? ", " : "", pointwise_row_at(step->row)->name);
+  return text.bytes;
 }
 
 /* Names of the backward operators that read `id`, or what is restored from it. */
@@ -39,7 +54,7 @@ readers_of(const Program *program, ValueId id)
       const char *what = node->operator_name;
       if (!strcmp(what, "MeasureSensitivity")) continue;
       bool gives_value = !strncmp(what, "Dequantize", 10) || !strcmp(what, "UnpackBits");
-      const char *more = gives_value ? readers_of(program, node->results[0]) : what;
+      const char *more = gives_value ? readers_of(program, node->results[0]) : readers_in(program, node, k);
       text_append(&text, "%s%s", text.length ? ", " : "", more);
     }
   }
@@ -166,7 +181,8 @@ report_json(const Program *program, Arena *arena, size_t *length)
     const Buffer *buffer = &plan->buffer[plan->buffer_of[id]];
     const Value *value = value_at(program, id);
     const char *kinds[] = {"temporary", "input", "parameter", "state", "constant", "stash"};
-    const char *layer = value->producer == NO_NODE ? "" : node_at(program, value->producer)->name;
+    const char *maker, *layer;
+    tell_maker(program, id, &maker, &layer);
     text_append(&text, "%s\n  {\"name\": \"%s\", \"kind\": \"%s\", \"layer\": \"%s\", \"bytes\": %" PRIu64 ", \"offset\": %" PRIu64
                        ", \"first\": %u, \"last\": %u}",
                 count++ ? "," : "", name_of(program, id), kinds[value->kind], safe_name(arena, layer), value_bytes(program, id),

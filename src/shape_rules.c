@@ -149,7 +149,8 @@ infer_pointwise(Program *program, NodeId id)
   for (int i = 0; i < steps.count; i++) {
     const pointwise_step *step = &steps.step[i];
     actnn_type type = pointwise_row_at(step->row)->is_boolean ? ACTNN_BOOL : ACTNN_F32;
-    if (step->result < FIRST_TEMPORARY && !set_result_type(program, id, (uint32_t)(step->result - FIRST_RESULT), type, &shape)) return false;
+    if (step->result >= FIRST_TEMPORARY) continue;
+    if (!set_result_type(program, id, (uint32_t)(step->result - FIRST_RESULT), type, &shape)) return false;
   }
   return true;
 }

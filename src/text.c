@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void
@@ -37,4 +38,12 @@ text_append(Text *text, const char *format, ...)
   vsnprintf(text->bytes + text->length, (size_t)length + 1, format, arguments);
   va_end(arguments);
   text->length += (size_t)length;
+}
+
+const char *
+text_of_real(Arena *arena, double value)
+{
+  const char *shortest = arena_format(arena, "%.9g", value);
+  const char *text = strtod(shortest, NULL) == value ? shortest : arena_format(arena, "%.17g", value);
+  return strpbrk(text, ".e") ? text : arena_format(arena, "%s.0", text);
 }

@@ -12,5 +12,7 @@ typedef struct Text {
 
 void text_append(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_append_bytes(Text *text, const void *bytes, size_t count);
+/* A finite number in as few digits as read back as the same double; with a point or an exponent. */
+const char *text_of_real(Arena *arena, double value);
 
 #endif

@@ -3,7 +3,8 @@
  * The calls are run on a map of the arena's step buffers that says, for each byte, whose content it holds. A call's operands must
  * be whole: every byte of them still what their writer put there. That is what live ranges without overlap mean, and it holds
  * for buffers used in place and for views without a second set of rules. Within one call a result may lie on an operand only
- * where the kernel is made for it: elementwise and other kernels that work in place (operand 0), views, next values of variables.
+ * where the kernel is made for it: elementwise and other kernels that work in place (operand 0; joined rows on any of the same form),
+ * views, next values of variables.
  * Forward and backward are one line of time; evaluate and initialize start with nothing but what is kept between steps. */
 #include "verify.h"
 
@@ -111,7 +112,7 @@ may_share(const Emitted *emitted, const EmittedCall *call, uint32_t k, uint32_t 
   uint32_t result = call->output[k], operand = call->input[j];
   const actnn_tensor *y = &emitted->tensor[result].at, *x = &emitted->tensor[operand].at;
   if (!same_bytes(emitted, result, operand) || x->type != y->type || x->layout != y->layout) return false;
-  if (replaces(call, k, j)) return same_extents(emitted, result, operand);
+  if (replaces(call, k, j) || kernel_is(call, "Pointwise")) return same_extents(emitted, result, operand);
   if (k != 0) return false;
   if (is_view(call)) return j == 0 && (x->layout == ACTNN_PLAIN || same_extents(emitted, result, operand));
   if (!same_extents(emitted, result, operand)) return false;
