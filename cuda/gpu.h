@@ -22,16 +22,7 @@ extern "C" { /* the runtime is C */
 #define ACTNN_RUNTIME
 #endif
 
-#ifdef ACTNN_SHIM
-#include "shim.h"
-#else
-#include <cuda_runtime.h>
-#define SHARED __shared__
-#endif
-
-#define KERNEL static __global__ void
-
-enum { BLOCK_THREADS = 256, WARP = 32, MOST_BLOCKS = 0x7fffffff };
+#include "launch.h"
 
 /* What kernels tell the processor, which hears it when it next waits for them. All bits are set: nothing. */
 typedef struct gpu_notes {
@@ -95,26 +86,11 @@ gpu_padded(uint64_t bytes)
   return (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
 }
 
-/* Blocks that `count` threads make. A grid holds 2^31 - 1, more than fit any memory. */
-static inline unsigned
-blocks_for(int64_t count)
-{
-  return (unsigned)((count + BLOCK_THREADS - 1) / BLOCK_THREADS);
-}
-
-#ifdef ACTNN_SHIM
-#define LAUNCH(call, kernel, count, ...) \
-  ((count) > 0 ? shim_launch(shim_run_threads, blocks_for(count), BLOCK_THREADS, kernel, __VA_ARGS__) : 0)
+#define LAUNCH(call, kernel, count, ...) LAUNCH_GRID(call, shim_run_threads, kernel, (count) > 0 ? blocks_for(count) : 0u, __VA_ARGS__)
 #define LAUNCH_BLOCKS(call, kernel, blocks, ...) \
-  ((blocks) > 0 ? shim_launch(shim_run_blocks, (unsigned)(blocks), BLOCK_THREADS, kernel, __VA_ARGS__) : 0)
-#else
-#define LAUNCH(call, kernel, count, ...) LAUNCH_GRID(call, kernel, (count) > 0, blocks_for(count), __VA_ARGS__)
-#define LAUNCH_BLOCKS(call, kernel, blocks, ...) LAUNCH_GRID(call, kernel, (blocks) > 0, (unsigned)(blocks), __VA_ARGS__)
-#define LAUNCH_GRID(call, kernel, any, grid, ...) \
-  ((any) ? (kernel<<<(grid), BLOCK_THREADS, 0, stream_of((call)->trainer)>>>(__VA_ARGS__), \
-            gpu_check((call)->trainer, cudaGetLastError(), #kernel)) \
-         : 0)
-#endif
+  LAUNCH_GRID(call, shim_run_blocks, kernel, (blocks) > 0 ? (unsigned)(blocks) : 0u, __VA_ARGS__)
+#define LAUNCH_GRID(call, run, kernel, blocks, ...) \
+  (LAUNCH_ON(stream_of((call)->trainer), run, kernel, (blocks), __VA_ARGS__), gpu_check((call)->trainer, cudaGetLastError(), #kernel))
 
 /* One more element of a table that grows, zero; NULL with a message. */
 template <typename Element>
@@ -157,13 +133,6 @@ static inline int64_t
 threads_of(int64_t count, int each)
 {
   return (int64_t)blocks_for((count + each - 1) / each) * BLOCK_THREADS;
-}
-
-/* The number of this thread among all. */
-static inline __device__ int64_t
-thread_number(void)
-{
-  return (int64_t)blockIdx.x * BLOCK_THREADS + threadIdx.x;
 }
 
 /* Scratch that a kernel takes from the workspace, piece by piece, the same pieces while preparing and after. */

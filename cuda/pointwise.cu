@@ -1,106 +1,48 @@
-/* pointwise.cu: kernels of all elementwise rows of the operator table, from the same expressions as the processor's. Integers and
- * mixed types are left to the processor. */
-#include "broadcast.h"
-#include "floats.h"
+/* pointwise.cu: kernels of all elementwise rows of the operator table, from the same expressions as the processor's, and of joined nodes,
+ * whose kernels the trainer brings along. Integers and mixed types are left to the processor. */
+#include "gpu.h"
 
-#define T float
-#define FUNCTION_OF_T(name) name##_float
-#include "../src/operators/pointwise_functions.h"
+#include "actnn_pointwise.h"
 
-enum { MOST_OPERANDS = 3, MOST_NUMBERS = 2, EACH = 4 /* elements of a thread */ };
+enum { MOST_NUMBERS = 2 };
 
-/* What of the attributes an expression uses. */
+/* What of the attributes a row uses. */
 typedef struct Numbers {
   float real[MOST_NUMBERS];
   int flag[MOST_NUMBERS];
 } Numbers;
 
-typedef struct PointJob {
-  Source source[MOST_OPERANDS];
-  void *result;
-  int64_t count;
-  int64_t lanes, positions, blocks, channels; /* of a padded result; lanes 0: there is no padding */
-} PointJob;
-
-/* The element of an operand for physical element i of the result. */
-template <typename Index>
-static inline __device__ float
-element_of(const Source &source, Index i)
-{
-  int64_t at = (int64_t)i;
-  if (source.access == REPEATED) {
-    at = 0;
-  } else if (source.access == GATHERED && source.rank > 1) {
-    Index rest = i;
-    Index block = 0, lane = 0;
-    at = 0;
-    for (int axis = source.rank - 1; axis >= 0; axis--) {
-      Index extent = (Index)source.dim[axis], index = rest % extent;
-      rest /= extent;
-      at += (int64_t)index * source.stride[axis];
-      if (axis == source.rank - 1)
-        lane = index;
-      if (axis == source.block_axis)
-        block = index;
-    }
-    if (source.block_axis >= 0 && (int64_t)block == source.last_block && (int64_t)lane >= source.last_lanes)
-      return 0;
-  } else if (source.access == GATHERED) {
-    at *= source.stride[0];
-  }
-  if (source.is_bfloat)
-    return bfloat_widened(((const uint16_t *)source.data)[at]);
-  return source.is_bytes ? ((const uint8_t *)source.data)[at] : ((const float *)source.data)[at];
-}
-
-static inline __device__ void
-hold(uint8_t *to, float value)
-{
-  *to = (uint8_t)value;
-}
-
-template <typename Index, typename Result, typename Point>
-KERNEL
-points(PointJob job, Point point)
-{
-  for (int each = 0; each < EACH; each++) {
-    int64_t i = ((int64_t)blockIdx.x * EACH + each) * BLOCK_THREADS + threadIdx.x;
-    if (i >= job.count)
-      return;
-    float a = element_of(job.source[0], (Index)i);
-    float b = Point::operands > 1 ? element_of(job.source[1], (Index)i) : 0;
-    float c = Point::operands > 2 ? element_of(job.source[2], (Index)i) : 0;
-    bool is_padding = job.lanes && i / job.lanes / job.positions % job.blocks * job.lanes + i % job.lanes >= job.channels;
-    hold((Result *)job.result + i, is_padding ? 0 : point(a, b, c));
-  }
-}
-
-/* False when an operand does not fit. */
+/* False when the result is not of a form that kernels write. */
 static bool
-make_job(const actnn_call *call, actnn_type result_type, PointJob *job)
+make_result(const actnn_view *y, PointResult *result)
 {
-  const actnn_view *y = &call->output[0];
+  result->data = y->data;
+  result->form = y->type == ACTNN_F32 ? POINT_FLOATS : y->type == ACTNN_BF16 ? POINT_BFLOATS : POINT_BYTES;
+  return result->form != POINT_BYTES || y->type == ACTNN_BOOL;
+}
+
+/* False when an operand or a result does not fit. */
+static bool
+make_job(const actnn_call *call, PointJob *job)
+{
+  const actnn_view *y = call->output;
   int64_t block = gpu_block_of(call->trainer, y);
-  Extents e = extents_of(y, block);
-  memset(job, 0, sizeof *job);
-  bool is_narrow = y->type == ACTNN_BF16 && result_type == ACTNN_F32;
-  if (call->input_count > MOST_OPERANDS || (y->type != result_type && !is_narrow) || y->layout == ACTNN_STASH)
+  if (call->input_count > MOST_POINT_OPERANDS || call->output_count > MOST_POINT_RESULTS || y->layout == ACTNN_STASH)
     return false;
+  if (y->layout == ACTNN_BLOCKED && y->dim[1] % block)
+    return false; /* what pads channels must stay zero */
+  Extents e = extents_of(y, block);
   for (size_t k = 0; k < call->input_count; k++)
     if (!make_source(&job->source[k], &call->input[k], y, &e, gpu_block_of(call->trainer, &call->input[k]), block))
       return false;
-  job->result = y->data;
+  for (size_t k = 0; k < call->output_count; k++)
+    if (!make_result(&y[k], &job->result[k]))
+      return false;
   job->count = e.count;
-  if (y->layout == ACTNN_BLOCKED && y->dim[1] % block) {
-    job->lanes = block;
-    job->blocks = e.dim[1];
-    job->channels = y->dim[1];
-    job->positions = 1;
-    for (int i = 2; i < y->rank; i++)
-      job->positions *= y->dim[i];
-  }
   return true;
 }
+
+/* ---- rows alone ------------------------------------------------------------------------------------------------- */
 
 /* otherwise: the text of a choice that counts as 0; NULL: there is none. */
 static Numbers
@@ -116,33 +58,21 @@ numbers_of(const actnn_call *call, const char *otherwise)
   return numbers;
 }
 
-template <typename Result, typename Point>
+template <typename Row>
 static int
-launch_points(const actnn_call *call, const PointJob &job, const Point &point)
-{
-  int64_t threads = threads_of(job.count, EACH);
-  if (job.count <= INT32_MAX)
-    return LAUNCH(call, (points<uint32_t, Result, Point>), threads, job, point);
-  return LAUNCH(call, (points<uint64_t, Result, Point>), threads, job, point);
-}
-
-template <typename Result, typename Point>
-static int
-run_points(const actnn_call *call, actnn_type result_type, Point point, const char *otherwise)
+run_row(const actnn_call *call, bool is_boolean, Row row, const char *otherwise)
 {
   PointJob job;
-  if (!make_job(call, result_type, &job))
+  if (!make_job(call, &job) || is_boolean != (job.result[0].form == POINT_BYTES))
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;
-  point.numbers = numbers_of(call, otherwise);
-  if (call->output[0].type == ACTNN_BF16)
-    return launch_points<bfloat_number>(call, job, point);
-  return launch_points<Result>(call, job, point);
+  row.numbers = numbers_of(call, otherwise);
+  launch_points(&job, stream_of(call->trainer), row);
+  return gpu_check(call->trainer, cudaGetLastError(), "an elementwise kernel");
 }
 
-/* ---- of each row, how many operands it has and the text of its choice ----------------------------------------- */
-
+/* Of each row, how many operands it has and the text of its choice. */
 #define NO_ATTRIBUTES NULL
 #define REAL1(a, da) NULL
 #define REAL2(a, da, b, db) NULL
@@ -168,43 +98,63 @@ run_points(const actnn_call *call, actnn_type result_type, Point point, const ch
 #undef FLAG2
 #undef CHOICE1
 
-/* ---- each row's expression ----------------------------------------------------------------------------------- */
-
 #define NO_ATTRIBUTES
-#define REAL1(a, da) T a = numbers.real[0]
-#define REAL2(a, da, b, db) T a = numbers.real[0]; T b = numbers.real[1]
-#define FLAG1(a, da) int a##_ = numbers.flag[0]
-#define FLAG2(a, da, b, db) int a##_ = numbers.flag[0]; int b##_ = numbers.flag[1]
-#define CHOICE1(a, da) int a##_ = numbers.flag[0]
-#define X(a) T a = given0
-#define XY(a, b) T a = given0; T b = given1
-#define XYZ(a, b, c) T a = given0; T b = given1; T c = given2
-#define RESULT_SAME float
-#define RESULT_BOOLEAN uint8_t
-#define TYPE_SAME ACTNN_F32
-#define TYPE_BOOLEAN ACTNN_BOOL
-#define EXPRESSION(NAME, result, attributes, given, before, expression, row) \
-  struct point_##NAME { \
-    enum { operands = operands_##row }; \
+#define REAL1(a, da) , numbers.real[0]
+#define REAL2(a, da, b, db) , numbers.real[0], numbers.real[1]
+#define FLAG1(a, da) , numbers.flag[0]
+#define FLAG2(a, da, b, db) , numbers.flag[0], numbers.flag[1]
+#define CHOICE1(a, da) , numbers.flag[0]
+#define X(a) given[0]
+#define XY(a, b) given[0], given[1]
+#define XYZ(a, b, c) given[0], given[1], given[2]
+#define IS_SAME false
+#define IS_BOOLEAN true
+#define ROW(NAME, row) \
+  struct row_##NAME { \
+    enum { operands = operands_##row, results = 1 }; \
     Numbers numbers; \
-    __device__ float operator()(float given0, float given1, float given2) const \
-    { \
-      (void)given1; \
-      (void)given2; \
-      attributes; \
-      given; \
-      before; \
-      return (float)(expression); \
-    } \
+    __device__ void operator()(const float (&given)[operands_##row], float (&made)[1]) const; \
   }; \
+  inline __device__ void row_##NAME::operator()(const float (&given)[operands_##row], float (&made)[1]) const
+#define ROW_KERNEL(NAME, result, row) \
   extern "C" int gpu_##NAME(const actnn_call *call); \
   int gpu_##NAME(const actnn_call *call) \
   { \
-    return run_points<RESULT_##result>(call, TYPE_##result, point_##NAME(), otherwise_##row); \
+    return run_row(call, IS_##result, row_##NAME(), otherwise_##row); \
   }
-#define POINT(NAME, given, attributes, result, expression, ...) EXPRESSION(NAME, result, attributes, given, , expression, NAME)
-#define UNARY(NAME, attributes, expression, slope, ...) \
-  EXPRESSION(NAME, SAME, attributes, X(x), , expression, NAME) \
-  EXPRESSION(NAME##Slope, SAME, attributes, X(x), T y = expression; (void)y, slope, NAME)
+#define POINT(NAME, operands_given, attributes, result, ...) \
+  ROW(NAME, NAME) { made[0] = point_##NAME(operands_given attributes); } \
+  ROW_KERNEL(NAME, result, NAME)
+#define UNARY(NAME, attributes, ...) \
+  ROW(NAME, NAME) { made[0] = point_##NAME(given[0] attributes); } \
+  ROW(NAME##Slope, NAME) { made[0] = point_##NAME##Slope(given[0] attributes); } \
+  ROW_KERNEL(NAME, SAME, NAME) \
+  ROW_KERNEL(NAME##Slope, SAME, NAME)
 #define OPERATOR(...)
 #include "../src/operators.def"
+
+/* ---- rows joined -------------------------------------------------------------------------------------------------- */
+
+/* The kernel of these steps that the trainer brings along; NULL. */
+static const actnn_pointwise *
+joined_kernel(const actnn_model *model, const char *steps)
+{
+  const actnn_pointwise *joined = model->pointwise;
+  while (joined && joined->steps && strcmp(joined->steps, steps))
+    joined++;
+  return joined && joined->steps ? joined : NULL;
+}
+
+extern "C" int gpu_Pointwise(const actnn_call *call);
+int
+gpu_Pointwise(const actnn_call *call)
+{
+  const actnn_pointwise *joined = joined_kernel(call->trainer->model, call->attribute[0].text);
+  PointJob job;
+  if (!joined || !make_job(call, &job))
+    return DEVICE_DECLINES;
+  if (actnn_is_preparing(call))
+    return 0;
+  joined->launch(&job, stream_of(call->trainer));
+  return gpu_check(call->trainer, cudaGetLastError(), "a joined kernel");
+}

@@ -224,6 +224,13 @@ typedef int actnn_function(actnn *trainer);
 typedef struct actnn_device actnn_device;
 extern const actnn_device actnn_cuda;
 
+/* The kernel of a joined node's steps for a GPU, from the .cu file that is emitted beside the source (actnn_pointwise.h). A table of them ends
+ * with a row without steps. */
+typedef struct actnn_pointwise {
+  const char *steps;
+  void (*launch)(const void *job, void *stream);
+} actnn_pointwise;
+
 typedef struct actnn_model {
   int version; /* ACTNN_VERSION of the translator that wrote it */
   const char *name;
@@ -251,6 +258,7 @@ typedef struct actnn_model {
   uint64_t seed;
   double default_learning_rate;
   const actnn_device *device;  /* NULL: the processor */
+  const actnn_pointwise *pointwise; /* NULL: there are none */
   const char *scheme;          /* "actnn" or "actnnc" */
   int level;                   /* 0 to 5 */
   actnn_function *initialize, *forward, *backward, *evaluate;
@@ -258,7 +266,7 @@ typedef struct actnn_model {
   size_t onnx_bytes;
 } actnn_model;
 
-enum { ACTNN_VERSION = 5 };
+enum { ACTNN_VERSION = 6 };
 
 /* The trainer's command line. Returns the process's exit code. */
 int actnn_main(const actnn_model *model, int argc, char **argv);

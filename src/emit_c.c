@@ -1,10 +1,11 @@
 /* emit_c.c: the emitted trainer: tables for tensors, inputs, variables and saves, then one call a node.
  *
  * Nothing of a model reaches the source but through `quoted` (string literals, everything but [A-Za-z0-9_./:-] as octal escapes),
- * `safe_name` (comments) and numbers. Identifiers are numbers with a letter. */
+ * `safe_name` (comments), numbers, and steps of joined nodes, which have a grammar of their own. Identifiers are numbers with a letter. */
 #include "emit.h"
 
 #include "../passes/passes.h"
+#include "joined.h"
 #include "program_identity.h"
 #include "text.h"
 
@@ -21,6 +22,7 @@ typedef struct Emitter {
   uint32_t *number; /* by value: its number in the emitted table, NO_VALUE if it has none */
   ValueId *value;   /* by number */
   uint32_t tensor_count;
+  bool has_kernels; /* beside the source: of joined nodes, for a GPU */
 } Emitter;
 
 /* ---- words --------------------------------------------------------------------------------------- */
@@ -280,8 +282,12 @@ static void
 emit_comment(Emitter *emitter, const Node *node)
 {
   const Program *program = emitter->program;
-  text_append(&emitter->text, "  /* %s", safe_name(program->arena, node->operator_name));
-  if (*node->name) text_append(&emitter->text, " '%s'", safe_name(program->arena, node->name));
+  pointwise_steps steps;
+  bool is_joined = joined_steps(node, &steps);
+  text_append(&emitter->text, "  /* ");
+  if (is_joined) append_joined_names(&emitter->text, node, &steps);
+  else text_append(&emitter->text, "%s", safe_name(program->arena, node->operator_name));
+  if (!is_joined && *node->name) text_append(&emitter->text, " '%s'", safe_name(program->arena, node->name));
   if (node->phase == PHASE_RECOMPUTE) text_append(&emitter->text, ", computed again");
   for (uint32_t k = 0; k < node->result_count; k++) {
     const Value *value = result_value(program, node, k);
@@ -312,6 +318,11 @@ emit_call(Emitter *emitter, const Node *node)
   }
   text_append(text, "%s), ", node->operand_count ? "" : "NONE");
   text_append(text, count ? "WITH(" : "WITHOUT");
+  pointwise_steps steps;
+  if (joined_steps(node, &steps)) {
+    text_append(text, "TEXT(\"%s\")));\n", attributes[0].text); /* no character of steps needs an escape */
+    return;
+  }
   for (size_t k = 0; k < count; k++) {
     if (k) text_append(text, ", ");
     append_attribute(emitter, &attributes[k]);
@@ -373,8 +384,13 @@ emit_prologue(Emitter *emitter)
               plan->workspace_bytes);
   text_append(text, " * saved    %" PRIu64 " bytes for backward; uncompressed %" PRIu64 " (%.1f times as much)\n", plan->saved_bytes,
               plan->saved_bytes_fp32, plan->saved_bytes ? (double)plan->saved_bytes_fp32 / (double)plan->saved_bytes : 1.0);
-  text_append(text, " *\n * cc -O3 %s.c $(pkg-config --cflags --libs %s) -o %s\n */\n#include \"%s.h\"\n\n", emitter->name,
-              emitter->options->is_for_gpu ? "actnn-cuda" : "actnn", emitter->name, emitter->name);
+  const char *name = emitter->name;
+  if (emitter->has_kernels)
+    text_append(text, " *\n * nvcc -O3 -arch=native %s.c %s.cu $(pkg-config --cflags --libs actnn-cuda) -o %s\n", name, name, name);
+  else
+    text_append(text, " *\n * cc -O3 %s.c $(pkg-config --cflags --libs %s) -o %s\n", name,
+                emitter->options->is_for_gpu ? "actnn-cuda" : "actnn", name);
+  text_append(text, " */\n#include \"%s.h\"\n\n", name);
 }
 
 static void
@@ -409,6 +425,8 @@ emit_model(Emitter *emitter, uint32_t input_count, uint32_t variable_count, uint
   const struct { const char *field; ValueId value; } tensors[] = {
       {"loss", program->loss}, {"evaluation_loss", program->evaluation_loss}, {"evaluation_output", program->evaluation_output},
       {"learning_rate", program->learning_rate}, {"step_number", program->step_number}, {"training_output", program->prediction}};
+  const char *kernels = emitter->has_kernels ? arena_format(program->arena, "%s_pointwise", emitter->name) : "NULL";
+  if (emitter->has_kernels) text_append(text, "/* In %s.cu. */\nextern const actnn_pointwise %s[];\n\n", emitter->name, kernels);
   text_append(text, "const actnn_model %s_model = {\n  .version = ACTNN_VERSION,\n  .name = \"%s\",\n", emitter->name, emitter->name);
   text_append(text, "  .tensor = tensors,\n  .input = inputs,\n  .variable = variables,\n  .save = saves,\n");
   text_append(text, "  .tensor_count = TENSOR_COUNT,\n  .input_count = %u,\n  .variable_count = %u,\n  .save_count = %u,\n", input_count,
@@ -427,8 +445,8 @@ emit_model(Emitter *emitter, uint32_t input_count, uint32_t variable_count, uint
               plan->workspace_bytes);
   text_append(text, "  .saved_bytes = %" PRIu64 "u,\n  .saved_bytes_fp32 = %" PRIu64 "u,\n  .model_hash = %" PRIu64 "u,\n  .seed = %" PRIu64 "u,\n",
               plan->saved_bytes, plan->saved_bytes_fp32, program_identity(program), emitter->options->seed);
-  text_append(text, "  .default_learning_rate = %s,\n  .device = %s,\n  .scheme = %s,\n  .level = %d,\n",
-              c_real(program->arena, program->default_learning_rate), emitter->options->is_for_gpu ? "&actnn_cuda" : "NULL",
+  text_append(text, "  .default_learning_rate = %s,\n  .device = %s,\n  .pointwise = %s,\n  .scheme = %s,\n  .level = %d,\n",
+              c_real(program->arena, program->default_learning_rate), emitter->options->is_for_gpu ? "&actnn_cuda" : "NULL", kernels,
               quoted(program->arena, emitter->options->scheme), emitter->options->level);
   text_append(text, "  .initialize = initialize,\n  .forward = forward,\n  .backward = backward,\n  .evaluate = evaluate,\n"
                     "  .onnx = onnx_model,\n  .onnx_bytes = %zu,\n};\n\n", program->inference_model_bytes);
@@ -439,6 +457,8 @@ emit_source(Program *program, const Options *options, const char *name, Arena *a
 {
   Emitter emitter = {.program = program, .options = options, .name = name, .text = {.arena = arena}};
   uint32_t input_count, label;
+  const char **steps = arena_array(program->arena, program->order_count + 1u, sizeof *steps);
+  emitter.has_kernels = options->is_for_gpu && list_joined(program, steps);
   number_values(&emitter);
   emit_prologue(&emitter);
   emit_tensors(&emitter);

@@ -323,22 +323,25 @@ write_trainer(Program *program, const CommandLine *line)
 {
   Arena *arena = program->arena;
   const char *name = identifier_from_path(arena, line->output);
-  size_t source_length, header_length, weights_length;
+  EmittedText text = {.name = name};
+  size_t weights_length;
   if (!constants_are_there(program) || !finish_inference_model(program)) return false;
-  char *source = emit_source(program, &line->options, name, arena, &source_length);
-  char *header = emit_header(name, arena, &header_length);
+  text.source = emit_source(program, &line->options, name, arena, &text.source_length);
+  text.header = emit_header(name, arena, &text.header_length);
+  if (line->options.is_for_gpu) text.kernels = emit_kernels(program, name, arena, &text.kernels_length);
   unsigned char *weights = emit_weights(program, arena, &weights_length);
 #ifdef ACTNN_HAVE_LIBCLANG
-  if (!line->no_verify
-      && !verify_source(program->diagnostics, line->output, source, source_length, header, header_length, name, program, &line->options))
-    return false;
+  if (!line->no_verify && !verify_source(program->diagnostics, line->output, &text, program, &line->options)) return false;
 #endif
-  const char *slash = strrchr(line->output, '/');
+  const char *slash = strrchr(line->output, '/'), *kernels_path = with_extension(arena, line->output, ".cu");
   const char *header_path = arena_format(arena, "%.*s%s.h", slash ? (int)(slash - line->output + 1) : 0, line->output, name);
-  const OutputFile files[] = {{header_path, header, header_length},
-                              {line->output, source, source_length},
-                              {with_extension(arena, line->output, ".safetensors"), weights, weights_length}};
-  return write_files(program->diagnostics, files, weights ? 3 : 2);
+  OutputFile files[MOST_OUTPUT_FILES] = {{header_path, text.header, text.header_length}, {line->output, text.source, text.source_length}};
+  size_t count = 2;
+  if (text.kernels && !strcmp(kernels_path, line->output))
+    return report(program->diagnostics, line->output, "end its name in .c", "that is where the kernels of joined nodes go");
+  if (text.kernels) files[count++] = (OutputFile){kernels_path, text.kernels, text.kernels_length};
+  if (weights) files[count++] = (OutputFile){with_extension(arena, line->output, ".safetensors"), weights, weights_length};
+  return write_files(program->diagnostics, files, count);
 }
 
 static bool

@@ -11,6 +11,7 @@
  *   verify_saves.c    coded and packed values (V5)
  *   verify_program.c  calls against the nodes of the program that they were emitted of (V7)
  *   verify_tables.c   tables and numbers against that program's plan (V8)
+ *   verify_cuda.c     kernels beside the source against the calls that need them (V11)
  *
  * Everything lives in one arena of a process that ends after one source. */
 #ifndef ACTNN_VERIFY_H
@@ -90,8 +91,8 @@ typedef struct Emitted {
   FILE *findings; /* RULE, position, message: one a line */
   unsigned finding_count;
   const char *rule; /* the one being checked */
-  const char *source, *header, *name;
-  size_t source_length, header_length;
+  const char *source, *header, *kernels, *name; /* kernels: the CUDA source beside it; "" where there is none */
+  size_t source_length, header_length, kernels_length;
   const Program *program; /* what it was emitted of; NULL: the text is judged by itself */
   const Options *options; /* what was asked for beside it */
 
@@ -106,7 +107,7 @@ typedef struct Emitted {
   uint32_t tensor_count, input_count, variable_count, save_count, call_count;
   uint32_t first_call[EMITTED_PHASES + 1]; /* calls of a phase: [first_call[p], first_call[p + 1]) */
   actnn_model model; /* the numbers of it, and the bytes of the model to export */
-  bool is_for_gpu;
+  bool is_for_gpu, names_kernels;
 
   Place *place;        /* by tensor */
   uint32_t *home;      /* by tensor: the variable it lies on, NONE */
@@ -141,6 +142,7 @@ bool check_saves(Emitted *emitted);
 bool check_memory(Emitted *emitted);
 bool check_program_match(Emitted *emitted); /* as far as the program is known */
 bool check_tables(Emitted *emitted);
+bool check_kernels(Emitted *emitted);
 /* From here on the tensor stands for that value of the program; refuses when one of the two stands for another, or another kind. */
 bool stands_for(Emitted *emitted, uint32_t tensor, ValueId value, size_t position);
 

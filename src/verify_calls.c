@@ -2,6 +2,7 @@
 #include "verify.h"
 
 #include "operators.h"
+#include "operators/pointwise_steps.h"
 
 #include <string.h>
 
@@ -176,6 +177,27 @@ check_fill(Emitted *emitted, const EmittedCall *call)
   return refuse(emitted, call->position, "%zu values for %llu elements", count, (unsigned long long)elements);
 }
 
+/* Steps of joined nodes can be read, are of the operands and results of the call, and all results lie alike. */
+static bool
+check_steps(Emitted *emitted, const EmittedCall *call)
+{
+  pointwise_steps steps;
+  if (!kernel_is(call, "Pointwise")) return true;
+  const char *wrong = call->attribute[0].kind == ACTNN_TEXT ? parse_pointwise_steps(call->attribute[0].text, &steps) : "there are none";
+  if (wrong) return refuse(emitted, call->position, "%s has steps that cannot be read: %s", call->name, wrong);
+  if (call->input_count != (uint32_t)steps.operands || call->output_count != (uint32_t)steps.results)
+    return refuse(emitted, call->position, "%s has steps of %d operands and %d results", call->name, steps.operands, steps.results);
+  for (uint32_t i = 0; i < call->input_count; i++)
+    if (call->input[i] == NONE) return refuse(emitted, call->position, "%s lacks operand %u", call->name, i);
+  for (uint32_t i = 0; i < call->output_count; i++) {
+    if (call->output[i] == NONE) return refuse(emitted, call->position, "%s lacks result %u", call->name, i);
+    if (emitted->tensor[call->output[i]].at.layout != emitted->tensor[call->output[0]].at.layout
+        || !same_extents(emitted, call->output[i], call->output[0]))
+      return refuse(emitted, call->position, "%s has results that do not lie alike", call->name);
+  }
+  return true;
+}
+
 /* The learning rate and the step number come from the trainer, by the tensors that the model names. */
 static bool
 check_rate(Emitted *emitted, const EmittedCall *call)
@@ -199,7 +221,8 @@ check_signatures(Emitted *emitted)
     const EmittedCall *call = &emitted->call[i];
     if (!check_side(emitted, call, OPERANDS, call->input, call->input_count)
         || !check_side(emitted, call, RESULTS, call->output, call->output_count) || !check_attributes(emitted, call)
-        || !check_shape(emitted, call) || !check_fill(emitted, call) || !check_rate(emitted, call))
+        || !check_shape(emitted, call) || !check_fill(emitted, call) || !check_rate(emitted, call)
+        || !check_steps(emitted, call))
       return false;
   }
   return true;

@@ -214,7 +214,9 @@ check_declaration(Tree *tree, CXCursor cursor)
         tree->may_call = interface[i].called;
     if (!tree->may_call) return refuse_node(tree, cursor, "a function that no emitted source has");
   } else if (clang_getCursorKind(cursor) == CXCursor_VarDecl) {
-    if (!strncmp(name, emitted->name, stem) && !strcmp(name + stem, "_model")) tree->may_call = phases;
+    bool is_own = !strncmp(name, emitted->name, stem);
+    if (is_own && !strcmp(name + stem, "_model")) tree->may_call = phases;
+    if (is_own && !strcmp(name + stem, "_pointwise") && !clang_isCursorDefinition(cursor)) tree->may_call = calls_nothing;
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
       if (!strcmp(name, tables[i])) tree->may_call = calls_nothing;
     if (!tree->may_call) return refuse_node(tree, cursor, "a variable that no emitted source has");

@@ -374,6 +374,15 @@ read_device(Reader *reader)
   return !reader->emitted->is_for_gpu || expect_words(reader, "& actnn_cuda");
 }
 
+/* The table of kernels is declared where it is named. */
+static bool
+read_kernels(Reader *reader, bool is_declared)
+{
+  reader->emitted->names_kernels = !accept_word(reader, "NULL");
+  if (reader->emitted->names_kernels != is_declared) return unexpected_word(reader, "the table that is declared, or none");
+  return !is_declared || expect_words(reader, "$_pointwise");
+}
+
 static bool
 read_level(Reader *reader)
 {
@@ -391,6 +400,8 @@ read_model(Reader *reader)
   emitted->rule = "V3";
   if (!read_model_bytes(reader, &onnx_bytes)) return false;
   emitted->rule = "V2";
+  bool has_kernels = word_is(emitted, reader->at, "extern");
+  if (has_kernels && !expect_words(reader, "extern const actnn_pointwise $_pointwise [ ] ;")) return false;
   if (!expect_words(reader, "const actnn_model $_model = { . version = ACTNN_VERSION , . name =")
       || !expect_words(reader, arena_format(emitted->arena, "\"%s\"", emitted->name))
       || !expect_words(
@@ -400,7 +411,8 @@ read_model(Reader *reader)
   emitted->rule = "V3";
   if (!read_model_numbers(reader) || !expect_words(reader, ", . default_learning_rate =")
       || !take_real(reader, &emitted->model.default_learning_rate) || !expect_words(reader, ", . device =")
-      || !read_device(reader) || !expect_words(reader, ", . scheme =") || !take_string(reader, &emitted->model.scheme) || !expect_words(reader, ", . level =")
+      || !read_device(reader) || !expect_words(reader, ", . pointwise =") || !read_kernels(reader, has_kernels)
+      || !expect_words(reader, ", . scheme =") || !take_string(reader, &emitted->model.scheme) || !expect_words(reader, ", . level =")
       || !read_level(reader))
     return false;
   emitted->rule = "V2";

@@ -391,6 +391,7 @@ const Rule emitted_rules[] = {
     {"V4", "nothing that lives is overwritten", check_memory},
     {"V8", "the bytes saved are those stated", check_saved_bytes},
     {"V7", "calls are the program's nodes, tables (V8) those of its plan", check_program_match},
+    {"V11", "kernels beside the source are those of the calls that join nodes", check_kernels},
     {"V1", "a compiler has no remark, and sees the same calls", check_with_compiler}, /* last: it takes the time */
 };
 
@@ -401,6 +402,7 @@ static const char *const unproven[] = {
     "that the program means what the model means: passes and gradients are tested, not proven",
     "that a kernel computes what its name says and stays inside its tensors: kernels are tested, and trainers in poisoned memory",
     "that another compiler than clang has no remark: the tests ask gcc too",
+    "that nvcc compiles the kernels: they have one form, which the tests compile",
     "that a tensor lies where it was planned: any place is right where nothing that lives is overwritten",
     "that the workspace is enough on another machine: a trainer asks the library again when it starts, and takes more if it must",
     "first values: they stand in the .safetensors file, which is not read here"};

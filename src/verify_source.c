@@ -56,15 +56,15 @@ limit_child(size_t source_length)
 }
 
 static void
-run_child(int descriptor, const char *source, size_t source_length, const char *header, size_t header_length,
-          const char *name, const Program *program, const Options *options)
+run_child(int descriptor, const EmittedText *text, const Program *program, const Options *options)
 {
-  limit_child(source_length);
+  limit_child(text->source_length);
   Arena *arena = arena_create();
-  Emitted emitted = {.arena = arena, .name = name, .program = program, .options = options, .source_length = source_length,
-                     .header_length = header_length};
-  emitted.source = arena_text(arena, source, source_length); /* ends with a zero, as the scanner likes */
-  emitted.header = arena_text(arena, header, header_length);
+  Emitted emitted = {.arena = arena, .name = text->name, .program = program, .options = options, .source_length = text->source_length,
+                     .header_length = text->header_length, .kernels_length = text->kernels_length};
+  emitted.source = arena_text(arena, text->source, text->source_length); /* ends with a zero, as the scanner likes */
+  emitted.header = arena_text(arena, text->header, text->header_length);
+  emitted.kernels = arena_text(arena, text->kernels ? text->kernels : "", text->kernels_length);
   emitted.findings = fdopen(descriptor, "w");
   if (!emitted.findings) _exit(1);
   check_rules(&emitted);
@@ -105,7 +105,7 @@ read_findings(int descriptor, Arena *arena, size_t *length, int *reason)
 }
 
 static bool
-report_findings(Diagnostics *diagnostics, const char *path, const char *source, size_t length, char *findings)
+report_findings(Diagnostics *diagnostics, const char *path, const EmittedText *text, char *findings)
 {
   bool is_good = true;
   for (char *line = findings, *next; *line; line = next) {
@@ -114,8 +114,10 @@ report_findings(Diagnostics *diagnostics, const char *path, const char *source, 
     char *rule_end = strchr(line, '\t'), *position_end = rule_end ? strchr(rule_end + 1, '\t') : NULL;
     if (!position_end) continue; /* "done" */
     *rule_end = 0;
-    report_at(diagnostics, path, source, length, (size_t)strtoull(rule_end + 1, NULL, 10), help,
-              "emitted source breaks rule %s: %s", line, position_end + 1);
+    bool is_of_kernels = !strcmp(line, "V11") && text->kernels;
+    report_at(diagnostics, is_of_kernels ? arena_format(diagnostics->arena, "kernels of %s", path) : path,
+              is_of_kernels ? text->kernels : text->source, is_of_kernels ? text->kernels_length : text->source_length,
+              (size_t)strtoull(rule_end + 1, NULL, 10), help, "emitted source breaks rule %s: %s", line, position_end + 1);
     is_good = false;
   }
   return is_good;
@@ -134,8 +136,7 @@ report_end(Diagnostics *diagnostics, const char *path, int reason, int status)
 }
 
 bool
-verify_source(Diagnostics *diagnostics, const char *path, const char *source, size_t source_length, const char *header,
-              size_t header_length, const char *name, const Program *program, const Options *options)
+verify_source(Diagnostics *diagnostics, const char *path, const EmittedText *text, const Program *program, const Options *options)
 {
   int ends[2], status = 0, reason;
   size_t length;
@@ -149,7 +150,7 @@ verify_source(Diagnostics *diagnostics, const char *path, const char *source, si
   }
   if (child == 0) {
     close(ends[0]);
-    run_child(ends[1], source, source_length, header, header_length, name, program, options);
+    run_child(ends[1], text, program, options);
   }
   close(ends[1]);
   Arena *arena = arena_create();
@@ -159,7 +160,7 @@ verify_source(Diagnostics *diagnostics, const char *path, const char *source, si
       (length == 5 && !strcmp(findings, "done\n")) || (length > 5 && !strcmp(findings + length - 6, "\ndone\n"));
   if (!is_done) kill(child, SIGKILL); /* ours, and not yet waited for: the number is still its own */
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  bool is_good = report_findings(diagnostics, path, source, source_length, findings);
+  bool is_good = report_findings(diagnostics, path, text, findings);
   if (!is_done && is_good) is_good = report_end(diagnostics, path, reason, status); /* which is never good */
   arena_destroy(arena);
   return is_good;

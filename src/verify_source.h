@@ -6,6 +6,7 @@
 #define ACTNN_VERIFY_SOURCE_H
 
 #include "diagnostics.h"
+#include "emit.h"
 #include "options.h"
 #include "program.h"
 
@@ -14,11 +15,9 @@
 /* --list-rules: what holds of every source that is written, and what the verifier cannot prove. */
 void list_rules(FILE *stream);
 
-/* `source` and `header` (NAME.h): what is about to be written to `path`; `name`: the trainer's identifier;
- * `program` and `options`: what it was emitted of, NULL to judge the text by itself. Runs in a child process with bounded
- * memory and time, so that a crash in libclang is a refusal too. False after reporting which rule is broken and where;
- * nothing should be written then. */
-bool verify_source(Diagnostics *diagnostics, const char *path, const char *source, size_t source_length, const char *header,
-                   size_t header_length, const char *name, const Program *program, const Options *options);
+/* `text`: what is about to be written, the source to `path`; `program` and `options`: what it was emitted of, NULL to judge the text by
+ * itself. Runs in a child process with bounded memory and time, so that a crash in libclang is a refusal too. False after reporting which
+ * rule is broken and where; nothing should be written then. */
+bool verify_source(Diagnostics *diagnostics, const char *path, const EmittedText *text, const Program *program, const Options *options);
 
 #endif

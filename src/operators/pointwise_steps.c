@@ -7,12 +7,12 @@
 #define X(a) 1
 #define XY(a, b) 2
 #define XYZ(a, b, c) 3
-#define NO_ATTRIBUTES ""
-#define REAL1(a, da) "f"
-#define REAL2(a, da, b, db) "ff"
-#define FLAG1(a, da) "i"
-#define FLAG2(a, da, b, db) "ii"
-#define CHOICE1(a, da) "s"
+#define NO_ATTRIBUTES "", NULL
+#define REAL1(a, da) "f", NULL
+#define REAL2(a, da, b, db) "ff", NULL
+#define FLAG1(a, da) "i", NULL
+#define FLAG2(a, da, b, db) "ii", NULL
+#define CHOICE1(a, da) "s", #da
 #define IS_SAME false
 #define IS_BOOLEAN true
 #define UNARY(NAME, attributes, ...) {#NAME, attributes, 1, false}, {#NAME "Slope", attributes, 1, false},
@@ -34,6 +34,12 @@ static bool
 is_of_integers(int row)
 {
   return row == ROW_BitwiseAnd || row == ROW_BitwiseOr || row == ROW_BitwiseXor || row == ROW_BitwiseNot || row == ROW_BitShift;
+}
+
+int
+pointwise_flag(const pointwise_row *row, const actnn_attribute *attribute)
+{
+  return attribute->kind == ACTNN_TEXT ? strcmp(attribute->text, row->choice) != 0 : attribute->i != 0;
 }
 
 int

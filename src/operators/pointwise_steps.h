@@ -33,7 +33,9 @@ enum {
 };
 
 typedef struct pointwise_row {
-  const char *name, *attributes; /* attributes: as in a signature */
+  const char *name;
+  const char *attributes; /* their kinds: f a real number, i a flag, s a choice */
+  const char *choice;     /* the word that counts as 0; NULL */
   int operands;
   bool is_boolean; /* what it makes; otherwise a float */
 } pointwise_row;
@@ -55,5 +57,7 @@ const pointwise_row *pointwise_row_at(int row);
 int pointwise_row_named(const char *name, size_t length);
 /* NULL, or what is wrong with the text, which may be anything. The steps' attributes point into *steps. */
 const char *parse_pointwise_steps(const char *text, pointwise_steps *steps);
+/* A flag or choice as 0 or 1. */
+int pointwise_flag(const pointwise_row *row, const actnn_attribute *attribute);
 
 #endif

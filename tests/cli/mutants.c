@@ -100,7 +100,7 @@ const Origin origins[] = {
     {.what = "lenet5, adamw, actnn's codes", .model = "lenet5.onnx", .optimizer = "adamw", .scheme = "actnn", .batch = 8},
     {.what = "lenet5, sgd", .model = "lenet5.onnx", .optimizer = "sgd,momentum=0", .scheme = "actnnc", .batch = 8},
     {.what = "lenet5 in bfloat16, adam", .model = "lenet5.onnx", .optimizer = "adam", .scheme = "actnnc", .batch = 8, .is_bfloat = true},
-    {.what = "decoder, adam", .model = "decoder.onnx", .optimizer = "adam", .scheme = "actnnc", .batch = 2},
+    {.what = "decoder for a GPU, adam", .model = "decoder.onnx", .optimizer = "adam", .scheme = "actnnc", .batch = 2, .is_for_gpu = true},
     {.what = "a random graph, sgd, actnn's codes", .graph = LARGE_GRAPHS + 8, .optimizer = "sgd", .scheme = "actnn"},
     {.what = "another random graph, adam", .graph = LARGE_GRAPHS + 10, .optimizer = "adam", .scheme = "actnnc"},
     {.what = "a small random graph, adagrad", .graph = 17, .optimizer = "adagrad", .scheme = "actnnc"}};
@@ -120,6 +120,7 @@ emit_program(Bench *bench, Program *program)
   if (!finish_inference_model(program)) return false;
   bench->source = emit_source(program, options, "net", bench->arena, &source_length);
   bench->header = emit_header("net", bench->arena, &header_length);
+  bench->kernels = options->is_for_gpu ? emit_kernels(program, "net", bench->arena, &bench->kernels_length) : NULL;
   return source_length == strlen(bench->source) && header_length == strlen(bench->header);
 }
 
@@ -215,6 +216,8 @@ verify_here(Bench *bench, const char *source, const char *header, const Program 
                      .header = header,
                      .source_length = strlen(source),
                      .header_length = strlen(header),
+                     .kernels = bench->kernels ? bench->kernels : "",
+                     .kernels_length = bench->kernels_length,
                      .program = program,
                      .options = &bench->options};
   bool is_good = check_rules(&emitted);
@@ -229,10 +232,11 @@ bool
 verify_text(Bench *bench, const char *source, const char *header)
 {
   const Program *program = bench->knows_program ? bench->program : NULL;
+  const EmittedText text = {.name = "net", .source = source, .source_length = strlen(source), .header = header,
+                            .header_length = strlen(header), .kernels = bench->kernels, .kernels_length = bench->kernels_length};
   rewind(bench->diagnostics->stream);
   bool is_good = getenv("IN_PROCESS") ? verify_here(bench, source, header, program)
-                                      : verify_source(bench->diagnostics, "net.c", source, strlen(source), header, strlen(header), "net",
-                                                      program, &bench->options);
+                                      : verify_source(bench->diagnostics, "net.c", &text, program, &bench->options);
   fputc(0, bench->diagnostics->stream);
   fflush(bench->diagnostics->stream);
   return is_good;

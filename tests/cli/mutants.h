@@ -43,7 +43,8 @@ typedef struct Bench {
   char *messages;
   size_t message_bytes;
   const char *what;          /* the source's name in messages */
-  const char *source, *header;
+  const char *source, *header, *kernels; /* kernels: NULL: there are none */
+  size_t kernels_length;
   Program *program;
   Options options;
   bool knows_program;        /* the verifier is told both; otherwise the text alone must do */

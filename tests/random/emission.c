@@ -96,8 +96,9 @@ bool
 verify_emission(const Emission *emission, Diagnostics *diagnostics)
 {
 #ifdef ACTNN_HAVE_LIBCLANG
-  return verify_source(diagnostics, emission->name, emission->source, emission->source_length, emission->header, emission->header_length,
-                       emission->name, emission->program, &emission->options);
+  const EmittedText text = {.name = emission->name, .source = emission->source, .source_length = emission->source_length,
+                            .header = emission->header, .header_length = emission->header_length};
+  return verify_source(diagnostics, emission->name, &text, emission->program, &emission->options);
 #else
   (void)emission;
   (void)diagnostics;
