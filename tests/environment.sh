@@ -18,6 +18,7 @@ actnnc=$top_builddir/actnnc
 oracle=$top_builddir/tests/training/reference_gradients
 library=$top_builddir/.libs
 includes="-I$top_srcdir/runtime -I$top_builddir/runtime"
+kernel_includes="-I$top_srcdir/cuda -I$top_srcdir/src"
 # Threads that wait for each other sleep: tests share the machine.
 OMP_WAIT_POLICY=passive LC_ALL=C
 LD_LIBRARY_PATH=$library${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
@@ -60,10 +61,23 @@ finish() {
   echo "1..$points"
 }
 
-# compile_trainer NAME: ./NAME.c to the program ./NAME.
+# compile_trainer NAME: ./NAME.c, and ./NAME.cu if it is there, to the program ./NAME. Kernels are linked by name, as the device is: by the
+# stand-in's compiler, unless $KERNEL_COMPILER names the real one.
 compile_trainer() {
+  kernels=
+  if [ -n "$device" ] && [ -f "$1.cu" ]; then
+    kernels="./lib$1-kernels.so"
+    # shellcheck disable=SC2086 # the compiler and its options are lists of words
+    if [ -n "$KERNEL_COMPILER" ]; then
+      $KERNEL_COMPILER -Xcompiler -fPIC $includes $kernel_includes -shared "$1.cu" -o "$kernels"
+    else
+      "${CXX:-c++}" -x c++ -std=c++17 -O2 -Wall -Werror -ffp-contract=off -fPIC -DACTNN_SHIM $includes $kernel_includes -I"$top_srcdir/tests/cuda" \
+        -shared "$1.cu" -o "$kernels"
+    fi || return 1
+  fi
   # shellcheck disable=SC2086 # CC and the folders are lists of words
-  $CC -std=c11 -Wall -Wextra -pedantic -Werror $includes "$1.c" -L"$library" ${device:+-L"$top_builddir/tests/cuda" -l"$device"} -lactnn -o "$1"
+  $CC -std=c11 -Wall -Wextra -pedantic -Werror $includes "$1.c" $kernels -L"$library" ${device:+-L"$top_builddir/tests/cuda" -l"$device"} \
+    ${kernels:+-Wl,-rpath,"$PWD"} -lactnn -o "$1"
 }
 
 build_trainer() {

@@ -165,6 +165,8 @@ look_at(Bench *bench)
                        .header = bench->header,
                        .source_length = strlen(bench->source),
                        .header_length = strlen(bench->header),
+                       .kernels = bench->kernels,
+                       .kernels_length = bench->kernels_length,
                        .program = bench->program,
                        .options = &bench->options};
   return check_rules(emitted);

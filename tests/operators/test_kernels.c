@@ -144,6 +144,7 @@ typedef struct Run {
 
 #ifdef ON_GPU
 enum { IS_ON_GPU = 1 };
+extern const actnn_pointwise joined_tries[];
 
 /* An arena as a plan would lay it out: each operand and result, and guard bytes after it. */
 static uint64_t
@@ -176,7 +177,7 @@ run_prepared(actnn *trainer, actnn_kernel *kernel, actnn_call *call, actnn_view 
   actnn_tensor tensor[MOST_TENSORS] = {{0}};
   void *inputs[MOST_VIEWS], *outputs[MOST_VIEWS];
   uint64_t end = place_views(tensor, input, call->input_count, 0), bytes = place_views(tensor, output, call->output_count, end), wanted;
-  actnn_model model = {.name = "test", .tensor = tensor, .tensor_count = MOST_TENSORS};
+  actnn_model model = {.name = "test", .tensor = tensor, .tensor_count = MOST_TENSORS, .pointwise = joined_tries};
   int block = trainer->channel_block;
   trainer->model = &model;
   trainer->device = &actnn_cuda;
@@ -195,6 +196,8 @@ run_prepared(actnn *trainer, actnn_kernel *kernel, actnn_call *call, actnn_view 
   if (!failed) failed = trainer->device->send(trainer, 0, bytes) || device_run(trainer, kernel, call) || trainer->device->fetch(trainer, 0, bytes);
   copy_views(trainer, input, call->input_count, inputs, true);
   copy_views(trainer, output, call->output_count, outputs, true);
+  if (!failed && kernel == actnn_Pointwise && trainer->on_processor[0])
+    failed = actnn_fail(trainer, "joined_tries.cu has no kernel for these steps");
   trainer->device->close(trainer);
   free(trainer->scratch);
   free(trainer->arena);
