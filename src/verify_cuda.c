@@ -165,16 +165,24 @@ expect_table(Kernels *kernels)
 
 /* ---- all ------------------------------------------------------------------------------------------------------------ */
 
+/* The steps of a joined node; NULL of any other call. */
+static const char *
+steps_of(const EmittedCall *call)
+{
+  bool is_joined = kernel_is(call, "Pointwise") && call->attribute_count && call->attribute[0].kind == ACTNN_TEXT;
+  return is_joined ? call->attribute[0].text : NULL;
+}
+
 static void
 list_steps(Kernels *kernels)
 {
   const Emitted *emitted = kernels->emitted;
   kernels->steps = arena_array(emitted->arena, emitted->call_count + 1u, sizeof *kernels->steps);
   for (uint32_t i = 0; i < emitted->call_count; i++) {
-    if (!kernel_is(&emitted->call[i], "Pointwise")) continue;
+    const char *steps = steps_of(&emitted->call[i]);
     uint32_t known = 0;
-    while (known < kernels->count && strcmp(kernels->steps[known], emitted->call[i].attribute[0].text)) known++;
-    if (known == kernels->count) kernels->steps[kernels->count++] = emitted->call[i].attribute[0].text;
+    while (steps && known < kernels->count && strcmp(kernels->steps[known], steps)) known++;
+    if (steps && known == kernels->count) kernels->steps[kernels->count++] = steps;
   }
 }
 

@@ -92,7 +92,7 @@ scan_text(Scanner *scanner)
   for (;; scanner->at++) {
     char c = scanner->at < scanner->length ? text[scanner->at] : '\n';
     if (c == '"') break;
-    if (is_name_start(c) || is_digit(c) || memchr("_./:-=(),;", c, 10)) continue;
+    if (is_name_start(c) || is_digit(c) || memchr("_./:-=(),;+", c, 11)) continue;
     bool is_octal =
         c == '\\' && scanner->at + 3 < scanner->length && is_octal_digit(text[scanner->at + 1], '3');
     for (int i = 2; is_octal && i < 4; i++) is_octal = is_octal_digit(text[scanner->at + i], '7');

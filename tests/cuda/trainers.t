@@ -114,6 +114,22 @@ memory() {
   cat sized.json && [ -n "$arena" ] && [ "$arena" = "$planned" ]
 }
 
+# joined MODEL BATCH [DIM=N]: joined nodes run by the kernels of the .cu file, not on the processor, as those of a trainer without them do.
+joined() {
+  rm -rf data && mkdir data && "$oracle" inputs "$1" "$2" 5 data $3 &&
+    device=actnn-cuda && build_trainer joined "$1" --target=cuda --batch="$2" ${3:+--dim "$3"} --loss=softmax-cross-entropy || return 1
+  sed 's/\.pointwise = joined_pointwise/.pointwise = NULL/; s/"joined\.h"/"apart.h"/; s/joined_/apart_/g' joined.c >apart.c
+  sed 's/joined_/apart_/g' joined.h >apart.h
+  compile_trainer apart && cp joined.safetensors apart.safetensors 2>/dev/null
+  # shellcheck disable=SC2046
+  for trainer in joined apart; do
+    ./$trainer $(given data) --eval none --steps 2 --lr 0.01 --seed 4 --threads 1 --checkpoint $trainer.st >$trainer.said 2>&1 || return 1
+  done
+  cat joined.said apart.said
+  grep -q '^POINTWISE(joined_0' joined.cu && ! grep -q Pointwise joined.said && grep -q Pointwise apart.said &&
+    "$oracle" distance joined.st apart.st 1e-5
+}
+
 check "lenet5: FP32 gradients" exact lenet5 "$models/lenet5.onnx" 4
 check "resnet20: FP32 gradients" exact resnet20 "$models/resnet20.onnx" 2
 check "decoder: FP32 gradients" exact decoder "$models/decoder.onnx" 2 T=16
@@ -131,6 +147,9 @@ check "lenet5: bfloat16, losses of a run" curves "$models/lenet5.onnx" 16
 check "resnet20: bfloat16, losses of a run" curves "$models/resnet20.onnx" 8
 check "decoder: bfloat16, losses of a run" curves "$models/decoder.onnx" 2 T=32
 check "vit-tiny: bfloat16, losses of a run" curves "$small/vit-tiny.onnx" 4
+check "resnet20: joined nodes have kernels of their own" joined "$models/resnet20.onnx" 4
+check "vit-tiny: joined nodes have kernels of their own" joined "$small/vit-tiny.onnx" 2
+check "decoder: joined nodes have kernels of their own" joined "$models/decoder.onnx" 2 T=16
 check "checkpoints of one go on with the other" checkpoints
 check "whole epochs end where the processor's end" epochs
 check "the arena is the planned one" memory
