@@ -226,13 +226,13 @@ tokens_of(Arena *arena, const char *source, size_t length)
   return out;
 }
 
-/* The tokens of the trainer that a model becomes; NULL when it is refused, with a message. */
+/* The tokens of the trainer that a model becomes, and of its kernels for a GPU; NULL when it is refused, with a message. */
 static char *
 emitted_tokens(Arena *arena, Bytes model, unsigned *errors)
 {
   Diagnostics *diagnostics = diagnostics_create(arena);
-  Options options = {.command_line = "actnnc", .batch = 2, .loss = "mse", .level = 3, .scheme = "actnnc"};
-  size_t length;
+  Options options = {.command_line = "actnnc", .batch = 2, .loss = "mse", .level = 3, .scheme = "actnnc", .is_for_gpu = true};
+  size_t length, kernels_length;
   char *tokens = NULL;
   diagnostics->quiet = true;
   Program *program = import_bytes("model.onnx", model.data, model.length, diagnostics);
@@ -240,7 +240,8 @@ emitted_tokens(Arena *arena, Bytes model, unsigned *errors)
   for (size_t i = 0; is_good && i < pass_count; i++) is_good = passes[i].run(program, &options) && !diagnostics->errors;
   if (is_good && finish_inference_model(program)) {
     const char *source = emit_source(program, &options, "train", arena, &length);
-    tokens = tokens_of(arena, source, length);
+    const char *kernels = emit_kernels(program, "train", arena, &kernels_length);
+    tokens = arena_format(arena, "%s%s", tokens_of(arena, source, length), kernels ? tokens_of(arena, kernels, kernels_length) : "");
   }
   *errors = diagnostics->errors;
   program_destroy(program);
@@ -271,7 +272,7 @@ test_names(void)
   uint64_t random = 7;
   const char *expected = emitted_tokens(kept, named_model(kept, "n"), &errors);
   if (!ok(expected != NULL, "the model with a plain name is translated")) return;
-  ok(strstr(expected, "actnn_Tanh") && strlen(expected) > 1000, "its tokens are %zu characters", strlen(expected));
+  ok(strstr(expected, "actnn_Pointwise") && strstr(expected, "point_Tanh") && strlen(expected) > 1000, "its tokens are %zu characters", strlen(expected));
   for (unsigned i = 0; i < NAMES; i++) {
     Arena *arena = arena_create();
     const char *name = hostile_name(arena, &random, i);
