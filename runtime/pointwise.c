@@ -32,7 +32,8 @@
 #define FUNCTION_OF_T(name) name##_float
 #include "../src/operators/pointwise_functions.h"
 
-enum { CHUNK = 1024 };
+/* Buffers of a little less than 4 KiB, one behind the other: what a step reads never has the low bits of what it has just written. */
+enum { CHUNK = 960 };
 
 typedef void ChunkLoop(int64_t count, void *result, const float *const *operand, const actnn_attribute *attribute);
 
