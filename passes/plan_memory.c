@@ -3,8 +3,8 @@
  *
  * Variables and the constants that kernels read come first and persist. What a step makes is laid out by live range: a result
  * takes over its operand's buffer where the operator may work in place (of joined rows any operand's), views share theirs, and the rest is
- * placed by the best of several greedy orders. Evaluation runs at other times than training, so its buffers overlap training's. Coded saves share one
- * pool, because bits move between them during a run. */
+ * placed by the best of several greedy orders. Evaluation runs at other times than training, so its buffers overlap training's. Coded saves
+ * share one pool, because bits move between them during a run. */
 #include "plan_offsets.h"
 
 #include "../runtime/codec.h"

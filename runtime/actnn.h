@@ -224,8 +224,8 @@ typedef int actnn_function(actnn *trainer);
 typedef struct actnn_device actnn_device;
 extern const actnn_device actnn_cuda;
 
-/* The kernel of a joined node's steps for a GPU, from the .cu file that is emitted beside the source (actnn_pointwise.h). A table of them ends
- * with a row without steps. */
+/* The kernel of a joined node's steps for a GPU, from the .cu file that is emitted beside the source (actnn_pointwise.h). A table of them
+ * ends with a row without steps. */
 typedef struct actnn_pointwise {
   const char *steps;
   void (*launch)(const void *job, void *stream);

@@ -1,8 +1,7 @@
 /* program_annotations.c: facts of programs that ONNX has no place for, as entries of metadata_props.
  *
- * One table says every fact once, for the printer and for the reader: facts of the program name one value
- * ("actnn.loss" : "v12"), facts of values list the values they hold of, links are pairs "new=old". Words are
- * separated by white space; a name of other than the usual characters stands in single quotes. */
+ * One table says every fact once, for the printer and for the reader: facts of the program name one value ("actnn.loss" : "v12"), facts of
+ * values list those that they hold of, links are pairs "new=old". Words are separated by white space; unusual names stand in quotes. */
 #include "program_parser.h"
 #include "program_printer.h"
 
@@ -262,8 +261,7 @@ print_annotations(Printer *printer)
     } else if (fact->kind == FACT_SAVES) {
       put_saves(&entry);
     } else if (fact->kind == FACT_NUMBER) {
-      uint64_t number;
-      memcpy(&number, (const char *)program + fact->offset, sizeof number);
+      uint64_t number = *(const uint64_t *)(const void *)((const char *)program + fact->offset);
       if (number) put_word(&entry, arena_format(printer->arena, "%" PRIu64, number));
     } else {
       for (uint32_t v = 0; v < printer->listed_count; v++) {
@@ -429,10 +427,8 @@ apply_word(Parser *parser, const Fact *fact, const Annotation *annotation, const
   if (fact->kind == FACT_ALGORITHM) return program->has_training_algorithm = true;
   if (fact->kind == FACT_NUMBER) {
     char *end;
-    uint64_t number = strtoull(word, &end, 10);
-    if (*end) return parser_error(parser, annotation->position, NULL, "that fact is a number");
-    memcpy((char *)program + fact->offset, &number, sizeof number);
-    return true;
+    *(uint64_t *)(void *)((char *)program + fact->offset) = strtoull(word, &end, 10);
+    return !*end || parser_error(parser, annotation->position, NULL, "that fact is a number");
   }
   if (fact->kind == FACT_VERSION) {
     if (strtol(word, NULL, 10) == TEXT_VERSION) return true;

@@ -71,6 +71,12 @@ text_in(Bench *bench, Piece piece)
   return arena_text(bench->scratch, bench->kernels + piece.from, piece.to - piece.from);
 }
 
+static bool
+is_of_word(char c)
+{
+  return isalnum((unsigned char)c) || c == '_';
+}
+
 /* Words outside of comments: names and numbers, strings, signs, the include as a whole. */
 static size_t
 find_pieces(Bench *bench, Piece *pieces)
@@ -86,7 +92,7 @@ find_pieces(Bench *bench, Piece *pieces)
       size_t from = at++;
       if (text[from] == '"') at = (size_t)(strchr(text + at, '"') + 1 - text);
       else if (text[from] == '#') at += strcspn(text + at, "\n");
-      else while ((isalnum((unsigned char)text[from]) || text[from] == '_') && (isalnum((unsigned char)text[at]) || text[at] == '_' || text[at] == '.')) at++;
+      else if (is_of_word(text[from])) while (is_of_word(text[at]) || text[at] == '.') at++;
       pieces[count++] = (Piece){from, at};
     }
   }
@@ -96,17 +102,19 @@ find_pieces(Bench *bench, Piece *pieces)
 static void
 sweep_words(Bench *bench, const Piece *pieces, size_t count)
 {
-  static const char *const words[] = {"0", "1", "7", "0.5", "-", "x", "y", "t0", "t1", "joined_0", "joined_1", "point_Relu", "point_Add", "float", "const",
-                                      "int", "if", "asm", "{", "}", "(", ")", ";", ",", "=", "+", "\"\"", "\\", "#define x", "POINTWISE", "POINTWISE_END",
-                                      "goto", "<<<", "?\?/", "'", "@"};
-  Sweep left_out = {.bench = bench, .what = "words left out"}, doubled = {.bench = bench, .what = "words doubled"}, exchanged = {.bench = bench, .what = "neighbours exchanged"},
+  static const char *const words[] = {"0", "1", "7", "0.5", "-", "x", "y", "t0", "t1", "joined_0", "joined_1", "point_Relu", "point_Add",
+                                      "float", "const", "int", "if", "asm", "{", "}", "(", ")", ";", ",", "=", "+", "\"\"", "\\",
+                                      "#define x", "POINTWISE", "POINTWISE_END", "goto", "<<<", "?\?/", "'", "@"};
+  Sweep left_out = {.bench = bench, .what = "words left out"}, doubled = {.bench = bench, .what = "words doubled"};
+  Sweep exchanged = {.bench = bench, .what = "neighbours exchanged"},
         other = {.bench = bench, .what = "words replaced"}, more = {.bench = bench, .what = "words put in"};
   for (size_t i = 0; i < count; i++) {
     const char *own = text_in(bench, pieces[i]);
     try_mutant(&left_out, replaced(bench, pieces[i], ""));
     try_mutant(&doubled, replaced(bench, pieces[i], arena_format(bench->scratch, "%s %s", own, own)));
     if (i + 1 < count && strcmp(own, text_in(bench, pieces[i + 1])))
-      try_mutant(&exchanged, replaced(bench, (Piece){pieces[i].from, pieces[i + 1].to}, arena_format(bench->scratch, "%s %s", text_in(bench, pieces[i + 1]), own)));
+      try_mutant(&exchanged, replaced(bench, (Piece){pieces[i].from, pieces[i + 1].to},
+                                      arena_format(bench->scratch, "%s %s", text_in(bench, pieces[i + 1]), own)));
     for (size_t k = 0; k < COUNT(words); k++) {
       try_mutant(&other, replaced(bench, pieces[i], words[k]));
       try_mutant(&more, replaced(bench, (Piece){pieces[i].from, pieces[i].from}, arena_format(bench->scratch, "%s ", words[k])));
@@ -152,7 +160,8 @@ static void
 sweep_parts(Bench *bench)
 {
   Sweep sweep = {.bench = bench, .what = "kernels and rows more or less"};
-  const char *text = bench->kernels, *first = strstr(text, "POINTWISE("), *second = strstr(first + 1, "POINTWISE("), *table = strstr(text, "POINTWISE_TABLE");
+  const char *text = bench->kernels, *table = strstr(text, "POINTWISE_TABLE");
+  const char *first = strstr(text, "POINTWISE("), *second = strstr(first + 1, "POINTWISE(");
   const char *row = strstr(table, "  {"), *next = strstr(row + 1, "  {");
   size_t kernel = (size_t)(first - text), end = (size_t)(second - text), from = (size_t)(row - text), to = (size_t)(next - text);
   try_mutant(&sweep, "");
@@ -191,7 +200,8 @@ test_the_whole_verifier(Bench *bench)
 int
 main(void)
 {
-  static const Origin origin = {.what = "decoder for a GPU", .model = "decoder.onnx", .optimizer = "sgd", .scheme = "actnnc", .batch = 2, .is_for_gpu = true};
+  static const Origin origin = {.what = "decoder for a GPU", .model = "decoder.onnx", .optimizer = "sgd", .scheme = "actnnc",
+                                .batch = 2, .is_for_gpu = true};
   Bench bench;
   const char *problem = start_bench(&bench, &origin);
   if (!ok(!problem && bench.kernels, "there are kernels%s%s", problem ? ": " : "", problem ? problem : "")) return tap_done();

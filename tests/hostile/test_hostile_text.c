@@ -272,7 +272,8 @@ test_names(void)
   uint64_t random = 7;
   const char *expected = emitted_tokens(kept, named_model(kept, "n"), &errors);
   if (!ok(expected != NULL, "the model with a plain name is translated")) return;
-  ok(strstr(expected, "actnn_Pointwise") && strstr(expected, "point_Tanh") && strlen(expected) > 1000, "its tokens are %zu characters", strlen(expected));
+  ok(strstr(expected, "actnn_Pointwise") && strstr(expected, "point_Tanh") && strlen(expected) > 1000, "its tokens are %zu characters",
+     strlen(expected));
   for (unsigned i = 0; i < NAMES; i++) {
     Arena *arena = arena_create();
     const char *name = hostile_name(arena, &random, i);

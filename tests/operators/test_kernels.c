@@ -119,7 +119,8 @@ choose_blocks(const Try *made, int64_t block, bool *operand, bool *result)
   }
   for (uint32_t i = 0; i < node->result_count; i++) {
     const Value *value = result_value(program, node, i);
-    const Slot *slot = i < node->operator->result_count ? &node->operator->results[i] : &node->operator->results[node->operator->result_count - 1];
+    uint32_t last = node->operator->result_count - 1;
+    const Slot *slot = &node->operator->results[i < last ? i : last];
     result[i] = value && (slot->is_variadic || i < node->operator->result_count) && is_image(slot, &value->shape);
     if (result[i] && joins && block > 0 && value->shape.dim[1] % block) return false;
   }
