@@ -335,7 +335,8 @@ plan_memory(Program *program, const Options *options)
   for (uint32_t i = 0; i < plan->buffer_count; i++)
     if (!plan->buffer[i].is_persistent) plan->buffer[i].offset += plan->variable_bytes;
   plan->stash_offset = plan->variable_bytes + align(height);
-  plan->workspace_offset = plan->stash_offset + plan->stash_bytes;
+  plan->window_bytes = find_window(program, options, plan->stash_bytes);
+  plan->workspace_offset = plan->stash_offset + (plan->window_bytes ? plan->window_bytes : plan->stash_bytes);
   plan->arena_bytes = plan->workspace_offset;
   /* What a GPU's libraries would like is known only where there is one: they choose among what fits. */
   plan->workspace_bytes = measure_workspace(program, plan, options->is_for_gpu);

@@ -8,6 +8,7 @@
 #include "device.h"
 #include "finite.h"
 #include "library.h"
+#include "offload.h"
 #include "profile.h"
 #include "saves.h"
 #include "text_buffer.h"
@@ -151,7 +152,7 @@ start(actnn *trainer, const trainer_options *options)
   place_workspace(trainer, model->workspace_offset, model->workspace_bytes);
   if (options->profile && !(trainer->profile = profile_create()))
     return actnn_fail(trainer, "out of memory");
-  if ((options->skips && finite_reserve(trainer)) || saves_create(trainer) || prepare(trainer))
+  if ((options->skips && finite_reserve(trainer)) || saves_create(trainer) || offload_create(trainer) || prepare(trainer))
     return 1;
   return model->initialize ? model->initialize(trainer) : 0;
 }
@@ -189,6 +190,7 @@ actnn_destroy(actnn *trainer)
     return;
   library_destroy(trainer);
   saves_destroy(trainer);
+  offload_destroy(trainer);
   profile_destroy(trainer->profile);
   finite_release(trainer);
   if (trainer->device)
