@@ -116,6 +116,13 @@ memory() {
 
 check "lenet5: FP32 gradients" exact lenet5 "$models/lenet5.onnx" 4
 check "resnet20: FP32 gradients" exact resnet20 "$models/resnet20.onnx" 2
+# Images of more elements than the library counts go to it in pieces, and none to the processor.
+SHIM_ELEMENTS=40000
+export SHIM_ELEMENTS
+check "resnet20: FP32 gradients of images in pieces" exact pieces "$models/resnet20.onnx" 6
+check "on the GPU" sh -c "./pieces --memory 2>&1 >/dev/null | grep 'run on the processor'; [ \$? = 1 ]"
+check "resnet20: bfloat16 in pieces, losses of a run" curves "$models/resnet20.onnx" 6
+unset SHIM_ELEMENTS
 check "decoder: FP32 gradients" exact decoder "$models/decoder.onnx" 2 T=16
 check "vit-tiny: FP32 gradients" exact vit "$small/vit-tiny.onnx" 2
 check "unet: FP32 gradients" exact unet "$small/unet.onnx" 2
