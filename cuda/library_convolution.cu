@@ -4,7 +4,7 @@
  * convolution lie the same way: channels last, weights and images that are held plainly go through the workspace. So do weights, and their
  * gradient, where images are held as bfloat16: the library then wants all of them so, and adds up in FP32. Images that have more elements
  * than the library counts are convolved in pieces, some samples each. Its algorithms are chosen, by its own judgement, among those that
- * fit what is left of the planned workspace and give the same bits every time. */
+ * fit what is left of the planned workspace and, unless a trainer may vary, give the same bits every time. */
 #include "floats.h"
 #include "kernels.h"
 #include "libraries.h"
@@ -205,10 +205,10 @@ typedef struct candidate {
 
 template <typename Performance>
 static candidate
-candidate_of(const Performance &performance)
+candidate_of(const actnn *trainer, const Performance &performance)
 {
-  candidate found = {(int)performance.algo, performance.status == CUDNN_STATUS_SUCCESS && performance.determinism == CUDNN_DETERMINISTIC,
-                     performance.memory};
+  bool may_be_taken = trainer->may_vary || performance.determinism == CUDNN_DETERMINISTIC;
+  candidate found = {(int)performance.algo, performance.status == CUDNN_STATUS_SUCCESS && may_be_taken, performance.memory};
   return found;
 }
 
@@ -223,19 +223,19 @@ list_candidates(const actnn *trainer, const struct gpu_convolution *c, candidate
     if (cudnnGetConvolutionForwardAlgorithm_v7(dnn, c->of_x, c->of_w, c->window, c->of_y, MOST_ALGORITHMS, &count, list))
       return 0;
     for (int i = 0; i < count; i++)
-      found[i] = candidate_of(list[i]);
+      found[i] = candidate_of(trainer, list[i]);
   } else if (c->direction == LIBRARY_INPUT_GRADIENT) {
     cudnnConvolutionBwdDataAlgoPerf_t list[MOST_ALGORITHMS];
     if (cudnnGetConvolutionBackwardDataAlgorithm_v7(dnn, c->of_w, c->of_y, c->window, c->of_x, MOST_ALGORITHMS, &count, list))
       return 0;
     for (int i = 0; i < count; i++)
-      found[i] = candidate_of(list[i]);
+      found[i] = candidate_of(trainer, list[i]);
   } else {
     cudnnConvolutionBwdFilterAlgoPerf_t list[MOST_ALGORITHMS];
     if (cudnnGetConvolutionBackwardFilterAlgorithm_v7(dnn, c->of_x, c->of_y, c->window, c->of_w, MOST_ALGORITHMS, &count, list))
       return 0;
     for (int i = 0; i < count; i++)
-      found[i] = candidate_of(list[i]);
+      found[i] = candidate_of(trainer, list[i]);
   }
   return count;
 }

@@ -51,6 +51,7 @@ struct actnn {
   bool is_not_finite;        /* why this step failed */
   bool quiet;                /* no notes on stderr */
   bool tensor_float;         /* products of numbers rounded to TF32, on a GPU */
+  bool may_vary;             /* there, convolutions in ways that give other last bits each time */
   char error[512];
 };
 

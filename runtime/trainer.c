@@ -145,6 +145,7 @@ start(actnn *trainer, const trainer_options *options)
   trainer->seed = options->seed;
   trainer->quiet = options->quiet;
   trainer->tensor_float = options->tensor_float;
+  trainer->may_vary = options->may_vary;
   use_threads(trainer);
   trainer->device = model->device;
   if (trainer_check_model(trainer) || (trainer->device && trainer->device->open(trainer)) || reserve_arena(trainer, model->arena_bytes))

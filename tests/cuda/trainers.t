@@ -140,6 +140,10 @@ check "decoder: bfloat16, losses of a run" curves "$models/decoder.onnx" 2 T=32
 check "vit-tiny: bfloat16, losses of a run" curves "$small/vit-tiny.onnx" 4
 check "checkpoints of one go on with the other" checkpoints
 check "whole epochs end where the processor's end" epochs
+# ways YES-OR-NO: convolutions of a step that took a way whose last bits vary.
+ways() { SHIM_ALGORITHMS=count ./lenet-cuda $(given data) --steps 1 --seed 3 --quiet --threads 1 --deterministic "$1" 2>&1 | sed -n 's/^stand-in: \([0-9]*\) .*/\1/p'; }
+check "convolutions give the same bits every time" [ "$(ways yes)" = 0 ]
+check "unless they need not" [ "$(ways no)" -gt 0 ]
 check "the arena is the planned one" memory
 check "with bfloat16 as well" memory --precision=bf16 --workspace=1MiB
 finish
