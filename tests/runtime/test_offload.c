@@ -401,6 +401,18 @@ test_few_leave(void)
     is_good &= fits && run(&one, (int)room) == 0 && there.put_away == 12 - room;
   }
   ok(is_good, "of 12 equal codes those leave that have no room, and no others");
+  offload_save list[MOST_SAVES];
+  is_good = true;
+  for (uint64_t room = 3; room < 12; room++) { /* below that there is no time for copies */
+    list_calls(&one, list);
+    is_good &= offload_schedule(list, 12, room * UNIT, scratch) && count_away(&one, list) == 12 - room && is_timed(&one, list, 2);
+    for (uint32_t i = 0; i < 12; i++)
+      is_good &= list[i].is_away == (i < 12 - room);
+  }
+  list_calls(&one, list);
+  uint64_t easy = offload_easy_window(list, 12, scratch);
+  ok(is_good && easy == 3 * UNIT, "the first to be made, which are the last to be read; three have room in the window that is asked for (%llu)",
+     (unsigned long long)easy / UNIT);
 }
 
 static void
