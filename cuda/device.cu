@@ -162,6 +162,7 @@ close_device(actnn *trainer)
   gpu_close_saves(trainer);
   gpu_close_updates(trainer);
   gpu_close_ahead(trainer);
+  gpu_close_offload(trainer);
   gpu_release(trainer->device_arena);
   gpu_release(state->notes);
   if (state->waiting_room)
@@ -216,7 +217,7 @@ prepare_device(actnn *trainer)
   return (state->waiting_bytes &&
           gpu_check(trainer, cudaMallocHost((void **)&state->waiting_room, (size_t)state->waiting_bytes), "memory for batches")) ||
          (model->forward && model->input_count && gpu_open_ahead(trainer)) || gpu_prepare_saves(trainer) ||
-         gpu_prepare_updates(trainer) || gpu_prepare_keys(trainer);
+         gpu_prepare_updates(trainer) || gpu_prepare_keys(trainer) || gpu_open_offload(trainer);
 }
 
 /* A place in the waiting room; NULL: it is full. */
@@ -293,5 +294,6 @@ bytes_beside(const actnn *trainer)
 
 extern "C" const actnn_device actnn_cuda = {
     "cuda", open_device, reserve, prepare_device, close_device, fetch, send, fetch_later, send_soon, gpu_send_ahead, gpu_take_ahead,
-    gpu_kernel_for, gpu_send_keys, gpu_begin_calls, gpu_end_calls, gpu_drop_calls, finish, bytes_beside, gpu_convert,
+    gpu_kernel_for, gpu_send_keys, gpu_begin_calls, gpu_end_calls, gpu_drop_calls, finish, bytes_beside,
+    gpu_put_codes_away, gpu_bring_codes_back, gpu_await_codes, gpu_join_copies, gpu_convert,
 };

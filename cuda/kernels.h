@@ -27,6 +27,14 @@ void gpu_close_ahead(actnn *trainer);
 int gpu_send_ahead(actnn *trainer);
 int gpu_take_ahead(actnn *trainer);
 
+/* Codes that wait in the host's memory (offload.cu; device.h says what the copies are). */
+int gpu_open_offload(actnn *trainer);
+void gpu_close_offload(actnn *trainer);
+int gpu_put_codes_away(actnn *trainer, uint32_t save, uint64_t offset, uint64_t place, uint64_t bytes);
+int gpu_bring_codes_back(actnn *trainer, uint32_t save, uint64_t offset, uint64_t place, uint64_t bytes);
+int gpu_await_codes(actnn *trainer, uint32_t save);
+int gpu_join_copies(actnn *trainer);
+
 /* Codes' tables (saves.cu), that of updates (optimizer.cu) and libraries' handles (library.cu) of a trainer. */
 int gpu_prepare_saves(actnn *trainer);
 void gpu_close_saves(actnn *trainer);

@@ -7,6 +7,11 @@
 #include <cublasLt.h>
 #include <cudnn.h>
 
+/* So many elements of an operand the library for convolutions counts; the stand-in says that itself, for tests. */
+#ifndef MOST_ELEMENTS
+#define MOST_ELEMENTS INT32_MAX
+#endif
+
 /* What a tensor is computed by, made while the trainer prepares; one of the two is there (library_convolution.cu, library_matmul.cu). */
 typedef struct gpu_primitive {
   struct gpu_convolution *convolution;

@@ -2,8 +2,9 @@
  *
  * Images lie plainly, or channels last where the trainer has them so (gpu_block_of). The library is fast where all operands of a
  * convolution lie the same way: channels last, weights and images that are held plainly go through the workspace. So do weights, and their
- * gradient, where images are held as bfloat16: the library then wants all of them so, and adds up in FP32. Its algorithms are
- * chosen, by its own judgement, among those that fit what is left of the planned workspace and give the same bits every time. */
+ * gradient, where images are held as bfloat16: the library then wants all of them so, and adds up in FP32. Images that have more elements
+ * than the library counts are convolved in pieces, some samples each. Its algorithms are chosen, by its own judgement, among those that
+ * fit what is left of the planned workspace and, unless a trainer may vary, give the same bits every time. */
 #include "floats.h"
 #include "kernels.h"
 #include "libraries.h"
@@ -18,7 +19,7 @@ enum { MOST_AXES = WINDOW_AXES + 2, MOST_ALGORITHMS = 16 };
 
 /* An operand as it is held and as the library gets it. */
 typedef struct operand {
-  int64_t dim[MOST_AXES]; /* N, C, then spatial axes; of weights filters, channels of a group, .. */
+  int64_t dim[MOST_AXES]; /* N, of one piece, C, then spatial axes; of weights filters, channels of a group, .. */
   int axes;
   bool is_last_held, is_last_wanted;     /* channels last */
   bool is_narrow_held, is_narrow_wanted; /* bfloat16 */
@@ -32,6 +33,7 @@ struct gpu_convolution {
   cudnnFilterDescriptor_t of_w;
   cudnnConvolutionDescriptor_t window;
   int algorithm;
+  int64_t pieces; /* of x and y, one after the other */
   uint64_t copies_bytes, workspace_bytes; /* copies first, then the library's */
 };
 
@@ -203,10 +205,10 @@ typedef struct candidate {
 
 template <typename Performance>
 static candidate
-candidate_of(const Performance &performance)
+candidate_of(const actnn *trainer, const Performance &performance)
 {
-  candidate found = {(int)performance.algo, performance.status == CUDNN_STATUS_SUCCESS && performance.determinism == CUDNN_DETERMINISTIC,
-                     performance.memory};
+  bool may_be_taken = trainer->may_vary || performance.determinism == CUDNN_DETERMINISTIC;
+  candidate found = {(int)performance.algo, performance.status == CUDNN_STATUS_SUCCESS && may_be_taken, performance.memory};
   return found;
 }
 
@@ -221,19 +223,19 @@ list_candidates(const actnn *trainer, const struct gpu_convolution *c, candidate
     if (cudnnGetConvolutionForwardAlgorithm_v7(dnn, c->of_x, c->of_w, c->window, c->of_y, MOST_ALGORITHMS, &count, list))
       return 0;
     for (int i = 0; i < count; i++)
-      found[i] = candidate_of(list[i]);
+      found[i] = candidate_of(trainer, list[i]);
   } else if (c->direction == LIBRARY_INPUT_GRADIENT) {
     cudnnConvolutionBwdDataAlgoPerf_t list[MOST_ALGORITHMS];
     if (cudnnGetConvolutionBackwardDataAlgorithm_v7(dnn, c->of_w, c->of_y, c->window, c->of_x, MOST_ALGORITHMS, &count, list))
       return 0;
     for (int i = 0; i < count; i++)
-      found[i] = candidate_of(list[i]);
+      found[i] = candidate_of(trainer, list[i]);
   } else {
     cudnnConvolutionBwdFilterAlgoPerf_t list[MOST_ALGORITHMS];
     if (cudnnGetConvolutionBackwardFilterAlgorithm_v7(dnn, c->of_x, c->of_y, c->window, c->of_w, MOST_ALGORITHMS, &count, list))
       return 0;
     for (int i = 0; i < count; i++)
-      found[i] = candidate_of(list[i]);
+      found[i] = candidate_of(trainer, list[i]);
   }
   return count;
 }
@@ -270,6 +272,25 @@ typedef struct roles {
   const actnn_view *x, *w, *y, *bias; /* bias may be NULL */
 } roles;
 
+static int64_t
+elements_in(const actnn_view *view)
+{
+  int64_t count = 1;
+  for (int axis = 0; axis < view->rank; axis++)
+    count *= view->dim[axis];
+  return count;
+}
+
+/* In how many pieces the samples go, for the library to count each piece's elements. */
+static int64_t
+pieces_of(const roles *roles)
+{
+  int64_t samples = roles->x->dim[0], x = elements_in(roles->x), y = elements_in(roles->y), pieces = 1;
+  while (pieces < samples && (samples % pieces || (x > y ? x : y) / pieces > MOST_ELEMENTS))
+    pieces++;
+  return pieces;
+}
+
 /* The library knows padding that is the same on both sides, and extents and strides that are ints. */
 static bool
 suits_library(const roles *roles, const Window *window)
@@ -278,16 +299,12 @@ suits_library(const roles *roles, const Window *window)
   for (int axis = 0; axis < WINDOW_AXES; axis++)
     if (window->begin[axis] != window->end[axis] || window->begin[axis] < 0)
       return false;
-  for (int i = 0; i < 3; i++) {
-    int64_t count = 1;
-    if ((view[i]->type != ACTNN_F32 && view[i]->type != ACTNN_BF16) || view[i]->rank < 3 || view[i]->rank > MOST_AXES)
+  for (int i = 0; i < 3; i++)
+    if ((view[i]->type != ACTNN_F32 && view[i]->type != ACTNN_BF16) || view[i]->rank < 3 || view[i]->rank > MOST_AXES ||
+        elements_in(view[i]) <= 0)
       return false;
-    for (int axis = 0; axis < view[i]->rank; axis++)
-      count *= view[i]->dim[axis];
-    if (count <= 0 || count > INT32_MAX)
-      return false;
-  }
-  return true;
+  int64_t samples = roles->x->dim[0], larger = elements_in(roles->x) > elements_in(roles->y) ? elements_in(roles->x) : elements_in(roles->y);
+  return larger / samples <= MOST_ELEMENTS && elements_in(roles->w) <= MOST_ELEMENTS;
 }
 
 /* Gives an operand that is wanted otherwise than it is held its place in the workspace. */
@@ -310,6 +327,9 @@ make_convolution(const actnn *trainer, const roles *roles, const Window *window,
   convolution->x = image_operand(trainer, roles->x);
   convolution->y = image_operand(trainer, roles->y);
   convolution->w = image_operand(trainer, roles->w);
+  convolution->pieces = pieces_of(roles);
+  convolution->x.dim[0] /= convolution->pieces;
+  convolution->y.dim[0] /= convolution->pieces;
   bool is_last = convolution->x.is_last_held || convolution->y.is_last_held;
   bool is_narrow = convolution->x.is_narrow_held || convolution->y.is_narrow_held;
   operand *const operands[] = {&convolution->x, &convolution->w, &convolution->y};
@@ -342,27 +362,34 @@ prepare(const actnn_call *call, const roles *roles)
 
 /* ---- running -------------------------------------------------------------------------------------------------------------------- */
 
+/* Where a piece is held. */
+static void *
+held(const operand *operand, const actnn_view *view, int64_t piece)
+{
+  return (unsigned char *)view->data + piece * elements_of(operand) * (int64_t)(operand->is_narrow_held ? sizeof(bfloat_number) : sizeof(float));
+}
+
 /* An operand that is read, as the library wants it; NULL when it cannot be brought there. */
 static void *
-given(const actnn_call *call, const operand *operand, const actnn_view *view)
+given(const actnn_call *call, const operand *operand, const actnn_view *view, int64_t piece)
 {
   if (!needs_copy(operand))
-    return view->data;
+    return held(operand, view, piece);
   void *copy = call->trainer->workspace + operand->place;
-  return reorder(call, operand, true, view->data, copy) ? NULL : copy;
+  return reorder(call, operand, true, held(operand, view, piece), copy) ? NULL : copy;
 }
 
 /* Where the library writes what it computes, and bringing that to where it is held. */
 static void *
-taken(const actnn_call *call, const operand *operand, const actnn_view *view)
+taken(const actnn_call *call, const operand *operand, const actnn_view *view, int64_t piece)
 {
-  return needs_copy(operand) ? call->trainer->workspace + operand->place : view->data;
+  return needs_copy(operand) ? call->trainer->workspace + operand->place : held(operand, view, piece);
 }
 
 static int
-bring_back(const actnn_call *call, const operand *operand, const void *computed, const actnn_view *view)
+bring_back(const actnn_call *call, const operand *operand, const void *computed, const actnn_view *view, int64_t piece)
 {
-  return needs_copy(operand) ? reorder(call, operand, false, computed, view->data) : 0;
+  return needs_copy(operand) ? reorder(call, operand, false, computed, held(operand, view, piece)) : 0;
 }
 
 /* A thread for each element: adds the bias of its channel. */
@@ -375,40 +402,43 @@ add_bias(Held *y, const float *bias, int64_t count, int64_t channels, int64_t po
     hold(&y[i], widened(y[i]) + bias[is_last ? i % channels : i / positions % channels]);
 }
 
+/* One piece; a weight's gradient is added to that of the pieces before. */
 static int
-compute(const actnn_call *call, struct gpu_convolution *c, const roles *roles)
+compute(const actnn_call *call, struct gpu_convolution *c, const roles *roles, int64_t piece)
 {
   actnn *trainer = call->trainer;
   cudnnHandle_t dnn = trainer->device_state->library->dnn;
   void *room = trainer->workspace + c->copies_bytes;
-  const float one = 1, none = 0;
+  const float one = 1, none = 0, *before = piece > 0 ? &one : &none;
   bool makes_x = c->direction == LIBRARY_INPUT_GRADIENT, makes_w = c->direction == LIBRARY_WEIGHT_GRADIENT;
-  void *x = makes_x ? taken(call, &c->x, roles->x) : given(call, &c->x, roles->x);
-  void *w = makes_w ? taken(call, &c->w, roles->w) : given(call, &c->w, roles->w);
-  void *y = makes_x || makes_w ? given(call, &c->y, roles->y) : taken(call, &c->y, roles->y);
+  void *x = makes_x ? taken(call, &c->x, roles->x, piece) : given(call, &c->x, roles->x, piece);
+  void *w = makes_w ? taken(call, &c->w, roles->w, 0) : given(call, &c->w, roles->w, 0);
+  void *y = makes_x || makes_w ? given(call, &c->y, roles->y, piece) : taken(call, &c->y, roles->y, piece);
   if (!x || !w || !y)
     return 1;
   cudnnStatus_t status =
       makes_x   ? cudnnConvolutionBackwardData(dnn, &one, c->of_w, w, c->of_y, y, c->window, (cudnnConvolutionBwdDataAlgo_t)c->algorithm,
                                                room, c->workspace_bytes, &none, c->of_x, x)
       : makes_w ? cudnnConvolutionBackwardFilter(dnn, &one, c->of_x, x, c->of_y, y, c->window,
-                                                 (cudnnConvolutionBwdFilterAlgo_t)c->algorithm, room, c->workspace_bytes, &none, c->of_w, w)
+                                                 (cudnnConvolutionBwdFilterAlgo_t)c->algorithm, room, c->workspace_bytes, before, c->of_w, w)
                 : cudnnConvolutionForward(dnn, &one, c->of_x, x, c->of_w, w, c->window, (cudnnConvolutionFwdAlgo_t)c->algorithm, room,
                                           c->workspace_bytes, &none, c->of_y, y);
   if (gpu_check_dnn(trainer, status, "a convolution"))
     return 1;
   if (makes_x)
-    return bring_back(call, &c->x, x, roles->x);
-  return makes_w ? bring_back(call, &c->w, w, roles->w) : bring_back(call, &c->y, y, roles->y);
+    return bring_back(call, &c->x, x, roles->x, piece);
+  if (makes_w)
+    return piece == c->pieces - 1 && bring_back(call, &c->w, w, roles->w, 0);
+  return bring_back(call, &c->y, y, roles->y, piece);
 }
 
 static int
 add_bias_to(const actnn_call *call, const operand *y, const actnn_view *view, const actnn_view *bias)
 {
-  int64_t count = elements_of(y), channels = y->dim[1];
+  int64_t count = elements_in(view), channels = y->dim[1];
   return with_floats(y->is_narrow_held, [=](auto form) {
     return LAUNCH(call, add_bias<decltype(form)>, count, (decltype(form) *)view->data, (const float *)bias->data, count, channels,
-                  count / y->dim[0] / channels, y->is_last_held);
+                  elements_of(y) / y->dim[0] / channels, y->is_last_held);
   });
 }
 
@@ -420,8 +450,9 @@ convolve(const actnn_call *call, const roles *roles)
   struct gpu_convolution *convolution = gpu_primitive_of(call->trainer, call->output[0].id)->convolution;
   if (!convolution)
     return DEVICE_DECLINES;
-  if (compute(call, convolution, roles))
-    return 1;
+  for (int64_t piece = 0; piece < convolution->pieces; piece++)
+    if (compute(call, convolution, roles, piece))
+      return 1;
   bool makes_x = roles->direction == LIBRARY_INPUT_GRADIENT;
   return roles->bias && add_bias_to(call, makes_x ? &convolution->x : &convolution->y, &call->output[0], roles->bias);
 }

@@ -207,17 +207,14 @@ padding_of(const tiles_job &job, const tile_part &part, const Floats &value)
 static __device__ own_range
 load_own(const tiles_job &job, const tile_part &part, const Floats &value, float *own)
 {
-  float padding = padding_of(job, part, value);
   own_range range = empty_range();
-  for_own_rows(job, part, [&](int k, int, const row_walk &walk) {
-    own[k] = walk.at >= 0 ? value[walk.at] : padding;
-    widen_by(range, own[k]);
-  });
+  load_own_rows(job, part, value, padding_of(job, part, value), own);
+  for_own_rows(job, part, [&](int k, int, row_place) { widen_by(range, own[k]); });
   return range;
 }
 
 /* Sums of elements * (maximum - minimum)^2 over groups, of masked levels positive elements * maximum^2. */
-KERNEL
+TILE_KERNEL
 find_ranges(tiles_job job, Floats value, actnn_tile_range *found, double *sum)
 {
   SHARED range_room room;
@@ -225,11 +222,12 @@ find_ranges(tiles_job job, Floats value, actnn_tile_range *found, double *sum)
   float padding = padding_of(job, part, value);
   bool counts_positives = job.code.spacing == ACTNN_MASKED_LEVELS;
   own_range range = empty_range();
-  double count = 0;
-  for_own_rows(job, part, [&](int, int, const row_walk &walk) {
-    float element = walk.at >= 0 ? value[walk.at] : padding;
-    widen_by(range, element);
-    count += walk.at >= 0 && (!counts_positives || element > 0);
+  int count = 0;
+  float own[OWN_ROWS];
+  load_own_rows(job, part, value, padding, own);
+  for_own_rows(job, part, [&](int k, int, row_place place) {
+    widen_by(range, own[k]);
+    count += place.exists && (!counts_positives || own[k] > 0);
   });
   range = join_ranges(part, !job.codec.lane_groups, range, room);
   double width = (double)range.maximum - (counts_positives ? 0 : range.minimum);
@@ -262,24 +260,27 @@ noise_of(const actnn_code &code, const actnn_group &group, float value, bool exa
   return (place - low) * (high - place) * step * step;
 }
 
+template <actnn_spacing Spacing>
 static __device__ uint32_t
-code_of(const actnn_code &code, const actnn_group &group, float top, float value, uint32_t draw)
+code_of(const actnn_group &group, float top, float value, uint32_t draw)
 {
-  switch (code.spacing) {
+  switch (Spacing) {
   case ACTNN_MASKED_LEVELS: return value > 0 ? 1 + actnn_codec_code(value, 0, group.scale, top, draw) : 0;
   case ACTNN_SQUARE_LEVELS: return actnn_codec_square_code(value, group.scale, ACTNN_TIMES(top, 65536.0f), draw);
   default: return actnn_codec_code(value, group.base, group.scale, top, draw);
   }
 }
 
-/* known: what find_ranges found; NULL: nothing. noise: of each tile; NULL: not asked for. */
-KERNEL
+/* known: what find_ranges found; NULL: nothing. noise: of each tile; not written without WithNoise. Spacing: even for fixed levels, too. */
+template <actnn_spacing Spacing, bool WithNoise>
+TILE_KERNEL
 quantize(tiles_job job, Floats value, const actnn_tile_range *known, bool exact, double *noise)
 {
   SHARED range_room room;
-  SHARED uint8_t codes[CODES_OF_A_BLOCK];
+  SHARED uint32_t codes[CODES_OF_A_BLOCK / 4];
   tile_part part = part_of(job);
-  uint8_t *own_codes = codes + part.team * (CODES_OF_A_BLOCK / (BLOCK_THREADS / part.team_threads));
+  uint32_t *team_codes = codes + part.team * (CODES_OF_A_BLOCK / 4 / (BLOCK_THREADS / part.team_threads));
+  uint8_t *own_codes = (uint8_t *)team_codes;
   float own[OWN_ROWS], top = actnn_codec_top(&part.code);
   own_range range = load_own(job, part, value, own);
   if (known) {
@@ -294,58 +295,78 @@ quantize(tiles_job job, Floats value, const actnn_tile_range *known, bool exact,
   actnn_group group = actnn_codec_group_of(&part.code, header);
   own_draws draws = draw_own(job, part);
   double sum = 0;
-  for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
-    own_codes[row * ACTNN_LANES + part.lane] = (uint8_t)code_of(part.code, group, top, own[k], draw_of(draws, k));
-    if (noise && walk.at >= 0)
+  for_own_rows(job, part, [&](int k, int row, row_place place) {
+    own_codes[row * ACTNN_LANES + part.lane] = (uint8_t)code_of<Spacing>(group, top, own[k], draw_of(draws, k));
+    if (WithNoise && place.exists)
       sum += noise_of(part.code, group, own[k], exact);
   });
   __syncthreads();
-  pack_tile(job, part, own_codes);
-  if (!noise)
+  pack_tile(job, part, team_codes);
+  if (!WithNoise)
     return;
   sum = team_sum(part, sum);
   if (part.active && part.thread == 0)
     noise[part.each] = sum;
 }
 
+template <actnn_spacing Spacing>
 static __device__ float
-value_of(const actnn_code &code, const actnn_group &group, uint32_t level, uint32_t draw)
+value_of(const actnn_group &group, uint32_t level, uint32_t draw)
 {
-  if (code.spacing == ACTNN_MASKED_LEVELS)
+  if (Spacing == ACTNN_MASKED_LEVELS)
     return level ? actnn_codec_value(level - 1, group.base, group.step, group.dither, draw) : group.base;
-  if (code.spacing == ACTNN_SQUARE_LEVELS)
+  if (Spacing == ACTNN_SQUARE_LEVELS)
     level *= level;
   return actnn_codec_value(level, group.base, group.step, group.dither, draw);
 }
 
-KERNEL
+template <actnn_spacing Spacing>
+TILE_KERNEL
 dequantize(tiles_job job, Floats value)
 {
   SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
   tile_part part = part_of(job);
-  packed_codes codes = load_codes(job, part, room);
+  const uint8_t *codes = load_codes(job, part, room);
   actnn_group group = actnn_codec_group_of(&part.code, read_header(job, part));
   own_draws draws = draw_own(job, part);
-  for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
+  for_own_rows(job, part, [&](int k, int row, row_place place) {
     uint32_t draw = part.code.dither ? draw_of(draws, k) : 0;
-    store_element(job, part, row, walk, value, value_of(part.code, group, code_at(codes, row, part.lane), draw));
+    store_element(value, place, value_of<Spacing>(group, codes[row * ACTNN_LANES + part.lane], draw));
   });
 }
 
 /* dx may be dy. */
-KERNEL
+TILE_KERNEL
 select_coded(tiles_job job, Floats dy, Floats dx)
 {
   SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
   tile_part part = part_of(job);
-  packed_codes codes = load_codes(job, part, room);
-  for_own_rows(job, part, [&](int, int row, const row_walk &walk) {
-    float passed = walk.at >= 0 && code_at(codes, row, part.lane) ? dy[walk.at] : 0;
-    store_element(job, part, row, walk, dx, passed);
+  const uint8_t *codes = load_codes(job, part, room);
+  float gradient[OWN_ROWS];
+  load_own_rows(job, part, dy, 0, gradient);
+  for_own_rows(job, part, [&](int k, int row, row_place place) {
+    store_element(dx, place, codes[row * ACTNN_LANES + part.lane] ? gradient[k] : 0);
   });
 }
 
 /* ---- calls --------------------------------------------------------------------------------------------------------- */
+
+/* run(a type whose value is the spacing), even for all that are coded as even levels are. */
+template <actnn_spacing Spacing>
+struct known_spacing {
+  static constexpr actnn_spacing value = Spacing;
+};
+
+template <typename Run>
+static int
+with_spacing(actnn_spacing spacing, Run run)
+{
+  switch (spacing) {
+  case ACTNN_MASKED_LEVELS: return run(known_spacing<ACTNN_MASKED_LEVELS>());
+  case ACTNN_SQUARE_LEVELS: return run(known_spacing<ACTNN_SQUARE_LEVELS>());
+  default: return run(known_spacing<ACTNN_EVEN_LEVELS>());
+  }
+}
 
 /* Ranges of the samples, and of tiles, for the coding. */
 static int
@@ -425,7 +446,12 @@ gpu_QuantizeOnSave(const actnn_call *call)
   double *noise = gpu_saves_wants_noise(trainer) ? saves->tile_sum : NULL;
   const actnn_tile_range *known = by_range && job.codec.lane_groups ? saves->range : NULL;
   bool exact = saves_job(trainer, index, NULL).exact_noise;
-  if (LAUNCH_BLOCKS(call, quantize, blocks_of_tiles(job.codec), job, floats_of(value), known, exact, noise))
+  int failed = with_spacing(job.code.spacing, [&](auto spacing) {
+    constexpr actnn_spacing Spacing = decltype(spacing)::value;
+    return noise ? LAUNCH_BLOCKS(call, (quantize<Spacing, true>), blocks_of_tiles(job.codec), job, floats_of(value), known, exact, noise)
+                 : LAUNCH_BLOCKS(call, (quantize<Spacing, false>), blocks_of_tiles(job.codec), job, floats_of(value), known, exact, noise);
+  });
+  if (failed)
     return 1;
   return noise && fetch_noise(call, index);
 }
@@ -447,7 +473,9 @@ gpu_DequantizeOnBackward(const actnn_call *call)
     return saves_find(call, NULL, &index);
   if (open_codes(call, &index, &job))
     return 1;
-  return LAUNCH_BLOCKS(call, dequantize, blocks_of_tiles(job.codec), job, floats_of(&call->output[0]));
+  return with_spacing(job.code.spacing, [&](auto spacing) {
+    return LAUNCH_BLOCKS(call, dequantize<decltype(spacing)::value>, blocks_of_tiles(job.codec), job, floats_of(&call->output[0]));
+  });
 }
 
 extern "C" int

@@ -25,12 +25,7 @@ stored_code(const tiles_job &job, int64_t sample, int64_t row, int lane, tile_pa
   part.code = job.code;
   part.code.levels = job.place[sample].levels;
   part.bytes = job.stash + job.place[sample].offset;
-  packed_codes codes;
-  codes.bytes = part.bytes + actnn_codec_code_offset(&codec, part.tile, part.code.levels);
-  codes.packing = actnn_codec_packing(part.code.levels);
-  codes.symbols = (part.rows + codes.packing.together - 1) / codes.packing.together;
-  codes.levels = part.code.levels;
-  return code_at(codes, (int)(row - part.tile.first_row), lane);
+  return four_codes_at(packed_codes_of(job, part), (int)(row - part.tile.first_row), lane / 4) >> 8 * (lane % 4) & 0xff;
 }
 
 /* Variance of a code of any but normal levels. The steps of square levels grow with the level. */
@@ -183,9 +178,9 @@ sum_squares(tiles_job job, Floats value, double *sum)
 {
   tile_part part = part_of(job);
   double own = 0;
-  for_own_rows(job, part, [&](int, int, const row_walk &walk) {
-    if (walk.at >= 0)
-      own += (double)value[walk.at] * value[walk.at];
+  for_own_rows(job, part, [&](int, int, row_place place) {
+    if (place.exists)
+      own += (double)value[place.at] * value[place.at];
   });
   own = team_sum(part, own);
   if (part.active && part.thread == 0)

@@ -33,7 +33,7 @@ side_of(const actnn_affine &affine, float y)
          : actnn_codec_is_saturated(y, affine.rectified, affine.cap) ? SATURATED : PASSES;
 }
 
-static __device__ const actnn_group &
+static __device__ actnn_group
 group_of(const actnn_normal_levels &levels, int side)
 {
   return side == BLOCKED ? levels.blocked : side == SATURATED ? levels.saturated : levels.passing;
@@ -89,7 +89,7 @@ levels_of(const tile_part &part, const actnn_header &header, const channel_affin
 static __device__ uint32_t
 normal_code(const actnn_normal_levels &levels, int count, int side, float x, uint32_t draw)
 {
-  const actnn_group &group = group_of(levels, side);
+  const actnn_group group = group_of(levels, side);
   int first = first_code(levels, count, side), steps = first_code(levels, count, side + 1) - first - 1;
   uint32_t code = (uint32_t)first + actnn_codec_code(x, group.base, group.scale, (float)(steps > 0 ? steps : 0), draw);
   return code < (uint32_t)count ? code : (uint32_t)count - 1; /* beyond it only in a group that is not finite */
@@ -101,38 +101,52 @@ variance_of_step(double step, bool dither)
   return step * step / (dither ? 12 : 6);
 }
 
-/* noise: MOST_SUMS numbers of each tile, as actnn_tile_noise has them; NULL: not asked for. y may be x. */
-KERNEL
+/* noise: MOST_SUMS numbers of each tile, as actnn_tile_noise has them; not written without WithNoise. y may be x. */
+template <bool WithNoise>
+TILE_KERNEL
 normalize(tiles_job job, Floats x, const float *mean, const float *rstd, actnn_affine affine, Floats y, double *noise)
 {
   SHARED range_room room;
   SHARED side_room sides;
-  SHARED uint8_t codes[CODES_OF_A_BLOCK];
+  SHARED uint32_t codes[CODES_OF_A_BLOCK / 4];
   tile_part part = part_of(job);
   int start = part.team * (CODES_OF_A_BLOCK / (BLOCK_THREADS / part.team_threads));
-  float own[OWN_ROWS];
+  uint8_t *own_codes = (uint8_t *)codes + start;
+  float own[OWN_ROWS], own_mean = 0, own_rstd = 0, factor = 0;
+  channel_affine after;
+  int segment = 0;
   uint32_t blocked = 0, saturated = 0;
   own_range range = empty_range();
   for (int i = part.thread; i < most_segments(job.codec) * ACTNN_LANES; i += part.team_threads)
     sides.any[BLOCKED][start + i] = sides.any[PASSES][start + i] = sides.any[SATURATED][start + i] = 0;
   __syncthreads();
-  for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
-    channel_affine after = affine_of(affine, job.codec.channels, walk.channel);
-    float value = 0, result = 0;
-    if (walk.at >= 0) {
-      float apart = ACTNN_MINUS(x[walk.at], mean[walk.channel]);
-      float factor = (float)((double)after.scale * rstd[walk.channel]); /* as the normalization's own kernels do */
-      value = ACTNN_TIMES(apart, rstd[walk.channel]);
-      result = ACTNN_PLUS(ACTNN_TIMES(apart, factor), after.bias);
-    }
-    int side = side_of(affine, result);
-    own[k] = value;
-    blocked |= (uint32_t)(side == BLOCKED) << k;
-    saturated |= (uint32_t)(side == SATURATED) << k;
-    widen_by(range, value);
-    sides.any[side][start + walk.segment * ACTNN_LANES + part.lane] = 1;
-    store_element(job, part, row, walk, y, side == BLOCKED ? 0 : side == SATURATED ? affine.cap : result);
-  });
+  load_own_rows(job, part, x, 0, own);
+  for_own_runs(
+      job, part,
+      [&](const row_run &run) {
+        after = affine_of(affine, job.codec.channels, run.channel);
+        segment = run.segment;
+        if (!run.exists)
+          return;
+        own_mean = mean[run.channel];
+        own_rstd = rstd[run.channel];
+        factor = (float)((double)after.scale * own_rstd); /* as the normalization's own kernels do */
+      },
+      [&](int k, int, row_place place) {
+        float value = 0, result = 0;
+        if (place.exists) {
+          float apart = ACTNN_MINUS(own[k], own_mean);
+          value = ACTNN_TIMES(apart, own_rstd);
+          result = ACTNN_PLUS(ACTNN_TIMES(apart, factor), after.bias);
+        }
+        int side = side_of(affine, result);
+        own[k] = value;
+        blocked |= (uint32_t)(side == BLOCKED) << k;
+        saturated |= (uint32_t)(side == SATURATED) << k;
+        widen_by(range, value);
+        sides.any[side][start + segment * ACTNN_LANES + part.lane] = 1;
+        store_element(y, place, side == BLOCKED ? 0 : side == SATURATED ? affine.cap : result);
+      });
   range = join_ranges(part, !job.codec.lane_groups, range, room);
   if (part.active && part.thread < (job.codec.lane_groups ? ACTNN_LANES : 1))
     write_header(job, part, widened_header(job, part, affine, range, sides, start));
@@ -140,18 +154,15 @@ normalize(tiles_job job, Floats x, const float *mean, const float *rstd, actnn_a
   actnn_header header = read_header(job, part);
   own_draws draws = draw_own(job, part);
   double below = 0, above = 0, scaled = 0;
-  int64_t channel = -1;
-  channel_affine after;
   actnn_normal_levels levels;
-  for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
-    if (walk.channel != channel) {
-      channel = walk.channel;
-      after = affine_of(affine, job.codec.channels, channel);
-      levels = levels_of(part, header, after);
-    }
+  auto enter = [&](const row_run &run) {
+    after = affine_of(affine, job.codec.channels, run.channel);
+    levels = levels_of(part, header, after);
+  };
+  for_own_runs(job, part, enter, [&](int k, int row, row_place place) {
     int side = blocked >> k & 1 ? BLOCKED : saturated >> k & 1 ? SATURATED : PASSES;
-    codes[start + row * ACTNN_LANES + part.lane] = (uint8_t)normal_code(levels, part.code.levels, side, own[k], draw_of(draws, k));
-    if (!noise || walk.at < 0)
+    own_codes[row * ACTNN_LANES + part.lane] = (uint8_t)normal_code(levels, part.code.levels, side, own[k], draw_of(draws, k));
+    if (!WithNoise || !place.exists)
       return;
     double variance = variance_of_step(group_of(levels, side).step, part.code.dither);
     bool passes = side == PASSES;
@@ -160,8 +171,8 @@ normalize(tiles_job job, Floats x, const float *mean, const float *rstd, actnn_a
     scaled += passes ? variance * after.scale * after.scale : 0;
   });
   __syncthreads();
-  pack_tile(job, part, codes + start);
-  if (!noise)
+  pack_tile(job, part, codes + start / 4);
+  if (!WithNoise)
     return;
   below = team_sum(part, below);
   above = team_sum(part, above);
@@ -175,12 +186,11 @@ normalize(tiles_job job, Floats x, const float *mean, const float *rstd, actnn_a
 
 /* ---- decoding ---------------------------------------------------------------------------------------------------- */
 
-/* A thread's decoding of its lane: levels are found again where the channels change. */
+/* A thread's decoding of its lane: levels are found for each run of rows. */
 typedef struct normal_decoder {
-  packed_codes codes;
+  const uint8_t *codes;
   actnn_header header;
   own_draws draws;
-  int64_t channel;
   channel_affine after;
   actnn_normal_levels levels;
 } normal_decoder;
@@ -193,23 +203,23 @@ open_decoder(const tiles_job &job, const tile_part &part, uint32_t *room)
   decoder.header = read_header(job, part);
   if (part.code.dither)
     decoder.draws = draw_own(job, part);
-  decoder.channel = -1;
   return decoder;
+}
+
+static __device__ void
+enter_run(const tiles_job &job, const tile_part &part, const actnn_affine &affine, const row_run &run, normal_decoder &decoder)
+{
+  decoder.after = affine_of(affine, job.codec.channels, run.channel);
+  decoder.levels = levels_of(part, decoder.header, decoder.after);
 }
 
 /* The normalized value, and what the rectifier did with it. */
 static __device__ float
-decode(const tiles_job &job, const tile_part &part, const actnn_affine &affine, normal_decoder &decoder, int k, int row,
-       const row_walk &walk, int &side)
+decode(const tile_part &part, const normal_decoder &decoder, int k, int row, int &side)
 {
-  if (walk.channel != decoder.channel) {
-    decoder.channel = walk.channel;
-    decoder.after = affine_of(affine, job.codec.channels, walk.channel);
-    decoder.levels = levels_of(part, decoder.header, decoder.after);
-  }
-  int code = (int)code_at(decoder.codes, row, part.lane);
+  int code = decoder.codes[row * ACTNN_LANES + part.lane];
   side = code < decoder.levels.first_passing ? BLOCKED : code >= decoder.levels.first_saturated ? SATURATED : PASSES;
-  const actnn_group &group = group_of(decoder.levels, side);
+  const actnn_group group = group_of(decoder.levels, side);
   uint32_t draw = part.code.dither ? draw_of(decoder.draws, k) : 0;
   int first = first_code(decoder.levels, part.code.levels, side);
   return actnn_codec_value((uint32_t)(code - first), group.base, group.step, group.dither, draw);
@@ -222,17 +232,18 @@ variance_of(const tile_part &part, const normal_decoder &decoder, int side)
   return variance_of_step(group_of(decoder.levels, side).step, part.code.dither);
 }
 
-KERNEL
+TILE_KERNEL
 dequantize_normal(tiles_job job, actnn_affine affine, Floats y)
 {
   SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
   tile_part part = part_of(job);
   normal_decoder decoder = open_decoder(job, part, room);
-  for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
+  auto enter = [&](const row_run &run) { enter_run(job, part, affine, run, decoder); };
+  for_own_runs(job, part, enter, [&](int k, int row, row_place place) {
     int side;
-    float x = decode(job, part, affine, decoder, k, row, walk, side);
+    float x = decode(part, decoder, k, row, side);
     float result = side == SATURATED ? affine.cap : x * decoder.after.scale + decoder.after.bias;
-    store_element(job, part, row, walk, y, side == BLOCKED ? 0 : result);
+    store_element(y, place, side == BLOCKED ? 0 : result);
   });
 }
 
@@ -291,7 +302,18 @@ tiles_in_turn(const actnn_codec &codec)
   return codec.lane_groups && codec.runs == 1 ? 1 : codec.run_tiles;
 }
 
-KERNEL
+/* Segments of this tile: where a block has one tile, its own; where several share it, as many as any may have, since all go together. */
+static __device__ int
+segments_of(const tiles_job &job, const tile_part &part)
+{
+  if (!job.codec.lane_groups)
+    return most_segments(job.codec);
+  return (int)((part.tile.first_row + part.rows - 1) / job.codec.positions - part.tile.first_row / job.codec.positions) + 1;
+}
+
+/* WithNoise: what the codes' noise does is summed as well. */
+template <bool WithNoise>
+TILE_KERNEL
 sum_normal(tiles_job job, actnn_affine affine, Floats dy, actnn_normal_sums *sums)
 {
   SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
@@ -301,22 +323,31 @@ sum_normal(tiles_job job, actnn_affine affine, Floats dy, actnn_normal_sums *sum
     tile_part part = part_of(job, in_turn, turn);
     normal_decoder decoder = open_decoder(job, part, room);
     int64_t first = part.tile.first_row / job.codec.positions;
-    for (int segment = 0; segment < most_segments(job.codec); segment++) {
+    float gradient[OWN_ROWS];
+    load_own_rows(job, part, dy, 0, gradient);
+    for (int segment = 0; segment < segments_of(job, part); segment++) {
       own_sums own = empty_sums();
-      for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
+      bool is_here = false;
+      auto enter = [&](const row_run &run) {
+        is_here = run.segment == segment && run.exists;
+        if (is_here)
+          enter_run(job, part, affine, run, decoder);
+      };
+      for_own_runs(job, part, enter, [&](int k, int row, row_place) {
         int side;
-        if (walk.segment != segment || walk.at < 0)
+        if (!is_here)
           return;
-        float x = decode(job, part, affine, decoder, k, row, walk, side);
-        own.noise += variance_of(part, decoder, side);
+        float x = decode(part, decoder, k, row, side);
+        if (WithNoise)
+          own.noise += variance_of(part, decoder, side);
         if (side != PASSES)
           return;
-        float gradient = dy[walk.at];
-        own.dy += gradient;
-        own.projected += gradient * x;
+        own.dy += gradient[k];
+        own.projected += gradient[k] * x;
         own.squares += x * x;
         own.passed += 1;
-        own.variance += (double)(gradient * gradient) * variance_of(part, decoder, PASSES);
+        if (WithNoise)
+          own.variance += (double)(gradient[k] * gradient[k]) * variance_of(part, decoder, PASSES);
       });
       add_to_channel(part, own, sums_room, (first + segment) * ACTNN_LANES + part.lane, job.codec.channels, sums);
     }
@@ -340,27 +371,29 @@ finish_normal(const actnn_normal_sums *sums, int64_t samples, int64_t channels, 
 }
 
 /* dx may be dy. */
-KERNEL
+TILE_KERNEL
 pull_normal(tiles_job job, actnn_affine affine, const float *rstd, const float *dscale, const float *db, double count, Floats dy,
             Floats dx)
 {
   SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
   tile_part part = part_of(job);
   normal_decoder decoder = open_decoder(job, part, room);
-  int64_t channel = -1;
-  float factor = 0, shift = 0, slope = 0, correction = 1;
-  for_own_rows(job, part, [&](int k, int row, const row_walk &walk) {
+  float gradient[OWN_ROWS], factor = 0, shift = 0, slope = 0, correction = 1;
+  load_own_rows(job, part, dy, 0, gradient);
+  auto enter = [&](const row_run &run) {
+    enter_run(job, part, affine, run, decoder);
+    if (!run.exists)
+      return;
+    factor = (float)((double)decoder.after.scale * rstd[run.channel]);
+    shift = (float)(db[run.channel] / count);
+    slope = (float)(dscale[run.channel] / count);
+    correction = part.code.dither ? (float)(1 + variance_of(part, decoder, PASSES) / (float)count) : 1;
+  };
+  for_own_runs(job, part, enter, [&](int k, int row, row_place place) {
     int side;
-    float x = decode(job, part, affine, decoder, k, row, walk, side);
-    if (walk.channel != channel && walk.at >= 0) {
-      channel = walk.channel;
-      factor = (float)((double)decoder.after.scale * rstd[channel]);
-      shift = (float)(db[channel] / count);
-      slope = (float)(dscale[channel] / count);
-      correction = part.code.dither ? (float)(1 + variance_of(part, decoder, PASSES) / (float)count) : 1;
-    }
-    float gradient = side == PASSES && walk.at >= 0 ? dy[walk.at] : 0;
-    store_element(job, part, row, walk, dx, factor * (gradient * correction - shift - x * slope));
+    float x = decode(part, decoder, k, row, side);
+    float passed = side == PASSES ? gradient[k] : 0;
+    store_element(dx, place, factor * (passed * correction - shift - x * slope));
   });
 }
 
@@ -393,8 +426,11 @@ gpu_NormalizeOnSave(const actnn_call *call)
   if (saves_find_normal(call, x, &index) || saves_decide(trainer, index) || gpu_saves_job(call, index, x, &job))
     return 1;
   double *noise = gpu_saves_wants_noise(trainer) ? trainer->device_state->saves->tile_sum : NULL;
-  if (LAUNCH_BLOCKS(call, normalize, blocks_of_tiles(job.codec), job, floats_of(x), (const float *)call->input[1].data,
-                    (const float *)call->input[2].data, affine_operands(call, 3, 4), floats_of(&call->output[0]), noise))
+  const float *mean = (const float *)call->input[1].data, *rstd = (const float *)call->input[2].data;
+  actnn_affine affine = affine_operands(call, 3, 4);
+  Floats y = floats_of(&call->output[0]);
+  if (noise ? LAUNCH_BLOCKS(call, normalize<true>, blocks_of_tiles(job.codec), job, floats_of(x), mean, rstd, affine, y, noise)
+            : LAUNCH_BLOCKS(call, normalize<false>, blocks_of_tiles(job.codec), job, floats_of(x), mean, rstd, affine, y, noise))
     return 1;
   return noise && fetch_noise(call, index);
 }
@@ -449,12 +485,14 @@ gpu_NormalGradScale(const actnn_call *call)
   size_t bytes = (size_t)(codec.samples * codec.channels) * sizeof *sums;
   int64_t teams = codec.samples * (actnn_codec_tiles(&codec) / tiles_in_turn(codec)), in_a_block = BLOCK_THREADS / threads_of_a_team(codec);
   int64_t blocks = (teams + in_a_block - 1) / in_a_block;
+  bool with_noise = gpu_saves_wants_noise(trainer);
   if (gpu_check(trainer, cudaMemsetAsync(sums, 0, bytes, stream_of(trainer)), "sums of channels") ||
-      LAUNCH_BLOCKS(call, sum_normal, blocks, job, affine_operands(call, 2, 3), floats_of(dy), sums) ||
+      (with_noise ? LAUNCH_BLOCKS(call, sum_normal<true>, blocks, job, affine_operands(call, 2, 3), floats_of(dy), sums)
+                  : LAUNCH_BLOCKS(call, sum_normal<false>, blocks, job, affine_operands(call, 2, 3), floats_of(dy), sums)) ||
       LAUNCH(call, finish_normal, codec.channels, sums, codec.samples, codec.channels, (float *)call->output[0].data,
              (float *)call->output[1].data))
     return 1;
-  return gpu_saves_wants_noise(trainer) && look_at_sums(call, index, sums);
+  return with_noise && look_at_sums(call, index, sums);
 }
 
 extern "C" int

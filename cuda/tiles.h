@@ -16,8 +16,16 @@ enum {
   EIGHT = 8,
   EIGHTS = 2,            /* of a thread, at most */
   OWN_ROWS = EIGHT * EIGHTS,
+  WORDS_OF_A_ROW = ACTNN_LANES / 4, /* of codes, a byte each */
   CODES_OF_A_BLOCK = ACTNN_TILE_ROWS * ACTNN_LANES
 };
+
+/* Kernels that keep much of each row in registers: so many blocks are to be at work at once, which hide each other's waiting. */
+#ifdef ACTNN_SHIM
+#define TILE_KERNEL KERNEL
+#else
+#define TILE_KERNEL static __global__ void __launch_bounds__(BLOCK_THREADS, 2)
+#endif
 
 /* Where a sample's codes are, and how many levels they have. */
 typedef struct sample_place {
@@ -35,6 +43,15 @@ typedef struct tiles_job {
   gpu_key key;
 } tiles_job;
 
+/* Rows of the same channels that follow one another, in a thread's lane: their elements lie at one distance. */
+typedef struct row_run {
+  int64_t at, stride; /* of the first row, < 0: nothing lies there; from row to row */
+  bool exists;        /* what lies there is an element, and not what fills the last channel block */
+  int64_t channel;    /* of the lane; flat values: 0 */
+  int segment;        /* which channels of the tile, from 0 */
+  int rows;           /* of the tile, from the run's first on */
+} row_run;
+
 /* A thread's part in its team's tile. */
 typedef struct tile_part {
   bool active; /* there is such a tile */
@@ -43,6 +60,7 @@ typedef struct tile_part {
   int rows; /* of the tile */
   int team, team_threads, thread; /* thread: within the team */
   int lane, first_eight, eights;
+  row_run first_run; /* from the tile's first row on */
   actnn_code code;
   uint8_t *bytes; /* of the sample */
 } tile_part;
@@ -59,6 +77,33 @@ blocks_of_tiles(const actnn_codec &codec)
 {
   int64_t teams = BLOCK_THREADS / threads_of_a_team(codec);
   return (codec.samples * actnn_codec_tiles(&codec) + teams - 1) / teams;
+}
+
+/* The run that begins at a row of the tile. */
+static inline __device__ row_run
+run_at(const actnn_codec &codec, int block, const tile_part &part, int row)
+{
+  row_run run;
+  int64_t in_sample = part.tile.first_row + row, follow;
+  actnn_codec in_memory = codec;
+  if (codec.rows_are == ACTNN_CHANNEL_ROWS)
+    in_memory.channels = (codec.channels + block - 1) / block * block;
+  run.at = actnn_codec_element(&in_memory, block, part.sample, in_sample, part.lane);
+  run.exists = run.at >= 0;
+  run.channel = run.segment = 0;
+  if (codec.rows_are == ACTNN_FLAT_ROWS) {
+    run.stride = ACTNN_LANES;
+    follow = run.at < 0 ? part.rows - row : (codec.channels - in_sample * ACTNN_LANES - part.lane + ACTNN_LANES - 1) / ACTNN_LANES;
+  } else {
+    int64_t which = in_sample / codec.positions;
+    run.stride = codec.rows_are == ACTNN_FEATURE_ROWS ? codec.channels : block;
+    run.channel = which * ACTNN_LANES + part.lane;
+    run.exists = run.channel < codec.channels;
+    run.segment = (int)(which - part.tile.first_row / codec.positions);
+    follow = (which + 1) * codec.positions - in_sample;
+  }
+  run.rows = (int)(follow < part.rows - row ? follow : part.rows - row);
+  return run;
 }
 
 /* in_turn: tiles that a team works on one after the other; this is number `turn` of them. */
@@ -81,6 +126,7 @@ part_of(const tiles_job &job, int64_t in_turn = 1, int64_t turn = 0)
   part.index = part.each % tiles;
   part.tile = actnn_codec_tile(&job.codec, part.index);
   part.rows = (int)part.tile.rows;
+  part.first_run = run_at(job.codec, job.block, part, 0);
   part.code = job.code;
   part.bytes = NULL;
   if (job.place) {
@@ -97,73 +143,71 @@ own_row(const tile_part &part, int k)
   return (part.first_eight + k / EIGHT * (part.team_threads / ACTNN_LANES)) * EIGHT + k % EIGHT;
 }
 
-/* ---- walking along rows --------------------------------------------------------------------------------- */
+/* ---- own rows -------------------------------------------------------------------------------------------- */
 
-/* A lane's element of a row, and of those that follow. */
-typedef struct row_walk {
-  int64_t at;       /* place in the value; < 0: no such element */
-  int64_t channel;  /* of the lane; flat values: 0 */
-  int position;     /* of the row within its channels */
-  int segment;      /* which channels of the tile, from 0 */
-} row_walk;
+/* Loops over a thread's own rows are unrolled, so that what is kept of each stays in registers, and loads of several rows are on their way
+ * together. */
+#ifdef ACTNN_SHIM
+#define UNROLLED
+#else
+#define UNROLLED _Pragma("unroll")
+#endif
 
-static inline __device__ row_walk
-walk_to(const tiles_job &job, const tile_part &part, int row)
-{
-  row_walk walk;
-  int64_t in_sample = part.tile.first_row + row;
-  walk.at = actnn_codec_element(&job.codec, job.block, part.sample, in_sample, part.lane);
-  walk.channel = walk.segment = walk.position = 0;
-  if (job.codec.rows_are != ACTNN_FLAT_ROWS) {
-    int64_t which = in_sample / job.codec.positions;
-    walk.position = (int)(in_sample - which * job.codec.positions);
-    walk.channel = which * ACTNN_LANES + part.lane;
-    walk.segment = (int)(which - part.tile.first_row / job.codec.positions);
-  }
-  return walk;
-}
+/* An own row's place in the value. */
+typedef struct row_place {
+  int64_t at;  /* < 0: it has none */
+  bool exists; /* there is an element; otherwise it is to be zero */
+} row_place;
 
-/* On to the next row. */
+/* Does `what` for each own row of the tile, in order: what(k, row, place), and before that, for each run of them, enter(run). Rows of the tile's
+ * first run, mostly all, are found without a division. */
+template <typename Enter, typename What>
 static inline __device__ void
-walk_on(const tiles_job &job, const tile_part &part, int row, row_walk &walk)
+for_own_runs(const tiles_job &job, const tile_part &part, Enter enter, What what)
 {
-  if (job.codec.rows_are == ACTNN_FLAT_ROWS || ++walk.position == job.codec.positions)
-    walk = walk_to(job, part, row + 1);
-  else if (walk.at >= 0)
-    walk.at += job.codec.rows_are == ACTNN_FEATURE_ROWS ? job.codec.channels : job.block;
-}
-
-/* Does `what` for each own row of the tile, in order: what(k, row, walk). */
-template <typename What>
-static inline __device__ void
-for_own_rows(const tiles_job &job, const tile_part &part, What what)
-{
-  for (int eight = 0; eight < part.eights; eight++) {
-    int row = own_row(part, eight * EIGHT);
-    if (!part.active || row >= part.rows)
-      continue;
-    row_walk walk = walk_to(job, part, row);
-    for (int k = 0; k < EIGHT && row + k < part.rows; k++) {
-      what(eight * EIGHT + k, row + k, walk);
-      if (row + k + 1 < part.rows)
-        walk_on(job, part, row + k, walk);
+  UNROLLED
+  for (int eight = 0; eight < EIGHTS; eight++) {
+    int row = own_row(part, eight * EIGHT), count = part.active && eight < part.eights ? part.rows - row : 0;
+    count = count < EIGHT ? count : EIGHT;
+    for (int done = 0, until; done < count; done = until) {
+      row_run run = part.first_run;
+      int past = row + done;
+      if (past >= run.rows)
+        run = run_at(job.codec, job.block, part, past);
+      else
+        run.rows -= past;
+      until = run.rows < count - done ? done + run.rows : count;
+      enter(run);
+      bool is_somewhere = run.at >= 0;
+      int64_t at = run.at + (past >= part.first_run.rows ? -done : row) * run.stride;
+      UNROLLED
+      for (int k = 0; k < EIGHT; k++, at += run.stride)
+        if (k >= done && k < until)
+          what(eight * EIGHT + k, row + k, row_place{is_somewhere ? at : -1, run.exists});
     }
   }
 }
 
-/* Writes an element; what stands for none in the last channel block is zero. */
+template <typename What>
 static inline __device__ void
-store_element(const tiles_job &job, const tile_part &part, int row, const row_walk &walk, const Floats &value, float element)
+for_own_rows(const tiles_job &job, const tile_part &part, What what)
 {
-  if (walk.at >= 0) {
-    value.put(walk.at, element);
-  } else if (job.codec.rows_are == ACTNN_CHANNEL_ROWS) {
-    actnn_codec padded = job.codec;
-    padded.channels = (job.codec.channels + job.block - 1) / job.block * job.block;
-    int64_t at = actnn_codec_element(&padded, job.block, part.sample, part.tile.first_row + row, part.lane);
-    if (at >= 0)
-      value.put(at, 0);
-  }
+  for_own_runs(job, part, [](const row_run &) {}, what);
+}
+
+/* A thread's own elements of a value, before any of them is looked at or anything is written; `padding` for what is none. */
+static inline __device__ void
+load_own_rows(const tiles_job &job, const tile_part &part, const Floats &value, float padding, float *own)
+{
+  for_own_rows(job, part, [&](int k, int, row_place place) { own[k] = place.exists ? value[place.at] : padding; });
+}
+
+/* Writes an element; what fills the last channel block is zero. */
+static inline __device__ void
+store_element(const Floats &value, row_place place, float element)
+{
+  if (place.at >= 0)
+    value.put(place.at, place.exists ? element : 0);
 }
 
 /* The sum over a team's threads, in all of them. All threads of the block take part. */
@@ -298,77 +342,104 @@ symbol_at(const uint8_t *codes, int rows, int symbols, int together, int levels,
   return symbol;
 }
 
-/* Packs the codes of a team's tile, [rows][16] in shared memory, as codec_levels.h and codec_pack.h do. The team's threads write
- * all bytes, neighbours side by side. */
-static inline __device__ void
-pack_tile(const tiles_job &job, const tile_part &part, const uint8_t *codes)
+/* The same bits of four bytes. */
+static inline __device__ uint32_t
+in_each_byte(int bits)
 {
+  return (uint32_t)bits * 0x01010101u;
+}
+
+/* Packs the codes of a team's tile, [rows][16] in shared memory, as codec_levels.h and codec_pack.h do. The team's threads write
+ * all words, neighbours side by side; where a symbol is a code, four codes are worked on at a time. */
+static inline __device__ void
+pack_tile(const tiles_job &job, const tile_part &part, const uint32_t *words)
+{
+  const uint8_t *codes = (const uint8_t *)words;
   actnn_packing packing = actnn_codec_packing(part.code.levels);
-  int symbols = (part.rows + packing.together - 1) / packing.together;
-  uint8_t *to = part.bytes + actnn_codec_code_offset(&job.codec, part.tile, part.code.levels);
+  int symbols = (part.rows + packing.together - 1) / packing.together, levels = part.code.levels;
+  uint32_t *to = (uint32_t *)(part.bytes + actnn_codec_code_offset(&job.codec, part.tile, levels));
   for (int shift = 0, width; shift < packing.bits; shift += width) {
     width = actnn_codec_plane_width(packing.bits - shift);
-    int plane_rows = (int)actnn_codec_plane_rows(symbols, width), mask = (1 << width) - 1;
-    for (int i = part.thread; part.active && i < plane_rows * ACTNN_LANES; i += part.team_threads) {
-      uint32_t byte = 0;
-      for (int row = i / ACTNN_LANES, place = 0; row < symbols; row += plane_rows, place += width)
-        byte |= (symbol_at(codes, part.rows, symbols, packing.together, part.code.levels, row, i % ACTNN_LANES) >> shift & mask) << place;
-      to[i] = (uint8_t)byte;
+    int plane_rows = (int)actnn_codec_plane_rows(symbols, width);
+    uint32_t mask = in_each_byte((1 << width) - 1);
+    for (int i = part.thread; part.active && i < plane_rows * WORDS_OF_A_ROW; i += part.team_threads) {
+      uint32_t word = 0;
+      for (int row = i / WORDS_OF_A_ROW, place = 0; row < symbols; row += plane_rows, place += width) {
+        uint32_t four = 0;
+        if (packing.together == 1)
+          four = words[row * WORDS_OF_A_ROW + i % WORDS_OF_A_ROW];
+        else
+          for (int k = 0; k < 4; k++)
+            four |= symbol_at(codes, part.rows, symbols, packing.together, levels, row, i % WORDS_OF_A_ROW * 4 + k) << 8 * k;
+        word |= (four >> shift & mask) << place;
+      }
+      to[i] = word;
     }
-    to += plane_rows * ACTNN_LANES;
+    to += plane_rows * WORDS_OF_A_ROW;
   }
 }
 
-/* A tile's packed codes, brought to shared memory by its team, four bytes at a time. */
+/* A tile's codes as they are packed. */
 typedef struct packed_codes {
-  const uint8_t *bytes;
+  const uint32_t *words;
   actnn_packing packing;
   int symbols, levels;
 } packed_codes;
 
-/* room: CODES_OF_A_BLOCK bytes of shared memory. All threads of the block take part. */
 static inline __device__ packed_codes
-load_codes(const tiles_job &job, const tile_part &part, uint32_t *room)
+packed_codes_of(const tiles_job &job, const tile_part &part)
 {
-  packed_codes codes;
-  uint32_t *own = room + part.team * (CODES_OF_A_BLOCK / 4 / (BLOCK_THREADS / part.team_threads));
-  const uint32_t *from = (const uint32_t *)(part.bytes + actnn_codec_code_offset(&job.codec, part.tile, part.code.levels));
-  int words = (int)(actnn_codec_code_bytes(part.rows, part.code.levels) / 4);
-  for (int i = part.thread; part.active && i < words; i += part.team_threads)
-    own[i] = from[i];
-  __syncthreads();
-  codes.bytes = (const uint8_t *)own; /* whoever loads into the same room again has a barrier before */
-  codes.packing = actnn_codec_packing(part.code.levels);
-  codes.symbols = (part.rows + codes.packing.together - 1) / codes.packing.together;
-  codes.levels = part.code.levels;
-  return codes;
+  packed_codes packed;
+  packed.words = (const uint32_t *)(part.bytes + actnn_codec_code_offset(&job.codec, part.tile, part.code.levels));
+  packed.packing = actnn_codec_packing(part.code.levels);
+  packed.symbols = (part.rows + packed.packing.together - 1) / packed.packing.together;
+  packed.levels = part.code.levels;
+  return packed;
 }
 
+/* The codes of four lanes of a row, from lane 4 * quarter on, a byte each. */
 static inline __device__ uint32_t
-code_at(const packed_codes &codes, int row, int lane)
+four_codes_at(const packed_codes &packed, int row, int quarter)
 {
-  uint32_t symbol = 0;
+  uint32_t four = 0;
   int at = row, part = 0;
-  const uint8_t *plane = codes.bytes;
-  while (at >= codes.symbols) {
-    at -= codes.symbols;
+  const uint32_t *plane = packed.words;
+  while (at >= packed.symbols) {
+    at -= packed.symbols;
     part++;
   }
-  for (int shift = 0, width; shift < codes.packing.bits; shift += width) {
-    width = actnn_codec_plane_width(codes.packing.bits - shift);
-    int plane_rows = (int)actnn_codec_plane_rows(codes.symbols, width), byte_row = at, place = 0;
+  for (int shift = 0, width; shift < packed.packing.bits; shift += width) {
+    width = actnn_codec_plane_width(packed.packing.bits - shift);
+    int plane_rows = (int)actnn_codec_plane_rows(packed.symbols, width), byte_row = at, place = 0;
     while (byte_row >= plane_rows) {
       byte_row -= plane_rows;
       place += width;
     }
-    symbol |= (uint32_t)(plane[byte_row * ACTNN_LANES + lane] >> place & ((1 << width) - 1)) << shift;
-    plane += plane_rows * ACTNN_LANES;
+    four |= (plane[byte_row * WORDS_OF_A_ROW + quarter] >> place & in_each_byte((1 << width) - 1)) << shift;
+    plane += plane_rows * WORDS_OF_A_ROW;
   }
-  if (codes.packing.together == 1)
-    return symbol;
-  for (; part > 0; part--)
-    symbol /= (uint32_t)codes.levels;
-  return symbol % (uint32_t)codes.levels;
+  if (packed.packing.together == 1)
+    return four;
+  uint32_t inverse = 65536u / (uint32_t)packed.levels + 1, codes = 0; /* exact for symbols below 256 (codec_levels.h) */
+  for (int k = 0; k < 4; k++) {
+    uint32_t symbol = four >> 8 * k & 0xff;
+    for (int i = part; i > 0; i--)
+      symbol = symbol * inverse >> 16;
+    codes |= (symbol - (symbol * inverse >> 16) * (uint32_t)packed.levels) << 8 * k;
+  }
+  return codes;
+}
+
+/* Brings a tile's codes to shared memory, [rows][16]. room: of the block. All threads of the block take part. */
+static inline __device__ const uint8_t *
+load_codes(const tiles_job &job, const tile_part &part, uint32_t *room)
+{
+  uint32_t *own = room + part.team * (CODES_OF_A_BLOCK / 4 / (BLOCK_THREADS / part.team_threads));
+  const packed_codes packed = packed_codes_of(job, part);
+  for (int i = part.thread; part.active && i < part.rows * WORDS_OF_A_ROW; i += part.team_threads)
+    own[i] = four_codes_at(packed, i / WORDS_OF_A_ROW, i % WORDS_OF_A_ROW);
+  __syncthreads(); /* whoever loads into the same room again has a barrier before */
+  return (const uint8_t *)own;
 }
 
 /* ---- on the processor's side (saves.cu) ------------------------------------------------------------------------ */

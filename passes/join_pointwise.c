@@ -84,20 +84,20 @@ put_back(Program *program, const NodeId *order, uint32_t count)
 
 /* Joins what there is to be joined; true when that takes no more memory, or there is nothing. */
 static bool
-try_joining(Program *program, bool only_neighbours)
+try_joining(Program *program, const Options *options, bool only_neighbours)
 {
   uint32_t count, before_count = program->order_count;
   Joiner joiner = look_around_for_groups(program);
   joiner.only_neighbours = only_neighbours;
   const Group *groups = find_groups(&joiner, &count);
   if (!count) return true;
-  uint64_t saved, uncompressed = program->uncompressed_bytes, identity = program->identity, before = planned_bytes(program);
+  uint64_t saved, uncompressed = program->uncompressed_bytes, identity = program->identity, before = planned_bytes(program, options);
   NodeId *order = arena_array(program->arena, before_count, sizeof *order);
   memcpy(order, program->order, before_count * sizeof *order);
   if (program->saves && !identity) program->identity = program_identity(program);
   if (!uncompressed) count_saved_bytes(program, &saved, &program->uncompressed_bytes);
   join_groups(&joiner, groups, count);
-  if (planned_bytes(program) <= before) return true;
+  if (planned_bytes(program, options) <= before) return true;
   put_back(program, order, before_count);
   program->uncompressed_bytes = uncompressed;
   program->identity = identity;
@@ -107,7 +107,6 @@ try_joining(Program *program, bool only_neighbours)
 bool
 join_pointwise(Program *program, const Options *options)
 {
-  (void)options;
-  if (!try_joining(program, false)) try_joining(program, true);
+  if (!try_joining(program, options, false)) try_joining(program, options, true);
   return true;
 }

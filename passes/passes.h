@@ -126,6 +126,7 @@ typedef struct Plan {
   uint32_t buffer_count;
   uint32_t *buffer_of; /* by value; NO_VALUE: none */
   uint64_t variable_bytes, stash_offset, stash_bytes, workspace_offset, workspace_bytes, arena_bytes;
+  uint64_t window_bytes;            /* of the pool, what the arena holds; 0: all of it */
   uint64_t lower_bound;             /* the most bytes that live at once: no plan can be smaller */
   uint64_t saved_bytes, saved_bytes_fp32;
 } Plan;
@@ -134,7 +135,7 @@ typedef struct Plan {
 uint64_t value_bytes(const Program *program, ValueId value);
 
 /* What plan-memory would lay out, but for the library's scratch. */
-uint64_t planned_bytes(Program *program);
+uint64_t planned_bytes(Program *program, const Options *options);
 
 /* Bytes that backward keeps of forward as planned, and what a framework without compression keeps: convolution inputs,
  * normalization inputs, rectifiers' outputs shared with what they feed. */

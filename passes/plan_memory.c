@@ -353,7 +353,7 @@ measure_workspace(Program *program, const Plan *plan, bool is_for_gpu)
 
 /* All parts of the arena but the library's scratch. */
 static Plan *
-lay_out(Program *program)
+lay_out(Program *program, const Options *options)
 {
   Plan *plan = arena_allocate(program->arena, sizeof *plan);
   Planner planner = {.program = program, .plan = plan};
@@ -375,21 +375,22 @@ lay_out(Program *program)
   for (uint32_t i = 0; i < plan->buffer_count; i++)
     if (!plan->buffer[i].is_persistent) plan->buffer[i].offset += plan->variable_bytes;
   plan->stash_offset = plan->variable_bytes + align(height);
-  plan->workspace_offset = plan->stash_offset + plan->stash_bytes;
+  plan->window_bytes = find_window(program, options, plan->stash_bytes);
+  plan->workspace_offset = plan->stash_offset + (plan->window_bytes ? plan->window_bytes : plan->stash_bytes);
   plan->arena_bytes = plan->workspace_offset;
   return plan;
 }
 
 uint64_t
-planned_bytes(Program *program)
+planned_bytes(Program *program, const Options *options)
 {
-  return lay_out(program)->arena_bytes;
+  return lay_out(program, options)->arena_bytes;
 }
 
 bool
 plan_memory(Program *program, const Options *options)
 {
-  Plan *plan = program->plan = lay_out(program);
+  Plan *plan = program->plan = lay_out(program, options);
   /* What a GPU's libraries would like is known only where there is one: they choose among what fits. */
   plan->workspace_bytes = measure_workspace(program, plan, options->is_for_gpu);
   if (plan->workspace_bytes == UINT64_MAX)

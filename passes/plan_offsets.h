@@ -8,4 +8,7 @@
  * ranges are in. The height reached. The best of several greedy orders. */
 uint64_t place_buffers(Plan *plan, uint32_t positions);
 
+/* Of a pool of so many bytes of codes, what the arena holds at once; 0: all of it (plan_window.c). */
+uint64_t find_window(const Program *program, const Options *options, uint64_t pool);
+
 #endif

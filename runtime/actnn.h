@@ -251,6 +251,7 @@ typedef struct actnn_model {
   uint64_t arena_bytes;        /* all of the below */
   uint64_t variable_bytes;     /* parameters and state: the arena's first bytes */
   uint64_t stash_offset, stash_bytes;         /* pool of coded saves */
+  uint64_t window_bytes;       /* of the pool, what the arena holds at once, while the rest waits in the host's memory; 0: all of it */
   uint64_t workspace_offset, workspace_bytes; /* scratch of library primitives */
   uint64_t saved_bytes;        /* all that backward keeps of forward, coded */
   uint64_t saved_bytes_fp32;   /* what it would keep uncompressed */

@@ -86,8 +86,8 @@ trainer_check_model(actnn *trainer)
     return actnn_fail(trainer, "%s: learning rate must be float32 and the step number int64", model->name);
   if (model->workspace_bytes > model->arena_bytes ||
       model->workspace_offset > model->arena_bytes - model->workspace_bytes ||
-      model->stash_bytes > model->arena_bytes ||
-      model->stash_offset > model->arena_bytes - model->stash_bytes ||
+      pool_bytes_in_arena(model) > model->arena_bytes ||
+      model->stash_offset > model->arena_bytes - pool_bytes_in_arena(model) || model->window_bytes > model->stash_bytes ||
       model->variable_bytes > model->arena_bytes || model->batch < 1)
     return actnn_fail(trainer, "%s: the memory plan contradicts itself", model->name);
   return 0;

@@ -34,6 +34,7 @@ typedef enum option_key {
   OPTION_GRADIENT_REFERENCE,
   OPTION_CHANNEL_BLOCK,
   OPTION_TENSOR_FLOAT,
+  OPTION_DETERMINISTIC,
   OPTION_HELP
 } option_key;
 
@@ -81,6 +82,8 @@ static const option_row option_table[] = {
      "exact gradients for --variance, from an uncompressed trainer"},
     {OPTION_CHANNEL_BLOCK, "--channel-block", "N", "layout of images: 1, 8 or 16 (what this machine likes)"},
     {OPTION_TENSOR_FLOAT, "--tf32", NULL, "on a GPU: products and convolutions of numbers rounded to TF32, 10 bits of fraction: faster"},
+    {OPTION_DETERMINISTIC, "--deterministic", "yes|no",
+     "on a GPU: no lets convolutions take the library's quickest ways though a run's last bits are then never the same twice (yes)"},
     {OPTION_HELP, "--help", NULL, "this list"}};
 
 enum { OPTION_COUNT = sizeof option_table / sizeof option_table[0] };
@@ -220,6 +223,9 @@ set_option(command_options *options, const option_row *row, const char *value)
   case OPTION_MEMORY: options->memory = true; return true;
   case OPTION_PROFILE: options->profile = true; return true;
   case OPTION_TENSOR_FLOAT: options->tensor_float = true; return true;
+  case OPTION_DETERMINISTIC:
+    options->may_vary = !strcmp(value, "no");
+    return options->may_vary || !strcmp(value, "yes") || bad_value(row, value);
   case OPTION_PROFILE_GENERATE: options->profile_generate = value; return true;
   case OPTION_DUMP_GRADIENTS: options->dump_gradients = value; return true;
   case OPTION_GRADIENT_REFERENCE: options->variance.reference = value; return true;

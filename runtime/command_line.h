@@ -13,7 +13,7 @@ typedef struct text_list {
 
 typedef struct command_options {
   text_list data, eval;
-  bool has_epochs, has_steps, has_rate, has_seed, no_shuffle, quiet, memory, profile, skips, tensor_float, help;
+  bool has_epochs, has_steps, has_rate, has_seed, no_shuffle, quiet, memory, profile, skips, tensor_float, may_vary, help;
   uint64_t epochs, steps, seed, every;
   double rate;
   schedule schedule;

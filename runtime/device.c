@@ -1,6 +1,7 @@
 /* device.c: see device.h. Kernels that the device does not have, run on the processor between fetching and sending. */
 #include "device.h"
 #include "bfloat.h"
+#include "offload.h"
 #include "profile.h"
 #include "saves.h"
 #include "trainer.h"
@@ -162,15 +163,23 @@ run_there(actnn *trainer, actnn_kernel *kernel, actnn_kernel *of_device, const a
   return of_device(&there);
 }
 
-int
-device_run(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
+static int
+run_somewhere(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
 {
-  trainer->device_calls++;
   actnn_kernel *there = trainer->device->kernel(kernel);
   int failed = there ? run_there(trainer, kernel, there, call) : DEVICE_DECLINES;
   if (failed != DEVICE_DECLINES)
     return failed;
   return trainer->preparing ? prepare_on_processor(trainer, kernel, call) : run_on_processor(trainer, kernel, call);
+}
+
+int
+device_run(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
+{
+  trainer->device_calls++;
+  if (trainer->preparing)
+    return offload_note(trainer, kernel, call) || run_somewhere(trainer, kernel, call);
+  return offload_before(trainer, kernel, call) || run_somewhere(trainer, kernel, call) || offload_after(trainer, kernel, call);
 }
 
 int
@@ -216,6 +225,7 @@ forward_calls(actnn *trainer)
 {
   const actnn_model *model = trainer->model;
   const uint32_t result[] = {model->loss, model->training_output};
+  offload_begin(trainer);
   if (model->forward(trainer))
     return 1;
   for (size_t i = 0; i < sizeof result / sizeof *result; i++)
@@ -231,6 +241,12 @@ may_be_whole(const actnn *trainer)
   return !trainer->observer && !trainer->profile && !trainer->on_processor[0] && saves_are_steady(trainer);
 }
 
+static int
+backward_calls(actnn *trainer)
+{
+  return trainer->model->backward(trainer) || offload_end(trainer);
+}
+
 int
 device_forward(actnn *trainer)
 {
@@ -244,8 +260,8 @@ device_forward(actnn *trainer)
 int
 device_backward(actnn *trainer)
 {
-  bool has_failed = !trainer->calls_are_known && trainer->model->backward(trainer);
+  bool has_failed = !trainer->calls_are_known && backward_calls(trainer);
   int ended = has_failed ? trainer->device->drop_calls(trainer) : trainer->device->end_calls(trainer);
   trainer->calls_are_known = false;
-  return ended == DEVICE_DECLINES ? forward_calls(trainer) || trainer->model->backward(trainer) : ended;
+  return ended == DEVICE_DECLINES ? forward_calls(trainer) || backward_calls(trainer) : ended;
 }

@@ -45,6 +45,13 @@ struct actnn_device {
   int (*finish)(actnn *trainer, uint32_t *not_finite);
   /* Bytes reserved beside the arena: tables, the libraries' own. */
   uint64_t (*bytes_beside)(const actnn *trainer);
+  /* Codes of a save between the arena and the host's memory (offload.h), to or from `place` in a reserve of offload_bytes, beside what is
+   * launched from then on and in the order in which they are asked for, once all that was launched before is done. */
+  int (*put_codes_away)(actnn *trainer, uint32_t save, uint64_t offset, uint64_t place, uint64_t bytes);
+  int (*bring_codes_back)(actnn *trainer, uint32_t save, uint64_t offset, uint64_t place, uint64_t bytes);
+  /* What is launched from now on waits for the last such copy of a save, or of all. */
+  int (*await_codes)(actnn *trainer, uint32_t save);
+  int (*join_copies)(actnn *trainer);
   /* Its bfloat_conversion (bfloat.h). */
   int (*convert)(actnn *trainer, void *to, const void *from, int64_t count, bool rounds);
 };

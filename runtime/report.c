@@ -2,6 +2,7 @@
 #include "report.h"
 #include "device.h"
 #include "atomic_file.h"
+#include "offload.h"
 #include "saves.h"
 #include "text_buffer.h"
 
@@ -26,6 +27,9 @@ print_memory(const actnn *trainer, FILE *stream)
   if (trainer->device)
     fprintf(stream, ", \"device\": \"%s\", \"beside_bytes\": %llu", trainer->device->name,
             (unsigned long long)trainer->device->bytes_beside(trainer));
+  if (trainer->offload)
+    fprintf(stream, ", \"window_bytes\": %llu, \"host_bytes\": %llu", (unsigned long long)model->window_bytes,
+            (unsigned long long)offload_bytes(model));
   fprintf(stream, "}\n");
 }
 

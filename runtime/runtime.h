@@ -36,6 +36,7 @@ struct actnn {
   struct library_primitive **primitive; /* one slot a tensor: the primitive that writes it (library.c) */
   struct library *library;   /* the library's engine and stream (library.c) */
   struct saves *saves;       /* bits, places and sensitivities of the coded saves (saves.c) */
+  struct offload *offload;   /* codes that wait in the host's memory (offload.c); NULL: none do */
   actnn_gradient_observer *observer;
   void *observer_context;
   bool has_constants;        /* the model's large constants have been loaded; later files need not have them */
@@ -50,8 +51,16 @@ struct actnn {
   bool is_not_finite;        /* why this step failed */
   bool quiet;                /* no notes on stderr */
   bool tensor_float;         /* products of numbers rounded to TF32, on a GPU */
+  bool may_vary;             /* there, convolutions in ways that give other last bits each time */
   char error[512];
 };
+
+/* Of the pool of coded saves. */
+static inline uint64_t
+pool_bytes_in_arena(const actnn_model *model)
+{
+  return model->window_bytes ? model->window_bytes : model->stash_bytes;
+}
 
 /* Writes a message into trainer->error (stderr when there is no trainer); always returns 1. */
 int actnn_fail(actnn *trainer, const char *format, ...) __attribute__((format(printf, 2, 3)));

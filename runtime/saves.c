@@ -10,6 +10,8 @@
  */
 #include "saves_state.h"
 
+#include "offload.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -89,6 +91,12 @@ saves_place(actnn *trainer)
     state->coded = false;
     end += state->share;
   }
+  if (!offload_fits(trainer))
+    return actnn_fail(trainer, "the window of %llu bytes does not hold what single calls need of the codes: the trainer was made by "
+                               "another version of actnnc; translate the model again",
+                      (unsigned long long)model->window_bytes);
+  for (uint32_t i = 0; i < model->save_count; i++)
+    trainer->saves->save[i].place = offload_place(trainer, i, trainer->saves->save[i].place);
   trainer->saves->placed = true;
   trainer->saves->version++;
   return 0;
@@ -127,6 +135,17 @@ record_weights(actnn *trainer)
   }
 }
 
+/* How many of a save's choices its samples may have: in a window no save has more than half of it, so that there is room for another. */
+static int
+choices_within_window(const actnn *trainer, const save_state *state)
+{
+  uint64_t window = trainer->model->window_bytes, samples = (uint64_t)state->codec.samples;
+  int choices = state->choices;
+  while (window && choices > 1 && state->bytes[choices - 1] * samples > window / 2)
+    choices--;
+  return choices;
+}
+
 /* Lists the samples of all saves that take part, with what their noise does; false when a number is unusable.
  */
 static bool
@@ -137,27 +156,29 @@ list_samples(const actnn *trainer)
   size_t count = 0;
   for (uint32_t i = 0; i < trainer->model->save_count; i++) {
     const save_state *state = &saves->save[i];
+    int choices = choices_within_window(trainer, state);
     for (int64_t sample = 0; takes_part(trainer, i) && sample < state->codec.samples; sample++, count++) {
       double demand = saves_demand(trainer, i, sample);
       if (!isfinite(demand))
         return false;
-      for (int choice = 0; choice < state->choices; choice++)
+      for (int choice = 0; choice < choices; choice++)
         saves->item_cost[count][choice] = demand * state->noise_of[choice];
       saves->item[count] =
-          (actnn_allocation_item){.bytes = state->bytes, .cost = saves->item_cost[count], .choices = state->choices};
+          (actnn_allocation_item){.bytes = state->bytes, .cost = saves->item_cost[count], .choices = choices};
       sum += demand;
     }
   }
   return sum > 0 && isfinite(sum);
 }
 
-/* Sets the shares of the saves that take part to what their samples got. */
+/* Sets the shares of the saves that take part to what their samples got; those before are kept. */
 static void
 share_out(actnn *trainer)
 {
   const uint8_t *choice = trainer->saves->item_choice;
   for (uint32_t i = 0; i < trainer->model->save_count; i++) {
     save_state *state = &trainer->saves->save[i];
+    state->share_before = state->share;
     if (!takes_part(trainer, i))
       continue;
     uint64_t bytes = 0;
@@ -166,6 +187,14 @@ share_out(actnn *trainer)
     state->share = (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
   }
   trainer->saves->placed = false;
+}
+
+/* Undoes what was shared out. */
+static void
+take_shares_back(const actnn *trainer)
+{
+  for (uint32_t i = 0; i < trainer->model->save_count; i++)
+    trainer->saves->save[i].share = trainer->saves->save[i].share_before;
 }
 
 /* One allocation over all samples of the saves that were measured; each save's share is what its samples got.
@@ -190,9 +219,13 @@ adapt(actnn *trainer)
     return;
   if (saves->record_weights)
     record_weights(trainer);
+  share_out(trainer);
+  if (!offload_fits(trainer)) {
+    take_shares_back(trainer);
+    return;
+  }
   saves->cost = result.cost;
   saves->bound = result.bound;
-  share_out(trainer);
 }
 
 void
@@ -242,6 +275,13 @@ saves_set_shares(actnn *trainer, const uint64_t *bytes)
     saves->save[i].share = bytes[i];
   saves->fresh = false;
   saves->placed = false;
+  if (offload_fits(trainer))
+    return 0;
+  for (uint32_t i = 0; i < trainer->model->save_count; i++)
+    saves->save[i].share = trainer->model->tensor[trainer->model->save[i].tensor].bytes;
+  if (!trainer->quiet)
+    fprintf(stderr, "%s: the checkpoint's shares of the pool do not fit the window of codes; bits are shared out anew\n",
+            trainer->model->name);
   return 0;
 }
 

@@ -35,7 +35,8 @@ typedef struct save_state {
   uint64_t bytes[ACTNN_LEVEL_CHOICES]; /* of one sample */
   double noise_of[ACTNN_LEVEL_CHOICES]; /* relative to one step from the first level that matters to the last */
   actnn_spending spending;             /* by these two */
-  uint64_t share, place;               /* of the pool */
+  uint64_t share, place;               /* of the pool: bytes, and from where on in what the arena holds of it */
+  uint64_t share_before;               /* the last allocation */
   uint64_t coded_bytes;
   uint8_t *choice;  /* of each sample, as coded last */
   double *range;    /* of each sample: elements * (maximum - minimum)^2 summed over groups, where bytes follow from it */

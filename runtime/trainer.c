@@ -8,6 +8,7 @@
 #include "device.h"
 #include "finite.h"
 #include "library.h"
+#include "offload.h"
 #include "profile.h"
 #include "saves.h"
 #include "text_buffer.h"
@@ -144,6 +145,7 @@ start(actnn *trainer, const trainer_options *options)
   trainer->seed = options->seed;
   trainer->quiet = options->quiet;
   trainer->tensor_float = options->tensor_float;
+  trainer->may_vary = options->may_vary;
   use_threads(trainer);
   trainer->device = model->device;
   if (trainer_check_model(trainer) || (trainer->device && trainer->device->open(trainer)) || reserve_arena(trainer, model->arena_bytes))
@@ -151,7 +153,7 @@ start(actnn *trainer, const trainer_options *options)
   place_workspace(trainer, model->workspace_offset, model->workspace_bytes);
   if (options->profile && !(trainer->profile = profile_create()))
     return actnn_fail(trainer, "out of memory");
-  if ((options->skips && finite_reserve(trainer)) || saves_create(trainer) || prepare(trainer))
+  if ((options->skips && finite_reserve(trainer)) || saves_create(trainer) || offload_create(trainer) || prepare(trainer))
     return 1;
   return model->initialize ? model->initialize(trainer) : 0;
 }
@@ -189,6 +191,7 @@ actnn_destroy(actnn *trainer)
     return;
   library_destroy(trainer);
   saves_destroy(trainer);
+  offload_destroy(trainer);
   profile_destroy(trainer->profile);
   finite_release(trainer);
   if (trainer->device)

@@ -12,6 +12,7 @@ typedef struct trainer_options {
   bool quiet;   /* no notes on stderr */
   bool profile; /* time every call */
   bool tensor_float; /* products of numbers rounded to TF32, on a GPU */
+  bool may_vary;     /* convolutions in ways that give other last bits each time, there */
   bool skips;   /* a step that is not finite is undone (finite.h) */
 } trainer_options;
 

@@ -397,6 +397,7 @@ actnn_main(const actnn_model *model, int argc, char **argv)
                               .quiet = options->quiet,
                               .profile = options->profile,
                               .tensor_float = options->tensor_float,
+                              .may_vary = options->may_vary,
                               .skips = options->skips};
   run.trainer = trainer_create(model, &settings, error, sizeof error);
   if (!run.trainer) {

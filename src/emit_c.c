@@ -124,12 +124,12 @@ offset_of(const Emitter *emitter, ValueId id, uint64_t *bytes)
     *bytes = value_bytes(program, id);
     return program->plan->buffer[buffer].offset;
   }
-  uint64_t offset = program->plan->stash_offset; /* in the pool: where it lies until bits move */
+  uint64_t offset = program->plan->stash_offset; /* in the pool: where it lies until bits move; of a window the trainer decides where */
   for (uint32_t i = 0; i < program->saves->count; i++) {
     const Save *save = &program->saves->save[i];
     *bytes = save->bytes;
     if (save->stash == id) return offset;
-    offset += *bytes;
+    if (!program->plan->window_bytes) offset += *bytes;
   }
   *bytes = 0;
   return offset;
@@ -380,8 +380,10 @@ emit_prologue(Emitter *emitter)
               safe_comment(program->arena, emitter->options->command_line), safe_name(program->arena, program->name));
   text_append(text, " * memory   %" PRIu64 " bytes in one arena: variables and inputs %" PRIu64 ", a step's buffers %" PRIu64
                     ",\n *          coded saves %" PRIu64 ", library workspace %" PRIu64 "\n",
-              plan->arena_bytes, plan->variable_bytes, plan->stash_offset - plan->variable_bytes, plan->stash_bytes,
-              plan->workspace_bytes);
+              plan->arena_bytes, plan->variable_bytes, plan->stash_offset - plan->variable_bytes,
+              plan->window_bytes ? plan->window_bytes : plan->stash_bytes, plan->workspace_bytes);
+  if (plan->window_bytes)
+    text_append(text, " *          codes in all %" PRIu64 " bytes, which wait in the host's memory\n", plan->stash_bytes);
   text_append(text, " * saved    %" PRIu64 " bytes for backward; uncompressed %" PRIu64 " (%.1f times as much)\n", plan->saved_bytes,
               plan->saved_bytes_fp32, plan->saved_bytes ? (double)plan->saved_bytes_fp32 / (double)plan->saved_bytes : 1.0);
   const char *name = emitter->name;
@@ -440,9 +442,9 @@ emit_model(Emitter *emitter, uint32_t input_count, uint32_t variable_count, uint
   }
   text_append(text, "  .loss_kind = %s,\n  .batch = %" PRId64 ",\n", loss_kinds[program->loss_kind], batch_of(program));
   text_append(text, "  .arena_bytes = %" PRIu64 "u,\n  .variable_bytes = %" PRIu64 "u,\n  .stash_offset = %" PRIu64
-                    "u,\n  .stash_bytes = %" PRIu64 "u,\n  .workspace_offset = %" PRIu64 "u,\n  .workspace_bytes = %" PRIu64 "u,\n",
-              plan->arena_bytes, plan->variable_bytes, plan->stash_offset, plan->stash_bytes, plan->workspace_offset,
-              plan->workspace_bytes);
+                    "u,\n  .stash_bytes = %" PRIu64 "u,\n  .window_bytes = %" PRIu64 "u,\n  .workspace_offset = %" PRIu64 "u,\n  .workspace_bytes = %" PRIu64 "u,\n",
+              plan->arena_bytes, plan->variable_bytes, plan->stash_offset, plan->stash_bytes, plan->window_bytes,
+              plan->workspace_offset, plan->workspace_bytes);
   text_append(text, "  .saved_bytes = %" PRIu64 "u,\n  .saved_bytes_fp32 = %" PRIu64 "u,\n  .model_hash = %" PRIu64 "u,\n  .seed = %" PRIu64 "u,\n",
               plan->saved_bytes, plan->saved_bytes_fp32, program_identity(program), emitter->options->seed);
   text_append(text, "  .default_learning_rate = %s,\n  .device = %s,\n  .pointwise = %s,\n  .scheme = %s,\n  .level = %d,\n",

@@ -31,7 +31,8 @@ static const char usage[] =
     "  --optimizer=KIND[,k=v...] sgd (lr, momentum, nesterov, weight_decay) | adam | adamw | adagrad\n"
     "  --freeze=GLOB             parameters that are not trained (repeatable)\n"
     "  --batchnorm=train         train BatchNormalization that was exported in inference mode\n"
-    "  --level=L0..L3            presets: L0 exact FP32, L1 and L2 4 bits fixed, L3 (default) 2 bits adaptive\n"
+    "  --level=L0..L5            presets: L0 exact FP32, L1 and L2 4 bits fixed, L3 (default) 2 bits adaptive; L4 and L5, on a GPU, L3 with\n"
+    "                            half of the codes, or all that can be, in the host's memory until backward reads them\n"
     "  --bits=B                  bits per quantized element on average, 1..8, fractions allowed, twice that where its noise goes on to other\n"
     "                            layers; 32: keep FP32\n"
     "  --compression=N           bytes saved for backward N times less than in FP32, instead of --bits\n"
@@ -143,7 +144,7 @@ read_value_option(CommandLine *line, const char *argument)
     return options->flip_batch_normalization = !strcmp(value, "train"), options->flip_batch_normalization ? 1 : -1;
   if ((value = value_of(argument, "--level"))) {
     options->level = value[0] == 'L' ? value[1] - '0' : -1;
-    return options->level < 0 || options->level > 3 || value[2] ? -1 : 1;
+    return options->level < 0 || options->level > 5 || value[2] ? -1 : 1;
   }
   if ((value = value_of(argument, "--bits"))) {
     options->bits = strtod(value, &end);
@@ -206,6 +207,8 @@ read_command_line(CommandLine *line, int argc, char **argv)
       line->model = argument;
     }
   }
+  if (line->options.level > 3 && !line->options.is_for_gpu)
+    return fail("at L4 and L5 codes wait in the host's memory while a GPU computes: give --target=cuda too, or take", "--level=L3");
   return 0;
 }
 

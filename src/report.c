@@ -147,7 +147,9 @@ print_memory(const Program *program, FILE *stream)
   fprintf(stream, "  variables, inputs  %14" PRIu64 "\n", plan->variable_bytes);
   fprintf(stream, "  a step's buffers   %14" PRIu64 "  (%" PRIu64 " live at once at most: %.4f of that)\n", transient, plan->lower_bound,
           plan->lower_bound ? (double)transient / (double)plan->lower_bound : 1.0);
-  fprintf(stream, "  coded saves        %14" PRIu64 "\n", plan->stash_bytes);
+  if (plan->window_bytes)
+    fprintf(stream, "  coded saves        %14" PRIu64 "  (at once; the host's memory holds up to %" PRIu64 ")\n", plan->window_bytes, plan->stash_bytes);
+  else fprintf(stream, "  coded saves        %14" PRIu64 "\n", plan->stash_bytes);
   fprintf(stream, "  library workspace  %14" PRIu64 "\n", plan->workspace_bytes);
   fprintf(stream, "saved for backward   %14" PRIu64 " bytes; uncompressed %" PRIu64, plan->saved_bytes, plan->saved_bytes_fp32);
   if (plan->saved_bytes) fprintf(stream, ": %.2f times less", (double)plan->saved_bytes_fp32 / (double)plan->saved_bytes);
@@ -173,8 +175,9 @@ report_json(const Program *program, Arena *arena, size_t *length)
   for (ValueId id = 0; id < program->value_count; id++)
     parameters += value_at(program, id)->kind == VALUE_PARAMETER && plan->buffer_of[id] != NO_VALUE;
   text_append(&text, "{\"peak_bytes\": %" PRIu64 ", \"arena_bytes\": %" PRIu64 ", \"saved_bytes\": %" PRIu64
-                     ", \"saved_bytes_fp32\": %" PRIu64 ", \"parameters\": %u, \"nodes\": %u, \"recomputed_nodes\": %u,\n \"buffers\": [",
-              plan->arena_bytes, plan->arena_bytes, plan->saved_bytes, plan->saved_bytes_fp32, parameters, program->order_count,
+                     ", \"saved_bytes_fp32\": %" PRIu64 ", \"host_bytes\": %" PRIu64 ", \"parameters\": %u, \"nodes\": %u, \"recomputed_nodes\": %u,\n \"buffers\": [",
+              plan->arena_bytes, plan->arena_bytes, plan->saved_bytes, plan->saved_bytes_fp32, plan->window_bytes ? plan->stash_bytes : 0, parameters,
+              program->order_count,
               nodes_of_phase(program, PHASE_RECOMPUTE));
   for (ValueId id = 0; id < program->value_count; id++) {
     if (plan->buffer_of[id] == NO_VALUE) continue;
@@ -215,8 +218,10 @@ report_html(const Program *program, Arena *arena, size_t *length)
                      "background:#1f6f5c;height:.7em}</style>\n<h1>%s</h1>\n", safe_name(arena, program->name), safe_name(arena, program->name));
   text_append(&text, "<p>One arena of %" PRIu64 " bytes: variables and inputs %" PRIu64 ", a step's buffers %" PRIu64 ", coded saves %" PRIu64
                      ", library workspace %" PRIu64 ". Kept for backward: %" PRIu64 " bytes instead of %" PRIu64 ".</p>\n",
-              plan->arena_bytes, plan->variable_bytes, plan->stash_offset - plan->variable_bytes, plan->stash_bytes, plan->workspace_bytes,
-              plan->saved_bytes, plan->saved_bytes_fp32);
+              plan->arena_bytes, plan->variable_bytes, plan->stash_offset - plan->variable_bytes,
+              plan->window_bytes ? plan->window_bytes : plan->stash_bytes, plan->workspace_bytes, plan->saved_bytes, plan->saved_bytes_fp32);
+  if (plan->window_bytes)
+    text_append(&text, "<p>Codes wait in the host's memory, up to %" PRIu64 " bytes of them.</p>\n", plan->stash_bytes);
   text_append(&text, "<table><tr><th>saved value<th>stored<th>bits<th>bytes<th>FP32<th>share<th>read by; why unbiased</tr>\n");
   for (ValueId id = 0; id < program->value_count; id++) {
     if (!describe_saved(program, id, read, &saved)) continue;

@@ -338,6 +338,7 @@ read_model_numbers(Reader *reader)
                {"variable_bytes", &model->variable_bytes},
                {"stash_offset", &model->stash_offset},
                {"stash_bytes", &model->stash_bytes},
+               {"window_bytes", &model->window_bytes},
                {"workspace_offset", &model->workspace_offset},
                {"workspace_bytes", &model->workspace_bytes},
                {"saved_bytes", &model->saved_bytes},

@@ -116,15 +116,18 @@ static bool
 check_parts(Emitted *emitted)
 {
   const actnn_model *model = &emitted->model;
-  const uint64_t parts[] = {model->arena_bytes, model->variable_bytes,   model->stash_offset,
-                            model->stash_bytes, model->workspace_offset, model->workspace_bytes};
+  const uint64_t parts[] = {model->arena_bytes,  model->variable_bytes,   model->stash_offset,   model->stash_bytes,
+                            model->window_bytes, model->workspace_offset, model->workspace_bytes};
+  uint64_t pool = model->window_bytes ? model->window_bytes : model->stash_bytes;
   size_t end = emitted->source_length;
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     if (parts[i] % ACTNN_ALIGNMENT || parts[i] > UINT64_MAX / 4)
       return refuse(emitted, end, "a part of the arena is not a multiple of %d bytes", (int)ACTNN_ALIGNMENT);
-  if (model->variable_bytes > model->stash_offset || model->stash_offset + model->stash_bytes != model->workspace_offset
+  if (model->variable_bytes > model->stash_offset || model->stash_offset + pool != model->workspace_offset
       || model->workspace_offset + model->workspace_bytes != model->arena_bytes)
     return refuse(emitted, end, "the parts of the arena do not lie one behind the other up to its end");
+  if (model->window_bytes && (model->window_bytes >= model->stash_bytes || !emitted->is_for_gpu))
+    return refuse(emitted, end, "a window on the pool that is none, or on the processor");
   if (model->input_count != emitted->input_count || model->variable_count != emitted->variable_count
       || model->save_count != emitted->save_count)
     return refuse(emitted, end, "a table does not have the length that the model says");

@@ -210,17 +210,18 @@ check_call(Emitted *emitted, const EmittedCall *call)
   return restores ? check_restore(emitted, call, restores) : check_save(emitted, call, saves);
 }
 
-/* Each save lies behind those before it, and together they fill the pool. */
+/* Each save lies behind those before it, and together they fill the pool. Where the pool has a window the trainer decides where they lie in
+ * it, as bytes move: each fits, at its start, and it is their bytes that fill the pool. */
 static bool
 check_pool(Emitted *emitted)
 {
-  uint64_t next = emitted->model.stash_offset;
+  uint64_t start = emitted->model.stash_offset, window = emitted->model.window_bytes, next = start;
   for (uint32_t i = 0; i < emitted->save_count; i++) {
     uint32_t stash = emitted->save[i].tensor;
     const actnn_tensor *code = &emitted->tensor[stash].at;
     if (code->layout != ACTNN_STASH || !is_coding(writer_of(emitted, stash)))
       return refuse(emitted, emitted->save[i].position, "v%u is no stash of coded values", stash);
-    if (code->offset != next)
+    if (code->offset != (window ? start : next) || (window && code->bytes > window))
       return refuse(emitted, emitted->tensor[stash].position, "v%u does not lie behind the saves before it", stash);
     next += code->bytes;
   }

@@ -229,6 +229,7 @@ check_numbers(Emitted *emitted)
                  {model->variable_bytes, plan->variable_bytes, "bytes of variables"},
                  {model->stash_offset, plan->stash_offset, "bytes before the pool"},
                  {model->stash_bytes, plan->stash_bytes, "bytes of the pool"},
+                 {model->window_bytes, plan->window_bytes, "bytes of its window"},
                  {model->workspace_offset, plan->workspace_offset, "bytes before the workspace"},
                  {model->workspace_bytes, plan->workspace_bytes, "bytes of workspace"},
                  {model->saved_bytes, plan->saved_bytes, "bytes saved"},

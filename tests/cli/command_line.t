@@ -18,13 +18,17 @@ refused() {
 }
 
 # ---- values of options
-for option in --batch=4x --batch=1099511627776 --memory-budget=1e15GB --memory-budget=0 --memory-budget=3XB --level=L12 --profile-use= \
+for option in --batch=4x --batch=1099511627776 --memory-budget=1e15GB --memory-budget=0 --memory-budget=3XB --level=L6 --level=L12 --profile-use= \
   --seed=3x --seed=7.5 --compression=much --compression=2x --compression=2000 --workspace=wide --target=gpu --recompute=1e9PB; do
   refused "$option" "bad value: $option" "$mlp" $loss "$option" --check
 done
 refused "--dim without a value" "missing value after: --dim" "$mlp" $loss --dim
 refused "-o without a value" "missing value after: -o" "$mlp" $loss -o
 refused "--dim N=0 in two words" "bad value: N=0" "$mlp" $loss --dim N=0 --check
+for level in L4 L5; do
+  refused "codes in the host's memory on the processor, $level" "while a GPU computes: give --target=cuda too" "$models/lenet5.onnx" $loss --level=$level
+  check "and on a GPU" "$actnnc" "$models/lenet5.onnx" --batch=4 $loss --level=$level --target=cuda --check
+done
 refused "a model that is called -" "^-: error: " - --batch=4 --check
 many() { i=0; while [ $i -lt "$1" ]; do echo "$2$i$3"; i=$((i + 1)); done; }
 # shellcheck disable=SC2046

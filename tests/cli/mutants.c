@@ -100,6 +100,8 @@ const Origin origins[] = {
     {.what = "lenet5, adamw, actnn's codes", .model = "lenet5.onnx", .optimizer = "adamw", .scheme = "actnn", .batch = 8},
     {.what = "lenet5, sgd", .model = "lenet5.onnx", .optimizer = "sgd,momentum=0", .scheme = "actnnc", .batch = 8},
     {.what = "lenet5 in bfloat16, adam", .model = "lenet5.onnx", .optimizer = "adam", .scheme = "actnnc", .batch = 8, .is_bfloat = true},
+    {.what = "a convolutional net on a GPU, codes in the host's memory", .text = convolutional, .optimizer = "sgd", .scheme = "actnnc", .batch = 4,
+     .level = 5, .is_for_gpu = true},
     {.what = "decoder for a GPU, adam", .model = "decoder.onnx", .optimizer = "adam", .scheme = "actnnc", .batch = 2, .is_for_gpu = true},
     {.what = "a random graph, sgd, actnn's codes", .graph = LARGE_GRAPHS + 8, .optimizer = "sgd", .scheme = "actnn"},
     {.what = "another random graph, adam", .graph = LARGE_GRAPHS + 10, .optimizer = "adam", .scheme = "actnnc"},
@@ -127,7 +129,7 @@ emit_program(Bench *bench, Program *program)
 static bool
 emit_origin(Bench *bench, const Origin *origin)
 {
-  bench->options = (Options){.level = 3,
+  bench->options = (Options){.level = origin->level ? origin->level : 3,
                              .scheme = origin->scheme,
                              .batch = origin->batch,
                              .loss = origin->loss ? origin->loss : "softmax-cross-entropy",

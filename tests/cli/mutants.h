@@ -62,6 +62,7 @@ typedef struct Origin {
   uint64_t graph;
   const char *optimizer, *scheme, *loss; /* loss: NULL: by classes */
   int64_t batch;
+  int level; /* 0: 3 */
   bool is_for_gpu, is_bfloat;
 } Origin;
 

@@ -211,6 +211,7 @@ change_model(Desk *desk)
     for (uint32_t tensor = 0; tensor < emitted->tensor_count; tensor += desk->step) CHANGE(*tensors[i], tensor, "tensor that the model names");
   }
   uint64_t *const numbers[] = {&model->arena_bytes, &model->variable_bytes, &model->stash_offset, &model->stash_bytes,
+                               &model->window_bytes,
                                &model->workspace_offset, &model->workspace_bytes, &model->saved_bytes, &model->saved_bytes_fp32,
                                &model->model_hash, &model->seed};
   for (size_t i = 0; i < COUNT(numbers); i++) {

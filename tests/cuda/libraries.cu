@@ -4,6 +4,7 @@
 
 #include "bfloat_value.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <vector>
 
@@ -75,12 +76,30 @@ cudnnSetConvolutionGroupCount(cudnnConvolutionDescriptor_t descriptor, int group
   return CUDNN_STATUS_SUCCESS;
 }
 
+int64_t
+stand_in_most_elements()
+{
+  const char *asked_for = getenv("SHIM_ELEMENTS");
+  return asked_for ? atoll(asked_for) : INT32_MAX;
+}
+
+static bool
+is_counted(cudnnTensorDescriptor_t operand)
+{
+  int64_t count = 1;
+  for (int i = 0; i < operand->axes; i++)
+    count *= operand->dim[i];
+  return count <= stand_in_most_elements();
+}
+
 /* Shapes and types must fit, as the library would find. */
 static bool
 fits(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t y)
 {
   if (x->type != w->type || x->type != y->type || x->axes != w->axes || x->axes != y->axes || window->axes != x->axes - 2 || x->dim[0] != y->dim[0] ||
       x->dim[1] != w->dim[1] * window->groups || y->dim[1] != w->dim[0] || w->dim[0] % window->groups)
+    return false;
+  if (!is_counted(x) || !is_counted(w) || !is_counted(y))
     return false;
   for (int i = 0; i < window->axes; i++)
     if (y->dim[2 + i] != (x->dim[2 + i] + 2 * window->pad[i] - window->dilation[i] * (w->dim[2 + i] - 1) - 1) / window->stride[i] + 1)
@@ -202,59 +221,74 @@ put_number(void *data, bool is_narrow, int64_t at, float value)
     ((float *)data)[at] = value;
 }
 
-/* Sums in double precision of the operand that is computed; the workspace is spoilt, as the library may. */
+/* SHIM_ALGORITHMS=count: says at the end how many convolutions took the way that is not deterministic. */
+static unsigned long varying_calls;
+
+static struct teller {
+  ~teller()
+  {
+    if (getenv("SHIM_ALGORITHMS"))
+      fprintf(stderr, "stand-in: %lu convolutions in a way that varies\n", varying_calls);
+  }
+} tells_at_end;
+
+/* Sums in double precision of the operand that is computed, and as much as beta says of what it was; the workspace is spoilt, as the library
+ * may. */
 template <typename Meet>
 static cudnnStatus_t
 compute(cudnnTensorDescriptor_t of_x, cudnnFilterDescriptor_t of_w, cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t of_y,
-        int algorithm, void *workspace, size_t bytes, stand_in_tensor *result, void *to, Meet meet)
+        int algorithm, void *workspace, size_t bytes, const void *beta, stand_in_tensor *result, void *to, Meet meet)
 {
-  if (!fits(of_x, of_w, window, of_y) || algorithm != 9 || bytes < 1000 || !workspace)
+  bool varies = algorithm == 7;
+  if (!fits(of_x, of_w, window, of_y) || (!varies && (algorithm != 9 || bytes < 1000 || !workspace)))
     return CUDNN_STATUS_BAD_PARAM;
+  varying_calls += varies;
   long count = 1;
   for (int i = 0; i < result->axes; i++)
     count *= result->dim[i];
   const loops all_loops = loops_of(of_x, of_w, window, of_y);
   bool is_narrow = result->type == CUDNN_DATA_BFLOAT16;
+  double before = *(const float *)beta;
   shim_do([=]() {
     shim_opened all;
     memset(workspace, 0xff, bytes);
     std::vector<double> sum((size_t)count);
     for_products(all_loops, [&](long x, long w, long y) { meet(sum, x, w, y); });
     for (long i = 0; i < count; i++)
-      put_number(to, is_narrow, i, (float)sum[(size_t)i]);
+      put_number(to, is_narrow, i, (float)(sum[(size_t)i] + (before != 0 ? before * number(to, is_narrow, i) : 0)));
   });
   return CUDNN_STATUS_SUCCESS;
 }
 
 cudnnStatus_t
 cudnnConvolutionForward(cudnnHandle_t, const void *, cudnnTensorDescriptor_t of_x, const void *x, cudnnFilterDescriptor_t of_w,
-                        const void *w, cudnnConvolutionDescriptor_t window, int algorithm, void *workspace, size_t bytes, const void *,
+                        const void *w, cudnnConvolutionDescriptor_t window, int algorithm, void *workspace, size_t bytes, const void *beta,
                         cudnnTensorDescriptor_t of_y, void *y)
 {
   bool is_narrow = of_x->type == CUDNN_DATA_BFLOAT16;
-  return compute(of_x, of_w, window, of_y, algorithm, workspace, bytes, of_y, y, [=](std::vector<double> &sum, long i, long j, long k) {
+  return compute(of_x, of_w, window, of_y, algorithm, workspace, bytes, beta, of_y, y, [=](std::vector<double> &sum, long i, long j, long k) {
     sum[(size_t)k] += number(x, is_narrow, i) * number(w, is_narrow, j);
   });
 }
 
 cudnnStatus_t
 cudnnConvolutionBackwardData(cudnnHandle_t, const void *, cudnnFilterDescriptor_t of_w, const void *w, cudnnTensorDescriptor_t of_dy,
-                             const void *dy, cudnnConvolutionDescriptor_t window, int algorithm, void *workspace, size_t bytes, const void *,
+                             const void *dy, cudnnConvolutionDescriptor_t window, int algorithm, void *workspace, size_t bytes, const void *beta,
                              cudnnTensorDescriptor_t of_dx, void *dx)
 {
   bool is_narrow = of_dx->type == CUDNN_DATA_BFLOAT16;
-  return compute(of_dx, of_w, window, of_dy, algorithm, workspace, bytes, of_dx, dx, [=](std::vector<double> &sum, long i, long j, long k) {
+  return compute(of_dx, of_w, window, of_dy, algorithm, workspace, bytes, beta, of_dx, dx, [=](std::vector<double> &sum, long i, long j, long k) {
     sum[(size_t)i] += number(w, is_narrow, j) * number(dy, is_narrow, k);
   });
 }
 
 cudnnStatus_t
 cudnnConvolutionBackwardFilter(cudnnHandle_t, const void *, cudnnTensorDescriptor_t of_x, const void *x, cudnnTensorDescriptor_t of_dy,
-                               const void *dy, cudnnConvolutionDescriptor_t window, int algorithm, void *workspace, size_t bytes, const void *,
+                               const void *dy, cudnnConvolutionDescriptor_t window, int algorithm, void *workspace, size_t bytes, const void *beta,
                                cudnnFilterDescriptor_t of_dw, void *dw)
 {
   bool is_narrow = of_x->type == CUDNN_DATA_BFLOAT16;
-  return compute(of_x, of_dw, window, of_dy, algorithm, workspace, bytes, of_dw, dw, [=](std::vector<double> &sum, long i, long j, long k) {
+  return compute(of_x, of_dw, window, of_dy, algorithm, workspace, bytes, beta, of_dw, dw, [=](std::vector<double> &sum, long i, long j, long k) {
     sum[(size_t)j] += number(x, is_narrow, i) * number(dy, is_narrow, k);
   });
 }

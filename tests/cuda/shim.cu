@@ -106,15 +106,102 @@ graphs_are(const char *what)
 
 static bool is_recording();
 
+/* ---- streams beside the first -------------------------------------------------------------------------------- */
+
+/* Copies that are asked for, and how many of them have been made. */
+struct shim_stream {
+  std::vector<std::function<void()>> copy;
+  size_t made;
+};
+
+/* Of a stream beside the first, up to where it was recorded. */
+struct shim_event {
+  cudaStream_t stream;
+  size_t count;
+};
+
+static bool
+copies_are_late()
+{
+  static const char *const asked_for = getenv("SHIM_COPIES");
+  return asked_for && !strcmp(asked_for, "late");
+}
+
+static void
+make_copies(cudaStream_t stream, size_t count)
+{
+  for (; stream && stream->made < count; stream->made++)
+    shim_do(stream->copy[stream->made]);
+}
+
 cudaError_t
-cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
+cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
+{
+  *stream = new shim_stream();
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaStreamDestroy(cudaStream_t stream)
+{
+  delete stream;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
+{
+  *event = new shim_event();
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaEventDestroy(cudaEvent_t event)
+{
+  delete event;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+  event->stream = stream;
+  event->count = stream ? stream->copy.size() : 0;
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaEventSynchronize(cudaEvent_t event)
+{
+  make_copies(event->stream, event->count);
+  return cudaSuccess;
+}
+
+/* Whoever waits is the first stream, or one whose copies are made in order when somebody waits for them. */
+cudaError_t
+cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
+{
+  if (!stream || stream != event->stream)
+    make_copies(event->stream, event->count);
+  return cudaSuccess;
+}
+
+cudaError_t
+cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t stream)
 {
   if (is_recording() && graphs_are("invalid"))
     return cudaErrorStreamCaptureUnsupported;
-  shim_do([=]() {
+  const std::function<void()> copy = [=]() {
     shim_opened all;
     memmove(to, from, bytes);
-  });
+  };
+  if (!stream) {
+    shim_do(copy);
+    return cudaSuccess;
+  }
+  stream->copy.push_back(copy);
+  if (!copies_are_late())
+    make_copies(stream, stream->copy.size());
   return cudaSuccess;
 }
 
@@ -153,9 +240,12 @@ shim_do(const std::function<void()> &action)
 
 /* Nobody may wait for what is only being recorded. */
 cudaError_t
-cudaStreamSynchronize(cudaStream_t)
+cudaStreamSynchronize(cudaStream_t stream)
 {
-  return recorded ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
+  if (recorded)
+    return cudaErrorStreamCaptureUnsupported;
+  make_copies(stream, stream ? stream->copy.size() : 0);
+  return cudaSuccess;
 }
 
 cudaError_t

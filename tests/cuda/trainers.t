@@ -132,6 +132,13 @@ joined() {
 
 check "lenet5: FP32 gradients" exact lenet5 "$models/lenet5.onnx" 4
 check "resnet20: FP32 gradients" exact resnet20 "$models/resnet20.onnx" 2
+# Images of more elements than the library counts go to it in pieces, and none to the processor.
+SHIM_ELEMENTS=40000
+export SHIM_ELEMENTS
+check "resnet20: FP32 gradients of images in pieces" exact pieces "$models/resnet20.onnx" 6
+check "on the GPU" sh -c "./pieces --memory 2>&1 >/dev/null | grep 'run on the processor'; [ \$? = 1 ]"
+check "resnet20: bfloat16 in pieces, losses of a run" curves "$models/resnet20.onnx" 6
+unset SHIM_ELEMENTS
 check "decoder: FP32 gradients" exact decoder "$models/decoder.onnx" 2 T=16
 check "vit-tiny: FP32 gradients" exact vit "$small/vit-tiny.onnx" 2
 check "unet: FP32 gradients" exact unet "$small/unet.onnx" 2
@@ -152,6 +159,10 @@ check "vit-tiny: joined nodes have kernels of their own" joined "$small/vit-tiny
 check "decoder: joined nodes have kernels of their own" joined "$models/decoder.onnx" 2 T=16
 check "checkpoints of one go on with the other" checkpoints
 check "whole epochs end where the processor's end" epochs
+# ways YES-OR-NO: convolutions of a step that took a way whose last bits vary.
+ways() { SHIM_ALGORITHMS=count ./lenet-cuda $(given data) --steps 1 --seed 3 --quiet --threads 1 --deterministic "$1" 2>&1 | sed -n 's/^stand-in: \([0-9]*\) .*/\1/p'; }
+check "convolutions give the same bits every time" [ "$(ways yes)" = 0 ]
+check "unless they need not" [ "$(ways no)" -gt 0 ]
 check "the arena is the planned one" memory
 check "with bfloat16 as well" memory --precision=bf16 --workspace=1MiB
 finish

@@ -62,7 +62,7 @@ test_understood(void)
   ok(take("--channel-block 1") && options.channel_block == 1 && take("--channel-block=8") && options.channel_block == 8 &&
          take("--channel-block 16") && options.channel_block == 16,
      "blocks of channels");
-  ok(take("--quiet --memory --profile --tf32 --help") && options.quiet && options.memory && options.profile && options.tensor_float &&
+  ok(take("--quiet --memory --profile --tf32 --deterministic no --help") && options.quiet && options.memory && options.profile && options.tensor_float && options.may_vary &&
          options.help,
      "options without values");
   ok(take("--weights a --checkpoint b --resume c --export d --log e --profile-generate f --dump-gradients g --gradient-reference h") &&

@@ -69,6 +69,7 @@ test_tables(void)
   REFUSES(plan, c.model.workspace_offset = at_end + 64);
   REFUSES(plan, c.model.stash_bytes = at_end + 64);
   REFUSES(plan, c.model.stash_offset = at_end);
+  REFUSES(plan, c.model.window_bytes = c.model.stash_bytes + 64);
   REFUSES(plan, c.model.variable_bytes = at_end + 64);
   REFUSES(plan, c.model.batch = 0);
   REFUSES("more than this machine can address", c.model.arena_bytes = UINT64_MAX / 2 + 1);

@@ -1,6 +1,8 @@
 /* test_saves.c: coded saves in a trainer: places, bytes that move, threads, draws; and packed masks. */
 #include "allocation.h"
 #include "codec.h"
+#include "device.h"
+#include "offload.h"
 #include "saves_rig.h"
 #include "tap.h"
 
@@ -166,6 +168,81 @@ test_refusals(void)
   discard(rig);
 }
 
+/* ---- a window on the pool -------------------------------------------------------------------------- */
+
+/* Bytes move under a window as long as all that is read at once has room in it. A device that does nothing stands for the one that copies; the
+ * codes are made and read in the processor's memory all the same. */
+static void
+use_window(rig *rig, uint64_t pool, uint64_t window, bool are_read_at_once)
+{
+  static const actnn_device idle = {.name = "idle"};
+  actnn_kernel *const kernels[] = {actnn_QuantizeOnSave, actnn_DequantizeOnBackward, actnn_MeasureSensitivity};
+  rig->trainer.device = &idle;
+  rig->trainer.quiet = true;
+  rig->model.stash_bytes = pool;
+  rig->model.window_bytes = window;
+  free(rig->trainer.arena);
+  rig->trainer.arena = calloc(pool, 1);
+  int wrong = offload_create(&rig->trainer);
+  for (int phase = 0; phase < 3; phase++)
+    for (int i = 0; i < SAVES; i++) {
+      int save = phase == 0 || are_read_at_once ? i : SAVES - 1 - i;
+      actnn_attribute index = INT(save);
+      actnn_call call = {.trainer = &rig->trainer, .attribute_count = 1, .attribute = &index};
+      if (phase == 2 && !are_read_at_once)
+        continue;
+      wrong |= offload_note(&rig->trainer, kernels[phase], &call);
+    }
+  ok(!wrong && offload_fits(&rig->trainer), "a window of %llu bytes on a pool of %llu", (unsigned long long)window, (unsigned long long)pool);
+}
+
+/* Three steps in which the second value's noise matters most. */
+static int
+adapt_in_window(rig *rig)
+{
+  int wrong = 0;
+  for (rig->trainer.step = 0; rig->trainer.step < 3; rig->trainer.step++) {
+    wrong |= saves_begin_step(&rig->trainer);
+    for (int i = 0; i < SAVES && !wrong; i++)
+      wrong |= quantize(rig, i) || dequantize(rig, i) || measure(rig, i, i == 1 ? 1e4 : 1);
+  }
+  return wrong;
+}
+
+static void
+test_window(void)
+{
+  rig *rig = make_rig(8, 1, 8), *whole = make_rig(8, 1, 8);
+  uint64_t pool = rig->model.stash_bytes, shares[SAVES], wide[SAVES];
+  use_window(rig, pool, pool / 4 * 3 / 64 * 64, false);
+  int fine = adapt_in_window(rig) == 0 && adapt_in_window(whole) == 0;
+  fine &= saves_shares(&rig->trainer, shares) == 0 && saves_shares(&whole->trainer, wide) == 0;
+  ok(fine && saves_levels(&rig->trainer, 1) > 12 && shares[1] <= rig->model.window_bytes / 2 && wide[1] > rig->model.window_bytes / 2,
+     "bytes move to the save whose noise matters, up to half of the window: %llu, without one %llu", (unsigned long long)shares[1],
+     (unsigned long long)wide[1]);
+  ok(offload_fits(&rig->trainer) && shares[0] + shares[1] + shares[2] <= pool, "and all have room in it when they need it");
+  offload_destroy(&rig->trainer);
+  discard(rig);
+  rig = make_rig(8, 1, 8);
+  rig->tensor[2].bytes = rig->trainer.saves->save[2].share = pool / 4 / 64 * 64; /* the halves of the others do not fit beside it */
+  use_window(rig, pool * 3, pool / 4 * 5 / 64 * 64, true);
+  uint64_t planned[SAVES];
+  for (int i = 0; i < SAVES; i++)
+    planned[i] = rig->trainer.saves->save[i].share;
+  ok(adapt_in_window(rig) == 0 && saves_shares(&rig->trainer, shares) == 0 && !memcmp(shares, planned, sizeof shares),
+     "where all are read at once and would not have room, nothing moves, though the pool has it");
+  shares[1] += pool;
+  ok(saves_set_shares(&rig->trainer, shares) == 0 && saves_shares(&rig->trainer, wide) == 0 && !memcmp(wide, planned, sizeof wide) &&
+         saves_begin_step(&rig->trainer) == 0,
+     "a checkpoint's shares that do not fit it give way to the planned ones");
+  rig->model.window_bytes = pool - 64;
+  rig->trainer.saves->placed = false;
+  ok(saves_begin_step(&rig->trainer) == 1 && strstr(rig->trainer.error, "does not hold what single calls need"), "%s", rig->trainer.error);
+  offload_destroy(&rig->trainer);
+  discard(rig);
+  discard(whole);
+}
+
 static void
 test_masks(void)
 {
@@ -221,6 +298,7 @@ main(void)
   test_variants();
   test_adaptation();
   test_refusals();
+  test_window();
   test_masks();
   return tap_done();
 }

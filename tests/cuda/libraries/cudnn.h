@@ -6,6 +6,9 @@
 #include "shim.h"
 
 enum { STAND_IN_AXES = 5 };
+/* SHIM_ELEMENTS=N: operands of a convolution may have so many elements at most. */
+int64_t stand_in_most_elements();
+#define MOST_ELEMENTS stand_in_most_elements()
 
 typedef enum { CUDNN_STATUS_SUCCESS, CUDNN_STATUS_BAD_PARAM } cudnnStatus_t;
 typedef enum { CUDNN_DATA_FLOAT, CUDNN_DATA_BFLOAT16 } cudnnDataType_t;

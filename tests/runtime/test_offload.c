@@ -1,0 +1,467 @@
+/* test_offload.c: codes that wait in the host's memory. Random steps are made on a device whose copies are late or early, in windows of
+ * any size: every read finds the codes that were made, and where the window is as large as is asked for nobody waits long. */
+#include "offload.h"
+#include "offload_schedule.h"
+#include "own_calls.h"
+#include "saves_state.h"
+#include "tap.h"
+
+#include "device.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_SAVES = 14, MOST_CALLS = 128, UNIT = ACTNN_ALIGNMENT, ROUNDS = 4000 };
+
+/* ---- a device that copies ------------------------------------------------------------------------------- */
+
+typedef struct copy {
+  uint32_t save;
+  uint64_t offset, place, bytes;
+  bool is_return;
+} copy;
+
+static struct {
+  unsigned char window[MOST_SAVES * 64 * UNIT], host[MOST_SAVES * 64 * UNIT];
+  copy queue[4 * MOST_SAVES];
+  size_t asked, made;
+  size_t last_of[MOST_SAVES]; /* what is waited for of a save: so many copies */
+  bool is_late;
+  int calls, failing;
+  size_t put_away;
+  /* Bytes of codes made, or read for the first time, since a copy was asked for, beside its own; the least over all waits. */
+  uint64_t worked, worked_at[MOST_SAVES];
+  bool has_waited_long;
+} there;
+
+static void
+make_copies(size_t count)
+{
+  for (; there.made < count; there.made++) {
+    const copy *one = &there.queue[there.made];
+    unsigned char *near = there.window + one->offset, *far = there.host + one->place;
+    if (one->is_return)
+      memcpy(near, far, one->bytes);
+    else
+      memcpy(far, near, one->bytes);
+  }
+}
+
+static int
+ask_for(actnn *trainer, copy one)
+{
+  if (++there.calls == there.failing)
+    return actnn_fail(trainer, "the device fails");
+  there.queue[there.asked++] = one;
+  there.last_of[one.save] = there.asked;
+  there.worked_at[one.save] = there.worked;
+  if (!there.is_late)
+    make_copies(there.asked);
+  return 0;
+}
+
+static int
+put_away(actnn *trainer, uint32_t save, uint64_t offset, uint64_t place, uint64_t bytes)
+{
+  there.put_away++;
+  return ask_for(trainer, (copy){save, offset, place, bytes, false});
+}
+
+static int
+bring_back(actnn *trainer, uint32_t save, uint64_t offset, uint64_t place, uint64_t bytes)
+{
+  return ask_for(trainer, (copy){save, offset, place, bytes, true});
+}
+
+static int
+await(actnn *trainer, uint32_t save)
+{
+  const copy *one = &there.queue[there.last_of[save] - 1];
+  if (++there.calls == there.failing)
+    return actnn_fail(trainer, "the device fails");
+  there.has_waited_long |= there.worked - there.worked_at[save] < 2 * one->bytes;
+  make_copies(there.last_of[save]);
+  return 0;
+}
+
+static int
+join(actnn *trainer)
+{
+  if (++there.calls == there.failing)
+    return actnn_fail(trainer, "the device fails");
+  make_copies(there.asked);
+  there.asked = there.made = 0;
+  return 0;
+}
+
+static const actnn_device device = {.name = "test", .put_codes_away = put_away, .bring_codes_back = bring_back, .await_codes = await,
+                                    .join_copies = join};
+
+/* ---- steps ------------------------------------------------------------------------------------------------ */
+
+typedef struct step {
+  uint32_t saves, calls;
+  uint64_t bytes[MOST_SAVES], all, largest;
+  uint32_t save[MOST_CALLS]; /* the first `saves` calls make the codes of each */
+} step;
+
+static uint64_t state = 88172645463325252u;
+
+static uint32_t
+below(uint32_t bound)
+{
+  state ^= state << 13;
+  state ^= state >> 7;
+  state ^= state << 17;
+  return (uint32_t)(state >> 33) % bound;
+}
+
+/* Codes are read mostly in the opposite order to that in which they are made, some once more much later. */
+static step
+draw_step(void)
+{
+  step one = {.saves = 1 + below(MOST_SAVES)};
+  uint32_t order[MOST_SAVES];
+  for (uint32_t i = 0; i < one.saves; i++) {
+    uint32_t k = below(i + 1);
+    order[i] = order[k];
+    order[k] = i;
+    one.bytes[i] = UNIT * (1 + (uint64_t)below(below(4) ? 8 : 60));
+    one.all += one.bytes[i];
+    if (one.bytes[i] > one.largest)
+      one.largest = one.bytes[i];
+  }
+  for (uint32_t i = 0; i < one.saves; i++)
+    one.save[one.calls++] = order[i];
+  for (uint32_t i = one.saves; i-- > 0;) {
+    uint32_t other = below(8) ? i : below(i + 1);
+    uint32_t kept = order[i];
+    order[i] = order[other];
+    order[other] = kept;
+    for (uint32_t reads = 1 + below(3); reads > 0; reads--)
+      one.save[one.calls++] = order[i];
+    if (!below(6))
+      one.save[one.calls++] = order[i + below(one.saves - i)];
+  }
+  return one;
+}
+
+static actnn_model model;
+static actnn_save names[MOST_SAVES];
+static save_state shares[MOST_SAVES];
+static struct saves saves = {.save = shares};
+static actnn trainer = {.model = &model, .saves = &saves};
+
+static int
+make_call(const step *one, uint32_t number, int (*around)(actnn *, actnn_kernel *, const actnn_call *))
+{
+  const actnn_attribute index = INT(one->save[number]);
+  const actnn_call call = {.trainer = &trainer, .attribute_count = 1, .attribute = &index};
+  return around(&trainer, number < one->saves ? actnn_QuantizeOnSave : actnn_DequantizeOnBackward, &call);
+}
+
+/* Makes trainer.offload for the step and a window; whether it fits. */
+static bool
+prepare(const step *one, uint64_t window)
+{
+  offload_destroy(&trainer);
+  memset(&there.put_away, 0, sizeof there.put_away);
+  there.asked = there.made = 0;
+  there.calls = there.failing = 0;
+  there.has_waited_long = false;
+  model = (actnn_model){.name = "model", .save = names, .save_count = one->saves, .stash_bytes = one->all, .window_bytes = window};
+  trainer.device = &device;
+  if (offload_create(&trainer))
+    return false;
+  for (uint32_t i = 0; i < one->saves; i++)
+    shares[i].share = one->bytes[i];
+  for (uint32_t i = 0; i < one->calls; i++)
+    if (make_call(one, i, offload_note))
+      return false;
+  return offload_fits(&trainer);
+}
+
+static unsigned char
+code_at(uint32_t save, uint64_t byte, int round)
+{
+  return (unsigned char)(save * 37 + byte * 11 + (uint64_t)round * 101 + byte / 251);
+}
+
+/* One step: 0; 1: a call failed; 2: a read found other codes than were made. */
+static int
+run(const step *one, int round)
+{
+  bool was_read[MOST_SAVES] = {false};
+  offload_begin(&trainer);
+  there.worked = 0;
+  for (uint32_t i = 0; i < one->calls; i++) {
+    uint32_t save = one->save[i];
+    if (make_call(one, i, offload_before))
+      return 1;
+    unsigned char *codes = there.window + offload_place(&trainer, save, 0);
+    for (uint64_t k = 0; k < one->bytes[save]; k++) {
+      if (i < one->saves)
+        codes[k] = code_at(save, k, round);
+      else if (codes[k] != code_at(save, k, round))
+        return 2;
+    }
+    if (make_call(one, i, offload_after))
+      return 1;
+    if (i < one->saves ? true : !was_read[save])
+      there.worked += one->bytes[save];
+    was_read[save] = i >= one->saves;
+  }
+  return offload_end(&trainer);
+}
+
+/* ---- what a schedule says --------------------------------------------------------------------------------- */
+
+static unsigned char scratch[1 << 16];
+
+static void
+list_calls(const step *one, offload_save *list)
+{
+  for (uint32_t i = 0; i < one->saves; i++)
+    list[i] = (offload_save){.bytes = one->bytes[i]};
+  for (uint32_t i = 0; i < one->calls; i++) {
+    offload_save *save = &list[one->save[i]];
+    if (i < one->saves)
+      save->made = save->first = i;
+    else if (save->first == save->made)
+      save->first = i;
+    save->last = i;
+  }
+}
+
+/* Whether codes lie in the window during a call. */
+static bool
+lies_at(const offload_save *save, uint32_t call)
+{
+  if (!save->is_away)
+    return call >= save->made && call <= save->last;
+  return (call >= save->made && call <= save->freed) || (call > save->asked && call <= save->last);
+}
+
+/* No two saves share bytes during any call, and all lie within the window. */
+static bool
+is_sound(const step *one, const offload_save *list, uint64_t window)
+{
+  for (uint32_t i = 0; i < one->saves; i++) {
+    const offload_save *a = &list[i];
+    if (a->place + a->bytes > window || (a->is_away && (a->freed < a->made || a->asked < a->freed || a->asked >= a->first)))
+      return false;
+    for (uint32_t k = 0; k < i; k++) {
+      const offload_save *b = &list[k];
+      bool share_bytes = a->place < b->place + b->bytes && b->place < a->place + a->bytes;
+      for (uint32_t call = 0; share_bytes && call < one->calls; call++)
+        if (lies_at(a, call) && lies_at(b, call))
+          return false;
+    }
+  }
+  return true;
+}
+
+/* Bytes of other codes made, or read for the first time, from call `from` to call `to`. */
+static uint64_t
+work_between(const step *one, const offload_save *list, uint32_t from, uint32_t to)
+{
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < one->saves; i++)
+    bytes += (list[i].made > from && list[i].made <= to) + (list[i].first >= from && list[i].first < to) ? list[i].bytes : 0;
+  return bytes;
+}
+
+/* Copies have as long as so many times their bytes take, or until the last codes are made; and no longer than one save more. */
+static bool
+is_timed(const step *one, const offload_save *list, uint64_t lag)
+{
+  for (uint32_t i = 0; i < one->saves; i++) {
+    const offload_save *save = &list[i];
+    uint64_t out = work_between(one, list, save->made, save->freed), back = work_between(one, list, save->asked, save->first);
+    if (save->is_away && ((out < lag * save->bytes && save->freed != one->saves - 1) || (lag && back < lag * save->bytes)))
+      return false;
+    if (save->is_away && (out > lag * save->bytes + one->largest || back > lag * save->bytes + one->largest))
+      return false;
+  }
+  return true;
+}
+
+static size_t
+count_away(const step *one, const offload_save *list)
+{
+  size_t away = 0;
+  for (uint32_t i = 0; i < one->saves; i++)
+    away += list[i].is_away;
+  return away;
+}
+
+/* Who is away waits at least as long as anybody who stays though there would be time for copies. */
+static bool
+longest_leave(const step *one, const offload_save *list)
+{
+  for (uint32_t i = 0; i < one->saves; i++)
+    for (uint32_t k = 0; k < one->saves; k++)
+      if (list[i].is_away && !list[k].is_away && list[k].asked > list[k].freed && list[k].first - list[k].made > list[i].first - list[i].made)
+        return false;
+  return true;
+}
+
+static void
+test_schedules(void)
+{
+  int unsound = 0, untimed = 0, early = 0, unlike = 0, by_lag[3] = {0}, unfit = 0, worse = 0;
+  for (int round = 0; round < ROUNDS; round++) {
+    step one = draw_step();
+    offload_save list[MOST_SAVES], again[MOST_SAVES];
+    list_calls(&one, list);
+    uint64_t easy = offload_easy_window(list, one.saves, scratch);
+    unsound += !is_sound(&one, list, easy);
+    untimed += !is_timed(&one, list, 2);
+    size_t all = count_away(&one, list), before = MOST_SAVES;
+    for (uint64_t window = one.largest; window <= one.all; window += UNIT * (1 + below(16))) {
+      list_calls(&one, again);
+      if (!offload_schedule(again, one.saves, window, scratch)) {
+        unfit += window >= easy;
+        continue;
+      }
+      size_t away = count_away(&one, again);
+      unsound += !is_sound(&one, again, window);
+      early += !longest_leave(&one, again);
+      int lag = 2;
+      while (lag >= 0 && !is_timed(&one, again, (uint64_t)lag))
+        lag--;
+      untimed += lag < 0;
+      by_lag[lag < 0 ? 0 : lag]++;
+      if (window >= easy) {
+        unlike += lag < 2 && away > 0;
+        worse += away > all || away > before + 1; /* nearly always fewer, the more room there is; places are found greedily */
+        before = away;
+      }
+    }
+  }
+  ok(!unsound, "of %d random steps no two codes share a place during any call", ROUNDS);
+  ok(!untimed && by_lag[0] > 100 && by_lag[1] > 100 && by_lag[2] > 100,
+     "copies have the time that one of three lags gives them: %d schedules without, %d, %d with the longest", by_lag[0], by_lag[1], by_lag[2]);
+  ok(!unlike && !unfit, "the longest wherever the window is as large as is asked for");
+  ok(!early, "who leaves waits longest");
+  ok(worse < ROUNDS / 100, "and more room has fewer leave (%d times not)", worse);
+}
+
+/* ---- points ---------------------------------------------------------------------------------------------------- */
+
+static void
+test_random_steps(void)
+{
+  int wrong = 0, unfit = 0, beyond = 0, needless = 0, too_many = 0, slow = 0;
+  size_t away = 0;
+  for (int round = 0; round < ROUNDS; round++) {
+    step one = draw_step();
+    offload_save list[MOST_SAVES];
+    bool fits = prepare(&one, one.all);
+    unfit += !fits;
+    there.is_late = round % 2;
+    wrong += fits && run(&one, round) != 0;
+    needless += there.put_away != 0; /* all of the pool fits */
+    list_calls(&one, list);
+    uint64_t easy = offload_easy_window(list, one.saves, scratch);
+    uint64_t least = one.largest - UNIT;
+    beyond += easy > one.all || (least > 0 && prepare(&one, least));
+    fits = prepare(&one, easy);
+    unfit += !fits;
+    slow += fits && (run(&one, round) != 0 || (easy < one.all && there.has_waited_long));
+    uint64_t window = one.largest + UNIT * (uint64_t)below((uint32_t)((one.all - one.largest) / UNIT) + 1);
+    if (!prepare(&one, window))
+      continue;
+    wrong += run(&one, round) != 0 || run(&one, round + 1) != 0; /* the next step begins where this one ended */
+    away += there.put_away;
+    for (uint32_t i = 0; i < one.saves; i++)
+      too_many += offload_place(&trainer, i, 0) + one.bytes[i] > window;
+  }
+  ok(!wrong, "%d random steps and windows: every read finds what was made, %zu codes were away", ROUNDS, away);
+  ok(away > ROUNDS, "and many were");
+  ok(!unfit && !beyond, "the window that is asked for is enough, no larger than the pool, and one below the largest save is not");
+  ok(!needless, "nothing leaves where all has room");
+  ok(!too_many, "no codes lie beyond the window");
+  ok(!slow, "in the window that is asked for, a copy has as long as it takes to make or read twice its bytes");
+}
+
+/* Of equal saves in the best order as few leave as can be. */
+static void
+test_few_leave(void)
+{
+  step one = {.saves = 12, .calls = 24, .largest = UNIT, .all = 12 * UNIT};
+  for (uint32_t i = 0; i < one.saves; i++) {
+    one.bytes[i] = UNIT;
+    one.save[i] = i;
+    one.save[one.calls - 1 - i] = i;
+  }
+  bool is_good = true;
+  for (uint64_t room = 1; room < 12; room++) {
+    bool fits = prepare(&one, room * UNIT);
+    is_good &= fits && run(&one, (int)room) == 0 && there.put_away == 12 - room;
+  }
+  ok(is_good, "of 12 equal codes those leave that have no room, and no others");
+  offload_save list[MOST_SAVES];
+  is_good = true;
+  for (uint64_t room = 3; room < 12; room++) { /* below that there is no time for copies */
+    list_calls(&one, list);
+    is_good &= offload_schedule(list, 12, room * UNIT, scratch) && count_away(&one, list) == 12 - room && is_timed(&one, list, 2);
+    for (uint32_t i = 0; i < 12; i++)
+      is_good &= list[i].is_away == (i < 12 - room);
+  }
+  list_calls(&one, list);
+  uint64_t easy = offload_easy_window(list, 12, scratch);
+  ok(is_good && easy == 3 * UNIT, "the first to be made, which are the last to be read; three have room in the window that is asked for (%llu)",
+     (unsigned long long)easy / UNIT);
+}
+
+static void
+test_refusals(void)
+{
+  step one = {.saves = 3, .calls = 6, .bytes = {UNIT, 3 * UNIT, UNIT}, .save = {0, 1, 2, 2, 1, 0}, .all = 5 * UNIT, .largest = 3 * UNIT};
+  for (int i = 0; i < MOST_SAVES; i++)
+    names[i].name = "a save";
+  ok(prepare(&one, 3 * UNIT) && run(&one, 1) == 0 && there.put_away > 0, "a step in three fifths of the pool");
+  int all = there.calls, failed = 0;
+  for (int i = 1; i <= all; i++) {
+    prepare(&one, 3 * UNIT);
+    there.failing = i;
+    failed += run(&one, 1) == 1 && !strcmp(trainer.error, "the device fails");
+  }
+  ok(failed == all, "each of %d calls of the device may fail", all);
+  prepare(&one, 3 * UNIT);
+  offload_begin(&trainer);
+  ok(make_call(&one, 1, offload_before) == 1 && !strcmp(trainer.error, "a save: the calls of a step are not those that it was prepared with"),
+     "another order of calls is refused: %s", trainer.error);
+  ok(run(&one, 1) == 0 && make_call(&one, 0, offload_before) == 1, "and so is one more call");
+  const actnn_attribute none = INT(-1), beyond = INT(3);
+  const actnn_call empty = {.trainer = &trainer}, negative = {.trainer = &trainer, .attribute_count = 1, .attribute = &none},
+                   large = {.trainer = &trainer, .attribute_count = 1, .attribute = &beyond};
+  bool is_let_through = true;
+  const actnn_call *const strange[] = {&empty, &negative, &large};
+  for (size_t i = 0; i < sizeof strange / sizeof *strange; i++)
+    is_let_through &= !offload_before(&trainer, actnn_SelectCoded, strange[i]) && !offload_after(&trainer, actnn_SelectCoded, strange[i]) &&
+                      !offload_note(&trainer, actnn_SelectCoded, strange[i]);
+  const actnn_attribute first = INT(0);
+  const actnn_call other = {.trainer = &trainer, .attribute_count = 1, .attribute = &first};
+  is_let_through &= !offload_before(&trainer, actnn_Relu, &other) && !offload_after(&trainer, actnn_Relu, &other);
+  ok(is_let_through, "calls that name no save are for others to refuse");
+  trainer.device = NULL;
+  offload_destroy(&trainer);
+  ok(offload_create(&trainer) == 1 && !strcmp(trainer.error, "model: codes wait in the host's memory only while a device computes"), "%s",
+     trainer.error);
+  model.window_bytes = 0;
+  ok(!offload_create(&trainer) && !trainer.offload && offload_fits(&trainer) && offload_place(&trainer, 1, 192) == 192 &&
+         !offload_end(&trainer) && offload_bytes(&model) == 0,
+     "without a window nothing is offloaded");
+}
+
+int
+main(void)
+{
+  test_schedules();
+  test_random_steps();
+  test_few_leave();
+  test_refusals();
+  return tap_done();
+}
