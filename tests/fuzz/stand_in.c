@@ -2,6 +2,7 @@
  * what comes from outside are the real ones. */
 #include "bfloat.h"
 #include "library.h"
+#include "offload.h"
 #include "profile.h"
 #include "saves.h"
 
@@ -64,6 +65,14 @@ saves_set_redraw_state(actnn *trainer, double (*state)[SAVES_REDRAW_NUMBERS])
     if (!(state[i][0] >= 0)) return actnn_fail(trainer, "noise is no number");
   return 0;
 }
+
+int offload_create(actnn *trainer) { return (void)trainer, 0; }
+void offload_destroy(actnn *trainer) { (void)trainer; }
+int offload_note(actnn *trainer, actnn_kernel *kernel, const actnn_call *call) { return (void)trainer, (void)kernel, (void)call, 0; }
+void offload_begin(actnn *trainer) { (void)trainer; }
+int offload_before(actnn *trainer, actnn_kernel *kernel, const actnn_call *call) { return (void)trainer, (void)kernel, (void)call, 0; }
+int offload_after(actnn *trainer, actnn_kernel *kernel, const actnn_call *call) { return (void)trainer, (void)kernel, (void)call, 0; }
+int offload_end(actnn *trainer) { return (void)trainer, 0; }
 
 void library_destroy(actnn *trainer) { (void)trainer; }
 
