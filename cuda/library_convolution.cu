@@ -13,6 +13,8 @@ extern "C" {
 #include "library.h"
 }
 
+#include "../src/operators/evaluation.h"
+
 #include <stdlib.h>
 
 enum { MOST_AXES = WINDOW_AXES + 2, MOST_ALGORITHMS = 16 };
@@ -273,20 +275,18 @@ typedef struct roles {
 } roles;
 
 static int64_t
-elements_in(const actnn_view *view)
+elements_of_larger_image(const roles *roles)
 {
-  int64_t count = 1;
-  for (int axis = 0; axis < view->rank; axis++)
-    count *= view->dim[axis];
-  return count;
+  int64_t x = element_count(roles->x), y = element_count(roles->y);
+  return x > y ? x : y;
 }
 
 /* In how many pieces the samples go, for the library to count each piece's elements. */
 static int64_t
 pieces_of(const roles *roles)
 {
-  int64_t samples = roles->x->dim[0], x = elements_in(roles->x), y = elements_in(roles->y), pieces = 1;
-  while (pieces < samples && (samples % pieces || (x > y ? x : y) / pieces > MOST_ELEMENTS))
+  int64_t samples = roles->x->dim[0], pieces = 1;
+  while (pieces < samples && (samples % pieces || elements_of_larger_image(roles) / pieces > MOST_ELEMENTS))
     pieces++;
   return pieces;
 }
@@ -301,10 +301,9 @@ suits_library(const roles *roles, const Window *window)
       return false;
   for (int i = 0; i < 3; i++)
     if ((view[i]->type != ACTNN_F32 && view[i]->type != ACTNN_BF16) || view[i]->rank < 3 || view[i]->rank > MOST_AXES ||
-        elements_in(view[i]) <= 0)
+        element_count(view[i]) <= 0)
       return false;
-  int64_t samples = roles->x->dim[0], larger = elements_in(roles->x) > elements_in(roles->y) ? elements_in(roles->x) : elements_in(roles->y);
-  return larger / samples <= MOST_ELEMENTS && elements_in(roles->w) <= MOST_ELEMENTS;
+  return elements_of_larger_image(roles) / roles->x->dim[0] <= MOST_ELEMENTS && element_count(roles->w) <= MOST_ELEMENTS;
 }
 
 /* Gives an operand that is wanted otherwise than it is held its place in the workspace. */
@@ -435,7 +434,7 @@ compute(const actnn_call *call, struct gpu_convolution *c, const roles *roles, i
 static int
 add_bias_to(const actnn_call *call, const operand *y, const actnn_view *view, const actnn_view *bias)
 {
-  int64_t count = elements_in(view), channels = y->dim[1];
+  int64_t count = element_count(view), channels = y->dim[1];
   return with_floats(y->is_narrow_held, [=](auto form) {
     return LAUNCH(call, add_bias<decltype(form)>, count, (decltype(form) *)view->data, (const float *)bias->data, count, channels,
                   elements_of(y) / y->dim[0] / channels, y->is_last_held);

@@ -4,12 +4,16 @@
 
 #include "actnn_pointwise.h"
 
-enum { MOST_NUMBERS = 2 };
+extern "C" {
+#include "../src/operators/pointwise_steps.h"
+}
+
+static_assert((int)MOST_POINT_OPERANDS == (int)MOST_STEP_OPERANDS && (int)MOST_POINT_RESULTS == (int)MOST_STEP_RESULTS, "kernels take all that steps may have");
 
 /* What of the attributes a row uses. */
 typedef struct Numbers {
-  float real[MOST_NUMBERS];
-  int flag[MOST_NUMBERS];
+  float real[MOST_ROW_ATTRIBUTES];
+  int flag[MOST_ROW_ATTRIBUTES];
 } Numbers;
 
 /* False when the result is not of a form that kernels write. */
@@ -44,59 +48,44 @@ make_job(const actnn_call *call, PointJob *job)
 
 /* ---- rows alone ------------------------------------------------------------------------------------------------- */
 
-/* otherwise: the text of a choice that counts as 0; NULL: there is none. */
 static Numbers
-numbers_of(const actnn_call *call, const char *otherwise)
+numbers_of(const actnn_call *call, const pointwise_row *row)
 {
   Numbers numbers;
   memset(&numbers, 0, sizeof numbers);
-  for (size_t k = 0; k < call->attribute_count && k < MOST_NUMBERS; k++) {
-    const actnn_attribute *attribute = &call->attribute[k];
-    numbers.real[k] = (float)attribute->f;
-    numbers.flag[k] = attribute->kind == ACTNN_TEXT ? otherwise && strcmp(attribute->text, otherwise) != 0 : attribute->i != 0;
+  for (size_t k = 0; k < call->attribute_count && k < MOST_ROW_ATTRIBUTES; k++) {
+    numbers.real[k] = (float)call->attribute[k].f;
+    numbers.flag[k] = pointwise_flag(row, &call->attribute[k]);
   }
   return numbers;
 }
 
 template <typename Row>
 static int
-run_row(const actnn_call *call, bool is_boolean, Row row, const char *otherwise)
+run_row(const actnn_call *call, int number, Row row)
 {
+  const pointwise_row *known = pointwise_row_at(number);
   PointJob job;
-  if (!make_job(call, &job) || is_boolean != (job.result[0].form == POINT_BYTES))
+  if (!make_job(call, &job) || known->is_boolean != (job.result[0].form == POINT_BYTES))
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;
-  row.numbers = numbers_of(call, otherwise);
+  row.numbers = numbers_of(call, known);
   launch_points(&job, stream_of(call->trainer), row);
   return gpu_check(call->trainer, cudaGetLastError(), "an elementwise kernel");
 }
 
-/* Of each row, how many operands it has and the text of its choice. */
-#define NO_ATTRIBUTES NULL
-#define REAL1(a, da) NULL
-#define REAL2(a, da, b, db) NULL
-#define FLAG1(a, da) NULL
-#define FLAG2(a, da, b, db) NULL
-#define CHOICE1(a, da) #da
+/* How many operands each row has. */
 #define X(a) 1
 #define XY(a, b) 2
 #define XYZ(a, b, c) 3
-#define POINT(NAME, operands, attributes, ...) \
-  enum { operands_##NAME = operands }; \
-  static const char *const otherwise_##NAME = attributes;
-#define UNARY(NAME, attributes, ...) POINT(NAME, 1, attributes, )
+#define POINT(NAME, operands, ...) enum { operands_##NAME = operands };
+#define UNARY(NAME, ...) enum { operands_##NAME = 1 };
 #define OPERATOR(...)
 #include "../src/operators.def"
 #undef X
 #undef XY
 #undef XYZ
-#undef NO_ATTRIBUTES
-#undef REAL1
-#undef REAL2
-#undef FLAG1
-#undef FLAG2
-#undef CHOICE1
 
 #define NO_ATTRIBUTES
 #define REAL1(a, da) , numbers.real[0]
@@ -107,8 +96,6 @@ run_row(const actnn_call *call, bool is_boolean, Row row, const char *otherwise)
 #define X(a) given[0]
 #define XY(a, b) given[0], given[1]
 #define XYZ(a, b, c) given[0], given[1], given[2]
-#define IS_SAME false
-#define IS_BOOLEAN true
 #define ROW(NAME, row) \
   struct row_##NAME { \
     enum { operands = operands_##row, results = 1 }; \
@@ -116,20 +103,17 @@ run_row(const actnn_call *call, bool is_boolean, Row row, const char *otherwise)
     __device__ void operator()(const float (&given)[operands_##row], float (&made)[1]) const; \
   }; \
   inline __device__ void row_##NAME::operator()(const float (&given)[operands_##row], float (&made)[1]) const
-#define ROW_KERNEL(NAME, result, row) \
+#define ROW_KERNEL(NAME) \
   extern "C" int gpu_##NAME(const actnn_call *call); \
-  int gpu_##NAME(const actnn_call *call) \
-  { \
-    return run_row(call, IS_##result, row_##NAME(), otherwise_##row); \
-  }
-#define POINT(NAME, operands_given, attributes, result, ...) \
+  int gpu_##NAME(const actnn_call *call) { return run_row(call, ROW_##NAME, row_##NAME()); }
+#define POINT(NAME, operands_given, attributes, ...) \
   ROW(NAME, NAME) { made[0] = point_##NAME(operands_given attributes); } \
-  ROW_KERNEL(NAME, result, NAME)
+  ROW_KERNEL(NAME)
 #define UNARY(NAME, attributes, ...) \
   ROW(NAME, NAME) { made[0] = point_##NAME(given[0] attributes); } \
   ROW(NAME##Slope, NAME) { made[0] = point_##NAME##Slope(given[0] attributes); } \
-  ROW_KERNEL(NAME, SAME, NAME) \
-  ROW_KERNEL(NAME##Slope, SAME, NAME)
+  ROW_KERNEL(NAME) \
+  ROW_KERNEL(NAME##Slope)
 #define OPERATOR(...)
 #include "../src/operators.def"
 

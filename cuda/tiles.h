@@ -442,7 +442,7 @@ load_codes(const tiles_job &job, const tile_part &part, uint32_t *room)
   return (const uint8_t *)own;
 }
 
-/* ---- on the processor's side (saves.cu) ------------------------------------------------------------------------ */
+/* ---- on the processor's side (saves_tables.cu) ------------------------------------------------------------------------ */
 
 /* What a trainer's coded saves have on the GPU. */
 struct gpu_saves {

@@ -216,3 +216,12 @@ differentiated_value(const Program *program, NodeId *gradient)
   }
   return NO_VALUE;
 }
+
+bool
+is_view(const Node *node)
+{
+  static const char *const views[] = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"};
+  for (size_t i = 0; i < sizeof views / sizeof views[0]; i++)
+    if (!strcmp(node->operator_name, views[i])) return true;
+  return false;
+}

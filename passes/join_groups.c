@@ -57,15 +57,6 @@ may_join(const Program *program, const Node *node)
 
 /* ---- what is where --------------------------------------------------------------------------------------------------- */
 
-static bool
-shares_buffer(const Program *program, const Node *node)
-{
-  static const char *const views[] = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"};
-  for (size_t i = 0; i < sizeof views / sizeof *views; i++)
-    if (!strcmp(node->operator_name, views[i])) return operand_value(program, node, 0)->layout == ACTNN_PLAIN;
-  return false;
-}
-
 Joiner
 look_around_for_groups(Program *program)
 {
@@ -99,7 +90,7 @@ look_around_for_groups(Program *program)
       if (updates != NO_VALUE) joiner.replaced[updates] = i;
       joiner.made_at[node->results[k]] = i;
     }
-    if (node->operand_count && node->operands[0] != NO_VALUE && result_id(node, 0) != NO_VALUE && shares_buffer(program, node))
+    if (is_view(node) && result_id(node, 0) != NO_VALUE && operand_value(program, node, 0)->layout == ACTNN_PLAIN)
       joiner.shown[node->results[0]] = joiner.shown[node->operands[0]];
   }
   return joiner;

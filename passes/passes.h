@@ -134,6 +134,13 @@ typedef struct Plan {
 /* Bytes of a value in the arena, for every channel block; a multiple of ACTNN_ALIGNMENT. 0 for coded stashes (they live in the pool). */
 uint64_t value_bytes(const Program *program, ValueId value);
 
+/* Of the pool, what lies in the arena. */
+static inline uint64_t
+pool_bytes_in_arena(const Plan *plan)
+{
+  return plan->window_bytes ? plan->window_bytes : plan->stash_bytes;
+}
+
 /* What plan-memory would lay out, but for the library's scratch. */
 uint64_t planned_bytes(Program *program, const Options *options);
 
@@ -172,6 +179,8 @@ bool is_operator(const Program *program, NodeId id, const char *name);
 /* What the first Gradient node of a model's own training algorithm differentiates: it names the tensor instead of reading it. NO_VALUE
  * without such a node (*gradient is NO_NODE), or where it names no tensor. */
 ValueId differentiated_value(const Program *program, NodeId *gradient);
+/* True of what shows its operand under another shape, in one buffer where that lies plainly. */
+bool is_view(const Node *node);
 void apply_insertions(Program *program, const Insertions *insertions);
 
 #endif

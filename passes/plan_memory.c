@@ -102,15 +102,6 @@ find_last_uses(Planner *planner)
     if (pinned[i] != NO_VALUE) planner->is_pinned[pinned[i]] = true;
 }
 
-static bool
-is_view(const Node *node)
-{
-  static const char *const views[] = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"};
-  for (size_t i = 0; i < sizeof views / sizeof views[0]; i++)
-    if (!strcmp(node->operator_name, views[i])) return true;
-  return false;
-}
-
 /* Operand whose buffer the result may take: a view's, or one that dies here under an operator that works in place. */
 static bool
 can_share(const Planner *planner, const Node *node, uint32_t position, ValueId operand, ValueId result)
@@ -376,7 +367,7 @@ lay_out(Program *program, const Options *options)
     if (!plan->buffer[i].is_persistent) plan->buffer[i].offset += plan->variable_bytes;
   plan->stash_offset = plan->variable_bytes + align(height);
   plan->window_bytes = find_window(program, options, plan->stash_bytes);
-  plan->workspace_offset = plan->stash_offset + (plan->window_bytes ? plan->window_bytes : plan->stash_bytes);
+  plan->workspace_offset = plan->stash_offset + pool_bytes_in_arena(plan);
   plan->arena_bytes = plan->workspace_offset;
   return plan;
 }

@@ -9,7 +9,8 @@
 struct offload {
   offload_save *save;
   uint64_t *host_place; /* by save: bytes from the start of the host's memory */
-  uint32_t *by_return;  /* saves as they are read first */
+  uint32_t *by_return;  /* saves as they are read first, */
+  size_t returning;     /* so many */
   uint32_t *call;       /* of each call that touches codes, in order: whose */
   size_t call_count, call_capacity, next;
   void *scratch;
@@ -109,8 +110,10 @@ offload_note(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
     save->made = save->first = save->last = number;
     return 0;
   }
-  if (save->first == save->made)
+  if (save->first == save->made) {
     save->first = number;
+    offload->by_return[offload->returning++] = index;
+  }
   save->last = number;
   return 0;
 }
@@ -129,10 +132,6 @@ offload_fits(actnn *trainer)
     offload->save[i].bytes = trainer->saves->save[i].share;
     offload->host_place[i] = end;
     end += offload->save[i].bytes;
-    uint32_t k = i;
-    for (; k > 0 && offload->save[offload->by_return[k - 1]].first > offload->save[i].first; k--)
-      offload->by_return[k] = offload->by_return[k - 1];
-    offload->by_return[k] = i;
   }
   return offload_schedule(offload->save, count, trainer->model->window_bytes, offload->scratch);
 }
@@ -199,7 +198,7 @@ offload_after(actnn *trainer, actnn_kernel *kernel, const actnn_call *call)
   if (save->is_away && makes_codes(kernel) &&
       trainer->device->put_codes_away(trainer, index, window + save->place, offload->host_place[index], save->bytes))
     return 1;
-  for (uint32_t k = 0; k < trainer->model->save_count; k++) {
+  for (size_t k = 0; k < offload->returning; k++) {
     uint32_t other = offload->by_return[k];
     save = &offload->save[other];
     if (save->is_away && save->asked == number &&

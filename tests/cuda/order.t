@@ -61,7 +61,7 @@ main()
   return 0;
 }
 C
-"${CXX:-c++}" -std=c++17 -O1 -DACTNN_SHIM $includes -I"$top_srcdir/cuda" -I"$top_srcdir/tests/cuda" -x c++ kernel.cc "$top_srcdir/tests/cuda/shim.cu" \
+"${CXX:-c++}" -std=c++17 -O1 -DACTNN_SHIM $includes -I"$top_srcdir/cuda" -I"$top_srcdir/tests/cuda" -x c++ kernel.cc "$top_srcdir/tests/cuda/shim.cu" "$top_srcdir/tests/cuda/shim_memory.cu" \
   -o kernel 2>log || not_ok "the stand-in can be linked to a kernel" log
 check "a barrier that is missing does not show in order" [ "$(./kernel)" = "1 1 1" ]
 check "in another order it does, and so does what is read before it is written" [ "$(SHIM_ORDER=reverse ./kernel)" = "1 0 0" ]

@@ -36,7 +36,7 @@ options_of(const uint8_t *byte)
   static const double bits[] = {0, 0, 0, 1, 1.5, 2, 4, 32}, compression[] = {0, 0, 0, 2, 10, 20, 100, 1000};
   static const char *const roundings[] = {NULL, NULL, "dither", "stochastic"};
   Options options = {.command_line = "actnnc model -o train.c", .batch = byte[0] % 16, .loss = losses[byte[1] % 8],
-                     .optimizer = optimizers[byte[2] % 8], .level = byte[3] % 4, .bits = bits[byte[4] % 8],
+                     .optimizer = optimizers[byte[2] % 8], .level = byte[3] % 6, .is_for_gpu = byte[3] % 6 > 3, .bits = bits[byte[4] % 8],
                      .compression = compression[byte[4] / 8 % 8], .scheme = byte[5] % 2 ? "actnn" : "actnnc",
                      .rounding = roundings[byte[5] / 2 % 4], .flip_batch_normalization = byte[6] & 1, .is_bfloat = byte[6] / 16 & 1,
                      .most_recomputed = byte[6] & 8 ? (uint64_t)1 << byte[7] % 32 : 0, .seed = byte[7]};
@@ -53,6 +53,8 @@ emit(Program *program, const Options *options)
   const char *source = emit_source(program, options, "train", arena, &length);
   for (size_t i = 0; i < length; i++) MUST(source[i] == '\n' || (source[i] >= ' ' && source[i] <= '~'));
   emit_header("train", arena, &length);
+  const char *kernels = emit_kernels(program, "train", arena, &length);
+  for (size_t i = 0; kernels && i < length; i++) MUST(kernels[i] == '\n' || (kernels[i] >= ' ' && kernels[i] <= '~'));
   emit_weights(program, arena, &length);
   print_memory(program, nowhere());
   explain_saves(program, nowhere());
