@@ -136,7 +136,7 @@ uint64_t value_bytes(const Program *program, ValueId value);
 
 /* Of the pool, what lies in the arena. */
 static inline uint64_t
-pool_bytes_in_arena(const Plan *plan)
+planned_pool_in_arena(const Plan *plan)
 {
   return plan->window_bytes ? plan->window_bytes : plan->stash_bytes;
 }

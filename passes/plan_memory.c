@@ -367,7 +367,7 @@ lay_out(Program *program, const Options *options)
     if (!plan->buffer[i].is_persistent) plan->buffer[i].offset += plan->variable_bytes;
   plan->stash_offset = plan->variable_bytes + align(height);
   plan->window_bytes = find_window(program, options, plan->stash_bytes);
-  plan->workspace_offset = plan->stash_offset + pool_bytes_in_arena(plan);
+  plan->workspace_offset = plan->stash_offset + planned_pool_in_arena(plan);
   plan->arena_bytes = plan->workspace_offset;
   return plan;
 }

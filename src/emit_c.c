@@ -381,7 +381,7 @@ emit_prologue(Emitter *emitter)
   text_append(text, " * memory   %" PRIu64 " bytes in one arena: variables and inputs %" PRIu64 ", a step's buffers %" PRIu64
                     ",\n *          coded saves %" PRIu64 ", library workspace %" PRIu64 "\n",
               plan->arena_bytes, plan->variable_bytes, plan->stash_offset - plan->variable_bytes,
-              pool_bytes_in_arena(plan), plan->workspace_bytes);
+              planned_pool_in_arena(plan), plan->workspace_bytes);
   if (plan->window_bytes)
     text_append(text, " *          codes in all %" PRIu64 " bytes, which wait in the host's memory\n", plan->stash_bytes);
   text_append(text, " * saved    %" PRIu64 " bytes for backward; uncompressed %" PRIu64 " (%.1f times as much)\n", plan->saved_bytes,

@@ -219,7 +219,7 @@ report_html(const Program *program, Arena *arena, size_t *length)
   text_append(&text, "<p>One arena of %" PRIu64 " bytes: variables and inputs %" PRIu64 ", a step's buffers %" PRIu64 ", coded saves %" PRIu64
                      ", library workspace %" PRIu64 ". Kept for backward: %" PRIu64 " bytes instead of %" PRIu64 ".</p>\n",
               plan->arena_bytes, plan->variable_bytes, plan->stash_offset - plan->variable_bytes,
-              pool_bytes_in_arena(plan), plan->workspace_bytes, plan->saved_bytes, plan->saved_bytes_fp32);
+              planned_pool_in_arena(plan), plan->workspace_bytes, plan->saved_bytes, plan->saved_bytes_fp32);
   if (plan->window_bytes)
     text_append(&text, "<p>Codes wait in the host's memory, up to %" PRIu64 " bytes of them.</p>\n", plan->stash_bytes);
   text_append(&text, "<table><tr><th>saved value<th>stored<th>bits<th>bytes<th>FP32<th>share<th>read by; why unbiased</tr>\n");
