@@ -48,73 +48,76 @@ first_code(const actnn_normal_levels &levels, int count, int side)
   return side == BLOCKED ? 0 : side == PASSES ? levels.first_passing : side == SATURATED ? levels.first_saturated : count;
 }
 
-/* Segments of a tile: rows of the same channels. The most that a tile of this geometry may have. */
-static inline __host__ __device__ int
-most_segments(const actnn_codec &codec)
-{
-  int64_t most = (codec.tile_rows + codec.positions - 1) / codec.positions + 1;
-  return (int)(most < codec.tile_rows ? most : codec.tile_rows);
-}
-
-static inline __device__ actnn_normal_levels
-levels_of(const tile_part &part, const actnn_header &header, const channel_affine &own)
-{
-  return actnn_codec_normal(actnn_float_of((uint32_t)header.base << 16), actnn_float_of((uint32_t)header.step << 16),
-                            own.thresholds, part.code.levels, part.code.dither);
-}
-
 static inline __device__ double
 variance_of_step(double step, bool dither)
 {
   return step * step / (dither ? 12 : 6);
 }
 
-/* ---- decoding ---------------------------------------------------------------------------------------------------- */
+/* ---- levels ------------------------------------------------------------------------------------------------------ */
 
-/* A thread's decoding of its lane: levels are found for each run of rows. */
-typedef struct normal_decoder {
-  const uint8_t *codes;
-  actnn_header header;
-  own_draws draws;
-  channel_affine after;
+/* A channel's, and what follows it. */
+typedef struct channel_levels {
   actnn_normal_levels levels;
-} normal_decoder;
+  float scale, bias;
+} channel_levels;
 
-static inline __device__ normal_decoder
-open_decoder(const tiles_job &job, const tile_part &part, uint32_t *room)
+enum { LISTED_SEGMENTS = 8 }; /* of a tile */
+
+/* Where lanes are groups: levels of a tile's first segments, found once for all of a team's threads, for they take several divisions. */
+typedef struct level_room {
+  channel_levels of[WHOLE_TEAMS][LISTED_SEGMENTS * ACTNN_LANES];
+} level_room;
+
+static inline __device__ channel_levels
+find_levels(const tiles_job &job, const tile_part &part, const actnn_affine &affine, int segment, int lane)
 {
-  normal_decoder decoder;
-  decoder.codes = load_codes(job, part, room);
-  decoder.header = read_header(job, part);
-  if (part.code.dither)
-    decoder.draws = draw_own(job, part);
-  return decoder;
+  const actnn_header header = read_header(job, part, lane);
+  const channel_affine after = affine_of(affine, job.codec.channels, (part.first_channels + segment) * ACTNN_LANES + lane);
+  channel_levels found;
+  found.levels = actnn_codec_normal(actnn_float_of((uint32_t)header.base << 16), actnn_float_of((uint32_t)header.step << 16),
+                                    after.thresholds, part.code.levels, part.code.dither);
+  found.scale = after.scale;
+  found.bias = after.bias;
+  return found;
 }
 
+/* Once headers are written. All threads of the block take part. */
 static inline __device__ void
-enter_run(const tiles_job &job, const tile_part &part, const actnn_affine &affine, const row_run &run, normal_decoder &decoder)
+list_levels(const tiles_job &job, const tile_part &part, const actnn_affine &affine, level_room &room)
 {
-  decoder.after = affine_of(affine, job.codec.channels, run.channel);
-  decoder.levels = levels_of(part, decoder.header, decoder.after);
+  int segments = !job.codec.lane_groups || !part.active ? 0 : most_segments(job.codec);
+  segments = segments < LISTED_SEGMENTS ? segments : LISTED_SEGMENTS;
+  for (int i = part.thread; i < segments * ACTNN_LANES; i += part.team_threads)
+    room.of[part.team][i] = find_levels(job, part, affine, i / ACTNN_LANES, i % ACTNN_LANES);
+  __syncthreads();
 }
+
+/* Those of lane j of a thread's four. */
+static inline __device__ channel_levels
+levels_at(const tiles_job &job, const tile_part &part, const actnn_affine &affine, const level_room &room, int segment, int j)
+{
+  int lane = part.four * FOUR + j;
+  return job.codec.lane_groups && segment < LISTED_SEGMENTS ? room.of[part.team][segment * ACTNN_LANES + lane]
+                                                            : find_levels(job, part, affine, segment, lane);
+}
+
+/* ---- decoding ---------------------------------------------------------------------------------------------------- */
 
 /* The normalized value, and what the rectifier did with it. */
 static inline __device__ float
-decode(const tile_part &part, const normal_decoder &decoder, int k, int row, int &side)
+decode(const tile_part &part, const actnn_normal_levels &levels, uint32_t code, uint32_t draw, int &side)
 {
-  int code = decoder.codes[row * ACTNN_LANES + part.lane];
-  side = code < decoder.levels.first_passing ? BLOCKED : code >= decoder.levels.first_saturated ? SATURATED : PASSES;
-  const actnn_group group = group_of(decoder.levels, side);
-  uint32_t draw = part.code.dither ? draw_of(decoder.draws, k) : 0;
-  int first = first_code(decoder.levels, part.code.levels, side);
-  return actnn_codec_value((uint32_t)(code - first), group.base, group.step, group.dither, draw);
+  side = (int)code < levels.first_passing ? BLOCKED : (int)code >= levels.first_saturated ? SATURATED : PASSES;
+  const actnn_group group = group_of(levels, side);
+  return actnn_codec_value(code - (uint32_t)first_code(levels, part.code.levels, side), group.base, group.step, group.dither, draw);
 }
 
 /* The variance of a side's codes. */
 static inline __device__ double
-variance_of(const tile_part &part, const normal_decoder &decoder, int side)
+variance_of(const tile_part &part, const actnn_normal_levels &levels, int side)
 {
-  return variance_of_step(group_of(decoder.levels, side).step, part.code.dither);
+  return variance_of_step(group_of(levels, side).step, part.code.dither);
 }
 
 /* ---- calls ------------------------------------------------------------------------------------------------------------ */

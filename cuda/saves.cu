@@ -5,22 +5,18 @@
 
 /* ---- kernels ----------------------------------------------------------------------------------------------------- */
 
-/* What stands in for a tile's missing elements: a value that leaves its group's range as it is. */
-static __device__ float
-padding_of(const tiles_job &job, const tile_part &part, const Floats &value)
+/* A thread's own values. What stands in for missing elements leaves its group's range as it is. */
+static __device__ own_values
+load_values(const tiles_job &job, const tile_part &part, const Floats &value)
 {
-  int64_t at = actnn_codec_element(&job.codec, job.block, part.sample, part.tile.first_row, job.codec.lane_groups ? part.lane : 0);
-  return part.active && at >= 0 ? value[at] : 0;
-}
-
-/* A thread's own values of a tile. */
-static __device__ own_range
-load_own(const tiles_job &job, const tile_part &part, const Floats &value, float *own)
-{
-  own_range range = empty_range();
-  load_own_rows(job, part, value, padding_of(job, part, value), own);
-  for_own_rows(job, part, [&](int k, int, row_place) { widen_by(range, own[k]); });
-  return range;
+  return load_own(job, part, value, [&](float *padding) {
+    const row_run first = run_at(job, part, 0);
+    UNROLLED
+    for (int j = 0; j < FOUR; j++) {
+      int lane = job.codec.lane_groups ? j : -part.four * FOUR; /* of a group that is shared: the first */
+      padding[j] = lane < first.lanes ? value[place_of(job, first, 0, lane)] : 0;
+    }
+  });
 }
 
 /* Sums of elements * (maximum - minimum)^2 over groups, of masked levels positive elements * maximum^2. */
@@ -29,25 +25,38 @@ find_ranges(tiles_job job, Floats value, actnn_tile_range *found, double *sum)
 {
   SHARED range_room room;
   tile_part part = part_of(job);
-  float padding = padding_of(job, part, value);
   bool counts_positives = job.code.spacing == ACTNN_MASKED_LEVELS;
-  own_range range = empty_range();
-  int count = 0;
-  float own[OWN_ROWS];
-  load_own_rows(job, part, value, padding, own);
-  for_own_rows(job, part, [&](int k, int, row_place place) {
-    widen_by(range, own[k]);
-    count += place.exists && (!counts_positives || own[k] > 0);
-  });
-  range = join_ranges(part, !job.codec.lane_groups, range, room);
-  double width = (double)range.maximum - (counts_positives ? 0 : range.minimum);
-  double all = team_sum(part, count > 0 && range.magnitude < 0x7f800000u ? width * width * count : 0.0);
+  const own_values own = load_values(job, part, value);
+  own_range range[FOUR];
+  int count[FOUR] = {0, 0, 0, 0};
+  find_own_ranges(part, own, range);
+  for_elements(own_rows(part), [&](int k, int j) { count[j] += exists(own, k, j) && (!counts_positives || own.of[k][j] > 0); });
+  if (job.codec.lane_groups) {
+    gather_ranges(range, room);
+    UNROLLED
+    for (int j = 0; j < FOUR; j++)
+      range[j] = range_of_lane(part, room, part.four * FOUR + j);
+  } else {
+    range[0] = range[1] = range[2] = range[3] = range_of_team(range);
+  }
+  double all = 0;
+  UNROLLED
+  for (int j = 0; j < FOUR; j++) {
+    double width = (double)range[j].maximum - (counts_positives ? 0 : range[j].minimum);
+    all += count[j] > 0 && range[j].is_finite ? width * width * count[j] : 0.0;
+  }
+  all = team_sum(part, all);
   if (part.active && part.thread == 0)
     sum[part.each] = all;
-  if (part.active && found && part.thread < ACTNN_LANES) {
-    found[part.each].minimum[part.lane] = range.minimum;
-    found[part.each].maximum[part.lane] = range.maximum;
-    found[part.each].magnitude[part.lane] = range.magnitude;
+  if (part.active && found && part.thread < FOURS) { /* lanes are groups then */
+    actnn_tile_range *to = &found[part.each];
+    UNROLLED
+    for (int j = 0; j < FOUR; j++) {
+      int lane = part.four * FOUR + j;
+      to->minimum[lane] = range[j].minimum;
+      to->maximum[lane] = range[j].maximum;
+      to->magnitude[lane] = range[j].is_finite ? 0 : 0x7f800000u;
+    }
   }
 }
 
@@ -81,37 +90,78 @@ code_of(const actnn_group &group, float top, float value, uint32_t draw)
   }
 }
 
-/* known: what find_ranges found; NULL: nothing. noise: of each tile; not written without WithNoise. Spacing: even for fixed levels, too. */
+/* Where rows share a group all have the first lane's. */
+typedef struct own_groups {
+  actnn_group lane[FOUR];
+} own_groups;
+
+typedef struct group_room {
+  range_room range;
+  actnn_group group[WHOLE_TEAMS][ACTNN_LANES];
+} group_room;
+
+static __device__ actnn_group
+make_group(const tiles_job &job, const tile_part &part, int lane, const own_range &range)
+{
+  actnn_header header = actnn_codec_header_of(&part.code, range.minimum, range.maximum, range.is_finite);
+  if (makes_header(job, part))
+    write_header(job, part, lane, header);
+  return actnn_codec_group_of(&part.code, header);
+}
+
+/* Finds and writes the headers of a tile. known: what find_ranges found, where lanes are groups; NULL: nothing. */
+static __device__ own_groups
+make_groups(const tiles_job &job, const tile_part &part, const own_values &own, const actnn_tile_range *known, group_room &room)
+{
+  own_groups groups;
+  own_range range[FOUR];
+  if (!known)
+    find_own_ranges(part, own, range);
+  if (!job.codec.lane_groups) {
+    groups.lane[0] = make_group(job, part, 0, range_of_team(range));
+    for (int j = 1; j < FOUR; j++)
+      groups.lane[j] = groups.lane[0];
+    return groups;
+  }
+  if (!known)
+    gather_ranges(range, room.range);
+  if (makes_header(job, part)) {
+    int lane = part.thread;
+    const actnn_tile_range *found = known + part.each;
+    own_range of_lane = known ? own_range{found->minimum[lane], found->maximum[lane], found->magnitude[lane] < 0x7f800000u}
+                              : range_of_lane(part, room.range, lane);
+    room.group[part.team][lane] = make_group(job, part, lane, of_lane);
+  }
+  __syncthreads();
+  for (int j = 0; j < FOUR; j++)
+    groups.lane[j] = room.group[part.team][part.four * FOUR + j];
+  return groups;
+}
+
+/* noise: of each tile; not written without WithNoise. Spacing: even for fixed levels, too. */
 template <actnn_spacing Spacing, bool WithNoise>
 TILE_KERNEL
 quantize(tiles_job job, Floats value, const actnn_tile_range *known, bool exact, double *noise)
 {
-  SHARED range_room room;
-  SHARED uint32_t codes[CODES_OF_A_BLOCK / 4];
+  SHARED group_room room;
+  SHARED code_room codes;
   tile_part part = part_of(job);
-  uint32_t *team_codes = codes + part.team * (CODES_OF_A_BLOCK / 4 / (BLOCK_THREADS / part.team_threads));
-  uint8_t *own_codes = (uint8_t *)team_codes;
-  float own[OWN_ROWS], top = actnn_codec_top(&part.code);
-  own_range range = load_own(job, part, value, own);
-  if (known) {
-    range.minimum = known[part.each].minimum[part.lane];
-    range.maximum = known[part.each].maximum[part.lane];
-    range.magnitude = known[part.each].magnitude[part.lane];
-  } else {
-    range = join_ranges(part, !job.codec.lane_groups, range, room);
-  }
-  actnn_header header = actnn_codec_header_of(&part.code, range.minimum, range.maximum, range.magnitude < 0x7f800000u);
-  write_header(job, part, header);
-  actnn_group group = actnn_codec_group_of(&part.code, header);
-  own_draws draws = draw_own(job, part);
+  const own_values own = load_values(job, part, value);
+  const own_groups groups = make_groups(job, part, own, known, room);
+  const actnn_philox_key key = key_now(job.key);
+  float top = actnn_codec_top(&part.code);
+  own_codes made = no_codes();
   double sum = 0;
-  for_own_rows(job, part, [&](int k, int row, row_place place) {
-    own_codes[row * ACTNN_LANES + part.lane] = (uint8_t)code_of<Spacing>(group, top, own[k], draw_of(draws, k));
-    if (WithNoise && place.exists)
-      sum += noise_of(part.code, group, own[k], exact);
-  });
-  __syncthreads();
-  pack_tile(job, part, team_codes);
+  UNROLLED
+  for (int j = 0; j < FOUR; j++) {
+    const actnn_philox_block draws = draw_lane(part, key, j);
+    for_rows(own_rows(part), [&](int k) {
+      set_code(made, k, j, code_of<Spacing>(groups.lane[j], top, own.of[k][j], draw_of(draws, k)));
+      if (WithNoise && exists(own, k, j))
+        sum += noise_of(part.code, groups.lane[j], own.of[k][j], exact);
+    });
+  }
+  pack_tile(part, made, codes);
   if (!WithNoise)
     return;
   sum = team_sum(part, sum);
@@ -134,29 +184,28 @@ template <actnn_spacing Spacing>
 TILE_KERNEL
 dequantize(tiles_job job, Floats value)
 {
-  SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
   tile_part part = part_of(job);
-  const uint8_t *codes = load_codes(job, part, room);
-  actnn_group group = actnn_codec_group_of(&part.code, read_header(job, part));
-  own_draws draws = draw_own(job, part);
-  for_own_rows(job, part, [&](int k, int row, row_place place) {
-    uint32_t draw = part.code.dither ? draw_of(draws, k) : 0;
-    store_element(value, place, value_of<Spacing>(group, codes[row * ACTNN_LANES + part.lane], draw));
-  });
+  const own_codes codes = read_own_codes(part);
+  const actnn_philox_key key = key_now(job.key);
+  own_values own;
+  UNROLLED
+  for (int j = 0; j < FOUR; j++) {
+    const actnn_group group = actnn_codec_group_of(&part.code, read_header(job, part, part.four * FOUR + j));
+    const actnn_philox_block draws = draws_of_codes(part, key, j);
+    for_rows(own_rows(part), [&](int k) { own.of[k][j] = value_of<Spacing>(group, code_at(codes, k, j), draw_of(draws, k)); });
+  }
+  store_own(job, part, value, own);
 }
 
 /* dx may be dy. */
 TILE_KERNEL
 select_coded(tiles_job job, Floats dy, Floats dx)
 {
-  SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
   tile_part part = part_of(job);
-  const uint8_t *codes = load_codes(job, part, room);
-  float gradient[OWN_ROWS];
-  load_own_rows(job, part, dy, 0, gradient);
-  for_own_rows(job, part, [&](int k, int row, row_place place) {
-    store_element(dx, place, codes[row * ACTNN_LANES + part.lane] ? gradient[k] : 0);
-  });
+  const own_codes codes = read_own_codes(part);
+  own_values gradient = load_own(job, part, dy);
+  for_elements(own_rows(part), [&](int k, int j) { gradient.of[k][j] = code_at(codes, k, j) ? gradient.of[k][j] : 0; });
+  store_own(job, part, dx, gradient);
 }
 
 /* ---- calls --------------------------------------------------------------------------------------------------------- */
@@ -185,10 +234,7 @@ find_sample_ranges(const actnn_call *call, uint32_t index, const actnn_view *val
   actnn *trainer = call->trainer;
   struct gpu_saves *saves = trainer->device_state->saves;
   save_state *state = &trainer->saves->save[index];
-  tiles_job job;
-  memset(&job, 0, sizeof job);
-  job.codec = state->codec;
-  job.block = (int)gpu_block_of(trainer, value);
+  tiles_job job = gpu_plain_job(trainer, &state->codec, value);
   job.code.spacing = trainer->model->save[index].spacing;
   return LAUNCH_BLOCKS(call, find_ranges, blocks_of_tiles(job.codec), job, floats_of(value),
                        job.codec.lane_groups ? saves->range : (actnn_tile_range *)NULL, saves->tile_sum) ||

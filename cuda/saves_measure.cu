@@ -6,6 +6,7 @@
 /* Numbers of a map, and where they are. */
 typedef struct map_job {
   tiles_job tiles;
+  int block;             /* channel block of the value's layout */
   Floats value;          /* whose squares; without data: variances of codes */
   actnn_affine affine;   /* what follows the codes */
   double *map;           /* [samples][positions] */
@@ -19,13 +20,10 @@ stored_code(const tiles_job &job, int64_t sample, int64_t row, int lane, tile_pa
   int64_t run = row / codec.run_rows, in_run = (row - run * codec.run_rows) / codec.tile_rows;
   part.sample = sample;
   part.index = run * codec.run_tiles + in_run;
-  part.tile = actnn_codec_tile(&codec, part.index);
+  part.tile = actnn_codec_tile_of_run(&codec, run, in_run);
   part.rows = (int)part.tile.rows;
-  part.lane = lane;
-  part.code = job.code;
-  part.code.levels = job.place[sample].levels;
-  part.bytes = job.stash + job.place[sample].offset;
-  return four_codes_at(packed_codes_of(job, part), (int)(row - part.tile.first_row), lane / 4) >> 8 * (lane % 4) & 0xff;
+  find_codes(job, part);
+  return four_codes_at(part, (int)(row - part.tile.first_row), lane / FOUR) >> 8 * (lane % FOUR) & 0xff;
 }
 
 /* Variance of a code of any but normal levels. The steps of square levels grow with the level. */
@@ -42,9 +40,9 @@ variance_of_code(const actnn_code &code, const actnn_group &group, uint32_t leve
 
 /* Of y, when the rectifier passes what the code stands for. */
 static __device__ float
-variance_of_normal(const map_job &job, const tile_part &part, int64_t channel, uint32_t level)
+variance_of_normal(const map_job &job, const tile_part &part, int lane, int64_t channel, uint32_t level)
 {
-  actnn_header header = read_header(job.tiles, part);
+  actnn_header header = read_header(job.tiles, part, lane);
   float scale = job.affine.scale[channel], bias = job.affine.bias[channel];
   actnn_thresholds thresholds = actnn_codec_thresholds(scale, bias, job.affine.rectified, job.affine.cap);
   actnn_normal_levels levels = actnn_codec_normal(actnn_float_of((uint32_t)header.base << 16),
@@ -62,9 +60,9 @@ variance_at(const map_job &job, int64_t sample, int64_t row, int lane, int64_t c
   tile_part part;
   uint32_t level = stored_code(job.tiles, sample, row, lane, part);
   if (part.code.spacing == ACTNN_NORMAL_LEVELS)
-    return variance_of_normal(job, part, channel, level);
+    return variance_of_normal(job, part, lane, channel, level);
   float scale = job.affine.scale ? job.affine.scale[channel] : 1;
-  return variance_of_code(part.code, actnn_codec_group_of(&part.code, read_header(job.tiles, part)), level) * scale * scale;
+  return variance_of_code(part.code, actnn_codec_group_of(&part.code, read_header(job.tiles, part, lane)), level) * scale * scale;
 }
 
 /* A thread for each position of each sample: over all channels there. Of flat values the rows are many and positions one. */
@@ -79,7 +77,7 @@ fill_map(map_job job)
   for (int64_t row = position; row < codec.rows; row += codec.positions) {
     float of_row = 0;
     for (int lane = 0; lane < ACTNN_LANES; lane++) {
-      int64_t at = actnn_codec_element(&codec, job.tiles.block, sample, row, lane);
+      int64_t at = actnn_codec_element(&codec, job.block, sample, row, lane);
       if (at < 0)
         continue;
       of_row += job.value.data ? job.value[at] * job.value[at] : variance_at(job, sample, row, lane, row / codec.positions * ACTNN_LANES + lane);
@@ -108,7 +106,7 @@ bring_squares(const actnn_call *call, const actnn_view *value, const actnn_codec
   map_job job;
   memset(&job, 0, sizeof job);
   job.tiles.codec = codec;
-  job.tiles.block = (int)gpu_block_of(call->trainer, value);
+  job.block = (int)gpu_block_of(call->trainer, value);
   job.value = floats_of(value);
   job.map = call->trainer->device_state->saves->map;
   if (bring_map(call, job, map))
@@ -135,7 +133,7 @@ bring_noise(const actnn_call *call, const saves_sensitivity *measured)
   memset(&job, 0, sizeof job);
   if (gpu_saves_job(call, measured->index, measured->x, &job.tiles))
     return 1;
-  job.tiles.block = 1; /* codes lie the same whatever the layout */
+  job.block = 1; /* codes lie the same whatever the layout */
   job.map = trainer->device_state->saves->map;
   if (job.tiles.code.spacing == ACTNN_NORMAL_LEVELS) {
     const actnn_tensor *tensor = trainer->model->tensor;
@@ -177,18 +175,16 @@ KERNEL
 sum_squares(tiles_job job, Floats value, double *sum)
 {
   tile_part part = part_of(job);
+  const own_values gradient = load_own(job, part, value);
   double own = 0;
-  for_own_rows(job, part, [&](int, int, row_place place) {
-    if (place.exists)
-      own += (double)value[place.at] * value[place.at];
-  });
+  for_elements(own_rows(part), [&](int k, int j) { own += (double)gradient.of[k][j] * gradient.of[k][j]; });
   own = team_sum(part, own);
   if (part.active && part.thread == 0)
     sum[part.each] = own;
 }
 
 int
-gpu_saves_look_at_flow(const actnn_call *call, uint32_t index, const tiles_job &job)
+gpu_saves_look_at_flow(const actnn_call *call, uint32_t index)
 {
   actnn *trainer = call->trainer;
   save_state *state = &trainer->saves->save[index];
@@ -196,13 +192,11 @@ gpu_saves_look_at_flow(const actnn_call *call, uint32_t index, const tiles_job &
   double squares = 0;
   actnn_pull pull;
   const float *operand[7];
-  tiles_job plain = job;
-  plain.place = NULL;
   for (int i = 2; i < 7; i++)
     if (!(operand[i] = (const float *)actnn_data(trainer, call->input[i].id)))
       return 1;
   double *of_tile = trainer->device_state->saves->tile_sum;
-  if (LAUNCH_BLOCKS(call, sum_squares, blocks_of_tiles(plain.codec), plain, floats_of(dx), of_tile) ||
+  if (LAUNCH_BLOCKS(call, sum_squares, blocks_of_tiles(state->codec), gpu_plain_job(trainer, &state->codec, dx), floats_of(dx), of_tile) ||
       gpu_saves_fetch_sums(call, &state->codec, 1, state->sum))
     return 1;
   for (int64_t sample = 0; sample < state->codec.samples; sample++)

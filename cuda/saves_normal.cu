@@ -4,25 +4,28 @@
 
 /* ---- normalizing and coding ----------------------------------------------------------------------------------- */
 
-/* Whether lanes of segments have elements on each side of their thresholds. */
-typedef struct side_room {
-  uint8_t any[SIDES][CODES_OF_A_BLOCK];
-} side_room;
+/* Whether lanes of segments have elements on each side of their thresholds; later levels and codes of the same tiles. */
+typedef union normal_room {
+  uint8_t any[SIDES][ELEMENTS_OF_A_BLOCK];
+  struct {
+    level_room levels;
+    code_room codes;
+  } coding;
+} normal_room;
 
-/* A group's header, by its first thread, from its range and from where its elements lie beside the thresholds; start: where a team's
- * part of the room begins. */
+/* A group's header from its range and from where its elements lie beside the thresholds; start: where a team's part of the room begins. */
 static __device__ actnn_header
-widened_header(const tiles_job &job, const tile_part &part, const actnn_affine &affine, const own_range &range, const side_room &sides,
+widened_header(const tiles_job &job, const tile_part &part, const actnn_affine &affine, const own_range &range, const normal_room &room,
                int start)
 {
-  actnn_header header = actnn_codec_normal_header(range.minimum, range.maximum, range.magnitude < 0x7f800000u);
-  int64_t first = part.tile.first_row / job.codec.positions, last = (part.tile.first_row + part.rows - 1) / job.codec.positions;
-  int from = job.codec.lane_groups ? part.lane : 0, to = job.codec.lane_groups ? part.lane + 1 : ACTNN_LANES;
-  for (int64_t which = first; affine.rectified && which <= last; which++)
+  actnn_header header = actnn_codec_normal_header(range.minimum, range.maximum, range.is_finite);
+  int segments = affine.rectified ? (int)(quotient(part.tile.first_row + part.rows - 1, job.positions) - part.first_channels) + 1 : 0;
+  int from = job.codec.lane_groups ? part.thread : 0, to = job.codec.lane_groups ? part.thread + 1 : ACTNN_LANES;
+  for (int segment = 0; segment < segments; segment++)
     for (int lane = from; lane < to; lane++) {
-      int at = start + (int)(which - first) * ACTNN_LANES + lane;
-      channel_affine own = affine_of(affine, job.codec.channels, which * ACTNN_LANES + lane);
-      header = actnn_codec_widen_for(header, own.thresholds, sides.any[BLOCKED][at], sides.any[PASSES][at], sides.any[SATURATED][at]);
+      int at = start + segment * ACTNN_LANES + lane;
+      channel_affine own = affine_of(affine, job.codec.channels, (part.first_channels + segment) * ACTNN_LANES + lane);
+      header = actnn_codec_widen_for(header, own.thresholds, room.any[BLOCKED][at], room.any[PASSES][at], room.any[SATURATED][at]);
     }
   return header;
 }
@@ -36,77 +39,100 @@ normal_code(const actnn_normal_levels &levels, int count, int side, float x, uin
   return code < (uint32_t)count ? code : (uint32_t)count - 1; /* beyond it only in a group that is not finite */
 }
 
+/* What a thread's elements are after normalization, and what a rectifier does with them: a bit for each. */
+typedef struct normal_values {
+  own_values x;
+  uint32_t blocked, saturated;
+} normal_values;
+
+static __device__ int
+side_at(const normal_values &values, int k, int j)
+{
+  int bit = FOUR * k + j;
+  return values.blocked >> bit & 1 ? BLOCKED : values.saturated >> bit & 1 ? SATURATED : PASSES;
+}
+
+/* Normalizes a thread's elements of a run, which values.x has, and writes y of them. any: for each lane a bit for each side. */
+static __device__ void
+normalize_run(const tiles_job &job, const row_run &run, uint32_t rows, const float *mean, const float *rstd, const actnn_affine &affine,
+              const Floats &y, normal_values &values, uint32_t *any)
+{
+  float own_mean[FOUR], own_rstd[FOUR], factor[FOUR], bias[FOUR];
+  UNROLLED
+  for (int j = 0; j < FOUR; j++) {
+    bool is_there = j < run.lanes;
+    own_mean[j] = is_there ? mean[run.channel + j] : 0;
+    own_rstd[j] = is_there ? rstd[run.channel + j] : 0;
+    factor[j] = is_there ? (float)((double)affine.scale[run.channel + j] * own_rstd[j]) : 0; /* as the normalization's own kernels do */
+    bias[j] = is_there ? affine.bias[run.channel + j] : 0;
+    any[j] = 0;
+  }
+  for_rows(rows, [&](int k) {
+    Four<float> results;
+    UNROLLED
+    for (int j = 0; j < FOUR; j++) {
+      float apart = ACTNN_MINUS(values.x.of[k][j], own_mean[j]), result = ACTNN_PLUS(ACTNN_TIMES(apart, factor[j]), bias[j]);
+      int side = side_of(affine, result);
+      values.x.of[k][j] = ACTNN_TIMES(apart, own_rstd[j]);
+      values.blocked |= (uint32_t)(side == BLOCKED) << (FOUR * k + j);
+      values.saturated |= (uint32_t)(side == SATURATED) << (FOUR * k + j);
+      any[j] |= 1u << side;
+      results.of[j] = side == BLOCKED ? 0 : side == SATURATED ? affine.cap : result;
+    }
+    store_row(job, y, run, k, results);
+  });
+}
+
 /* noise: MOST_SUMS numbers of each tile, as actnn_tile_noise has them; not written without WithNoise. y may be x. */
 template <bool WithNoise>
 TILE_KERNEL
 normalize(tiles_job job, Floats x, const float *mean, const float *rstd, actnn_affine affine, Floats y, double *noise)
 {
-  SHARED range_room room;
-  SHARED side_room sides;
-  SHARED uint32_t codes[CODES_OF_A_BLOCK / 4];
+  SHARED range_room ranges;
+  SHARED normal_room room;
   tile_part part = part_of(job);
-  int start = part.team * (CODES_OF_A_BLOCK / (BLOCK_THREADS / part.team_threads));
-  uint8_t *own_codes = (uint8_t *)codes + start;
-  float own[OWN_ROWS], own_mean = 0, own_rstd = 0, factor = 0;
-  channel_affine after;
-  int segment = 0;
-  uint32_t blocked = 0, saturated = 0;
-  own_range range = empty_range();
+  int start = part.team * part.team_threads * EIGHT * FOUR;
   for (int i = part.thread; i < most_segments(job.codec) * ACTNN_LANES; i += part.team_threads)
-    sides.any[BLOCKED][start + i] = sides.any[PASSES][start + i] = sides.any[SATURATED][start + i] = 0;
+    room.any[BLOCKED][start + i] = room.any[PASSES][start + i] = room.any[SATURATED][start + i] = 0;
   __syncthreads();
-  load_own_rows(job, part, x, 0, own);
-  for_own_runs(
-      job, part,
-      [&](const row_run &run) {
-        after = affine_of(affine, job.codec.channels, run.channel);
-        segment = run.segment;
-        if (!run.exists)
-          return;
-        own_mean = mean[run.channel];
-        own_rstd = rstd[run.channel];
-        factor = (float)((double)after.scale * own_rstd); /* as the normalization's own kernels do */
-      },
-      [&](int k, int, row_place place) {
-        float value = 0, result = 0;
-        if (place.exists) {
-          float apart = ACTNN_MINUS(own[k], own_mean);
-          value = ACTNN_TIMES(apart, own_rstd);
-          result = ACTNN_PLUS(ACTNN_TIMES(apart, factor), after.bias);
-        }
-        int side = side_of(affine, result);
-        own[k] = value;
-        blocked |= (uint32_t)(side == BLOCKED) << k;
-        saturated |= (uint32_t)(side == SATURATED) << k;
-        widen_by(range, value);
-        sides.any[side][start + segment * ACTNN_LANES + part.lane] = 1;
-        store_element(y, place, side == BLOCKED ? 0 : side == SATURATED ? affine.cap : result);
-      });
-  range = join_ranges(part, !job.codec.lane_groups, range, room);
-  if (part.active && part.thread < (job.codec.lane_groups ? ACTNN_LANES : 1))
-    write_header(job, part, widened_header(job, part, affine, range, sides, start));
-  __syncthreads();
-  actnn_header header = read_header(job, part);
-  own_draws draws = draw_own(job, part);
-  double below = 0, above = 0, scaled = 0;
-  actnn_normal_levels levels;
-  auto enter = [&](const row_run &run) {
-    after = affine_of(affine, job.codec.channels, run.channel);
-    levels = levels_of(part, header, after);
-  };
-  for_own_runs(job, part, enter, [&](int k, int row, row_place place) {
-    int side = blocked >> k & 1 ? BLOCKED : saturated >> k & 1 ? SATURATED : PASSES;
-    own_codes[row * ACTNN_LANES + part.lane] = (uint8_t)normal_code(levels, part.code.levels, side, own[k], draw_of(draws, k));
-    if (!WithNoise || !place.exists)
-      return;
-    double variance = variance_of_step(group_of(levels, side).step, part.code.dither);
-    bool passes = side == PASSES;
-    below += passes ? 0 : variance;
-    above += passes ? variance : 0;
-    scaled += passes ? variance * after.scale * after.scale : 0;
+  normal_values values = {load_own(job, part, x), 0, 0};
+  for_own_runs(job, part, [&](const row_run &run, uint32_t rows) {
+    uint32_t any[FOUR];
+    normalize_run(job, run, rows, mean, rstd, affine, y, values, any);
+    for (int j = 0; j < FOUR; j++)
+      for (int side = 0; side < SIDES; side++)
+        if (any[j] >> side & 1)
+          room.any[side][start + run.segment * ACTNN_LANES + part.four * FOUR + j] = 1;
   });
+  own_range range[FOUR];
+  find_own_ranges(part, values.x, range);
+  gather_ranges(range, ranges); /* a barrier also where rows share a group */
+  own_range of_group = job.codec.lane_groups ? range_of_lane(part, ranges, part.thread % ACTNN_LANES) : range_of_team(range);
+  if (makes_header(job, part))
+    write_header(job, part, part.thread, widened_header(job, part, affine, of_group, room, start));
   __syncthreads();
-  pack_tile(job, part, codes + start / 4);
+  list_levels(job, part, affine, room.coding.levels);
+  const actnn_philox_key key = key_now(job.key);
+  own_codes made = no_codes();
+  double below = 0, above = 0, scaled = 0;
+  for_own_runs(job, part, [&](const row_run &run, uint32_t rows) {
+    UNROLLED
+    for (int j = 0; j < FOUR; j++) {
+      const channel_levels own = levels_at(job, part, affine, room.coding.levels, run.segment, j);
+      const actnn_philox_block draws = draw_lane(part, key, j);
+      for_rows(rows, [&](int k) {
+        int side = side_at(values, k, j);
+        set_code(made, k, j, normal_code(own.levels, part.code.levels, side, values.x.of[k][j], draw_of(draws, k)));
+        if (!WithNoise || !exists(values.x, k, j))
+          return;
+        double variance = variance_of(part, own.levels, side);
+        below += side == PASSES ? 0 : variance;
+        above += side == PASSES ? variance : 0;
+        scaled += side == PASSES ? variance * own.scale * own.scale : 0;
+      });
+    }
+  });
+  pack_tile(part, made, room.coding.codes);
   if (!WithNoise)
     return;
   below = team_sum(part, below);
@@ -124,15 +150,25 @@ normalize(tiles_job job, Floats x, const float *mean, const float *rstd, actnn_a
 TILE_KERNEL
 dequantize_normal(tiles_job job, actnn_affine affine, Floats y)
 {
-  SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
+  SHARED level_room room;
   tile_part part = part_of(job);
-  normal_decoder decoder = open_decoder(job, part, room);
-  auto enter = [&](const row_run &run) { enter_run(job, part, affine, run, decoder); };
-  for_own_runs(job, part, enter, [&](int k, int row, row_place place) {
-    int side;
-    float x = decode(part, decoder, k, row, side);
-    float result = side == SATURATED ? affine.cap : x * decoder.after.scale + decoder.after.bias;
-    store_element(y, place, side == BLOCKED ? 0 : result);
+  list_levels(job, part, affine, room);
+  const own_codes codes = read_own_codes(part);
+  const actnn_philox_key key = key_now(job.key);
+  for_own_runs(job, part, [&](const row_run &run, uint32_t rows) {
+    own_values own;
+    UNROLLED
+    for (int j = 0; j < FOUR; j++) {
+      const channel_levels after = levels_at(job, part, affine, room, run.segment, j);
+      const actnn_philox_block draws = draws_of_codes(part, key, j);
+      for_rows(rows, [&](int k) {
+        int side;
+        float x = decode(part, after.levels, code_at(codes, k, j), draw_of(draws, k), side);
+        float result = side == SATURATED ? affine.cap : x * after.scale + after.bias;
+        own.of[k][j] = side == BLOCKED ? 0 : result;
+      });
+    }
+    store_rows(job, y, run, rows, own);
   });
 }
 

@@ -2,48 +2,52 @@
  * loops (saves_normal.cu). */
 #include "normal_codes.h"
 
-/* What a channel's elements add up to (actnn_normal_sums). */
+/* What a channel's elements add up to (actnn_normal_sums). All but the first two only where noise is looked at. */
 typedef struct own_sums {
   float dy, projected, squares, passed;
   double variance, noise;
 } own_sums;
 
-static __device__ own_sums
-empty_sums(void)
-{
-  own_sums sums = {0, 0, 0, 0, 0, 0};
-  return sums;
-}
+enum { SLOTS = BLOCK_THREADS / SHARED_TEAM }; /* warps or teams, whichever are smaller */
 
-static __device__ own_sums
-joined(own_sums a, const own_sums &b)
-{
-  a.dy += b.dy;
-  a.projected += b.projected;
-  a.squares += b.squares;
-  a.passed += b.passed;
-  a.variance += b.variance;
-  a.noise += b.noise;
-  return a;
-}
+typedef struct sums_room {
+  own_sums of[SLOTS][ACTNN_LANES];
+} sums_room;
 
-/* Adds what a lane's threads have, in order, to its channel's sums of this sample. */
+/* Adds what a lane's threads have, in order, to its channel's sums of this sample. All threads of the block take part. */
+template <bool WithNoise>
 static __device__ void
-add_to_channel(const tile_part &part, const own_sums &own, own_sums *room, int64_t channel, int64_t channels, actnn_normal_sums *sums)
+add_to_channels(const tile_part &part, const own_sums *own, sums_room &room, int64_t first_channel, int64_t channels, actnn_normal_sums *sums)
 {
-  room[threadIdx.x] = own;
+  int slots = part.team_threads > WARP ? WARPS_OF_A_TEAM : 1, first_slot = part.team * slots;
+  UNROLLED
+  for (int j = 0; j < FOUR; j++) {
+    own_sums all = own[j];
+    all.dy = sum_of_rows(part, all.dy);
+    all.projected = sum_of_rows(part, all.projected);
+    if (WithNoise) {
+      all.squares = sum_of_rows(part, all.squares);
+      all.passed = sum_of_rows(part, all.passed);
+      all.variance = sum_of_rows(part, all.variance);
+      all.noise = sum_of_rows(part, all.noise);
+    }
+    if (part.thread % WARP < FOURS)
+      room.of[first_slot + part.thread / WARP][part.four * FOUR + j] = all;
+  }
   __syncthreads();
-  if (part.active && part.thread < ACTNN_LANES && channel < channels) {
-    own_sums all = room[threadIdx.x];
-    for (int other = part.thread + ACTNN_LANES; other < part.team_threads; other += ACTNN_LANES)
-      all = joined(all, room[part.team * part.team_threads + other]);
-    actnn_normal_sums *to = sums + part.sample * channels + channel;
-    to->dy += all.dy;
-    to->projected += all.projected;
-    to->variance += all.variance;
-    to->noise += all.noise;
-    to->passed += all.passed;
-    to->squares += all.squares;
+  for (int lane = part.thread; part.active && lane < ACTNN_LANES && first_channel + lane < channels; lane += part.team_threads) {
+    actnn_normal_sums *to = sums + part.sample * channels + first_channel + lane;
+    for (int slot = first_slot; slot < first_slot + slots; slot++) {
+      const own_sums &one = room.of[slot][lane];
+      to->dy += one.dy;
+      to->projected += one.projected;
+      if (WithNoise) {
+        to->squares += one.squares;
+        to->passed += one.passed;
+        to->variance += one.variance;
+        to->noise += one.noise;
+      }
+    }
   }
   __syncthreads();
 }
@@ -55,72 +59,68 @@ tiles_in_turn(const actnn_codec &codec)
   return codec.lane_groups && codec.runs == 1 ? 1 : codec.run_tiles;
 }
 
-/* Segments of this tile: where a block has one tile, its own; where several share it, as many as any may have, since all go together. */
-static __device__ int
-segments_of(const tiles_job &job, const tile_part &part)
-{
-  if (!job.codec.lane_groups)
-    return most_segments(job.codec);
-  return (int)((part.tile.first_row + part.rows - 1) / job.codec.positions - part.tile.first_row / job.codec.positions) + 1;
-}
-
 /* WithNoise: what the codes' noise does is summed as well. */
 template <bool WithNoise>
 TILE_KERNEL
 sum_normal(tiles_job job, actnn_affine affine, Floats dy, actnn_normal_sums *sums)
 {
-  SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
-  SHARED own_sums sums_room[BLOCK_THREADS];
+  SHARED level_room levels;
+  SHARED sums_room room;
   int64_t in_turn = tiles_in_turn(job.codec);
   for (int64_t turn = 0; turn < in_turn; turn++) {
     tile_part part = part_of(job, in_turn, turn);
-    normal_decoder decoder = open_decoder(job, part, room);
-    int64_t first = part.tile.first_row / job.codec.positions;
-    float gradient[OWN_ROWS];
-    load_own_rows(job, part, dy, 0, gradient);
-    for (int segment = 0; segment < segments_of(job, part); segment++) {
-      own_sums own = empty_sums();
-      bool is_here = false;
-      auto enter = [&](const row_run &run) {
-        is_here = run.segment == segment && run.exists;
-        if (is_here)
-          enter_run(job, part, affine, run, decoder);
-      };
-      for_own_runs(job, part, enter, [&](int k, int row, row_place) {
-        int side;
-        if (!is_here)
+    list_levels(job, part, affine, levels);
+    const own_codes codes = read_own_codes(part);
+    const actnn_philox_key key = key_now(job.key);
+    const own_values gradient = load_own(job, part, dy);
+    for (int segment = 0; segment < most_segments(job.codec); segment++) { /* as many for all teams of the block */
+      own_sums own[FOUR] = {};
+      for_own_runs(job, part, [&](const row_run &run, uint32_t rows) {
+        if (run.segment != segment)
           return;
-        float x = decode(part, decoder, k, row, side);
-        if (WithNoise)
-          own.noise += variance_of(part, decoder, side);
-        if (side != PASSES)
-          return;
-        own.dy += gradient[k];
-        own.projected += gradient[k] * x;
-        own.squares += x * x;
-        own.passed += 1;
-        if (WithNoise)
-          own.variance += (double)(gradient[k] * gradient[k]) * variance_of(part, decoder, PASSES);
+        UNROLLED
+        for (int j = 0; j < FOUR; j++) {
+          const channel_levels after = levels_at(job, part, affine, levels, segment, j);
+          const actnn_philox_block draws = draws_of_codes(part, key, j);
+          for_rows(rows, [&](int k) {
+            int side;
+            float x = decode(part, after.levels, code_at(codes, k, j), draw_of(draws, k), side);
+            if (WithNoise)
+              own[j].noise += variance_of(part, after.levels, side);
+            float passed = side == PASSES ? gradient.of[k][j] : 0, passed_x = side == PASSES ? x : 0;
+            own[j].dy += passed;
+            own[j].projected += passed * passed_x;
+            if (!WithNoise)
+              return;
+            own[j].squares += passed_x * passed_x;
+            own[j].passed += side == PASSES;
+            own[j].variance += (double)(passed * passed) * variance_of(part, after.levels, PASSES);
+          });
+        }
       });
-      add_to_channel(part, own, sums_room, (first + segment) * ACTNN_LANES + part.lane, job.codec.channels, sums);
+      add_to_channels<WithNoise>(part, own, room, (part.first_channels + segment) * ACTNN_LANES, job.codec.channels, sums);
     }
   }
 }
 
-/* A thread for each channel: over the samples, in order. */
+enum { CHANNELS_OF_A_BLOCK = 16, SAMPLES_AT_ONCE = BLOCK_THREADS / CHANNELS_OF_A_BLOCK };
+
+/* Over the samples of a channel: threads of a block take them in turn, and add in order what they have. */
 KERNEL
 finish_normal(const actnn_normal_sums *sums, int64_t samples, int64_t channels, float *dscale, float *db)
 {
-  int64_t channel = thread_number();
+  int64_t channel = (int64_t)blockIdx.x * CHANNELS_OF_A_BLOCK + threadIdx.x % CHANNELS_OF_A_BLOCK;
   double projected = 0, dy = 0;
-  if (channel >= channels)
-    return;
-  for (int64_t sample = 0; sample < samples; sample++) {
+  for (int64_t sample = threadIdx.x / CHANNELS_OF_A_BLOCK; channel < channels && sample < samples; sample += SAMPLES_AT_ONCE) {
     projected += sums[sample * channels + channel].projected;
     dy += sums[sample * channels + channel].dy;
   }
-  dscale[channel] = (float)projected;
-  db[channel] = (float)dy;
+  projected = cell_fold(projected, sum_of<double>(), CHANNELS_OF_A_BLOCK, SAMPLES_AT_ONCE);
+  dy = cell_fold(dy, sum_of<double>(), CHANNELS_OF_A_BLOCK, SAMPLES_AT_ONCE);
+  if (channel < channels && threadIdx.x < CHANNELS_OF_A_BLOCK) {
+    dscale[channel] = (float)projected;
+    db[channel] = (float)dy;
+  }
 }
 
 /* dx may be dy. */
@@ -128,25 +128,31 @@ TILE_KERNEL
 pull_normal(tiles_job job, actnn_affine affine, const float *rstd, const float *dscale, const float *db, double count, Floats dy,
             Floats dx)
 {
-  SHARED uint32_t room[CODES_OF_A_BLOCK / 4];
+  SHARED level_room levels;
   tile_part part = part_of(job);
-  normal_decoder decoder = open_decoder(job, part, room);
-  float gradient[OWN_ROWS], factor = 0, shift = 0, slope = 0, correction = 1;
-  load_own_rows(job, part, dy, 0, gradient);
-  auto enter = [&](const row_run &run) {
-    enter_run(job, part, affine, run, decoder);
-    if (!run.exists)
-      return;
-    factor = (float)((double)decoder.after.scale * rstd[run.channel]);
-    shift = (float)(db[run.channel] / count);
-    slope = (float)(dscale[run.channel] / count);
-    correction = part.code.dither ? (float)(1 + variance_of(part, decoder, PASSES) / (float)count) : 1;
-  };
-  for_own_runs(job, part, enter, [&](int k, int row, row_place place) {
-    int side;
-    float x = decode(part, decoder, k, row, side);
-    float passed = side == PASSES ? gradient[k] : 0;
-    store_element(dx, place, factor * (passed * correction - shift - x * slope));
+  list_levels(job, part, affine, levels);
+  const own_codes codes = read_own_codes(part);
+  const actnn_philox_key key = key_now(job.key);
+  own_values gradient = load_own(job, part, dy);
+  for_own_runs(job, part, [&](const row_run &run, uint32_t rows) {
+    UNROLLED
+    for (int j = 0; j < FOUR; j++) {
+      if (j >= run.lanes)
+        continue;
+      const channel_levels after = levels_at(job, part, affine, levels, run.segment, j);
+      int64_t channel = run.channel + j;
+      float factor = (float)((double)after.scale * rstd[channel]);
+      float shift = (float)(db[channel] / count), slope = (float)(dscale[channel] / count);
+      float correction = part.code.dither ? (float)(1 + variance_of(part, after.levels, PASSES) / (float)count) : 1;
+      const actnn_philox_block draws = draws_of_codes(part, key, j);
+      for_rows(rows, [&](int k) {
+        int side;
+        float x = decode(part, after.levels, code_at(codes, k, j), draw_of(draws, k), side);
+        float passed = side == PASSES ? gradient.of[k][j] : 0;
+        gradient.of[k][j] = factor * (passed * correction - shift - x * slope);
+      });
+    }
+    store_rows(job, dx, run, rows, gradient);
   });
 }
 
@@ -181,14 +187,14 @@ gpu_NormalGradScale(const actnn_call *call)
   actnn_normal_sums *sums = trainer->device_state->saves->normal;
   const actnn_codec &codec = job.codec;
   size_t bytes = (size_t)(codec.samples * codec.channels) * sizeof *sums;
-  int64_t teams = codec.samples * (actnn_codec_tiles(&codec) / tiles_in_turn(codec)), in_a_block = BLOCK_THREADS / threads_of_a_team(codec);
-  int64_t blocks = (teams + in_a_block - 1) / in_a_block;
+  int64_t blocks = blocks_of_teams(codec, codec.samples * (actnn_codec_tiles(&codec) / tiles_in_turn(codec)));
+  int64_t channel_blocks = (codec.channels + CHANNELS_OF_A_BLOCK - 1) / CHANNELS_OF_A_BLOCK;
   bool with_noise = gpu_saves_wants_noise(trainer);
   if (gpu_check(trainer, cudaMemsetAsync(sums, 0, bytes, stream_of(trainer)), "sums of channels") ||
       (with_noise ? LAUNCH_BLOCKS(call, sum_normal<true>, blocks, job, affine_operands(call, 2, 3), floats_of(dy), sums)
                   : LAUNCH_BLOCKS(call, sum_normal<false>, blocks, job, affine_operands(call, 2, 3), floats_of(dy), sums)) ||
-      LAUNCH(call, finish_normal, codec.channels, sums, codec.samples, codec.channels, (float *)call->output[0].data,
-             (float *)call->output[1].data))
+      LAUNCH_BLOCKS(call, finish_normal, channel_blocks, sums, codec.samples, codec.channels, (float *)call->output[0].data,
+                    (float *)call->output[1].data))
     return 1;
   return with_noise && look_at_sums(call, index, sums);
 }
@@ -208,5 +214,5 @@ gpu_NormalGradInput(const actnn_call *call)
                     (const float *)call->input[5].data, (const float *)call->input[6].data, count, floats_of(&call->input[0]),
                     floats_of(&call->output[0])))
     return 1;
-  return saves_measure_now(trainer, index) && gpu_saves_look_at_flow(call, index, job);
+  return saves_measure_now(trainer, index) && gpu_saves_look_at_flow(call, index);
 }

@@ -127,8 +127,8 @@ send_places(const actnn_call *call, uint32_t index)
   sample_place *sent = saves->sent[index];
   bool is_changed = false;
   for (int64_t sample = 0; sample < state->codec.samples; sample++) {
-    sample_place now = {trainer->saves->offset[sample], state->levels[state->choice[sample]]};
-    is_changed |= now.offset != sent[sample].offset || now.levels != sent[sample].levels;
+    sample_place now = {trainer->saves->offset[sample], state->choice[sample]};
+    is_changed |= now.offset != sent[sample].offset || now.choice != sent[sample].choice;
     sent[sample] = now;
   }
   return is_changed && gpu_check(trainer,
@@ -137,17 +137,36 @@ send_places(const actnn_call *call, uint32_t index)
                                  "the places of samples");
 }
 
+tiles_job
+gpu_plain_job(const actnn *trainer, const actnn_codec *codec, const actnn_view *value)
+{
+  tiles_job job;
+  memset(&job, 0, sizeof job);
+  job.codec = *codec;
+  job.is_plane = codec->rows_are == ACTNN_CHANNEL_ROWS && gpu_block_of(trainer, value) != codec->channels;
+  job.by_fours = !job.is_plane && codec->channels % FOUR == 0;
+  job.tiles = divisor_of(actnn_codec_tiles(codec));
+  job.run_tiles = divisor_of(codec->run_tiles);
+  job.positions = divisor_of(codec->positions);
+  return job;
+}
+
 int
 gpu_saves_job(const actnn_call *call, uint32_t index, const actnn_view *value, tiles_job *job)
 {
   actnn *trainer = call->trainer;
-  tile_job here = saves_job(trainer, index, value->data);
-  memset(job, 0, sizeof *job);
-  job->codec = trainer->saves->save[index].codec;
-  job->block = (int)gpu_block_of(trainer, value);
-  job->stash = trainer->device_arena + trainer->model->stash_offset + trainer->saves->save[index].place;
+  const save_state *state = &trainer->saves->save[index];
+  const actnn_codec *codec = &state->codec;
+  *job = gpu_plain_job(trainer, codec, value);
+  job->header_bytes = actnn_codec_header_bytes(codec);
+  job->stash = trainer->device_arena + trainer->model->stash_offset + state->place;
   job->place = trainer->device_state->saves->place[index];
-  job->code = here.code;
+  job->code = saves_job(trainer, index, value->data).code;
+  for (int i = 0; i < state->choices; i++) {
+    int levels = state->levels[i];
+    job->form[i] = level_form{levels, actnn_codec_packing(levels), actnn_codec_code_bytes(codec->tile_rows, levels),
+                              actnn_codec_run_bytes(codec, levels)};
+  }
   job->key = gpu_key_of_save(trainer, index);
   return !saves_go_by_range(trainer, index) && send_places(call, index); /* those were found there */
 }

@@ -4,7 +4,6 @@
 
 typedef struct spend_job {
   actnn_spending spending;
-  int32_t levels[ACTNN_LEVEL_CHOICES];
   int64_t samples;
   uint64_t share;
   const double *sum; /* of each sample: its range */
@@ -119,7 +118,7 @@ spend(spend_job job)
   uint64_t offset = sum_before(bytes, room);
   for (int64_t i = first; i < end; i++) {
     job.place[i].offset = offset;
-    job.place[i].levels = job.levels[job.choice[i]];
+    job.place[i].choice = job.choice[i];
     offset += job.spending.bytes[job.choice[i]];
   }
 }
@@ -133,8 +132,6 @@ gpu_spend(const actnn_call *call, uint32_t index)
   spend_job job;
   memset(&job, 0, sizeof job);
   job.spending = state->spending;
-  for (int i = 0; i < state->choices; i++)
-    job.levels[i] = state->levels[i];
   job.samples = state->codec.samples;
   job.share = state->share;
   job.sum = saves->sample_sum;

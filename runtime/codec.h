@@ -121,15 +121,17 @@ actnn_codec_tiles(const actnn_codec *codec)
 }
 
 static inline ACTNN_DEVICE actnn_tile
+actnn_codec_tile_of_run(const actnn_codec *codec, int64_t run, int64_t in_run)
+{
+  int64_t start = in_run * codec->tile_rows, rest = codec->run_rows - start;
+  actnn_tile tile = {run * codec->run_rows + start, rest < codec->tile_rows ? rest : codec->tile_rows, run, in_run};
+  return tile;
+}
+
+static inline ACTNN_DEVICE actnn_tile
 actnn_codec_tile(const actnn_codec *codec, int64_t index)
 {
-  actnn_tile tile;
-  tile.run = index / codec->run_tiles;
-  tile.in_run = index % codec->run_tiles;
-  int64_t start = tile.in_run * codec->tile_rows;
-  tile.first_row = tile.run * codec->run_rows + start;
-  tile.rows = codec->run_rows - start < codec->tile_rows ? codec->run_rows - start : codec->tile_rows;
-  return tile;
+  return actnn_codec_tile_of_run(codec, index / codec->run_tiles, index % codec->run_tiles);
 }
 
 /* Headers of one tile. */
@@ -195,14 +197,20 @@ actnn_codec_code_bytes(int64_t rows, int levels)
   return bytes;
 }
 
+/* Bytes of the codes of a run's tiles. */
+static inline ACTNN_DEVICE uint64_t
+actnn_codec_run_bytes(const actnn_codec *codec, int levels)
+{
+  int64_t last_rows = codec->run_rows - (codec->run_tiles - 1) * codec->tile_rows;
+  return (uint64_t)(codec->run_tiles - 1) * actnn_codec_code_bytes(codec->tile_rows, levels) + actnn_codec_code_bytes(last_rows, levels);
+}
+
 /* Where a tile's codes start, from the start of its sample. */
 static inline ACTNN_DEVICE uint64_t
 actnn_codec_code_offset(const actnn_codec *codec, actnn_tile tile, int levels)
 {
-  int64_t last_rows = codec->run_rows - (codec->run_tiles - 1) * codec->tile_rows;
-  uint64_t full = actnn_codec_code_bytes(codec->tile_rows, levels);
-  uint64_t run = (uint64_t)(codec->run_tiles - 1) * full + actnn_codec_code_bytes(last_rows, levels);
-  return actnn_codec_header_bytes(codec) + (uint64_t)tile.run * run + (uint64_t)tile.in_run * full;
+  return actnn_codec_header_bytes(codec) + (uint64_t)tile.run * actnn_codec_run_bytes(codec, levels) +
+         (uint64_t)tile.in_run * actnn_codec_code_bytes(codec->tile_rows, levels);
 }
 
 /* The place in the value, counted in elements, of a lane of a row; -1 where there is no such element in

@@ -26,6 +26,7 @@ typedef struct code_case {
   actnn_layout layout;
   actnn_spacing spacing;
   bool dither, rectified, by_range, looked_at; /* looked_at: what the GPU decides by ranges is brought to the processor */
+  bool in_planes; /* there, channels lie one behind the other, not side by side */
   double cap;
   int choice, more; /* all samples have the number of levels numbered so; or, with `more`, some the next */
   enum { ORDINARY, CONSTANT, NOT_FINITE, WIDE, ZEROS } values;
@@ -291,7 +292,7 @@ static bool
 compare(void)
 {
   run one = {.trainer = NULL}, other = {.trainer = NULL};
-  bool same = go(&one, NULL, 16) && go(&other, &actnn_cuda, 0);
+  bool same = go(&one, NULL, 16) && go(&other, &actnn_cuda, current.in_planes);
   same = same && same_codes(&one, &other) && same_noise(&one, &other);
   if (same && current.spacing == ACTNN_NORMAL_LEVELS)
     same = same_bytes(&one, &other, Y_RESULT) && close_to(&one, &other, RESULT) && close_to(&one, &other, DSCALE) &&
@@ -319,6 +320,7 @@ static const struct {
     {"tokens and features", 3, {2, 137, 48}, ACTNN_PLAIN},
     {"few tokens", 3, {2, 5, 32}, ACTNN_PLAIN},
     {"rows of no whole lanes", 2, {3, 500}, ACTNN_PLAIN},
+    {"rows of an odd length", 2, {3, 501}, ACTNN_PLAIN},
     {"many rows", 2, {700, 40}, ACTNN_PLAIN},
     {"many small maps", 4, {65, 16, 3, 3}, ACTNN_BLOCKED},
 };
@@ -336,7 +338,7 @@ check_shape(size_t shape, actnn_spacing spacing, int held)
     for (int variant = 0; variant < 12 && is_same; variant++) {
       current = (code_case){.rank = shapes[shape].rank, .layout = shapes[shape].layout, .spacing = spacing, .dither = variant & 1,
                             .rectified = variant & 2 || variant >= 8, .by_range = variant & 4, .looked_at = choice % 2, .more = choice < 6,
-                            .choice = choice, .cap = variant >= 8 ? 0.5 + variant % 2 : 0, .values = (choice + variant) % 5, .held = held};
+                            .in_planes = (choice + variant) % 4 == 3, .choice = choice, .cap = variant >= 8 ? 0.5 + variant % 2 : 0, .values = (choice + variant) % 5, .held = held};
       memcpy(current.dim, shapes[shape].dim, sizeof current.dim);
       if (actnn_choice_levels(choice) < actnn_least_levels(spacing, current.rectified, (float)current.cap) ||
           (current.rectified && spacing != ACTNN_NORMAL_LEVELS) || (current.dither && spacing == ACTNN_SQUARE_LEVELS) ||
