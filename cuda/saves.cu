@@ -43,7 +43,7 @@ find_ranges(tiles_job job, Floats value, actnn_tile_range *found, double *sum)
   UNROLLED
   for (int j = 0; j < FOUR; j++) {
     double width = (double)range[j].maximum - (counts_positives ? 0 : range[j].minimum);
-    all += count[j] > 0 && range[j].is_finite ? width * width * count[j] : 0.0;
+    all += count[j] > 0 && is_finite(range[j]) ? width * width * count[j] : 0.0;
   }
   all = team_sum(part, all);
   if (part.active && part.thread == 0)
@@ -55,7 +55,7 @@ find_ranges(tiles_job job, Floats value, actnn_tile_range *found, double *sum)
       int lane = part.four * FOUR + j;
       to->minimum[lane] = range[j].minimum;
       to->maximum[lane] = range[j].maximum;
-      to->magnitude[lane] = range[j].is_finite ? 0 : 0x7f800000u;
+      to->magnitude[lane] = is_finite(range[j]) ? 0 : 0x7f800000u;
     }
   }
 }
@@ -103,7 +103,7 @@ typedef struct group_room {
 static __device__ actnn_group
 make_group(const tiles_job &job, const tile_part &part, int lane, const own_range &range)
 {
-  actnn_header header = actnn_codec_header_of(&part.code, range.minimum, range.maximum, range.is_finite);
+  actnn_header header = actnn_codec_header_of(&part.code, range.minimum, range.maximum, is_finite(range));
   if (makes_header(job, part))
     write_header(job, part, lane, header);
   return actnn_codec_group_of(&part.code, header);
@@ -128,7 +128,7 @@ make_groups(const tiles_job &job, const tile_part &part, const own_values &own, 
   if (makes_header(job, part)) {
     int lane = part.thread;
     const actnn_tile_range *found = known + part.each;
-    own_range of_lane = known ? own_range{found->minimum[lane], found->maximum[lane], found->magnitude[lane] < 0x7f800000u}
+    own_range of_lane = known ? own_range{found->minimum[lane], found->maximum[lane], found->magnitude[lane] < 0x7f800000u ? 0 : NAN}
                               : range_of_lane(part, room.range, lane);
     room.group[part.team][lane] = make_group(job, part, lane, of_lane);
   }
@@ -155,7 +155,7 @@ quantize(tiles_job job, Floats value, const actnn_tile_range *known, bool exact,
   UNROLLED
   for (int j = 0; j < FOUR; j++) {
     const actnn_philox_block draws = draw_lane(part, key, j);
-    for_rows(own_rows(part), [&](int k) {
+    for_rows(ALL_ROWS, [&](int k) {
       set_code(made, k, j, code_of<Spacing>(groups.lane[j], top, own.of[k][j], draw_of(draws, k)));
       if (WithNoise && exists(own, k, j))
         sum += noise_of(part.code, groups.lane[j], own.of[k][j], exact);
@@ -192,7 +192,7 @@ dequantize(tiles_job job, Floats value)
   for (int j = 0; j < FOUR; j++) {
     const actnn_group group = actnn_codec_group_of(&part.code, read_header(job, part, part.four * FOUR + j));
     const actnn_philox_block draws = draws_of_codes(part, key, j);
-    for_rows(own_rows(part), [&](int k) { own.of[k][j] = value_of<Spacing>(group, code_at(codes, k, j), draw_of(draws, k)); });
+    for_rows(ALL_ROWS, [&](int k) { own.of[k][j] = value_of<Spacing>(group, code_at(codes, k, j), draw_of(draws, k)); });
   }
   store_own(job, part, value, own);
 }
@@ -204,7 +204,7 @@ select_coded(tiles_job job, Floats dy, Floats dx)
   tile_part part = part_of(job);
   const own_codes codes = read_own_codes(part);
   own_values gradient = load_own(job, part, dy);
-  for_elements(own_rows(part), [&](int k, int j) { gradient.of[k][j] = code_at(codes, k, j) ? gradient.of[k][j] : 0; });
+  for_elements(ALL_ROWS, [&](int k, int j) { gradient.of[k][j] = code_at(codes, k, j) ? gradient.of[k][j] : 0; });
   store_own(job, part, dx, gradient);
 }
 

@@ -18,7 +18,7 @@ static __device__ actnn_header
 widened_header(const tiles_job &job, const tile_part &part, const actnn_affine &affine, const own_range &range, const normal_room &room,
                int start)
 {
-  actnn_header header = actnn_codec_normal_header(range.minimum, range.maximum, range.is_finite);
+  actnn_header header = actnn_codec_normal_header(range.minimum, range.maximum, is_finite(range));
   int segments = affine.rectified ? (int)(quotient(part.tile.first_row + part.rows - 1, job.positions) - part.first_channels) + 1 : 0;
   int from = job.codec.lane_groups ? part.thread : 0, to = job.codec.lane_groups ? part.thread + 1 : ACTNN_LANES;
   for (int segment = 0; segment < segments; segment++)

@@ -17,6 +17,7 @@ extern "C" {
 enum {
   EIGHT = 8, /* rows of a thread */
   FOUR = 4,  /* and lanes */
+  ALL_ROWS = (1 << EIGHT) - 1,
   FOURS = ACTNN_LANES / FOUR,                       /* threads side by side in a row; also words of a row's codes, a byte each */
   WHOLE_TEAM = ACTNN_TILE_ROWS / EIGHT * FOURS,     /* threads, of a tile whose lanes are groups */
   SHARED_TEAM = ACTNN_SHARED_ROWS / EIGHT * FOURS,  /* and where its rows share one */
@@ -281,7 +282,7 @@ load_own(const tiles_job &job, const tile_part &part, const Floats &value, Paddi
 {
   own_values own;
   own.exists = 0;
-  for_elements((1u << EIGHT) - 1, [&](int k, int j) { own.of[k][j] = 0; });
+  for_elements(ALL_ROWS, [&](int k, int j) { own.of[k][j] = 0; });
   for_own_runs(job, part, [&](const row_run &run, uint32_t rows) {
     for_rows(rows, [&](int k) { own.exists |= ((1u << run.lanes) - 1) << (FOUR * k); });
     if (!job.by_fours || run.lanes < FOUR)
@@ -391,13 +392,13 @@ draws_of_codes(const tile_part &part, const actnn_philox_key &key, int j)
 
 typedef struct own_range {
   float minimum, maximum;
-  bool is_finite;
+  float poison; /* zero if all values are finite, else NaN */
 } own_range;
 
 static inline __device__ own_range
 empty_range(void)
 {
-  own_range range = {INFINITY, -INFINITY, true};
+  own_range range = {INFINITY, -INFINITY, 0};
   return range;
 }
 
@@ -407,7 +408,13 @@ widen_by(own_range &range, float value)
 {
   range.minimum = fminf(range.minimum, value);
   range.maximum = fmaxf(range.maximum, value);
-  range.is_finite = range.is_finite && actnn_is_finite(value);
+  range.poison = fmaf(value, 0, range.poison);
+}
+
+static inline __device__ bool
+is_finite(const own_range &range)
+{
+  return range.poison == 0;
 }
 
 static inline __device__ void
@@ -415,7 +422,7 @@ join(own_range &range, const own_range &other)
 {
   range.minimum = fminf(range.minimum, other.minimum);
   range.maximum = fmaxf(range.maximum, other.maximum);
-  range.is_finite = range.is_finite && other.is_finite;
+  range.poison += other.poison;
 }
 
 /* With the range of the thread whose number differs in these bits. */
@@ -425,7 +432,7 @@ join_apart(own_range &range, int apart)
   own_range other;
   other.minimum = __shfl_xor_sync(0xffffffffu, range.minimum, apart);
   other.maximum = __shfl_xor_sync(0xffffffffu, range.maximum, apart);
-  other.is_finite = __shfl_xor_sync(0xffffffffu, (int)range.is_finite, apart);
+  other.poison = __shfl_xor_sync(0xffffffffu, range.poison, apart);
   join(range, other);
 }
 
@@ -543,7 +550,7 @@ code_at(const own_codes &codes, int k, int j)
 static inline __device__ void
 set_code(own_codes &codes, int k, int j, uint32_t code)
 {
-  codes.row[k] |= code << (8 * j);
+  codes.row[k] += code << (8 * j); /* a shift and a sum are one instruction */
 }
 
 /* A block's codes as threads hand them to each other: between one thread's rows and the next's is a gap, so that neighbours write to different

@@ -18,11 +18,13 @@
 #define ACTNN_PLUS(a, b) __fadd_rn((a), (b))
 #define ACTNN_MINUS(a, b) __fsub_rn((a), (b))
 #define ACTNN_OVER(a, b) __fdiv_rn((a), (b))
+#define ACTNN_LESSER(a, b) fminf((a), (b))
 #else
 #define ACTNN_TIMES(a, b) ((a) * (b))
 #define ACTNN_PLUS(a, b) ((a) + (b))
 #define ACTNN_MINUS(a, b) ((a) - (b))
 #define ACTNN_OVER(a, b) ((a) / (b))
+#define ACTNN_LESSER(a, b) ((a) < (b) ? (a) : (b)) /* what vectors have an instruction for, as GPUs have for fminf */
 #endif
 
 static inline ACTNN_DEVICE uint32_t
@@ -196,7 +198,7 @@ actnn_codec_code(float value, float base, float scale, float top, uint32_t draw)
 {
   float most = ACTNN_TIMES(top, 65536.0f), place = ACTNN_TIMES(ACTNN_MINUS(value, base), scale);
   place = place > 0 ? place : 0;
-  place = place < most ? place : most;
+  place = ACTNN_LESSER(place, most);
   return ((uint32_t)(int32_t)ACTNN_PLUS(place, 0.499f) + draw) >> 16;
 }
 
@@ -218,7 +220,7 @@ actnn_codec_square_code(float value, float scale, float most, uint32_t draw)
 {
   float place = ACTNN_TIMES(value, scale); /* among the squares, in units of 1 / 65536 */
   place = place > 0 ? place : 0;
-  place = place < most ? place : most;
+  place = ACTNN_LESSER(place, most);
   float squares = ACTNN_TIMES(place, 0x1p-16f), level = (float)(int32_t)sqrtf(squares);
   float square = ACTNN_TIMES(level, level);
   if (square > squares) { /* the root was rounded up */
