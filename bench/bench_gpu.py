@@ -42,6 +42,19 @@ def write_inputs(folder, model, batch, is_empty):
     return paths
 
 
+def seconds_of_steps(logged, batch):
+    """Of each step: the log has the speed since a window began, which ends with the step that makes it longer than ten seconds."""
+    seconds, samples, before = [], 0, 0.0
+    for step in logged:
+        samples += batch
+        now = samples / step["samples_per_s"]
+        seconds.append(now - before)
+        before = now
+        if now > 10:
+            samples, before = 0, 0.0
+    return seconds
+
+
 def ours(path, model, batch, is_largest):
     steps, warm_up = (6, 2) if is_largest else (STEPS, WARM_UP)
     with tempfile.TemporaryDirectory() as folder:
@@ -52,8 +65,8 @@ def ours(path, model, batch, is_largest):
         subprocess.run([path, *arguments, "--eval", "none", "--steps", str(steps), "--log", log, "--quiet"], check=True)
         memory = json.loads(subprocess.run([path, "--memory"], check=True, capture_output=True, text=True).stdout)
         logged = [json.loads(line) for line in open(log)]
-    seconds = [batch / step["samples_per_s"] for step in logged if "lr" in step][warm_up:]
-    return statistics.median(seconds), memory["arena_bytes"] + memory.get("beside_bytes", 0)
+    seconds = seconds_of_steps([step for step in logged if "lr" in step], batch)
+    return statistics.median(seconds[warm_up:]), memory["arena_bytes"] + memory.get("beside_bytes", 0)
 
 
 def peer_model(model):

@@ -170,8 +170,10 @@ run_points(PointSources<Steps::operands> source, PointResults<Steps::results> re
     store_points(result.of[k], count, first, made[k]);
 }
 
+/* Whether that went well is asked here: a trainer's kernels may have another copy of CUDA's runtime than the library, which knows nothing of
+ * its errors. */
 template <typename Steps>
-static void
+static cudaError_t
 launch_points(const PointJob *job, cudaStream_t stream, const Steps &steps)
 {
   PointSources<Steps::operands> source;
@@ -183,6 +185,7 @@ launch_points(const PointJob *job, cudaStream_t stream, const Steps &steps)
     LAUNCH_ON(stream, shim_run_threads, (run_points<uint32_t, Steps>), blocks, source, result, job->count, steps);
   else
     LAUNCH_ON(stream, shim_run_threads, (run_points<uint64_t, Steps>), blocks, source, result, job->count, steps);
+  return cudaGetLastError();
 }
 
 /* ---- each row as a function of its operands, then its attributes ---------------------------------------------------- */
@@ -227,7 +230,7 @@ launch_points(const PointJob *job, cudaStream_t stream, const Steps &steps)
     enum { operands = operand_count, results = result_count }; \
     inline __device__ void operator()(const float (&given)[operand_count], float (&made)[result_count]) const; \
   }; \
-  static void name(const void *job, void *stream) { launch_points((const PointJob *)job, (cudaStream_t)stream, name##_steps()); } \
+  static int name(const void *job, void *stream) { return launch_points((const PointJob *)job, (cudaStream_t)stream, name##_steps()); } \
   inline __device__ void name##_steps::operator()(const float (&given)[operand_count], float (&made)[result_count]) const
 #define x(k) given[k]
 #define y(k) made[k]

@@ -12,6 +12,7 @@ gpu_check(actnn *trainer, cudaError_t status, const char *what)
 {
   if (status == cudaSuccess)
     return 0;
+  cudaGetLastError(); /* it is told here, and not once more by the next launch */
   return actnn_fail(trainer, "%s: the GPU refuses: %s", what, cudaGetErrorString(status));
 }
 
@@ -126,8 +127,10 @@ static int
 open_device(actnn *trainer)
 {
   int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess || count < 1)
-    return actnn_fail(trainer, "%s: was compiled with --target=cuda, and this machine has no usable GPU", trainer->model->name);
+  cudaError_t status = cudaGetDeviceCount(&count);
+  if (status != cudaSuccess || count < 1)
+    return actnn_fail(trainer, "%s: was compiled with --target=cuda, and this machine has no usable GPU: %s", trainer->model->name,
+                      cudaGetErrorString(status));
   struct device_state *state = (struct device_state *)calloc(1, sizeof *state);
   trainer->device_state = state;
   if (!state)
@@ -185,14 +188,18 @@ fetch(actnn *trainer, uint64_t offset, uint64_t bytes)
          hear_notes(trainer, &notes, false);
 }
 
-/* From pageable memory: the call returns once the bytes have been taken. */
+/* From pageable memory, which the call may or may not have read when it returns: whoever calls may write there again. */
+int
+gpu_send_bytes(actnn *trainer, void *there, const void *here, uint64_t bytes, const char *what)
+{
+  return gpu_check(trainer, cudaMemcpyAsync(there, here, (size_t)bytes, cudaMemcpyHostToDevice, stream_of(trainer)), what) ||
+         gpu_check(trainer, cudaStreamSynchronize(stream_of(trainer)), what);
+}
+
 static int
 send(actnn *trainer, uint64_t offset, uint64_t bytes)
 {
-  return gpu_check(trainer,
-                   cudaMemcpyAsync(trainer->device_arena + offset, trainer->arena + offset, (size_t)bytes, cudaMemcpyHostToDevice,
-                                   stream_of(trainer)),
-                   "sending a tensor");
+  return gpu_send_bytes(trainer, trainer->device_arena + offset, trainer->arena + offset, bytes, "sending a tensor");
 }
 
 /* ---- without waiting ------------------------------------------------------------------------------------------ */

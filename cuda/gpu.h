@@ -80,6 +80,8 @@ int gpu_check(actnn *trainer, cudaError_t status, const char *what);
 /* Memory there beside the arena, counted; NULL with a message. It is zero, and released by gpu_release. */
 void *gpu_reserve(actnn *trainer, uint64_t bytes, const char *what);
 void gpu_release(void *memory);
+/* Bytes of the processor's that may be written to again at once: waits until they have arrived. */
+int gpu_send_bytes(actnn *trainer, void *there, const void *here, uint64_t bytes, const char *what);
 /* As much as a tensor of so many bytes takes in the arena. */
 static inline uint64_t
 gpu_padded(uint64_t bytes)

@@ -267,8 +267,7 @@ gpu_prepare_updates(actnn *trainer)
     return free(job), job ? 1 : actnn_fail(trainer, "out of memory");
   for (size_t i = 0; i < updates->run_count; i++)
     fill_jobs(trainer, updates, &updates->run[i], job);
-  int failed = gpu_check(trainer, cudaMemcpyAsync(updates->there, job, bytes, cudaMemcpyHostToDevice, stream_of(trainer)),
-                         "the table of updates");
+  int failed = gpu_send_bytes(trainer, updates->there, job, bytes, "the table of updates");
   free(job);
   return failed;
 }

@@ -71,8 +71,7 @@ run_row(const actnn_call *call, int number, Row row)
   if (actnn_is_preparing(call))
     return 0;
   row.numbers = numbers_of(call, known);
-  launch_points(&job, stream_of(call->trainer), row);
-  return gpu_check(call->trainer, cudaGetLastError(), "an elementwise kernel");
+  return gpu_check(call->trainer, launch_points(&job, stream_of(call->trainer), row), "an elementwise kernel");
 }
 
 /* How many operands each row has. */
@@ -139,6 +138,5 @@ gpu_Pointwise(const actnn_call *call)
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;
-  joined->launch(&job, stream_of(call->trainer));
-  return gpu_check(call->trainer, cudaGetLastError(), "a joined kernel");
+  return gpu_check(call->trainer, (cudaError_t)joined->launch(&job, stream_of(call->trainer)), "a joined kernel");
 }

@@ -225,10 +225,10 @@ typedef struct actnn_device actnn_device;
 extern const actnn_device actnn_cuda;
 
 /* The kernel of a joined node's steps for a GPU, from the .cu file that is emitted beside the source (actnn_pointwise.h). A table of them
- * ends with a row without steps. */
+ * ends with a row without steps. launch: 0, or CUDA's number of the error, which only that file's own copy of CUDA's runtime knows. */
 typedef struct actnn_pointwise {
   const char *steps;
-  void (*launch)(const void *job, void *stream);
+  int (*launch)(const void *job, void *stream);
 } actnn_pointwise;
 
 typedef struct actnn_model {
@@ -267,7 +267,7 @@ typedef struct actnn_model {
   size_t onnx_bytes;
 } actnn_model;
 
-enum { ACTNN_VERSION = 6 };
+enum { ACTNN_VERSION = 7 };
 
 /* The trainer's command line. Returns the process's exit code. */
 int actnn_main(const actnn_model *model, int argc, char **argv);

@@ -126,6 +126,7 @@ finite_undo(actnn *trainer)
   if (!trainer->is_not_finite || !trainer->kept)
     return false;
   copy(trainer->arena, trainer->kept, (size_t)trainer->model->variable_bytes);
+  trainer->is_ahead = false; /* inputs are among what was kept: the mirror has this step's again */
   if (device_send(trainer, 0, trainer->model->variable_bytes))
     return false;
   saves_forget_measure(trainer);

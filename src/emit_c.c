@@ -388,7 +388,7 @@ emit_prologue(Emitter *emitter)
               plan->saved_bytes_fp32, plan->saved_bytes ? (double)plan->saved_bytes_fp32 / (double)plan->saved_bytes : 1.0);
   const char *name = emitter->name;
   if (emitter->has_kernels)
-    text_append(text, " *\n * nvcc -O3 -arch=native %s.c %s.cu $(pkg-config --cflags --libs actnn-cuda) -o %s\n", name, name, name);
+    text_append(text, " *\n * nvcc -O3 -fmad=false -arch=native %s.c %s.cu $(pkg-config --cflags --libs actnn-cuda) -o %s\n", name, name, name);
   else
     text_append(text, " *\n * cc -O3 %s.c $(pkg-config --cflags --libs %s) -o %s\n", name,
                 emitter->options->is_for_gpu ? "actnn-cuda" : "actnn", name);

@@ -96,7 +96,7 @@ emit_kernels(const Program *program, const char *name, Arena *arena, size_t *len
   *length = 0;
   if (!count) return NULL;
   text_append(&text, "/* %s.cu: the joined elementwise nodes of %s.c as kernels for a GPU, emitted by actnnc.\n *\n"
-                     " * nvcc -O3 -arch=native -c %s.cu $(pkg-config --cflags actnn-cuda) -o %s_kernels.o\n */\n"
+                     " * nvcc -O3 -fmad=false -arch=native -c %s.cu $(pkg-config --cflags actnn-cuda) -o %s_kernels.o\n */\n"
                      "#include \"actnn_pointwise.h\"\n", name, name, name, name);
   for (uint32_t i = 0; i < count; i++) {
     pointwise_steps read;

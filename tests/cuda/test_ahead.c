@@ -1,9 +1,10 @@
 /* test_ahead.c: the next step's inputs, sent while a step runs, leave that step as it is, and are there when the next one begins; what is
- * filled otherwise in between takes their place. */
+ * filled otherwise in between takes their place, and so do the inputs of a step that is undone. */
 #include "device.h"
 #include "tap.h"
 #include "trainer.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { FIRST, SECOND, FORWARD, BACKWARD, LOSS, ZERO, TENSORS };
@@ -81,9 +82,9 @@ main(void)
   }
   actnn_model model = {.version = ACTNN_VERSION, .name = "ahead", .tensor = tensor, .tensor_count = TENSORS, .input = inputs,
                        .input_count = 2, .label = NONE, .loss = LOSS, .evaluation_loss = NONE, .evaluation_output = NONE, .learning_rate = NONE,
-                       .step_number = NONE, .training_output = NONE, .batch = 1, .arena_bytes = end, .stash_offset = end,
-                       .workspace_offset = end, .device = &actnn_cuda, .forward = forward, .backward = backward};
-  actnn *trainer = trainer_create(&model, &(trainer_options){.threads = 1, .seed = 7, .quiet = true}, error, sizeof error);
+                       .step_number = NONE, .training_output = NONE, .batch = 1, .arena_bytes = end, .variable_bytes = tensor[FORWARD].offset,
+                       .stash_offset = end, .workspace_offset = end, .device = &actnn_cuda, .forward = forward, .backward = backward};
+  actnn *trainer = trainer_create(&model, &(trainer_options){.threads = 1, .seed = 7, .quiet = true, .skips = true}, error, sizeof error);
   if (!ok(trainer != NULL, "a trainer with two inputs %s", error))
     return tap_done();
   fill(trainer, 1);
@@ -97,6 +98,12 @@ main(void)
   ok(step(trainer, false) && holds(trainer, FORWARD, -4) && holds(trainer, BACKWARD, -4),
      "what is filled in before it begins counts, not what was sent");
   ok(step(trainer, false) && holds(trainer, FORWARD, -4) && calls == 2, "nothing sent, nothing taken");
+  *(float *)actnn_data(trainer, ZERO) = NAN;
+  actnn_put(trainer, ZERO);
+  next_value = 5;
+  ok(!step(trainer, true) && calls == 3 && holds(trainer, FIRST, 5), "a step whose loss is no number, during which inputs are sent");
+  ok(trainer_skips(trainer) && holds(trainer, FIRST, 4) && !trainer->is_ahead,
+     "is undone: inputs are its own again, and those of the next one are to be filled in anew");
   actnn_destroy(trainer);
   return tap_done();
 }

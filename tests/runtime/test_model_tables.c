@@ -5,7 +5,7 @@ static void
 test_tensors(void)
 {
   const char *message = "small: tensor 0 does not fit its place in the arena";
-  REFUSES("version 5, this runtime is of version 6", c.model.version = 5);
+  REFUSES("version 6, this runtime is of version 7", c.model.version = 6);
   REFUSES(message, c.tensor[v_w1].type = ACTNN_STRING);
   REFUSES(message, c.tensor[v_w1].type = ACTNN_UNDEFINED);
   REFUSES(message, c.tensor[v_w1].rank = ACTNN_MAX_RANK + 1);
