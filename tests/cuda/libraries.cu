@@ -295,16 +295,41 @@ cudnnConvolutionBackwardFilter(cudnnHandle_t, const void *, cudnnTensorDescripto
 
 /* ---- cuBLASLt -------------------------------------------------------------------------------------------------- */
 
-const char *cublasLtGetStatusString(cublasStatus_t status) { return status ? "a bad value" : "none"; }
+const char *
+cublasLtGetStatusString(cublasStatus_t status)
+{
+  return status == CUBLAS_STATUS_NOT_SUPPORTED ? "not supported" : status ? "a bad value" : "none";
+}
+
 struct stand_in_blas { int unused; };
 static cublasStatus_t told(bool is_good) { return is_good ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE; }
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle) { return told(make(handle)); }
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) { free(handle); return CUBLAS_STATUS_SUCCESS; }
-cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *made, cublasComputeType_t, cudaDataType_t) { return told(make(made)); }
 cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t operation) { free(operation); return CUBLAS_STATUS_SUCCESS; }
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) { free(layout); return CUBLAS_STATUS_SUCCESS; }
-cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *made) { return told(make(made)); }
 cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t made) { free(made); return CUBLAS_STATUS_SUCCESS; }
+
+/* As the library has it where nothing else is said. */
+enum { LIBRARY_ALIGNMENT = 256 };
+
+cublasStatus_t
+cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *made, cublasComputeType_t compute, cudaDataType_t)
+{
+  if (!make(made))
+    return CUBLAS_STATUS_INVALID_VALUE;
+  (*made)->compute = compute;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t
+cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *made)
+{
+  if (!make(made))
+    return CUBLAS_STATUS_INVALID_VALUE;
+  for (uint32_t &alignment : (*made)->alignment)
+    alignment = LIBRARY_ALIGNMENT;
+  return CUBLAS_STATUS_SUCCESS;
+}
 
 cublasStatus_t
 cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t attribute, const void *value, size_t bytes)
@@ -337,13 +362,19 @@ cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout, cublasLtMatrixLa
 }
 
 cublasStatus_t
-cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t, const void *value, size_t)
+cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t attribute, const void *value,
+                                     size_t bytes)
 {
-  memcpy(&preference->bytes, value, sizeof preference->bytes);
+  bool is_room = attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+  uint32_t *alignment = &preference->alignment[is_room ? 0 : attribute - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES];
+  if (bytes != (is_room ? sizeof preference->bytes : sizeof *alignment))
+    return CUBLAS_STATUS_INVALID_VALUE;
+  memcpy(is_room ? (void *)&preference->bytes : (void *)alignment, value, bytes);
   return CUBLAS_STATUS_SUCCESS;
 }
 
-/* Extents after transposition must fit, and both operands are of one type, which is the result's unless that is of floats. */
+/* Extents after transposition must fit, and both operands are of one type, which is the result's unless that is of floats. Only floats can
+ * be rounded to TF32. */
 static bool
 fits(cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t d)
 {
@@ -351,17 +382,35 @@ fits(cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a, cublasLtMatrixLay
   uint64_t inner = operation->of_b == CUBLAS_OP_T ? b->columns : b->rows, n = operation->of_b == CUBLAS_OP_T ? b->rows : b->columns;
   if (a->type != b->type || (d->type != a->type && d->type != CUDA_R_32F))
     return false;
+  if (operation->compute == CUBLAS_COMPUTE_32F_FAST_TF32 && a->type != CUDA_R_32F)
+    return false;
   return m == d->rows && n == d->columns && k == inner && a->batch == d->batch && b->batch == d->batch;
 }
 
 cublasStatus_t
 cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
-                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t, int,
+                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t preference, int,
                                cublasLtMatmulHeuristicResult_t *list, int *count)
 {
+  cublasLtMatmulAlgo_t algorithm = {3, preference->bytes < 1000 ? 0 : (size_t)1000, {}};
+  memcpy(algorithm.alignment, preference->alignment, sizeof algorithm.alignment);
+  while (operation->bias && (uintptr_t)operation->bias % algorithm.alignment[STAND_IN_ADDRESSES - 1])
+    algorithm.alignment[STAND_IN_ADDRESSES - 1] /= 2;
   *count = fits(operation, a, b, d);
-  *list = cublasLtMatmulHeuristicResult_t{{3}, 0, CUBLAS_STATUS_SUCCESS};
-  return told(*count > 0);
+  *list = cublasLtMatmulHeuristicResult_t{algorithm, algorithm.bytes, CUBLAS_STATUS_SUCCESS};
+  return *count > 0 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+}
+
+/* Addresses are as aligned as the algorithm was told, and its workspace as the library demands. */
+static bool
+are_aligned(const cublasLtMatmulAlgo_t *algorithm, const void *a, const void *b, const void *c, const void *d, const void *bias,
+            const void *workspace, size_t bytes)
+{
+  const void *address[STAND_IN_ADDRESSES] = {a, b, c, d, bias};
+  for (int i = 0; i < STAND_IN_ADDRESSES; i++)
+    if ((uintptr_t)address[i] % algorithm->alignment[i])
+      return false;
+  return bytes >= algorithm->bytes && (!algorithm->bytes || workspace) && (uintptr_t)workspace % LIBRARY_ALIGNMENT == 0;
 }
 
 static double
@@ -401,15 +450,18 @@ multiply(const product &all)
 cublasStatus_t
 cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, const void *alpha, const void *a, cublasLtMatrixLayout_t of_a,
                const void *b, cublasLtMatrixLayout_t of_b, const void *beta, const void *c, cublasLtMatrixLayout_t, void *d,
-               cublasLtMatrixLayout_t of_d, const cublasLtMatmulAlgo_t *algorithm, void *, size_t, cudaStream_t)
+               cublasLtMatrixLayout_t of_d, const cublasLtMatmulAlgo_t *algorithm, void *workspace, size_t bytes, cudaStream_t)
 {
-  if (!fits(operation, of_a, of_b, of_d) || algorithm->number != 3)
+  bool has_bias = operation->epilogue == CUBLASLT_EPILOGUE_BIAS;
+  const void *bias = has_bias ? operation->bias : nullptr;
+  if (!fits(operation, of_a, of_b, of_d) || algorithm->number != 3 || has_bias != (bias != nullptr) ||
+      !are_aligned(algorithm, a, b, c, d, bias, workspace, bytes))
     return CUBLAS_STATUS_INVALID_VALUE;
   const product all = {a, b, c, d, *of_a, *of_b, *of_d,
-                       operation->of_a == CUBLAS_OP_T, operation->of_b == CUBLAS_OP_T, *(const float *)alpha, *(const float *)beta,
-                       operation->epilogue == CUBLASLT_EPILOGUE_BIAS ? operation->bias : nullptr};
+                       operation->of_a == CUBLAS_OP_T, operation->of_b == CUBLAS_OP_T, *(const float *)alpha, *(const float *)beta, bias};
   shim_do([=]() {
     shim_opened opened;
+    memset(workspace, 0xff, bytes);
     multiply(all);
   });
   return CUBLAS_STATUS_SUCCESS;
