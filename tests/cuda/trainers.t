@@ -59,10 +59,11 @@ coded() {
 }
 
 # curves MODEL BATCH [DIM=N]: losses of five steps on one batch held as bfloat16. Gradients are no measure there: maxima round to ties, values to
-# the other side of a kink or of a level, and a processor's library may round weights or not.
+# the other side of a kink or of a level, and a processor's library may round weights or not. All of it runs on the GPU.
 curves() {
   rm -rf data && mkdir data && "$oracle" inputs "$1" "$2" 5 data $3 &&
     both curve "$1" --batch="$2" ${3:+--dim "$3"} --loss=softmax-cross-entropy --precision=bf16 || return 1
+  ./curve-cuda --memory 2>&1 >/dev/null | grep 'run on the processor' && return 1
   # shellcheck disable=SC2046
   for way in c cuda; do
     ./curve-$way $(given data) --eval none --steps 5 --lr 0.01 --seed 4 --quiet --threads 1 --log $way.log || return 1
