@@ -18,7 +18,12 @@ make(Struct **made)
 
 /* ---- cuDNN ------------------------------------------------------------------------------------------------ */
 
-const char *cudnnGetErrorString(cudnnStatus_t status) { return status ? "a bad parameter" : "none"; }
+const char *
+cudnnGetErrorString(cudnnStatus_t status)
+{
+  return status == CUDNN_STATUS_NOT_SUPPORTED ? "not supported" : status ? "a bad parameter" : "none";
+}
+
 struct stand_in_handle { int unused; };
 static cudnnStatus_t said(bool is_good) { return is_good ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM; }
 cudnnStatus_t cudnnCreate(cudnnHandle_t *handle) { return said(make(handle)); }
@@ -30,7 +35,13 @@ cudnnStatus_t cudnnCreateFilterDescriptor(cudnnFilterDescriptor_t *descriptor) {
 cudnnStatus_t cudnnDestroyFilterDescriptor(cudnnFilterDescriptor_t descriptor) { free(descriptor); return CUDNN_STATUS_SUCCESS; }
 cudnnStatus_t cudnnCreateConvolutionDescriptor(cudnnConvolutionDescriptor_t *descriptor) { return said(make(descriptor)); }
 cudnnStatus_t cudnnDestroyConvolutionDescriptor(cudnnConvolutionDescriptor_t descriptor) { free(descriptor); return CUDNN_STATUS_SUCCESS; }
-cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t, cudnnMathType_t) { return CUDNN_STATUS_SUCCESS; }
+
+cudnnStatus_t
+cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t descriptor, cudnnMathType_t arithmetic)
+{
+  descriptor->arithmetic = arithmetic;
+  return CUDNN_STATUS_SUCCESS;
+}
 
 cudnnStatus_t
 cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t descriptor, cudnnDataType_t type, int axes, const int *dim, const int *stride)
@@ -107,16 +118,36 @@ fits(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescr
   return true;
 }
 
-/* Quickest first: one that is not deterministic, one that wants very much memory, and one for every day. */
-static cudnnStatus_t
-list_algorithms(bool is_fitting, int *count, cudnnConvolutionFwdAlgoPerf_t *list)
+/* What the library can do. An algorithm goes with one arithmetic: the last with none that is as quick as what was asked for. */
+enum { REFUSED = 6, VARYING, VAST, ORDINARY };
+
+static cudnnMathType_t
+arithmetic_of(int algorithm, bool is_narrow, cudnnMathType_t asked_for)
 {
-  const cudnnConvolutionFwdAlgoPerf_t known[] = {{7, CUDNN_STATUS_SUCCESS, 0, CUDNN_NON_DETERMINISTIC},
-                                                 {8, CUDNN_STATUS_SUCCESS, (size_t)1 << 40, CUDNN_DETERMINISTIC},
-                                                 {9, CUDNN_STATUS_SUCCESS, 1000, CUDNN_DETERMINISTIC}};
-  *count = is_fitting ? 3 : 0;
-  memcpy(list, known, sizeof known);
+  bool is_plain = algorithm == ORDINARY && asked_for != CUDNN_FMA_MATH;
+  return !is_plain ? asked_for : is_narrow ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
+}
+
+/* Quickest first: one that is refused after all, one that is not deterministic, one that wants very much memory, and one for every day. */
+static cudnnStatus_t
+list_algorithms(bool is_fitting, cudnnTensorDescriptor_t x, cudnnConvolutionDescriptor_t window, int *count, cudnnConvolutionFwdAlgoPerf_t *list)
+{
+  *count = 0;
+  for (int algorithm = REFUSED; algorithm <= ORDINARY && is_fitting; algorithm++) {
+    cudnnDeterminism_t determinism = algorithm == VARYING ? CUDNN_NON_DETERMINISTIC : CUDNN_DETERMINISTIC;
+    cudnnMathType_t arithmetic = arithmetic_of(algorithm, x->type == CUDNN_DATA_BFLOAT16, window->arithmetic);
+    list[(*count)++] = cudnnConvolutionFwdAlgoPerf_t{algorithm, CUDNN_STATUS_SUCCESS, 0, determinism, arithmetic};
+  }
   return said(is_fitting);
+}
+
+/* With an arithmetic that the algorithm does not go with, it is another one, which takes more. */
+static cudnnStatus_t
+size_workspace(bool is_fitting, cudnnTensorDescriptor_t x, cudnnConvolutionDescriptor_t window, int algorithm, size_t *bytes)
+{
+  bool is_own = window->arithmetic == arithmetic_of(algorithm, x->type == CUDNN_DATA_BFLOAT16, window->arithmetic);
+  *bytes = algorithm == VARYING ? 0 : algorithm == VAST || !is_own ? (size_t)1 << 40 : 1000;
+  return algorithm == REFUSED ? CUDNN_STATUS_NOT_SUPPORTED : said(is_fitting);
 }
 
 cudnnStatus_t
@@ -124,7 +155,7 @@ cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t, cudnnTensorDescriptor_t x,
                                        cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t y, int, int *count,
                                        cudnnConvolutionFwdAlgoPerf_t *list)
 {
-  return list_algorithms(fits(x, w, window, y), count, list);
+  return list_algorithms(fits(x, w, window, y), x, window, count, list);
 }
 
 cudnnStatus_t
@@ -132,7 +163,7 @@ cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t, cudnnFilterDescriptor
                                             cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t dx, int, int *count,
                                             cudnnConvolutionBwdDataAlgoPerf_t *list)
 {
-  return list_algorithms(fits(dx, w, window, dy), count, list);
+  return list_algorithms(fits(dx, w, window, dy), dx, window, count, list);
 }
 
 cudnnStatus_t
@@ -140,7 +171,28 @@ cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t, cudnnTensorDescript
                                               cudnnConvolutionDescriptor_t window, cudnnFilterDescriptor_t dw, int, int *count,
                                               cudnnConvolutionBwdFilterAlgoPerf_t *list)
 {
-  return list_algorithms(fits(x, dw, window, dy), count, list);
+  return list_algorithms(fits(x, dw, window, dy), x, window, count, list);
+}
+
+cudnnStatus_t
+cudnnGetConvolutionForwardWorkspaceSize(cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t window,
+                                        cudnnTensorDescriptor_t y, int algorithm, size_t *bytes)
+{
+  return size_workspace(fits(x, w, window, y), x, window, algorithm, bytes);
+}
+
+cudnnStatus_t
+cudnnGetConvolutionBackwardDataWorkspaceSize(cudnnHandle_t, cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t dy,
+                                             cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t dx, int algorithm, size_t *bytes)
+{
+  return size_workspace(fits(dx, w, window, dy), dx, window, algorithm, bytes);
+}
+
+cudnnStatus_t
+cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnTensorDescriptor_t dy,
+                                               cudnnConvolutionDescriptor_t window, cudnnFilterDescriptor_t dw, int algorithm, size_t *bytes)
+{
+  return size_workspace(fits(x, dw, window, dy), x, window, algorithm, bytes);
 }
 
 /* Three spatial axes, the first of extent 1 where there are two. */
@@ -239,10 +291,11 @@ static cudnnStatus_t
 compute(cudnnTensorDescriptor_t of_x, cudnnFilterDescriptor_t of_w, cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t of_y,
         int algorithm, void *workspace, size_t bytes, const void *beta, stand_in_tensor *result, void *to, Meet meet)
 {
-  bool varies = algorithm == 7;
-  if (!fits(of_x, of_w, window, of_y) || (!varies && (algorithm != 9 || bytes < 1000 || !workspace)))
-    return CUDNN_STATUS_BAD_PARAM;
-  varying_calls += varies;
+  size_t wanted;
+  cudnnStatus_t status = size_workspace(fits(of_x, of_w, window, of_y), of_x, window, algorithm, &wanted);
+  if (status || bytes < wanted || (wanted && !workspace))
+    return status ? status : CUDNN_STATUS_BAD_PARAM;
+  varying_calls += algorithm == VARYING;
   long count = 1;
   for (int i = 0; i < result->axes; i++)
     count *= result->dim[i];
