@@ -106,9 +106,9 @@ epochs() {
     END { die "$steps steps, $evaluations evaluations\n" if $steps != 12 || $evaluations != 3 }'
 }
 
-# The arena on the device is as large as planned.
+# memory MODEL OPTION...: the arena on the device is as large as planned.
 memory() {
-  device=actnn-cuda && build_trainer sized "$models/lenet5.onnx" --target=cuda --batch=8 --loss=softmax-cross-entropy "$@" &&
+  device=actnn-cuda && build_trainer sized "$@" --target=cuda --batch=8 --loss=softmax-cross-entropy &&
     ./sized --memory >sized.json || return 1
   arena=$(sed -n 's/.*"arena_bytes": \([0-9]*\), "planned_arena_bytes".*/\1/p' sized.json)
   planned=$(sed -n 's/.*"planned_arena_bytes": \([0-9]*\).*/\1/p' sized.json)
@@ -164,6 +164,8 @@ check "whole epochs end where the processor's end" epochs
 ways() { SHIM_ALGORITHMS=count ./lenet-cuda $(given data) --steps 1 --seed 3 --quiet --threads 1 --deterministic "$1" 2>&1 | sed -n 's/^stand-in: \([0-9]*\) .*/\1/p'; }
 check "convolutions give the same bits every time" [ "$(ways yes)" = 0 ]
 check "unless they need not" [ "$(ways no)" -gt 0 ]
-check "the arena is the planned one" memory
-check "with bfloat16 as well" memory --precision=bf16 --workspace=1MiB
+check "the arena is the planned one" memory "$models/lenet5.onnx"
+check "with bfloat16 as well" memory "$models/lenet5.onnx" --precision=bf16 --workspace=1MiB
+check "where libraries get copies and little else" memory "$small/unet.onnx" --workspace=2KiB
+check "and rounded ones" memory "$small/gpt2.onnx" --dim T=16 --precision=bf16 --workspace=2KiB
 finish
