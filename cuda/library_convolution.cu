@@ -8,6 +8,7 @@
 #include "floats.h"
 #include "kernels.h"
 #include "libraries.h"
+#include "sums.h"
 
 extern "C" {
 #include "library.h"
@@ -17,11 +18,11 @@ extern "C" {
 
 #include <stdlib.h>
 
-enum { MOST_AXES = WINDOW_AXES + 2, MOST_ALGORITHMS = 16 };
+enum { OPERAND_AXES = WINDOW_AXES + 2, MOST_ALGORITHMS = 16 };
 
 /* An operand as it is held and as the library gets it. */
 typedef struct operand {
-  int64_t dim[MOST_AXES]; /* N, of one piece, C, then spatial axes; of weights filters, channels of a group, .. */
+  int64_t dim[OPERAND_AXES]; /* N, of one piece, C, then spatial axes; of weights filters, channels of a group, .. */
   int axes;
   bool is_last_held, is_last_wanted;     /* channels last */
   bool is_narrow_held, is_narrow_wanted; /* bfloat16 */
@@ -86,6 +87,16 @@ swap_axes(const From *from, int64_t rows, int64_t columns, int64_t row_tiles, in
       hold(&to[(batch * columns + column + i) * rows + row + x], tile[x][i]);
 }
 
+/* The same of an axis that is shorter than a tile: a thread makes an element, and reads what its neighbours' lines hold. */
+template <typename From, typename To>
+KERNEL
+swap_short_axes(const From *from, Divisor rows, Divisor columns, int64_t count, To *to)
+{
+  int64_t i = thread_number(), place = quotient(i, rows), batch = quotient(place, columns);
+  if (i < count)
+    hold(&to[i], widened(from[(batch * rows.number + remainder_of(i, rows)) * columns.number + place - batch * columns.number]));
+}
+
 static bool
 needs_copy(const operand *operand)
 {
@@ -108,6 +119,9 @@ reorder(const actnn_call *call, const operand *operand, bool is_wanted, const vo
     return with_floats(to_narrow, [=](auto result) {
       typedef decltype(source) From;
       typedef decltype(result) To;
+      if (rows < TILE || columns < TILE)
+        return LAUNCH(call, (swap_short_axes<From, To>), elements_of(operand), (const From *)from, divisor_of(rows), divisor_of(columns),
+                      elements_of(operand), (To *)to);
       return LAUNCH_BLOCKS(call, (swap_axes<From, To>), operand->dim[0] * row_tiles * column_tiles, (const From *)from, rows, columns,
                            row_tiles, column_tiles, (To *)to);
     });
@@ -157,7 +171,7 @@ type_of(const operand *operand)
 static bool
 describe_image(const operand *operand, cudnnTensorDescriptor_t *descriptor)
 {
-  int dim[MOST_AXES], stride[MOST_AXES];
+  int dim[OPERAND_AXES], stride[OPERAND_AXES];
   describe_strides(operand, dim, stride);
   return cudnnCreateTensorDescriptor(descriptor) == CUDNN_STATUS_SUCCESS &&
          cudnnSetTensorNdDescriptor(*descriptor, type_of(operand), operand->axes, dim, stride) == CUDNN_STATUS_SUCCESS;
@@ -180,20 +194,27 @@ describe_window(const Window *window, int64_t groups, int axes, cudnnMathType_t 
          cudnnSetConvolutionMathType(*descriptor, arithmetic) == CUDNN_STATUS_SUCCESS;
 }
 
+/* The most that an algorithm may do: round floats to TF32, or nothing, but multiply bfloat16 by tensor cores. */
+static cudnnMathType_t
+arithmetic_of(const actnn *trainer, const struct gpu_convolution *convolution)
+{
+  if (convolution->w.is_narrow_wanted)
+    return CUDNN_TENSOR_OP_MATH;
+  return trainer->tensor_float ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
+}
+
 static bool
 describe(const actnn *trainer, struct gpu_convolution *convolution, const Window *window, int64_t groups)
 {
   const operand *w = &convolution->w;
-  /* The former rounds floats where that is faster; of bfloat16 nothing is rounded. */
-  cudnnMathType_t arithmetic = trainer->tensor_float || w->is_narrow_wanted ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
-  int dim[MOST_AXES];
+  int dim[OPERAND_AXES];
   for (int i = 0; i < w->axes; i++)
     dim[i] = (int)w->dim[i];
   return describe_image(&convolution->x, &convolution->of_x) && describe_image(&convolution->y, &convolution->of_y) &&
          cudnnCreateFilterDescriptor(&convolution->of_w) == CUDNN_STATUS_SUCCESS &&
          cudnnSetFilterNdDescriptor(convolution->of_w, type_of(w), w->is_last_wanted ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW,
                                     w->axes, dim) == CUDNN_STATUS_SUCCESS &&
-         describe_window(window, groups, w->axes, arithmetic, &convolution->window);
+         describe_window(window, groups, w->axes, arithmetic_of(trainer, convolution), &convolution->window);
 }
 
 /* ---- algorithms ------------------------------------------------------------------------------------------------------- */
@@ -201,16 +222,18 @@ describe(const actnn *trainer, struct gpu_convolution *convolution, const Window
 /* What the library says of an algorithm; it has a type of its own for each direction. */
 typedef struct candidate {
   int algorithm;
+  cudnnMathType_t arithmetic; /* that it goes with */
   bool is_good;
   size_t bytes;
 } candidate;
 
 template <typename Performance>
 static candidate
-candidate_of(const actnn *trainer, const Performance &performance)
+candidate_of(const actnn *trainer, const struct gpu_convolution *c, const Performance &performance)
 {
   bool may_be_taken = trainer->may_vary || performance.determinism == CUDNN_DETERMINISTIC;
-  candidate found = {(int)performance.algo, performance.status == CUDNN_STATUS_SUCCESS && may_be_taken, performance.memory};
+  bool rounds = arithmetic_of(trainer, c) == CUDNN_FMA_MATH && performance.mathType != CUDNN_FMA_MATH;
+  candidate found = {(int)performance.algo, performance.mathType, performance.status == CUDNN_STATUS_SUCCESS && may_be_taken && !rounds, 0};
   return found;
 }
 
@@ -225,21 +248,40 @@ list_candidates(const actnn *trainer, const struct gpu_convolution *c, candidate
     if (cudnnGetConvolutionForwardAlgorithm_v7(dnn, c->of_x, c->of_w, c->window, c->of_y, MOST_ALGORITHMS, &count, list))
       return 0;
     for (int i = 0; i < count; i++)
-      found[i] = candidate_of(trainer, list[i]);
+      found[i] = candidate_of(trainer, c, list[i]);
   } else if (c->direction == LIBRARY_INPUT_GRADIENT) {
     cudnnConvolutionBwdDataAlgoPerf_t list[MOST_ALGORITHMS];
     if (cudnnGetConvolutionBackwardDataAlgorithm_v7(dnn, c->of_w, c->of_y, c->window, c->of_x, MOST_ALGORITHMS, &count, list))
       return 0;
     for (int i = 0; i < count; i++)
-      found[i] = candidate_of(trainer, list[i]);
+      found[i] = candidate_of(trainer, c, list[i]);
   } else {
     cudnnConvolutionBwdFilterAlgoPerf_t list[MOST_ALGORITHMS];
     if (cudnnGetConvolutionBackwardFilterAlgorithm_v7(dnn, c->of_x, c->of_y, c->window, c->of_w, MOST_ALGORITHMS, &count, list))
       return 0;
     for (int i = 0; i < count; i++)
-      found[i] = candidate_of(trainer, list[i]);
+      found[i] = candidate_of(trainer, c, list[i]);
   }
   return count;
+}
+
+/* Tells the library of a candidate's arithmetic, without which it computes otherwise, and asks what workspace both take together. False when
+ * it refuses them after all: its list is of what it expects. */
+static bool
+settle_candidate(const actnn *trainer, const struct gpu_convolution *c, candidate *one)
+{
+  cudnnHandle_t dnn = trainer->device_state->library->dnn;
+  int algorithm = one->algorithm;
+  size_t *bytes = &one->bytes;
+  if (cudnnSetConvolutionMathType(c->window, one->arithmetic))
+    return false;
+  if (c->direction == LIBRARY_OUTPUT)
+    return !cudnnGetConvolutionForwardWorkspaceSize(dnn, c->of_x, c->of_w, c->window, c->of_y, (cudnnConvolutionFwdAlgo_t)algorithm, bytes);
+  if (c->direction == LIBRARY_INPUT_GRADIENT)
+    return !cudnnGetConvolutionBackwardDataWorkspaceSize(dnn, c->of_w, c->of_y, c->window, c->of_x, (cudnnConvolutionBwdDataAlgo_t)algorithm,
+                                                         bytes);
+  return !cudnnGetConvolutionBackwardFilterWorkspaceSize(dnn, c->of_x, c->of_y, c->window, c->of_w,
+                                                         (cudnnConvolutionBwdFilterAlgo_t)algorithm, bytes);
 }
 
 /* The first that fits the workspace, or else the one that asks for the least: the workspace then grows. */
@@ -250,16 +292,14 @@ choose_algorithm(const actnn *trainer, struct gpu_convolution *convolution)
   int count = list_candidates(trainer, convolution, found), chosen = -1;
   uint64_t room = trainer->workspace_bytes > convolution->copies_bytes ? trainer->workspace_bytes - convolution->copies_bytes : 0;
   for (int i = 0; i < count; i++) {
-    if (!found[i].is_good)
+    if (!found[i].is_good || !settle_candidate(trainer, convolution, &found[i]))
       continue;
-    if (found[i].bytes <= room) {
-      chosen = i;
-      break;
-    }
     if (chosen < 0 || found[i].bytes < found[chosen].bytes)
       chosen = i;
+    if (found[chosen].bytes <= room)
+      break;
   }
-  if (chosen < 0)
+  if (chosen < 0 || !settle_candidate(trainer, convolution, &found[chosen]))
     return false;
   convolution->algorithm = found[chosen].algorithm;
   convolution->workspace_bytes = found[chosen].bytes;
@@ -300,10 +340,17 @@ suits_library(const roles *roles, const Window *window)
     if (window->begin[axis] != window->end[axis] || window->begin[axis] < 0)
       return false;
   for (int i = 0; i < 3; i++)
-    if ((view[i]->type != ACTNN_F32 && view[i]->type != ACTNN_BF16) || view[i]->rank < 3 || view[i]->rank > MOST_AXES ||
+    if ((view[i]->type != ACTNN_F32 && view[i]->type != ACTNN_BF16) || view[i]->rank < 3 || view[i]->rank > OPERAND_AXES ||
         element_count(view[i]) <= 0)
       return false;
   return elements_of_larger_image(roles) / roles->x->dim[0] <= MOST_ELEMENTS && element_count(roles->w) <= MOST_ELEMENTS;
+}
+
+/* Of a single channel or a single position both orders are the same. */
+static bool
+lies_either_way(const operand *operand)
+{
+  return operand->dim[1] == 1 || elements_of(operand) == operand->dim[0] * operand->dim[1];
 }
 
 /* Gives an operand that is wanted otherwise than it is held its place in the workspace. */
@@ -334,6 +381,8 @@ make_convolution(const actnn *trainer, const roles *roles, const Window *window,
   operand *const operands[] = {&convolution->x, &convolution->w, &convolution->y};
   for (int i = 0; i < 3; i++) {
     operands[i]->is_last_wanted = is_last;
+    if (lies_either_way(operands[i]))
+      operands[i]->is_last_held = is_last;
     operands[i]->is_narrow_wanted = is_narrow;
     place_copy(convolution, operands[i]);
   }

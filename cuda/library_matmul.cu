@@ -18,13 +18,16 @@ extern "C" {
 
 #include <stdlib.h>
 
+/* The library's workspace begins at a multiple of LIBRARY_ALIGNMENT, which lies at most LIBRARY_GAP bytes behind ours. */
+enum { LIBRARY_ALIGNMENT = 256, LIBRARY_GAP = LIBRARY_ALIGNMENT - ACTNN_ALIGNMENT };
+
 struct gpu_product {
   library_product shape;
   cublasLtMatmulDesc_t operation;
   cublasLtMatrixLayout_t a, b, y; /* of our names */
   cublasLtMatmulAlgo_t algorithm;
   bool is_narrow;        /* operands are multiplied as bfloat16 */
-  uint64_t copies_bytes; /* of operands and bias, before the library's workspace; */
+  uint64_t copies_bytes; /* of operands and bias, before the library's workspace */
   uint64_t place_of_b, place_of_bias;
   size_t workspace_bytes;
 };
@@ -81,33 +84,75 @@ has_own_bias(const struct gpu_product *product)
 static bool
 set_operation(const actnn *trainer, struct gpu_product *product, bool a_is_transposed, bool b_is_transposed)
 {
-  cublasComputeType_t compute = trainer->tensor_float ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  /* Of bfloat16 nothing is rounded, and the library refuses to be allowed it. */
+  cublasComputeType_t compute = trainer->tensor_float && !product->is_narrow ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
   cublasOperation_t of_a = a_is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, of_b = b_is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
   cublasLtEpilogue_t epilogue = has_own_bias(product) ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
   if (cublasLtMatmulDescCreate(&product->operation, compute, CUDA_R_32F) != CUBLAS_STATUS_SUCCESS) {
     product->operation = NULL;
     return false;
   }
-  /* The library's first matrix is our b. */
+  /* Until a bias is there its address says how biases are aligned. The library's first matrix is our b. */
+  const void *bias = has_own_bias(product) ? (const void *)(uintptr_t)ACTNN_ALIGNMENT : NULL;
   return cublasLtMatmulDescSetAttribute(product->operation, CUBLASLT_MATMUL_DESC_TRANSA, &of_b, sizeof of_b) == CUBLAS_STATUS_SUCCESS &&
          cublasLtMatmulDescSetAttribute(product->operation, CUBLASLT_MATMUL_DESC_TRANSB, &of_a, sizeof of_a) == CUBLAS_STATUS_SUCCESS &&
          cublasLtMatmulDescSetAttribute(product->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) ==
+             CUBLAS_STATUS_SUCCESS &&
+         cublasLtMatmulDescSetAttribute(product->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias) == CUBLAS_STATUS_SUCCESS;
+}
+
+/* Steps over which a weight's gradient is summed, one call of the library after another. */
+typedef struct sum_steps {
+  int rank;
+  const int64_t *a, *b;
+} sum_steps;
+
+/* What divides `bytes`, and those that are stepped over between calls of the library. */
+static uint32_t
+common_alignment(uint32_t bytes, const int64_t *step, int count, bool is_narrow)
+{
+  int64_t size = is_narrow ? sizeof(bfloat_number) : sizeof(float);
+  for (int i = 0; i < count; i++)
+    while (step[i] * size % bytes)
+      bytes /= 2;
+  return bytes;
+}
+
+/* How the matrices that the library is called with are aligned. It walks the last axis of a batch itself. */
+static bool
+prefer_alignment(const struct gpu_product *product, const sum_steps *sums, cublasLtMatmulPreference_t preference)
+{
+  const library_product *shape = &product->shape;
+  int outer = shape->batch_rank > 0 ? shape->batch_rank - 1 : 0;
+  uint32_t a = common_alignment(ACTNN_ALIGNMENT, shape->a.batch, outer, product->is_narrow);
+  uint32_t b = common_alignment(ACTNN_ALIGNMENT, shape->b.batch, outer, product->is_narrow);
+  uint32_t y = common_alignment(ACTNN_ALIGNMENT, shape->y.batch, outer, shape->y.is_narrow);
+  a = common_alignment(a, sums->a, sums->rank, product->is_narrow);
+  b = common_alignment(b, sums->b, sums->rank, product->is_narrow);
+  return cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &b, sizeof b) ==
+             CUBLAS_STATUS_SUCCESS &&
+         cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &a, sizeof a) ==
+             CUBLAS_STATUS_SUCCESS &&
+         cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &y, sizeof y) ==
+             CUBLAS_STATUS_SUCCESS &&
+         cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &y, sizeof y) ==
              CUBLAS_STATUS_SUCCESS;
 }
 
 /* The quickest algorithm, by the library's judgement, that fits the workspace. */
 static bool
-choose_algorithm(const actnn *trainer, struct gpu_product *product)
+choose_algorithm(const actnn *trainer, struct gpu_product *product, const sum_steps *sums)
 {
   cublasLtMatmulPreference_t preference;
   cublasLtMatmulHeuristicResult_t found;
   cublasLtHandle_t blas = trainer->device_state->library->blas;
   int count = 0;
-  uint64_t bytes = trainer->workspace_bytes > product->copies_bytes ? trainer->workspace_bytes - product->copies_bytes : 0;
+  uint64_t taken = product->copies_bytes + LIBRARY_GAP, bytes = trainer->workspace_bytes > taken ? trainer->workspace_bytes - taken : 0;
   if (cublasLtMatmulPreferenceCreate(&preference) != CUBLAS_STATUS_SUCCESS)
     return false;
   bool is_good = cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes) ==
                      CUBLAS_STATUS_SUCCESS &&
+                 prefer_alignment(product, sums, preference) &&
                  cublasLtMatmulAlgoGetHeuristic(blas, product->operation, product->b, product->a, product->y, product->y, preference, 1,
                                                 &found, &count) == CUBLAS_STATUS_SUCCESS &&
                  count > 0 && found.state == CUBLAS_STATUS_SUCCESS;
@@ -135,7 +180,7 @@ place_copies(struct gpu_product *product, const actnn_view *a, const actnn_view 
 
 /* Makes what computes tensor `id` of operands a and b; the processor does what the library does not take. */
 static int
-prepare_product(actnn *trainer, uint32_t id, const library_product *shape, const actnn_view *a, const actnn_view *b)
+prepare_product(actnn *trainer, uint32_t id, const library_product *shape, const actnn_view *a, const actnn_view *b, const sum_steps *sums)
 {
   gpu_primitive *slot = gpu_primitive_of(trainer, id);
   struct gpu_product *product = (struct gpu_product *)calloc(1, sizeof *product);
@@ -150,8 +195,8 @@ prepare_product(actnn *trainer, uint32_t id, const library_product *shape, const
   if (make_layout(&product->a, shape, &shape->a, narrow, shape->rows, shape->inner, &a_is_transposed) &&
       make_layout(&product->b, shape, &shape->b, narrow, shape->inner, shape->columns, &b_is_transposed) &&
       make_layout(&product->y, shape, &shape->y, shape->y.is_narrow, shape->rows, shape->columns, &y_is_transposed) && !y_is_transposed &&
-      set_operation(trainer, product, a_is_transposed, b_is_transposed) && choose_algorithm(trainer, product)) {
-    uint64_t wanted = product->copies_bytes ? product->copies_bytes + product->workspace_bytes : 0;
+      set_operation(trainer, product, a_is_transposed, b_is_transposed) && choose_algorithm(trainer, product, sums)) {
+    uint64_t wanted = product->copies_bytes + (product->workspace_bytes ? LIBRARY_GAP + product->workspace_bytes : 0);
     if (wanted > trainer->workspace_wanted)
       trainer->workspace_wanted = wanted;
     slot->product = product;
@@ -180,6 +225,14 @@ add_columns(float *y, const float *bias, int64_t count, int64_t columns)
     y[i] += bias[i % columns];
 }
 
+/* Where the library's workspace begins. */
+static void *
+library_room(const actnn *trainer, const struct gpu_product *product)
+{
+  uintptr_t behind_copies = (uintptr_t)trainer->workspace + product->copies_bytes;
+  return (void *)((behind_copies + LIBRARY_ALIGNMENT - 1) / LIBRARY_ALIGNMENT * LIBRARY_ALIGNMENT);
+}
+
 /* One product, over all of its batch. */
 static int
 multiply(const actnn_call *call, struct gpu_product *product, const char *a, const char *b, char *y, const void *bias)
@@ -204,7 +257,7 @@ multiply(const actnn_call *call, struct gpu_product *product, const char *a, con
     if (gpu_check_blas(trainer,
                        cublasLtMatmul(trainer->device_state->library->blas, product->operation, &one, b + at_b, product->b, a + at_a,
                                       product->a, &add, y + at_y, product->y, y + at_y, product->y, &product->algorithm,
-                                      trainer->workspace + product->copies_bytes, product->workspace_bytes, stream_of(trainer)),
+                                      library_room(trainer, product), product->workspace_bytes, stream_of(trainer)),
                        "a matrix product"))
       return 1;
     is_more = false;
@@ -236,7 +289,8 @@ gpu_Product(const actnn_call *call)
     library_product shape = describe_product(&product, bias != NULL);
     shape.y.is_narrow = bfloat_holds(y);
     bool is_possible = is_float(call, call->input_count) && product_has_work(&product);
-    return is_possible ? prepare_product(call->trainer, y->id, &shape, a, b) : DEVICE_DECLINES;
+    const sum_steps none = {0, NULL, NULL};
+    return is_possible ? prepare_product(call->trainer, y->id, &shape, a, b, &none) : DEVICE_DECLINES;
   }
   struct gpu_product *product = gpu_primitive_of(call->trainer, y->id)->product;
   if (!product)
@@ -264,8 +318,9 @@ gpu_ProductGradWeight(const actnn_call *call)
   if (actnn_is_preparing(call)) {
     gradient.step.y.is_narrow = bfloat_holds(db);
     bool is_exact = !bfloat_holds(db) || !gradient.step.adds; /* sums of several products are floats */
+    const sum_steps sums = {gradient.sum_rank, transpose_b ? gradient.y_sum : gradient.a_sum, transpose_b ? gradient.a_sum : gradient.y_sum};
     return is_float(call, 2) && is_exact && product_has_work(&shape)
-               ? prepare_product(call->trainer, db->id, &gradient.step, transpose_b ? dy : a, transpose_b ? a : dy) : DEVICE_DECLINES;
+               ? prepare_product(call->trainer, db->id, &gradient.step, transpose_b ? dy : a, transpose_b ? a : dy, &sums) : DEVICE_DECLINES;
   }
   struct gpu_product *product = gpu_primitive_of(call->trainer, db->id)->product;
   if (!product)

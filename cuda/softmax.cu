@@ -160,13 +160,13 @@ typedef struct Labels {
 } Labels;
 
 /* Operand `label` and the next, their weights; attributes `first` and following: ignore_index, reduction. False when they do not suit:
- * other operands are floats, and labels 64-bit integers. */
+ * other operands are floats, and labels 64-bit integers. Gradients may be held as bfloat16. */
 static bool
-labels_of(const actnn_call *call, size_t label, size_t first, int64_t classes, Labels *labels)
+labels_of(const actnn_call *call, size_t label, size_t first, int64_t classes, bool is_gradient, Labels *labels)
 {
   const actnn_attribute *ignored = &call->attribute[first];
   const char *reduction = call->attribute[first + 1].text;
-  if (!are_floats(call->input, label) || call->input[label].type != ACTNN_I64 || !are_floats(call->output, call->output_count) ||
+  if (!are_floats(call->input, label) || call->input[label].type != ACTNN_I64 || !are_floats(call->output, call->output_count, is_gradient) ||
       !are_floats(call->input + label + 1, call->input_count - label - 1))
     return false;
   labels->label = (const int64_t *)call->input[label].data;
@@ -247,7 +247,7 @@ class_loss(const actnn_call *call, bool is_normalized)
   gpu_room room = {0, false};
   memset(&job, 0, sizeof job);
   job.lines = lines_job(call, &call->input[0], 1);
-  if (!labels_of(call, 1, 0, job.lines.length, &job.labels))
+  if (!labels_of(call, 1, 0, job.lines.length, false, &job.labels))
     return DEVICE_DECLINES;
   bool is_each = job.labels.reduction == NONE_OF_THEM;
   Fold fold = matrix_fold(1, job.labels.items, true);
@@ -337,7 +337,7 @@ loss_gradient(const actnn_call *call, bool has_probability, size_t first)
   AroundAxis around = around_axis(&call->output[0], 1);
   Labels labels;
   gpu_room room = {0, false};
-  if (!labels_of(call, 2, first, around.extent, &labels))
+  if (!labels_of(call, 2, first, around.extent, true, &labels))
     return DEVICE_DECLINES;
   Fold fold = matrix_fold(1, labels.items, true);
   Sums *partial = take_partial(call, &room, fold);

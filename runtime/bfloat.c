@@ -168,16 +168,23 @@ convert_views(actnn *trainer, const actnn_view *narrow, const actnn_view *wide, 
   return 0;
 }
 
-/* A GPU's libraries want all operands and results of a convolution or product as bfloat16, where any is. */
+/* A GPU's libraries want all operands and results of a convolution alike, as bfloat16 where any is and in the order of an image in blocks;
+ * of a product both operands, and not its result. */
 static void
-count_rounded_copies(const actnn_call *call)
+count_copies_for_libraries(actnn_kernel *kernel, const actnn_call *call)
 {
-  uint64_t used = 0;
-  for (size_t i = 0; i < call->input_count + call->output_count; i++) {
-    const actnn_view *view = i < call->input_count ? &call->input[i] : &call->output[i - call->input_count];
-    if (view->data && view->type == ACTNN_F32)
-      used += ((uint64_t)held_elements(call->trainer, view) * 2 + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+  bool is_product = kernel == actnn_Product || kernel == actnn_ProductGradWeight, narrows = bfloat_is_in(call);
+  size_t count = call->input_count + (is_product ? 0 : call->output_count);
+  const actnn_view *operand[2 * ACTNN_MAX_OPERANDS];
+  bool reorders = false;
+  for (size_t i = 0; i < count; i++) {
+    operand[i] = i < call->input_count ? &call->input[i] : &call->output[i - call->input_count];
+    reorders |= !is_product && operand[i]->data && operand[i]->layout == ACTNN_BLOCKED;
   }
+  uint64_t used = 0;
+  for (size_t i = 0; i < count; i++)
+    if (operand[i]->data && operand[i]->type == ACTNN_F32 && (narrows || (reorders && operand[i]->layout != ACTNN_BLOCKED)))
+      used += ((uint64_t)held_elements(call->trainer, operand[i]) * (narrows ? 2 : 4) + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
   if (call->trainer->workspace_wanted < used)
     call->trainer->workspace_wanted = used;
 }
@@ -308,7 +315,7 @@ bfloat_run(actnn_kernel *kernel, const actnn_call *call)
 {
   if (bfloat_is_in(call) && !bfloat_is_taken_by(kernel, call))
     return bfloat_run_on_copies(kernel, call);
-  if (call->trainer->measures_gpu && IS_AMONG(kernel, products) && bfloat_is_in(call))
-    count_rounded_copies(call);
+  if (call->trainer->measures_gpu && IS_AMONG(kernel, products))
+    count_copies_for_libraries(kernel, call);
   return is_not_prepared(call, kernel) ? 0 : kernel(call);
 }

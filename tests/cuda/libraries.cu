@@ -18,7 +18,12 @@ make(Struct **made)
 
 /* ---- cuDNN ------------------------------------------------------------------------------------------------ */
 
-const char *cudnnGetErrorString(cudnnStatus_t status) { return status ? "a bad parameter" : "none"; }
+const char *
+cudnnGetErrorString(cudnnStatus_t status)
+{
+  return status == CUDNN_STATUS_NOT_SUPPORTED ? "not supported" : status ? "a bad parameter" : "none";
+}
+
 struct stand_in_handle { int unused; };
 static cudnnStatus_t said(bool is_good) { return is_good ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM; }
 cudnnStatus_t cudnnCreate(cudnnHandle_t *handle) { return said(make(handle)); }
@@ -30,7 +35,13 @@ cudnnStatus_t cudnnCreateFilterDescriptor(cudnnFilterDescriptor_t *descriptor) {
 cudnnStatus_t cudnnDestroyFilterDescriptor(cudnnFilterDescriptor_t descriptor) { free(descriptor); return CUDNN_STATUS_SUCCESS; }
 cudnnStatus_t cudnnCreateConvolutionDescriptor(cudnnConvolutionDescriptor_t *descriptor) { return said(make(descriptor)); }
 cudnnStatus_t cudnnDestroyConvolutionDescriptor(cudnnConvolutionDescriptor_t descriptor) { free(descriptor); return CUDNN_STATUS_SUCCESS; }
-cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t, cudnnMathType_t) { return CUDNN_STATUS_SUCCESS; }
+
+cudnnStatus_t
+cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t descriptor, cudnnMathType_t arithmetic)
+{
+  descriptor->arithmetic = arithmetic;
+  return CUDNN_STATUS_SUCCESS;
+}
 
 cudnnStatus_t
 cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t descriptor, cudnnDataType_t type, int axes, const int *dim, const int *stride)
@@ -107,16 +118,36 @@ fits(cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescr
   return true;
 }
 
-/* Quickest first: one that is not deterministic, one that wants very much memory, and one for every day. */
-static cudnnStatus_t
-list_algorithms(bool is_fitting, int *count, cudnnConvolutionFwdAlgoPerf_t *list)
+/* What the library can do. An algorithm goes with one arithmetic: the last with none that is as quick as what was asked for. */
+enum { REFUSED = 6, VARYING, VAST, ORDINARY };
+
+static cudnnMathType_t
+arithmetic_of(int algorithm, bool is_narrow, cudnnMathType_t asked_for)
 {
-  const cudnnConvolutionFwdAlgoPerf_t known[] = {{7, CUDNN_STATUS_SUCCESS, 0, CUDNN_NON_DETERMINISTIC},
-                                                 {8, CUDNN_STATUS_SUCCESS, (size_t)1 << 40, CUDNN_DETERMINISTIC},
-                                                 {9, CUDNN_STATUS_SUCCESS, 1000, CUDNN_DETERMINISTIC}};
-  *count = is_fitting ? 3 : 0;
-  memcpy(list, known, sizeof known);
+  bool is_plain = algorithm == ORDINARY && asked_for != CUDNN_FMA_MATH;
+  return !is_plain ? asked_for : is_narrow ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
+}
+
+/* Quickest first: one that is refused after all, one that is not deterministic, one that wants very much memory, and one for every day. */
+static cudnnStatus_t
+list_algorithms(bool is_fitting, cudnnTensorDescriptor_t x, cudnnConvolutionDescriptor_t window, int *count, cudnnConvolutionFwdAlgoPerf_t *list)
+{
+  *count = 0;
+  for (int algorithm = REFUSED; algorithm <= ORDINARY && is_fitting; algorithm++) {
+    cudnnDeterminism_t determinism = algorithm == VARYING ? CUDNN_NON_DETERMINISTIC : CUDNN_DETERMINISTIC;
+    cudnnMathType_t arithmetic = arithmetic_of(algorithm, x->type == CUDNN_DATA_BFLOAT16, window->arithmetic);
+    list[(*count)++] = cudnnConvolutionFwdAlgoPerf_t{algorithm, CUDNN_STATUS_SUCCESS, 0, determinism, arithmetic};
+  }
   return said(is_fitting);
+}
+
+/* With an arithmetic that the algorithm does not go with, it is another one, which takes more. */
+static cudnnStatus_t
+size_workspace(bool is_fitting, cudnnTensorDescriptor_t x, cudnnConvolutionDescriptor_t window, int algorithm, size_t *bytes)
+{
+  bool is_own = window->arithmetic == arithmetic_of(algorithm, x->type == CUDNN_DATA_BFLOAT16, window->arithmetic);
+  *bytes = algorithm == VARYING ? 0 : algorithm == VAST || !is_own ? (size_t)1 << 40 : 1000;
+  return algorithm == REFUSED ? CUDNN_STATUS_NOT_SUPPORTED : said(is_fitting);
 }
 
 cudnnStatus_t
@@ -124,7 +155,7 @@ cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t, cudnnTensorDescriptor_t x,
                                        cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t y, int, int *count,
                                        cudnnConvolutionFwdAlgoPerf_t *list)
 {
-  return list_algorithms(fits(x, w, window, y), count, list);
+  return list_algorithms(fits(x, w, window, y), x, window, count, list);
 }
 
 cudnnStatus_t
@@ -132,7 +163,7 @@ cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t, cudnnFilterDescriptor
                                             cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t dx, int, int *count,
                                             cudnnConvolutionBwdDataAlgoPerf_t *list)
 {
-  return list_algorithms(fits(dx, w, window, dy), count, list);
+  return list_algorithms(fits(dx, w, window, dy), dx, window, count, list);
 }
 
 cudnnStatus_t
@@ -140,7 +171,28 @@ cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t, cudnnTensorDescript
                                               cudnnConvolutionDescriptor_t window, cudnnFilterDescriptor_t dw, int, int *count,
                                               cudnnConvolutionBwdFilterAlgoPerf_t *list)
 {
-  return list_algorithms(fits(x, dw, window, dy), count, list);
+  return list_algorithms(fits(x, dw, window, dy), x, window, count, list);
+}
+
+cudnnStatus_t
+cudnnGetConvolutionForwardWorkspaceSize(cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t window,
+                                        cudnnTensorDescriptor_t y, int algorithm, size_t *bytes)
+{
+  return size_workspace(fits(x, w, window, y), x, window, algorithm, bytes);
+}
+
+cudnnStatus_t
+cudnnGetConvolutionBackwardDataWorkspaceSize(cudnnHandle_t, cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t dy,
+                                             cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t dx, int algorithm, size_t *bytes)
+{
+  return size_workspace(fits(dx, w, window, dy), dx, window, algorithm, bytes);
+}
+
+cudnnStatus_t
+cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnTensorDescriptor_t dy,
+                                               cudnnConvolutionDescriptor_t window, cudnnFilterDescriptor_t dw, int algorithm, size_t *bytes)
+{
+  return size_workspace(fits(x, dw, window, dy), x, window, algorithm, bytes);
 }
 
 /* Three spatial axes, the first of extent 1 where there are two. */
@@ -239,10 +291,11 @@ static cudnnStatus_t
 compute(cudnnTensorDescriptor_t of_x, cudnnFilterDescriptor_t of_w, cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t of_y,
         int algorithm, void *workspace, size_t bytes, const void *beta, stand_in_tensor *result, void *to, Meet meet)
 {
-  bool varies = algorithm == 7;
-  if (!fits(of_x, of_w, window, of_y) || (!varies && (algorithm != 9 || bytes < 1000 || !workspace)))
-    return CUDNN_STATUS_BAD_PARAM;
-  varying_calls += varies;
+  size_t wanted;
+  cudnnStatus_t status = size_workspace(fits(of_x, of_w, window, of_y), of_x, window, algorithm, &wanted);
+  if (status || bytes < wanted || (wanted && !workspace))
+    return status ? status : CUDNN_STATUS_BAD_PARAM;
+  varying_calls += algorithm == VARYING;
   long count = 1;
   for (int i = 0; i < result->axes; i++)
     count *= result->dim[i];
@@ -295,16 +348,41 @@ cudnnConvolutionBackwardFilter(cudnnHandle_t, const void *, cudnnTensorDescripto
 
 /* ---- cuBLASLt -------------------------------------------------------------------------------------------------- */
 
-const char *cublasLtGetStatusString(cublasStatus_t status) { return status ? "a bad value" : "none"; }
+const char *
+cublasLtGetStatusString(cublasStatus_t status)
+{
+  return status == CUBLAS_STATUS_NOT_SUPPORTED ? "not supported" : status ? "a bad value" : "none";
+}
+
 struct stand_in_blas { int unused; };
 static cublasStatus_t told(bool is_good) { return is_good ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE; }
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle) { return told(make(handle)); }
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) { free(handle); return CUBLAS_STATUS_SUCCESS; }
-cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *made, cublasComputeType_t, cudaDataType_t) { return told(make(made)); }
 cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t operation) { free(operation); return CUBLAS_STATUS_SUCCESS; }
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) { free(layout); return CUBLAS_STATUS_SUCCESS; }
-cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *made) { return told(make(made)); }
 cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t made) { free(made); return CUBLAS_STATUS_SUCCESS; }
+
+/* As the library has it where nothing else is said. */
+enum { LIBRARY_ALIGNMENT = 256 };
+
+cublasStatus_t
+cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *made, cublasComputeType_t compute, cudaDataType_t)
+{
+  if (!make(made))
+    return CUBLAS_STATUS_INVALID_VALUE;
+  (*made)->compute = compute;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t
+cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *made)
+{
+  if (!make(made))
+    return CUBLAS_STATUS_INVALID_VALUE;
+  for (uint32_t &alignment : (*made)->alignment)
+    alignment = LIBRARY_ALIGNMENT;
+  return CUBLAS_STATUS_SUCCESS;
+}
 
 cublasStatus_t
 cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t attribute, const void *value, size_t bytes)
@@ -337,13 +415,19 @@ cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout, cublasLtMatrixLa
 }
 
 cublasStatus_t
-cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t, const void *value, size_t)
+cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t attribute, const void *value,
+                                     size_t bytes)
 {
-  memcpy(&preference->bytes, value, sizeof preference->bytes);
+  bool is_room = attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+  uint32_t *alignment = &preference->alignment[is_room ? 0 : attribute - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES];
+  if (bytes != (is_room ? sizeof preference->bytes : sizeof *alignment))
+    return CUBLAS_STATUS_INVALID_VALUE;
+  memcpy(is_room ? (void *)&preference->bytes : (void *)alignment, value, bytes);
   return CUBLAS_STATUS_SUCCESS;
 }
 
-/* Extents after transposition must fit, and both operands are of one type, which is the result's unless that is of floats. */
+/* Extents after transposition must fit, and both operands are of one type, which is the result's unless that is of floats. Only floats can
+ * be rounded to TF32. */
 static bool
 fits(cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t d)
 {
@@ -351,17 +435,35 @@ fits(cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a, cublasLtMatrixLay
   uint64_t inner = operation->of_b == CUBLAS_OP_T ? b->columns : b->rows, n = operation->of_b == CUBLAS_OP_T ? b->rows : b->columns;
   if (a->type != b->type || (d->type != a->type && d->type != CUDA_R_32F))
     return false;
+  if (operation->compute == CUBLAS_COMPUTE_32F_FAST_TF32 && a->type != CUDA_R_32F)
+    return false;
   return m == d->rows && n == d->columns && k == inner && a->batch == d->batch && b->batch == d->batch;
 }
 
 cublasStatus_t
 cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
-                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t, int,
+                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t preference, int,
                                cublasLtMatmulHeuristicResult_t *list, int *count)
 {
+  cublasLtMatmulAlgo_t algorithm = {3, preference->bytes < 1000 ? 0 : (size_t)1000, {}};
+  memcpy(algorithm.alignment, preference->alignment, sizeof algorithm.alignment);
+  while (operation->bias && (uintptr_t)operation->bias % algorithm.alignment[STAND_IN_ADDRESSES - 1])
+    algorithm.alignment[STAND_IN_ADDRESSES - 1] /= 2;
   *count = fits(operation, a, b, d);
-  *list = cublasLtMatmulHeuristicResult_t{{3}, 0, CUBLAS_STATUS_SUCCESS};
-  return told(*count > 0);
+  *list = cublasLtMatmulHeuristicResult_t{algorithm, algorithm.bytes, CUBLAS_STATUS_SUCCESS};
+  return *count > 0 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+}
+
+/* Addresses are as aligned as the algorithm was told, and its workspace as the library demands. */
+static bool
+are_aligned(const cublasLtMatmulAlgo_t *algorithm, const void *a, const void *b, const void *c, const void *d, const void *bias,
+            const void *workspace, size_t bytes)
+{
+  const void *address[STAND_IN_ADDRESSES] = {a, b, c, d, bias};
+  for (int i = 0; i < STAND_IN_ADDRESSES; i++)
+    if ((uintptr_t)address[i] % algorithm->alignment[i])
+      return false;
+  return bytes >= algorithm->bytes && (!algorithm->bytes || workspace) && (uintptr_t)workspace % LIBRARY_ALIGNMENT == 0;
 }
 
 static double
@@ -401,15 +503,18 @@ multiply(const product &all)
 cublasStatus_t
 cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, const void *alpha, const void *a, cublasLtMatrixLayout_t of_a,
                const void *b, cublasLtMatrixLayout_t of_b, const void *beta, const void *c, cublasLtMatrixLayout_t, void *d,
-               cublasLtMatrixLayout_t of_d, const cublasLtMatmulAlgo_t *algorithm, void *, size_t, cudaStream_t)
+               cublasLtMatrixLayout_t of_d, const cublasLtMatmulAlgo_t *algorithm, void *workspace, size_t bytes, cudaStream_t)
 {
-  if (!fits(operation, of_a, of_b, of_d) || algorithm->number != 3)
+  bool has_bias = operation->epilogue == CUBLASLT_EPILOGUE_BIAS;
+  const void *bias = has_bias ? operation->bias : nullptr;
+  if (!fits(operation, of_a, of_b, of_d) || algorithm->number != 3 || has_bias != (bias != nullptr) ||
+      !are_aligned(algorithm, a, b, c, d, bias, workspace, bytes))
     return CUBLAS_STATUS_INVALID_VALUE;
   const product all = {a, b, c, d, *of_a, *of_b, *of_d,
-                       operation->of_a == CUBLAS_OP_T, operation->of_b == CUBLAS_OP_T, *(const float *)alpha, *(const float *)beta,
-                       operation->epilogue == CUBLASLT_EPILOGUE_BIAS ? operation->bias : nullptr};
+                       operation->of_a == CUBLAS_OP_T, operation->of_b == CUBLAS_OP_T, *(const float *)alpha, *(const float *)beta, bias};
   shim_do([=]() {
     shim_opened opened;
+    memset(workspace, 0xff, bytes);
     multiply(all);
   });
   return CUBLAS_STATUS_SUCCESS;

@@ -59,10 +59,11 @@ coded() {
 }
 
 # curves MODEL BATCH [DIM=N]: losses of five steps on one batch held as bfloat16. Gradients are no measure there: maxima round to ties, values to
-# the other side of a kink or of a level, and a processor's library may round weights or not.
+# the other side of a kink or of a level, and a processor's library may round weights or not. All of it runs on the GPU.
 curves() {
   rm -rf data && mkdir data && "$oracle" inputs "$1" "$2" 5 data $3 &&
     both curve "$1" --batch="$2" ${3:+--dim "$3"} --loss=softmax-cross-entropy --precision=bf16 || return 1
+  ./curve-cuda --memory 2>&1 >/dev/null | grep 'run on the processor' && return 1
   # shellcheck disable=SC2046
   for way in c cuda; do
     ./curve-$way $(given data) --eval none --steps 5 --lr 0.01 --seed 4 --quiet --threads 1 --log $way.log || return 1
@@ -105,9 +106,9 @@ epochs() {
     END { die "$steps steps, $evaluations evaluations\n" if $steps != 12 || $evaluations != 3 }'
 }
 
-# The arena on the device is as large as planned.
+# memory MODEL OPTION...: the arena on the device is as large as planned.
 memory() {
-  device=actnn-cuda && build_trainer sized "$models/lenet5.onnx" --target=cuda --batch=8 --loss=softmax-cross-entropy "$@" &&
+  device=actnn-cuda && build_trainer sized "$@" --target=cuda --batch=8 --loss=softmax-cross-entropy &&
     ./sized --memory >sized.json || return 1
   arena=$(sed -n 's/.*"arena_bytes": \([0-9]*\), "planned_arena_bytes".*/\1/p' sized.json)
   planned=$(sed -n 's/.*"planned_arena_bytes": \([0-9]*\).*/\1/p' sized.json)
@@ -168,6 +169,8 @@ else
   check "convolutions give the same bits every time" [ "$(ways yes)" = 0 ]
   check "unless they need not" [ "$(ways no)" -gt 0 ]
 fi
-check "the arena is the planned one" memory
-check "with bfloat16 as well" memory --precision=bf16 --workspace=1MiB
+check "the arena is the planned one" memory "$models/lenet5.onnx"
+check "with bfloat16 as well" memory "$models/lenet5.onnx" --precision=bf16 --workspace=1MiB
+check "where libraries get copies and little else" memory "$small/unet.onnx" --workspace=2KiB
+check "and rounded ones" memory "$small/gpt2.onnx" --dim T=16 --precision=bf16 --workspace=2KiB
 finish

@@ -4,7 +4,7 @@
 
 #include "shim.h"
 
-typedef enum { CUBLAS_STATUS_SUCCESS, CUBLAS_STATUS_INVALID_VALUE } cublasStatus_t;
+typedef enum { CUBLAS_STATUS_SUCCESS, CUBLAS_STATUS_INVALID_VALUE, CUBLAS_STATUS_NOT_SUPPORTED } cublasStatus_t;
 typedef enum { CUBLAS_OP_N, CUBLAS_OP_T } cublasOperation_t;
 typedef enum { CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32 } cublasComputeType_t;
 typedef enum { CUDA_R_32F, CUDA_R_16BF } cudaDataType_t;
@@ -16,10 +16,19 @@ typedef enum {
   CUBLASLT_MATMUL_DESC_BIAS_POINTER
 } cublasLtMatmulDescAttributes_t;
 typedef enum { CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET } cublasLtMatrixLayoutAttribute_t;
-typedef enum { CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES } cublasLtMatmulPreferenceAttributes_t;
+typedef enum {
+  CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+  CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+  CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+  CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+  CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES
+} cublasLtMatmulPreferenceAttributes_t;
 
 typedef struct stand_in_blas *cublasLtHandle_t;
+/* What the address of each of A, B, C, D and the bias is divided by; an algorithm counts on what it was chosen for. */
+enum { STAND_IN_ADDRESSES = 5 };
 typedef struct stand_in_operation {
+  cublasComputeType_t compute;
   cublasOperation_t of_a, of_b;
   cublasLtEpilogue_t epilogue;
   const void *bias;
@@ -32,9 +41,12 @@ typedef struct stand_in_matrix {
 } *cublasLtMatrixLayout_t;
 typedef struct stand_in_preference {
   uint64_t bytes;
+  uint32_t alignment[STAND_IN_ADDRESSES];
 } *cublasLtMatmulPreference_t;
 typedef struct cublasLtMatmulAlgo_t {
   int number;
+  size_t bytes; /* of workspace that it takes */
+  uint32_t alignment[STAND_IN_ADDRESSES];
 } cublasLtMatmulAlgo_t;
 typedef struct cublasLtMatmulHeuristicResult_t {
   cublasLtMatmulAlgo_t algo;

@@ -10,11 +10,11 @@ enum { STAND_IN_AXES = 5 };
 int64_t stand_in_most_elements();
 #define MOST_ELEMENTS stand_in_most_elements()
 
-typedef enum { CUDNN_STATUS_SUCCESS, CUDNN_STATUS_BAD_PARAM } cudnnStatus_t;
+typedef enum { CUDNN_STATUS_SUCCESS, CUDNN_STATUS_BAD_PARAM, CUDNN_STATUS_NOT_SUPPORTED } cudnnStatus_t;
 typedef enum { CUDNN_DATA_FLOAT, CUDNN_DATA_BFLOAT16 } cudnnDataType_t;
 typedef enum { CUDNN_TENSOR_NCHW, CUDNN_TENSOR_NHWC } cudnnTensorFormat_t;
 typedef enum { CUDNN_CONVOLUTION, CUDNN_CROSS_CORRELATION } cudnnConvolutionMode_t;
-typedef enum { CUDNN_DEFAULT_MATH, CUDNN_FMA_MATH } cudnnMathType_t;
+typedef enum { CUDNN_DEFAULT_MATH, CUDNN_TENSOR_OP_MATH, CUDNN_FMA_MATH } cudnnMathType_t;
 typedef enum { CUDNN_NON_DETERMINISTIC, CUDNN_DETERMINISTIC } cudnnDeterminism_t;
 typedef int cudnnConvolutionFwdAlgo_t, cudnnConvolutionBwdDataAlgo_t, cudnnConvolutionBwdFilterAlgo_t;
 
@@ -25,6 +25,7 @@ typedef struct stand_in_tensor {
 } *cudnnTensorDescriptor_t, *cudnnFilterDescriptor_t;
 typedef struct stand_in_window {
   int axes, pad[3], stride[3], dilation[3], groups;
+  cudnnMathType_t arithmetic;
 } *cudnnConvolutionDescriptor_t;
 
 typedef struct cudnnConvolutionFwdAlgoPerf_t {
@@ -32,6 +33,7 @@ typedef struct cudnnConvolutionFwdAlgoPerf_t {
   cudnnStatus_t status;
   size_t memory;
   cudnnDeterminism_t determinism;
+  cudnnMathType_t mathType;
 } cudnnConvolutionFwdAlgoPerf_t, cudnnConvolutionBwdDataAlgoPerf_t, cudnnConvolutionBwdFilterAlgoPerf_t;
 
 const char *cudnnGetErrorString(cudnnStatus_t status);
@@ -62,6 +64,15 @@ cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t handle, 
 cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t handle, cudnnTensorDescriptor_t x, cudnnTensorDescriptor_t dy,
                                                             cudnnConvolutionDescriptor_t window, cudnnFilterDescriptor_t dw, int most,
                                                             int *count, cudnnConvolutionBwdFilterAlgoPerf_t *list);
+cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(cudnnHandle_t handle, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
+                                                      cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t y, int algorithm,
+                                                      size_t *bytes);
+cudnnStatus_t cudnnGetConvolutionBackwardDataWorkspaceSize(cudnnHandle_t handle, cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t dy,
+                                                           cudnnConvolutionDescriptor_t window, cudnnTensorDescriptor_t dx, int algorithm,
+                                                           size_t *bytes);
+cudnnStatus_t cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnnHandle_t handle, cudnnTensorDescriptor_t x, cudnnTensorDescriptor_t dy,
+                                                             cudnnConvolutionDescriptor_t window, cudnnFilterDescriptor_t dw, int algorithm,
+                                                             size_t *bytes);
 cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void *alpha, cudnnTensorDescriptor_t of_x, const void *x,
                                       cudnnFilterDescriptor_t of_w, const void *w, cudnnConvolutionDescriptor_t window, int algorithm,
                                       void *workspace, size_t bytes, const void *beta, cudnnTensorDescriptor_t of_y, void *y);
