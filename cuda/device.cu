@@ -66,12 +66,13 @@ forget_notes(actnn *trainer)
   return gpu_check(trainer, cudaMemsetAsync(trainer->device_state->notes, 0xff, sizeof(gpu_notes), stream_of(trainer)), "a step");
 }
 
-enum { RESULTS = 2, MOST_FETCHED = 8 };
+enum { MOST_FETCHED = 8 };
 
-/* Bytes that are on their way to the mirror. */
+/* Bytes that are on their way here. */
 struct fetched {
   int count;
-  uint64_t offset[MOST_FETCHED], bytes[MOST_FETCHED], place[MOST_FETCHED]; /* in the arena; in the waiting room */
+  void *to[MOST_FETCHED];
+  uint64_t bytes[MOST_FETCHED], place[MOST_FETCHED]; /* in the waiting room */
 };
 
 /* After all that was launched is done. */
@@ -80,7 +81,7 @@ empty_waiting_room(actnn *trainer)
 {
   struct device_state *state = trainer->device_state;
   for (int i = 0; state->fetched && i < state->fetched->count; i++)
-    memcpy(trainer->arena + state->fetched->offset[i], state->waiting_room + state->fetched->place[i], (size_t)state->fetched->bytes[i]);
+    memcpy(state->fetched->to[i], state->waiting_room + state->fetched->place[i], (size_t)state->fetched->bytes[i]);
   if (state->fetched)
     state->fetched->count = 0;
   state->waiting = state->result_bytes;
@@ -165,6 +166,7 @@ close_device(actnn *trainer)
   gpu_close_saves(trainer);
   gpu_close_updates(trainer);
   gpu_close_ahead(trainer);
+  gpu_release(state->winner);
   gpu_close_offload(trainer);
   gpu_release(trainer->device_arena);
   gpu_release(state->notes);
@@ -210,12 +212,14 @@ prepare_device(actnn *trainer)
 {
   struct device_state *state = trainer->device_state;
   const actnn_model *model = trainer->model;
-  const uint32_t others[] = {model->loss, model->training_output, model->learning_rate, model->step_number};
-  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-    uint64_t bytes = others[i] == NONE ? 0 : gpu_padded(model->tensor[others[i]].bytes);
-    state->waiting_bytes += bytes;
-    state->result_bytes += i < RESULTS ? bytes : 0;
-  }
+  const uint32_t sent[] = {model->learning_rate, model->step_number};
+  uint64_t winners = 0;
+  if (gpu_prepare_winners(trainer, &winners))
+    return 1;
+  state->result_bytes = gpu_padded(winners) + (model->loss == NONE ? 0 : gpu_padded(model->tensor[model->loss].bytes));
+  state->waiting_bytes += state->result_bytes;
+  for (size_t i = 0; i < sizeof sent / sizeof *sent; i++)
+    state->waiting_bytes += sent[i] == NONE ? 0 : gpu_padded(model->tensor[sent[i]].bytes);
   state->waiting_bytes += gpu_input_bytes(model);
   state->waiting = state->result_bytes;
   state->fetched = (struct fetched *)calloc(1, sizeof *state->fetched);
@@ -250,24 +254,47 @@ send_soon(actnn *trainer, uint64_t offset, uint64_t bytes)
   return gpu_check(trainer, cudaMemcpyAsync(there, place, (size_t)bytes, cudaMemcpyHostToDevice, state->stream), "sending a batch");
 }
 
-/* Into the first bytes of the waiting room, one behind the other: a step's results lie at the same places in each. */
+/* Into the first bytes of the waiting room, one behind the other: a step's results lie at the same places in each. False: there is no room. */
+static bool
+place_result(struct device_state *state, void *to, uint64_t bytes, unsigned char **place)
+{
+  struct fetched *fetched = state->fetched;
+  uint64_t taken = 0;
+  for (int i = 0; i < fetched->count; i++)
+    taken += gpu_padded(fetched->bytes[i]);
+  if (fetched->count == MOST_FETCHED || bytes > state->result_bytes - taken)
+    return false;
+  int i = fetched->count++;
+  fetched->to[i] = to;
+  fetched->bytes[i] = bytes;
+  fetched->place[i] = taken;
+  *place = state->waiting_room + taken;
+  return true;
+}
+
+static int
+bring_later(actnn *trainer, const void *there, unsigned char *place, uint64_t bytes)
+{
+  return gpu_check(trainer, cudaMemcpyAsync(place, there, (size_t)bytes, cudaMemcpyDeviceToHost, stream_of(trainer)),
+                   "fetching what a step has made");
+}
+
 static int
 fetch_later(actnn *trainer, uint64_t offset, uint64_t bytes)
 {
-  struct device_state *state = trainer->device_state;
-  struct fetched *fetched = state->fetched;
-  uint64_t place = 0;
-  for (int i = 0; i < fetched->count; i++)
-    place += gpu_padded(fetched->bytes[i]);
-  if (fetched->count == MOST_FETCHED || bytes > state->result_bytes - place)
+  unsigned char *place;
+  if (!place_result(trainer->device_state, trainer->arena + offset, bytes, &place))
     return fetch(trainer, offset, bytes);
-  int i = fetched->count++;
-  fetched->offset[i] = offset;
-  fetched->bytes[i] = bytes;
-  fetched->place[i] = place;
-  const void *there = trainer->device_arena + offset;
-  return gpu_check(trainer, cudaMemcpyAsync(state->waiting_room + place, there, (size_t)bytes, cudaMemcpyDeviceToHost, state->stream),
-                   "fetching what a step has made");
+  return bring_later(trainer, trainer->device_arena + offset, place, bytes);
+}
+
+int
+gpu_fetch_winners(actnn *trainer, const int32_t *there, uint64_t bytes)
+{
+  unsigned char *place;
+  if (!place_result(trainer->device_state, trainer->winner, bytes, &place))
+    return actnn_fail(trainer, "%s: a step fetches its prediction twice", trainer->model->name);
+  return bring_later(trainer, there, place, bytes);
 }
 
 int
@@ -300,7 +327,7 @@ bytes_beside(const actnn *trainer)
 }
 
 extern "C" const actnn_device actnn_cuda = {
-    "cuda", open_device, reserve, prepare_device, close_device, fetch, send, fetch_later, send_soon, gpu_send_ahead, gpu_take_ahead,
+    "cuda", open_device, reserve, prepare_device, close_device, fetch, send, fetch_later, send_soon, gpu_find_winners, gpu_send_ahead, gpu_take_ahead,
     gpu_kernel_for, gpu_send_keys, gpu_begin_calls, gpu_end_calls, gpu_drop_calls, finish, bytes_beside,
     gpu_put_codes_away, gpu_bring_codes_back, gpu_await_codes, gpu_join_copies, gpu_convert,
 };

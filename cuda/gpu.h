@@ -51,6 +51,7 @@ struct device_state {
   uint64_t waiting_bytes, waiting; /* reserved, and taken since the last `finish`; */
   uint64_t result_bytes;     /* the first of them are for what a step has made */
   struct fetched *fetched;   /* what is on its way here */
+  int32_t *winner;           /* there: classes that won (winners.cu); NULL */
   struct gpu_offload *offload; /* offload.cu; NULL: all codes stay in the arena */
   struct ahead *ahead;       /* the inputs of the next step; NULL: the model has none, or does not train */
   struct gpu_saves *saves;   /* saves.cu */

@@ -27,6 +27,12 @@ void gpu_close_ahead(actnn *trainer);
 int gpu_send_ahead(actnn *trainer);
 int gpu_take_ahead(actnn *trainer);
 
+/* The classes that win in a step's prediction (winners.cu): what is reserved for them, in bytes; finding them; and device.cu's sending
+ * them on to trainer->winner. */
+int gpu_prepare_winners(actnn *trainer, uint64_t *bytes);
+int gpu_find_winners(actnn *trainer);
+int gpu_fetch_winners(actnn *trainer, const int32_t *there, uint64_t bytes);
+
 /* Codes that wait in the host's memory (offload.cu; device.h says what the copies are). */
 int gpu_open_offload(actnn *trainer);
 void gpu_close_offload(actnn *trainer);

@@ -11,6 +11,7 @@
 #include "sums.h"
 
 extern "C" {
+#include "bfloat.h"
 #include "library.h"
 }
 
@@ -363,8 +364,14 @@ place_copy(struct gpu_convolution *convolution, operand *operand)
   convolution->copies_bytes += gpu_padded((uint64_t)elements_of(operand) * (operand->is_narrow_wanted ? sizeof(bfloat_number) : sizeof(float)));
 }
 
+/* How the library is to get all operands. */
+typedef struct form {
+  bool is_last, is_narrow;
+} form;
+
+/* NULL: the library has no algorithm that may be taken. */
 static struct gpu_convolution *
-make_convolution(const actnn *trainer, const roles *roles, const Window *window, int64_t groups)
+make_convolution(const actnn *trainer, const roles *roles, const Window *window, int64_t groups, form wanted)
 {
   struct gpu_convolution *convolution = (struct gpu_convolution *)calloc(1, sizeof *convolution);
   if (!convolution)
@@ -376,20 +383,33 @@ make_convolution(const actnn *trainer, const roles *roles, const Window *window,
   convolution->pieces = pieces_of(roles);
   convolution->x.dim[0] /= convolution->pieces;
   convolution->y.dim[0] /= convolution->pieces;
-  bool is_last = convolution->x.is_last_held || convolution->y.is_last_held;
-  bool is_narrow = convolution->x.is_narrow_held || convolution->y.is_narrow_held;
   operand *const operands[] = {&convolution->x, &convolution->w, &convolution->y};
   for (int i = 0; i < 3; i++) {
-    operands[i]->is_last_wanted = is_last;
+    operands[i]->is_last_wanted = wanted.is_last;
     if (lies_either_way(operands[i]))
-      operands[i]->is_last_held = is_last;
-    operands[i]->is_narrow_wanted = is_narrow;
+      operands[i]->is_last_held = wanted.is_last;
+    operands[i]->is_narrow_wanted = wanted.is_narrow;
     place_copy(convolution, operands[i]);
   }
   if (describe(trainer, convolution, window, groups) && choose_algorithm(trainer, convolution))
     return convolution;
   gpu_drop_convolution(convolution);
   return NULL;
+}
+
+/* As images are held; where the library has nothing for that, in the plain order, and last of all in FP32, which it has most algorithms for:
+ * copies cost less than the processor. */
+static struct gpu_convolution *
+make_in_some_form(const actnn *trainer, const roles *roles, const Window *window, int64_t groups)
+{
+  bool is_last = image_operand(trainer, roles->x).is_last_held || image_operand(trainer, roles->y).is_last_held;
+  bool is_narrow = bfloat_holds(roles->x) || bfloat_holds(roles->y);
+  const form forms[] = {{is_last, is_narrow}, {false, is_narrow}, {false, false}};
+  struct gpu_convolution *made = NULL;
+  for (int i = 0; i < 3 && !made; i++)
+    if (i == 0 || forms[i].is_last != forms[i - 1].is_last || forms[i].is_narrow != forms[i - 1].is_narrow)
+      made = make_convolution(trainer, roles, window, groups, forms[i]);
+  return made;
 }
 
 static int
@@ -399,7 +419,7 @@ prepare(const actnn_call *call, const roles *roles)
   Window window = window_of(call->attribute + 1, roles->x, roles->y);
   gpu_primitive *slot = gpu_primitive_of(trainer, call->output[0].id);
   gpu_drop_convolution(slot->convolution);
-  slot->convolution = suits_library(roles, &window) ? make_convolution(trainer, roles, &window, call->attribute[5].i) : NULL;
+  slot->convolution = suits_library(roles, &window) ? make_in_some_form(trainer, roles, &window, call->attribute[5].i) : NULL;
   if (!slot->convolution)
     return DEVICE_DECLINES;
   uint64_t wanted = slot->convolution->copies_bytes + slot->convolution->workspace_bytes;

@@ -67,8 +67,4 @@ int batch_fill_ahead(batch_source *source, actnn *trainer, uint64_t step);
  * Returns how many are real. */
 uint64_t batch_fill_in_order(batch_source *source, actnn *trainer, uint64_t first);
 
-/* Number of classes that the model's prediction has for each label, and the axis of the prediction that counts them;
- * 0 when the model has no prediction or no classes. */
-int64_t batch_classes(const actnn_model *model, uint32_t prediction, int *axis);
-
 #endif

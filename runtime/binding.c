@@ -2,6 +2,7 @@
 #include "batch.h"
 #include "text_buffer.h"
 #include "trainer.h"
+#include "winners.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -153,29 +154,6 @@ measure(binding *binding)
 
 /* ---- labels ------------------------------------------------------------------------------------- */
 
-int64_t
-batch_classes(const actnn_model *model, uint32_t prediction, int *axis)
-{
-  if (model->loss_kind != ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY || model->label == NONE || prediction == NONE)
-    return 0;
-  const actnn_tensor *output = &model->tensor[prediction],
-                     *label = &model->tensor[model->input[model->label].tensor];
-  if (output->rank != label->rank + 1)
-    return 0;
-  /* ONNX counts classes on axis 1; language models also on the last. */
-  for (int place = 1; place<output->rank; place += output->rank> 2 ? output->rank - 2 : 1) {
-    bool fits = true;
-    for (int from = 0, to = 0; from < output->rank; from++)
-      if (from != place)
-        fits = fits && output->dim[from] == label->dim[to++];
-    if (fits) {
-      *axis = place;
-      return output->dim[place];
-    }
-  }
-  return 0;
-}
-
 static bool
 check_labels(batch_source *source, const data_array *array, int64_t classes)
 {
@@ -261,9 +239,9 @@ bind(batch_source *source, uint32_t input, const batch_source *like)
              tensor->type != ACTNN_I32 && tensor->type != ACTNN_BOOL && tensor->type != array->type) {
     return fail(source, "input '%.80s': data cannot be converted to its type", name);
   } else if (is_label && to_integer) {
-    int64_t classes = batch_classes(model, model->evaluation_output, &axis);
+    int64_t classes = prediction_classes(model, model->evaluation_output, &axis);
     if (!classes)
-      classes = batch_classes(model, model->training_output, &axis);
+      classes = prediction_classes(model, model->training_output, &axis);
     if (classes && !check_labels(source, array, classes))
       return false;
   }

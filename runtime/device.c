@@ -5,6 +5,7 @@
 #include "profile.h"
 #include "saves.h"
 #include "trainer.h"
+#include "winners.h"
 
 #include "../src/operators/evaluation.h"
 
@@ -191,9 +192,13 @@ device_reserve_scratch(actnn *trainer)
   size_t bytes = (size_t)(trainer->scratch_bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
   trainer->scratch = aligned_alloc(ACTNN_ALIGNMENT, bytes ? bytes : ACTNN_ALIGNMENT);
   trainer->image = malloc((size_t)trainer->image_bytes + 1);
-  return trainer->scratch && trainer->image ? trainer->device->prepared(trainer)
-                          : actnn_fail(trainer, "%s: no memory for the %zu bytes of scratch of kernels that run on the processor",
-                                       trainer->model->name, bytes);
+  class_places places;
+  bool tells_classes = class_places_of(trainer->model, trainer->model->training_output, &places);
+  if (tells_classes)
+    trainer->winner = calloc((size_t)(places.samples * places.positions), sizeof *trainer->winner);
+  return trainer->scratch && trainer->image && (trainer->winner || !tells_classes)
+             ? trainer->device->prepared(trainer)
+             : actnn_fail(trainer, "%s: no memory for the %zu bytes of scratch of kernels that run on the processor", trainer->model->name, bytes);
 }
 
 int
@@ -224,14 +229,12 @@ static int
 forward_calls(actnn *trainer)
 {
   const actnn_model *model = trainer->model;
-  const uint32_t result[] = {model->loss, model->training_output};
   offload_begin(trainer);
   if (model->forward(trainer))
     return 1;
-  for (size_t i = 0; i < sizeof result / sizeof *result; i++)
-    if (result[i] != NONE && trainer->device->fetch_later(trainer, model->tensor[result[i]].offset, model->tensor[result[i]].bytes))
-      return 1;
-  return 0;
+  if (model->loss != NONE && trainer->device->fetch_later(trainer, model->tensor[model->loss].offset, model->tensor[model->loss].bytes))
+    return 1;
+  return trainer->winner && trainer->device->find_winners(trainer);
 }
 
 /* Nobody looks at what single calls make, none of them runs here, and the levels of all values are what they were. */

@@ -28,6 +28,8 @@ struct actnn_device {
   /* The same without waiting: what is sent may be written to again, what is fetched is in the mirror, after `finish`. */
   int (*fetch_later)(actnn *trainer, uint64_t offset, uint64_t bytes);
   int (*send_soon)(actnn *trainer, uint64_t offset, uint64_t bytes);
+  /* Of the training step's prediction, which tells classes: in trainer->winner after `finish`. */
+  int (*find_winners)(actnn *trainer);
   /* All inputs of the model, as the mirror has them, to a place beside the arena while a step runs, and from there into the arena. */
   int (*send_ahead)(actnn *trainer);
   int (*take_ahead)(actnn *trainer);
@@ -64,8 +66,8 @@ int device_reserve_scratch(actnn *trainer);
 int device_send_inputs(actnn *trainer);
 /* Sends the inputs of the next step, and nobody waits for that either: those of the step that runs stay as they are. */
 int device_send_ahead(actnn *trainer);
-/* Forward and backward of a training step, call by call or as a whole. The loss and the prediction are fetched, before backward makes
- * other use of their memory. */
+/* Forward and backward of a training step, call by call or as a whole. The loss is fetched, and what of the prediction is asked for, before
+ * backward makes other use of their memory. */
 int device_forward(actnn *trainer);
 int device_backward(actnn *trainer);
 

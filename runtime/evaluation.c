@@ -3,6 +3,7 @@
  * threads. */
 #include "evaluation.h"
 #include "trainer.h"
+#include "winners.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -54,62 +55,39 @@ label_at(const scorer *scorer, size_t index)
 
 /* -log softmax at the label, and whether the label has the largest logit. */
 static double
-cross_entropy(const float *logit, size_t stride, int64_t classes, int64_t label, bool *is_hit)
+cross_entropy(const float *logit, int64_t stride, int64_t classes, int64_t label, bool *is_hit)
 {
-  float largest = logit[0];
-  int64_t winner = 0;
-  double sum = 0;
-  for (int64_t index = 1; index < classes; index++)
-    if (logit[(size_t)index * stride] > largest) {
-      largest = logit[(size_t)index * stride];
-      winner = index;
-    }
-  for (int64_t index = 0; index < classes; index++)
-    sum += exp((double)logit[(size_t)index * stride] - (double)largest);
+  int64_t winner = winner_of(logit, stride, classes);
+  double sum = 0, largest = logit[winner * stride];
+  for (int64_t i = 0; i < classes; i++)
+    sum += exp((double)logit[i * stride] - largest);
   *is_hit = winner == label;
-  return label < 0 || label >= classes ? 0
-                                       : log(sum) - ((double)logit[(size_t)label * stride] - (double)largest);
-}
-
-/* A step on a device has had its prediction fetched already, and its memory has other uses since (device_forward). */
-static const float *
-predicted_values(actnn *trainer, uint32_t prediction)
-{
-  const actnn_model *model = trainer->model;
-  if (trainer->device && prediction == model->training_output)
-    return (const float *)(const void *)(trainer->arena + model->tensor[prediction].offset);
-  return actnn_data(trainer, prediction);
+  return label < 0 || label >= classes ? 0 : log(sum) - ((double)logit[label * stride] - largest);
 }
 
 /* Scores the first `count` samples of a classifying prediction; false when the prediction counts no classes. */
 static bool
 score_classes(scorer *scorer, actnn *trainer, uint32_t prediction, uint64_t count, double *per_sample)
 {
-  const actnn_model *model = scorer->model;
-  int axis = 0;
-  int64_t classes = batch_classes(model, prediction, &axis);
-  if (!classes || model->tensor[prediction].type != ACTNN_F32 ||
-      model->tensor[prediction].layout != ACTNN_PLAIN)
+  class_places places;
+  if (!class_places_of(scorer->model, prediction, &places))
     return false;
-  const actnn_tensor *tensor = &model->tensor[prediction];
-  size_t positions = trainer_elements(tensor) / (size_t)(classes * tensor->dim[0]);
-  size_t stride = axis == 1 ? positions : 1, next = axis == 1 ? 1 : (size_t)classes;
-  const float *logits = predicted_values(trainer, prediction);
+  const float *logits = actnn_data(trainer, prediction);
   if (!logits)
     return false;
 #pragma omp parallel for schedule(static) num_threads(trainer->threads)
   for (int64_t sample = 0; sample < (int64_t)count; sample++) {
+    const float *own = logits + sample * places.positions * places.classes;
     scorer->loss[sample] = 0;
     scorer->hit[sample] = 0;
-    for (size_t position = 0; position < positions; position++) {
+    for (int64_t position = 0; position < places.positions; position++) {
       bool is_hit;
-      scorer->loss[sample] +=
-          cross_entropy(logits + (size_t)sample * positions * (size_t)classes + position * next, stride,
-                        classes, label_at(scorer, (size_t)sample * positions + position), &is_hit);
+      int64_t label = label_at(scorer, (size_t)(sample * places.positions + position));
+      scorer->loss[sample] += cross_entropy(own + position * places.next, places.stride, places.classes, label, &is_hit);
       scorer->hit[sample] += is_hit;
     }
   }
-  *per_sample = (double)positions;
+  *per_sample = (double)places.positions;
   return true;
 }
 
@@ -140,7 +118,7 @@ score_elements(scorer *scorer, actnn *trainer, uint32_t prediction, uint64_t cou
       trainer_elements(output) != trainer_elements(label))
     return false;
   size_t elements = trainer_elements(output) / (size_t)model->batch;
-  const float *predicted = predicted_values(trainer, prediction),
+  const float *predicted = actnn_data(trainer, prediction),
               *target = (const float *)(const void *)scorer->label;
   if (!predicted)
     return false;
@@ -161,16 +139,20 @@ score_elements(scorer *scorer, actnn *trainer, uint32_t prediction, uint64_t cou
 }
 
 double
-scorer_accuracy(scorer *scorer, actnn *trainer, uint32_t prediction)
+scorer_accuracy(scorer *scorer, actnn *trainer)
 {
-  double positions;
-  int64_t hits = 0;
-  uint64_t batch = (uint64_t)scorer->model->batch;
-  if (prediction == NONE || !score_classes(scorer, trainer, prediction, batch, &positions))
+  uint32_t prediction = scorer->model->training_output;
+  class_places places;
+  if (!class_places_of(scorer->model, prediction, &places))
     return NAN;
-  for (uint64_t sample = 0; sample < batch; sample++)
-    hits += scorer->hit[sample];
-  return (double)hits / ((double)batch * positions);
+  const float *logits = trainer->winner ? NULL : actnn_data(trainer, prediction);
+  int64_t hits = 0, count = places.samples * places.positions;
+  if (!trainer->winner && !logits)
+    return NAN;
+#pragma omp parallel for schedule(static) num_threads(trainer->threads) reduction(+ : hits)
+  for (int64_t i = 0; i < count; i++)
+    hits += (trainer->winner ? trainer->winner[i] : winner_at(&places, logits, i)) == label_at(scorer, (size_t)i);
+  return (double)hits / (double)count;
 }
 
 /* Of a model with a label that score_elements has compared. */

@@ -22,9 +22,9 @@ bool scorer_open(scorer *scorer, const actnn_model *model); /* false when out of
 void scorer_close(scorer *scorer);
 /* To be called when the inputs have been filled. */
 void scorer_keep_labels(scorer *scorer, actnn *trainer);
-/* Share of right predictions among the batch in the arena, from the prediction tensor and the kept labels; NAN where
- * there are no classes. */
-double scorer_accuracy(scorer *scorer, actnn *trainer, uint32_t prediction);
+/* Share of right predictions among the batch that a training step has had, from its prediction, or the classes that won where a device has found
+ * them, and the kept labels; NAN where there are no classes. */
+double scorer_accuracy(scorer *scorer, actnn *trainer);
 
 /* Runs the evaluation function over all samples of the source; places in the last batch beyond the last sample do not
  * count. 0, or 1 with a message in `actnn_error`. */

@@ -18,6 +18,7 @@ struct actnn {
   unsigned char *image;                /* the largest image that they read or write, while it is put in another order */
   uint64_t image_bytes;
   char on_processor[256];              /* the names of their operators, as far as they fit */
+  int32_t *winner;                     /* classes that won at each position of the last step's prediction (winners.h); NULL: it tells none */
   uint64_t device_calls;               /* calls so far of a trainer with a device */
   bool calls_are_known;                /* those of the present step need not be made */
   unsigned char *arena;

@@ -198,6 +198,7 @@ actnn_destroy(actnn *trainer)
     trainer->device->close(trainer);
   free(trainer->scratch);
   free(trainer->image);
+  free(trainer->winner);
   if (trainer->arena)
     munmap(trainer->arena, trainer->arena_bytes ? (size_t)trainer->arena_bytes : ACTNN_ALIGNMENT);
   free(trainer);

@@ -276,7 +276,7 @@ train_step(run *run)
   if (trainer_forward(trainer, entry.learning_rate))
     return skip_step(run, &entry);
   if (is_scored && !trainer->device)
-    entry.accuracy = scorer_accuracy(&run->scorer, trainer, model->training_output);
+    entry.accuracy = scorer_accuracy(&run->scorer, trainer);
   trainer->meanwhile = fill_next;
   trainer->meanwhile_context = run;
   int failed = trainer_backward(trainer);
@@ -284,7 +284,7 @@ train_step(run *run)
   if (failed)
     return skip_step(run, &entry);
   if (is_scored && trainer->device)
-    entry.accuracy = scorer_accuracy(&run->scorer, trainer, model->training_output);
+    entry.accuracy = scorer_accuracy(&run->scorer, trainer);
   entry.loss = trainer->loss;
   saves_end_redraw(trainer);
   entry.step = trainer->step;

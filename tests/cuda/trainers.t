@@ -140,6 +140,14 @@ check "resnet20: FP32 gradients of images in pieces" exact pieces "$models/resne
 check "on the GPU" sh -c "./pieces --memory 2>&1 >/dev/null | grep 'run on the processor'; [ \$? = 1 ]"
 check "resnet20: bfloat16 in pieces, losses of a run" curves "$models/resnet20.onnx" 6
 unset SHIM_ELEMENTS
+# What the library has no algorithm for goes to it in another form, and not to the processor.
+SHIM_LACKS=channels-last
+export SHIM_LACKS
+check "resnet20: FP32 gradients, images in the plain order" exact plain "$models/resnet20.onnx" 2
+check "on the GPU as well" sh -c "./plain --memory 2>&1 >/dev/null | grep 'run on the processor'; [ \$? = 1 ]"
+SHIM_LACKS=bfloat16
+check "resnet20: bfloat16 in FP32 copies, losses of a run" curves "$models/resnet20.onnx" 6
+unset SHIM_LACKS
 check "decoder: FP32 gradients" exact decoder "$models/decoder.onnx" 2 T=16
 check "vit-tiny: FP32 gradients" exact vit "$small/vit-tiny.onnx" 2
 check "unet: FP32 gradients" exact unet "$small/unet.onnx" 2

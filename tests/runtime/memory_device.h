@@ -4,6 +4,7 @@
 #define ACTNN_MEMORY_DEVICE_H
 
 #include "device.h"
+#include "winners.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,19 @@ device_take(actnn *trainer, uint64_t offset, uint64_t bytes)
   return call_device(trainer);
 }
 
+static int
+device_find_winners(actnn *trainer)
+{
+  class_places places;
+  uint32_t prediction = trainer->model->training_output;
+  const float *value = (const float *)(const void *)(trainer->device_arena + trainer->model->tensor[prediction].offset);
+  if (!class_places_of(trainer->model, prediction, &places))
+    return 1;
+  for (int64_t i = 0; i < places.samples * places.positions; i++)
+    trainer->winner[i] = (int32_t)winner_at(&places, value, i);
+  return call_device(trainer);
+}
+
 static actnn_kernel *
 device_kernel(actnn_kernel *of_processor)
 {
@@ -108,7 +122,7 @@ device_bytes_beside(const actnn *trainer)
 
 static const actnn_device device = {.name = "test", .open = device_open, .reserve = device_reserve, .prepared = device_prepared,
                                     .close = device_close, .fetch = device_bring, .send = device_take, .fetch_later = device_bring,
-                                    .send_soon = device_take, .kernel = device_kernel, .finish = device_finish,
+                                    .send_soon = device_take, .find_winners = device_find_winners, .kernel = device_kernel, .finish = device_finish,
                                     .send_keys = device_send_keys, .begin_calls = device_begin_calls,
                                     .end_calls = device_send_keys, .drop_calls = device_drop_calls,
                                     .bytes_beside = device_bytes_beside};

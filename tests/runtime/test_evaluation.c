@@ -93,17 +93,22 @@ test_classes(void)
   batch_fill_in_order(&source, &trainer, 0);
   scorer_keep_labels(&scorer_of, &trainer);
   predict(&trainer);
-  ok(scorer_accuracy(&scorer_of, &trainer, 2) == 0.75, "accuracy of a batch");
-  ok(isnan(scorer_accuracy(&scorer_of, &trainer, NONE)), "there is none without a prediction");
+  ok(isnan(scorer_accuracy(&scorer_of, &trainer)), "there is none without a prediction");
+  model.training_output = 2;
+  ok(scorer_accuracy(&scorer_of, &trainer) == 0.75, "accuracy of a batch");
+  int32_t won[BATCH] = {0, 0, 0, 0};
+  trainer.winner = won;
+  ok(scorer_accuracy(&scorer_of, &trainer) == 0.25, "of classes that a device has found");
+  trainer.winner = NULL;
   ((int32_t *)(void *)scorer_of.label)[0] = 7;
   ((int32_t *)(void *)scorer_of.label)[1] = -1;
-  ok(scorer_accuracy(&scorer_of, &trainer, 2) == 0.25 && scorer_of.loss[0] == 0 && scorer_of.loss[1] == 0, "a label of no class is never hit");
+  ok(scorer_accuracy(&scorer_of, &trainer) == 0.25, "a label of no class is never hit");
   four[1].type = ACTNN_U8;
-  ok(scorer_accuracy(&scorer_of, &trainer, 2) == 0, "nor is a label of a type that counts nothing");
+  ok(scorer_accuracy(&scorer_of, &trainer) == 0, "nor is a label of a type that counts nothing");
   four[2].type = ACTNN_F64;
-  ok(isnan(scorer_accuracy(&scorer_of, &trainer, 2)), "predictions of another type are not counted");
+  ok(isnan(scorer_accuracy(&scorer_of, &trainer)), "predictions of another type are not counted");
   four[2].type = ACTNN_F32, four[2].layout = ACTNN_BLOCKED;
-  ok(isnan(scorer_accuracy(&scorer_of, &trainer, 2)), "nor of another layout");
+  ok(isnan(scorer_accuracy(&scorer_of, &trainer)), "nor of another layout");
 
   /* Four positions, classes on axis 1 and on the last. */
   static const int64_t positions[2 * 2] = {0, 1, 2, 0};
