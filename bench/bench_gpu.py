@@ -81,6 +81,7 @@ def peer_model(model):
 def peer(model, batch, precision, steps=STEPS, warm_up=WARM_UP):
     import torch
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True  # the quickest way of each convolution, as one who wants speed has it
     network, layout = peer_model(model)
     data = {name: torch.from_numpy(array).cuda() for name, array in random_inputs(model, batch).items()}
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)

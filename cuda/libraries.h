@@ -19,8 +19,8 @@ typedef struct gpu_primitive {
 } gpu_primitive;
 
 struct gpu_library {
-  cudnnHandle_t dnn;
-  cublasLtHandle_t blas;
+  cudnnHandle_t dnn;     /* NULL until a convolution is prepared, for that takes long; */
+  cublasLtHandle_t blas; /* a product */
   gpu_primitive *primitive; /* one slot a tensor */
 };
 
@@ -33,6 +33,9 @@ gpu_primitive_of(const actnn *trainer, uint32_t tensor)
 /* 0, or 1 and why the library refuses. */
 int gpu_check_dnn(actnn *trainer, cudnnStatus_t status, const char *what);
 int gpu_check_blas(actnn *trainer, cublasStatus_t status, const char *what);
+/* While preparing: makes the library's handle, unless it is there. Likewise. */
+int gpu_start_dnn(actnn *trainer);
+int gpu_start_blas(actnn *trainer);
 void gpu_drop_convolution(struct gpu_convolution *convolution);
 void gpu_drop_product(struct gpu_product *product);
 

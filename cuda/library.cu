@@ -25,9 +25,22 @@ gpu_open_library(actnn *trainer)
     library->primitive = (gpu_primitive *)calloc((size_t)trainer->model->tensor_count + 1, sizeof *library->primitive);
   if (!library || !library->primitive)
     return actnn_fail(trainer, "out of memory");
-  return gpu_check_dnn(trainer, cudnnCreate(&library->dnn), "start") ||
-         gpu_check_dnn(trainer, cudnnSetStream(library->dnn, stream_of(trainer)), "start") ||
-         gpu_check_blas(trainer, cublasLtCreate(&library->blas), "start");
+  return 0;
+}
+
+int
+gpu_start_dnn(actnn *trainer)
+{
+  struct gpu_library *library = trainer->device_state->library;
+  return !library->dnn && (gpu_check_dnn(trainer, cudnnCreate(&library->dnn), "start") ||
+                           gpu_check_dnn(trainer, cudnnSetStream(library->dnn, stream_of(trainer)), "start"));
+}
+
+int
+gpu_start_blas(actnn *trainer)
+{
+  struct gpu_library *library = trainer->device_state->library;
+  return !library->blas && gpu_check_blas(trainer, cublasLtCreate(&library->blas), "start");
 }
 
 void

@@ -419,6 +419,9 @@ prepare(const actnn_call *call, const roles *roles)
   Window window = window_of(call->attribute + 1, roles->x, roles->y);
   gpu_primitive *slot = gpu_primitive_of(trainer, call->output[0].id);
   gpu_drop_convolution(slot->convolution);
+  slot->convolution = NULL;
+  if (gpu_start_dnn(trainer))
+    return 1;
   slot->convolution = suits_library(roles, &window) ? make_in_some_form(trainer, roles, &window, call->attribute[5].i) : NULL;
   if (!slot->convolution)
     return DEVICE_DECLINES;

@@ -182,6 +182,8 @@ place_copies(struct gpu_product *product, const actnn_view *a, const actnn_view 
 static int
 prepare_product(actnn *trainer, uint32_t id, const library_product *shape, const actnn_view *a, const actnn_view *b, const sum_steps *sums)
 {
+  if (gpu_start_blas(trainer))
+    return 1;
   gpu_primitive *slot = gpu_primitive_of(trainer, id);
   struct gpu_product *product = (struct gpu_product *)calloc(1, sizeof *product);
   bool a_is_transposed, b_is_transposed, y_is_transposed;
