@@ -9,8 +9,7 @@
 typedef struct LinesJob {
   Cells cells;
   int64_t length, inner;
-  const float *x, *dy;
-  float *y;
+  Floats x, dy, y;
   bool is_logarithm;
 } LinesJob;
 
@@ -23,8 +22,8 @@ lines_job(const actnn_call *call, const actnn_view *x, int64_t axis)
   job.cells = cells_of(around.outer, around.inner, around.extent);
   job.length = around.extent;
   job.inner = around.inner;
-  job.x = (const float *)x->data;
-  job.y = float_output(call, 0);
+  job.x = floats_of(x);
+  job.y = floats_output(call, 0);
   return job;
 }
 
@@ -67,10 +66,10 @@ widen_total(Total *total, const float *x, int count)
 
 /* Of the whole line, in all of its lanes. */
 static __device__ Total
-total_of(const LinesJob &job, const Seat &seat, const float *line, int64_t end)
+total_of(const LinesJob &job, const Seat &seat, int64_t start, int64_t end)
 {
   Total total = {-INFINITY, 0};
-  for_terms<float>(seat.lane, end, job.cells.lanes, [&](int64_t i) { return line[i * job.inner]; },
+  for_terms<float>(seat.lane, end, job.cells.lanes, [&](int64_t i) { return job.x[start + i * job.inner]; },
                    [&](const float *x, int count, int64_t) { widen_total(&total, x, count); });
   float most = cell_fold(total.most, larger_of<float>(), job.cells.width, job.cells.lanes);
   total.sum = cell_sum(job.cells, total.most == most ? total.sum : total.sum * expf(total.most - most));
@@ -79,9 +78,9 @@ total_of(const LinesJob &job, const Seat &seat, const float *line, int64_t end)
 }
 
 static __device__ void
-write_logarithms(const LinesJob &job, const Seat &seat, const float *line, int64_t end, Total total, float below, float *to)
+write_logarithms(const LinesJob &job, const Seat &seat, int64_t start, int64_t end, Total total, float below)
 {
-  write_terms<float>(seat.lane, end, job.cells.lanes, [&](int64_t i) { return line[i * job.inner]; }, to, job.inner,
+  write_terms<float>(seat.lane, end, job.cells.lanes, [&](int64_t i) { return job.x[start + i * job.inner]; }, job.y, start, job.inner,
                      [&](float x, int64_t) { return x - total.most - below; });
 }
 
@@ -90,15 +89,13 @@ softmax(LinesJob job)
 {
   Seat seat = take_seat(job.cells);
   int64_t start = line_start(job, seat), end = seat.is_inside ? job.length : 0;
-  const float *line = job.x + start;
-  float *to = job.y + start;
-  Total total = total_of(job, seat, line, end);
+  Total total = total_of(job, seat, start, end);
   if (job.is_logarithm) {
-    write_logarithms(job, seat, line, end, total, (float)log(total.sum), to);
+    write_logarithms(job, seat, start, end, total, (float)log(total.sum));
     return;
   }
   float factor = (float)(1 / total.sum);
-  write_terms<float>(seat.lane, end, job.cells.lanes, [&](int64_t i) { return line[i * job.inner]; }, to, job.inner,
+  write_terms<float>(seat.lane, end, job.cells.lanes, [&](int64_t i) { return job.x[start + i * job.inner]; }, job.y, start, job.inner,
                      [&](float x, int64_t) { return expf(x - total.most) * factor; });
 }
 
@@ -119,7 +116,7 @@ softmax_gradient(LinesJob job)
     return pair;
   }, &sums);
   float sum = (float)cell_sum(job.cells, sums.a);
-  write_terms<Pair>(seat.lane, end, job.cells.lanes, load, job.y + start, job.inner, [&](Pair pair, int64_t) {
+  write_terms<Pair>(seat.lane, end, job.cells.lanes, load, job.y, start, job.inner, [&](Pair pair, int64_t) {
     return job.is_logarithm ? pair.a - expf(pair.b) * sum : pair.b * (pair.a - sum);
   });
 }
@@ -128,14 +125,14 @@ softmax_gradient(LinesJob job)
 static int
 run_lines(const actnn_call *call, bool is_gradient, bool is_logarithm)
 {
-  if (!is_for_floats(call))
+  if (!is_for_floats(call, true))
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;
   LinesJob job = lines_job(call, &call->input[is_gradient ? 1 : 0], call->attribute[0].i);
   int64_t blocks = blocks_of_cells(job.cells);
   job.is_logarithm = is_logarithm;
-  job.dy = float_input(call, 0);
+  job.dy = floats_input(call, 0);
   return is_gradient ? LAUNCH_BLOCKS(call, softmax_gradient, blocks, job) : LAUNCH_BLOCKS(call, softmax, blocks, job);
 }
 
@@ -152,7 +149,7 @@ typedef enum Reduction { NONE_OF_THEM, SUM_OF_ALL, MEAN_OF_ALL } Reduction;
 
 typedef struct Labels {
   const int64_t *label;
-  const float *weight; /* NULL: all 1 */
+  Floats weight; /* without one: all 1 */
   int64_t items, classes, ignored;
   bool has_ignored;
   Reduction reduction;
@@ -166,11 +163,11 @@ labels_of(const actnn_call *call, size_t label, size_t first, int64_t classes, L
 {
   const actnn_attribute *ignored = &call->attribute[first];
   const char *reduction = call->attribute[first + 1].text;
-  if (!are_floats(call->input, label) || call->input[label].type != ACTNN_I64 || !are_floats(call->output, call->output_count) ||
-      !are_floats(call->input + label + 1, call->input_count - label - 1))
+  if (!are_floats(call->input, label, true) || call->input[label].type != ACTNN_I64 ||
+      !are_floats(call->output, call->output_count, true) || !are_floats(call->input + label + 1, call->input_count - label - 1, true))
     return false;
   labels->label = (const int64_t *)call->input[label].data;
-  labels->weight = float_input(call, label + 1);
+  labels->weight = floats_input(call, label + 1);
   labels->items = element_count(&call->input[label]);
   labels->classes = classes;
   labels->ignored = ignored->i;
@@ -192,16 +189,17 @@ class_of(const Labels &labels, int64_t item, float *weight)
     note_refusal(labels.notes, BAD_LABEL, label, labels.classes);
     return -1;
   }
-  *weight = labels.weight ? labels.weight[label] : 1;
+  *weight = labels.weight.data ? labels.weight[label] : 1;
   return label;
 }
 
 /* ---- losses ------------------------------------------------------------------------------------------------------ */
 
 typedef struct LossJob {
-  LinesJob lines; /* y: logarithms of probabilities; NULL: not asked for */
+  LinesJob lines; /* y: logarithms of probabilities, if they are asked for */
   Labels labels;
-  float *loss, *weight; /* of each item; weight NULL: not asked for */
+  Floats loss; /* of each item */
+  float *weight; /* likewise; NULL: not asked for */
   bool is_normalized;   /* scores are logarithms of probabilities already */
 } LossJob;
 
@@ -210,17 +208,16 @@ lose(LossJob job)
 {
   Seat seat = take_seat(job.lines.cells);
   int64_t start = line_start(job.lines, seat), end = seat.is_inside ? job.lines.length : 0;
-  const float *line = job.lines.x + start;
   Total total = {0, 1};
   if (!job.is_normalized)
-    total = total_of(job.lines, seat, line, end);
+    total = total_of(job.lines, seat, start, end);
   float below = (float)log(total.sum), weight;
-  if (job.lines.y)
-    write_logarithms(job.lines, seat, line, end, total, below, job.lines.y + start);
+  if (job.lines.y.data)
+    write_logarithms(job.lines, seat, start, end, total, below);
   if (!seat.is_inside || seat.lane)
     return;
   int64_t item = seat.outer * job.lines.inner + seat.column, label = class_of(job.labels, item, &weight);
-  job.loss[item] = label < 0 ? 0 : -weight * (line[label * job.lines.inner] - total.most - below);
+  job.loss.put(item, label < 0 ? 0 : -weight * (job.lines.x[start + label * job.lines.inner] - total.most - below));
   if (job.weight)
     job.weight[item] = weight;
 }
@@ -235,9 +232,9 @@ struct item_terms : term_kind<2, false> {
 };
 
 struct write_loss {
-  float *y;
+  Floats y;
   bool is_mean;
-  __device__ void operator()(int64_t, const Sums &sums) const { *y = (float)(is_mean ? sums.a / sums.b : sums.a); }
+  __device__ void operator()(int64_t, const Sums &sums) const { y.put(0, (float)(is_mean ? sums.a / sums.b : sums.a)); }
 };
 
 static int
@@ -257,8 +254,9 @@ class_loss(const actnn_call *call, bool is_normalized)
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
-  job.lines.y = float_output(call, 1);
-  job.loss = is_each ? float_output(call, 0) : loss;
+  Floats own = {loss, false};
+  job.lines.y = floats_output(call, 1);
+  job.loss = is_each ? floats_output(call, 0) : own;
   job.weight = is_each ? NULL : weight;
   job.is_normalized = is_normalized;
   if (LAUNCH_BLOCKS(call, lose, blocks_of_cells(job.lines.cells), job))
@@ -266,7 +264,7 @@ class_loss(const actnn_call *call, bool is_normalized)
   item_terms term;
   term.loss = loss;
   term.weight = weight;
-  write_loss finish = {float_output(call, 0), job.labels.reduction == MEAN_OF_ALL};
+  write_loss finish = {floats_output(call, 0), job.labels.reduction == MEAN_OF_ALL};
   return is_each ? 0 : run_fold(call, fold, term, finish, partial);
 }
 
@@ -299,11 +297,11 @@ struct write_inverse {
   __device__ void operator()(int64_t, const Sums &sums) const { *inverse = (float)(1 / sums.a); }
 };
 
-/* dx = factor * probability, less factor at the label; probability NULL: zero everywhere else. */
+/* dx = factor * probability, less factor at the label; without a probability: zero everywhere else. */
 typedef struct ClassJob {
   Labels labels;
-  const float *dy, *probability, *inverse; /* inverse: of the divisor; NULL: 1 */
-  Floats dx;
+  Floats dy, probability, dx;
+  const float *inverse; /* of the divisor; NULL: 1 */
   int64_t count;
   Divisor inner, classes;
 } ClassJob;
@@ -319,7 +317,7 @@ class_gradient(ClassJob job)
     float weight;
     int64_t item = outer * job.inner.number + i - line * job.inner.number, label = class_of(job.labels, item, &weight);
     float factor = label < 0 ? 0 : weight * inverse * job.dy[job.labels.reduction == NONE_OF_THEM ? item : 0];
-    value[each] = job.probability ? factor * job.probability[i] : 0;
+    value[each] = job.probability.data ? factor * job.probability[i] : 0;
     if (line - outer * job.classes.number == label)
       value[each] -= factor;
   }
@@ -351,8 +349,9 @@ loss_gradient(const actnn_call *call, bool has_probability, size_t first)
   bool is_mean = labels.reduction == MEAN_OF_ALL;
   if (is_mean && run_fold(call, fold, term, finish, partial))
     return 1;
-  ClassJob job = {labels, float_input(call, 0), has_probability ? float_input(call, 1) : NULL, is_mean ? inverse : NULL,
-                  floats_output(call, 0), around.outer * around.extent * around.inner, divisor_of(around.inner), divisor_of(around.extent)};
+  ClassJob job = {labels, floats_input(call, 0), has_probability ? floats_input(call, 1) : Floats(), floats_output(call, 0),
+                  is_mean ? inverse : NULL, around.outer * around.extent * around.inner, divisor_of(around.inner),
+                  divisor_of(around.extent)};
   return LAUNCH(call, class_gradient, threads_of(job.count, TAKEN_AT_ONCE), job);
 }
 

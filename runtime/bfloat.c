@@ -25,6 +25,20 @@ static actnn_kernel *const coders[] = {
     actnn_QuantizeOnSave, actnn_DequantizeOnBackward, actnn_SelectCoded, actnn_NormalizeOnSave, actnn_DequantizeNormal,
     actnn_NormalGradScale, actnn_NormalGradInput, actnn_MeasureSensitivity};
 
+/* So do those of a GPU that stand for these. */
+static actnn_kernel *const gpu_takers[] = {
+    actnn_LayerNormalization, actnn_LayerNormalizationGrad, actnn_RMSNormalization, actnn_RMSNormalizationGrad, actnn_NormalizedRowsGrad,
+    actnn_Softmax, actnn_SoftmaxGrad, actnn_LogSoftmax, actnn_LogSoftmaxGrad, actnn_SoftmaxCrossEntropyLoss,
+    actnn_SoftmaxCrossEntropyGrad, actnn_NegativeLogLikelihoodLoss, actnn_NegativeLogLikelihoodGrad, actnn_MaxPoolWithOffset,
+    actnn_MaxPoolGrad, actnn_AveragePool, actnn_AveragePoolGrad, actnn_GlobalAveragePool, actnn_GlobalAveragePoolGrad, actnn_Spread,
+    actnn_SpreadMean, actnn_Gather, actnn_GatherElements, actnn_GatherND, actnn_GatherGrad, actnn_GatherNDGrad, actnn_GroupNorm,
+    actnn_GroupNormalization, actnn_GroupNormGrad, actnn_InstanceNormalization, actnn_LpNormalization, actnn_LpNormalizationGrad,
+    actnn_MeanVarianceNormalization, actnn_MeanVarianceNormalizationGrad, actnn_Resize, actnn_ResizeGrad, actnn_ReduceMax,
+    actnn_ReduceMin, actnn_ReduceProd, actnn_ReduceL1, actnn_ReduceL2, actnn_ReduceLogSum, actnn_ReduceSumSquare, actnn_TieCount,
+    actnn_ProductOfOthers, actnn_ArgMax, actnn_ArgMin, actnn_TileGrad, actnn_CumSum, actnn_Cast, actnn_Fill, actnn_ConstantOfShape,
+    actnn_Range, actnn_OneHot, actnn_RandomNormal, actnn_RandomNormalLike, actnn_RandomUniform, actnn_RandomUniformLike,
+    actnn_Bernoulli};
+
 /* Kernels that write it, and read floats. */
 static actnn_kernel *const writers[] = {actnn_SoftmaxCrossEntropyGrad, actnn_NegativeLogLikelihoodGrad};
 
@@ -33,6 +47,10 @@ static actnn_kernel *const movers[] = {
     actnn_Identity, actnn_Reshape, actnn_Flatten, actnn_Squeeze, actnn_Unsqueeze, actnn_Transpose, actnn_TransposeInverse,
     actnn_DepthToSpace, actnn_SpaceToDepth, actnn_Concat, actnn_ConcatPart, actnn_Split, actnn_Slice, actnn_SliceGrad, actnn_Expand,
     actnn_Tile, actnn_Gather, actnn_PackTriangle, actnn_UnpackTriangle, actnn_ToBlocked, actnn_ToPlain};
+
+/* So do those of a GPU that stand for these. */
+static actnn_kernel *const gpu_movers[] = {actnn_SliceBack, actnn_Pad,  actnn_PadGrad, actnn_Trilu, actnn_ScatterElementsZero,
+                                           actnn_ScatterNDZero, actnn_TopK};
 
 /* Kernels that work on samples one by one, which therefore need not be copied all at once: bit i says that operand or result i has
  * samples on its first axis. */
@@ -80,9 +98,9 @@ is_worth_rounding(actnn_kernel *kernel, const actnn_call *call)
 #define IS_AMONG(kernel, list) is_among(kernel, list, sizeof(list) / sizeof *(list))
 
 bool
-bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call)
+bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call, bool is_on_gpu)
 {
-  if (IS_AMONG(kernel, takers) || IS_AMONG(kernel, coders))
+  if (IS_AMONG(kernel, takers) || IS_AMONG(kernel, coders) || (is_on_gpu && IS_AMONG(kernel, gpu_takers)))
     return true;
   if (IS_AMONG(kernel, products))
     return is_worth_rounding(kernel, call);
@@ -90,7 +108,7 @@ bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call)
   if (IS_AMONG(kernel, writers))
     return !reads_bfloat;
   bool has_floats = has_type(call->input, call->input_count, ACTNN_F32) || has_type(call->output, call->output_count, ACTNN_F32);
-  return IS_AMONG(kernel, movers) && !has_floats;
+  return (IS_AMONG(kernel, movers) || (is_on_gpu && IS_AMONG(kernel, gpu_movers))) && !has_floats;
 }
 
 /* For a plan only what is copied counts of those, and on a GPU of all. */
@@ -306,7 +324,7 @@ bfloat_run_on_copies(actnn_kernel *kernel, const actnn_call *call)
 int
 bfloat_run(actnn_kernel *kernel, const actnn_call *call)
 {
-  if (bfloat_is_in(call) && !bfloat_is_taken_by(kernel, call))
+  if (bfloat_is_in(call) && !bfloat_is_taken_by(kernel, call, call->trainer->measures_gpu))
     return bfloat_run_on_copies(kernel, call);
   if (call->trainer->measures_gpu && IS_AMONG(kernel, products) && bfloat_is_in(call))
     count_rounded_copies(call);
