@@ -132,4 +132,46 @@ store_four(const Floats &to, int64_t count, int64_t first, const Four<float> &fo
     store_four((float *)to.data, count, first, four);
 }
 
+/* ---- moved from one tensor to another --------------------------------------------------------------------------------- */
+
+/* Bytes as they are. */
+template <typename Unit_> struct moved_units {
+  typedef Unit_ Unit;
+  const Unit *x;
+  Unit *y;
+  __device__ Unit load(int64_t at) const { return x[at]; }
+  __device__ void store(int64_t at, const Unit &unit) const { y[at] = unit; }
+};
+
+/* Floats that the result holds in another form. */
+template <int Wide> struct converted_units {
+  typedef Columns<Wide> Unit;
+  Floats x, y;
+  __device__ Unit load(int64_t at) const { return load_columns<Wide>(x, at); }
+  __device__ void store(int64_t at, const Unit &unit) const { store_columns(y, at, unit); }
+};
+
+/* Floats of which one tensor has bfloat16 and the other has not. */
+static inline bool
+are_held_otherwise(const actnn_view *x, const actnn_view *y)
+{
+  return (x->type == ACTNN_BF16) != (y->type == ACTNN_BF16);
+}
+
+template <typename Unit>
+static moved_units<Unit>
+move(const actnn_view *x, const actnn_view *y)
+{
+  moved_units<Unit> units = {(const Unit *)x->data, (Unit *)y->data};
+  return units;
+}
+
+template <int Wide>
+static converted_units<Wide>
+conversion(const actnn_view *x, const actnn_view *y)
+{
+  converted_units<Wide> units = {floats_of(x), floats_of(y)};
+  return units;
+}
+
 #endif

@@ -54,36 +54,20 @@ typedef struct GatherJob {
   int64_t count, extent, width; /* units of y; rows of an outer index of x; units of a row */
 } GatherJob;
 
-/* Bytes as they are. */
-template <typename Unit_> struct moved_units {
-  typedef Unit_ Unit;
-  const Unit *x;
-  Unit *y;
-  __device__ Unit load(int64_t at) const { return x[at]; }
-  __device__ void store(int64_t at, const Unit &unit) const { y[at] = unit; }
-};
-
-/* Floats that the result holds in another form. */
-template <int Wide> struct converted_units {
-  typedef Columns<Wide> Unit;
-  Floats x, y;
-  __device__ Unit load(int64_t at) const { return load_columns<Wide>(x, at); }
-  __device__ void store(int64_t at, const Unit &unit) const { store_columns(y, at, unit); }
-};
-
 /* A row whose index is refused holds zeros. */
 template <typename Units>
 KERNEL
 gather_rows(GatherJob job, Units units)
 {
-  typename Units::Unit unit[TAKEN_AT_ONCE];
+  typedef typename Units::Unit Unit;
+  Unit unit[TAKEN_AT_ONCE];
   int64_t rows = job.named.rows.count;
   for (int each = 0; each < TAKEN_AT_ONCE; each++) {
     int64_t i = piece_number(each), row = i / job.width;
     if (i >= job.count)
       break;
     int64_t place = named_row(job.named, row % rows);
-    unit[each] = place < 0 ? typename Units::Unit() : units.load((row / rows * job.extent + place) * job.width + i % job.width);
+    unit[each] = place < 0 ? Unit() : units.load((row / rows * job.extent + place) * job.width + i % job.width);
   }
   for (int each = 0; each < TAKEN_AT_ONCE; each++) {
     int64_t i = piece_number(each);
@@ -100,14 +84,6 @@ gather_units(const actnn_call *call, const NamedRows &named, int64_t outer, int6
   return LAUNCH(call, gather_rows<Units>, threads_of(job.count, TAKEN_AT_ONCE), job, units);
 }
 
-template <int Wide>
-static int
-gather_converted(const actnn_call *call, const NamedRows &named, int64_t outer, int64_t extent)
-{
-  converted_units<Wide> units = {floats_of(&call->input[0]), floats_of(&call->output[0])};
-  return gather_units(call, named, outer, extent, named.rows.width / Wide, units);
-}
-
 /* x is outer x extent rows, of which indices name some within each outer index. */
 static int
 gather(const actnn_call *call, const IndexedRows &rows, uint32_t refusal, int64_t outer, int64_t extent)
@@ -116,13 +92,13 @@ gather(const actnn_call *call, const IndexedRows &rows, uint32_t refusal, int64_
     return 0;
   const actnn_view *x = &call->input[0], *y = &call->output[0];
   NamedRows named = named_rows(call, rows, refusal);
-  if (x->type != y->type)
-    return rows.width % 4 ? gather_converted<1>(call, named, outer, extent) : gather_converted<4>(call, named, outer, extent);
+  if (are_held_otherwise(x, y))
+    return rows.width % 4 ? gather_units(call, named, outer, extent, rows.width, conversion<1>(x, y))
+                          : gather_units(call, named, outer, extent, rows.width / 4, conversion<4>(x, y));
   int64_t row_bytes = rows.width * (int64_t)element_bytes(x->type);
   size_t unit_bytes = widest_unit(row_bytes);
   return with_unit(unit_bytes, [=](auto unit) {
-    moved_units<decltype(unit)> units = {(const decltype(unit) *)x->data, (decltype(unit) *)y->data};
-    return gather_units(call, named, outer, extent, row_bytes / (int64_t)unit_bytes, units);
+    return gather_units(call, named, outer, extent, row_bytes / (int64_t)unit_bytes, move<decltype(unit)>(x, y));
   });
 }
 

@@ -2,11 +2,6 @@
  * the order in which the processor adds them. */
 #include "floats.h"
 
-extern "C" {
-#include "layout.h"
-}
-
-#include "../src/operators/evaluation.h"
 #include "../src/operators/window.h"
 
 enum { COUNT_INCLUDE_PAD = 6 }; /* this attribute, of average pools alone */

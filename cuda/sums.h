@@ -9,10 +9,6 @@
 
 #include "floats.h"
 
-extern "C" {
-#include "layout.h"
-}
-
 #include "folding.h"
 
 enum {

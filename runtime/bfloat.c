@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* Kernels that take bfloat16 themselves: all elementwise rows, and these. */
+/* Kernels of the processor that take bfloat16 themselves: all elementwise rows, and these. */
 #define UNARY(NAME, ...) actnn_##NAME, actnn_##NAME##Slope,
 #define POINT(NAME, ...) actnn_##NAME,
 #define OPERATOR(...)
@@ -17,27 +17,14 @@ static actnn_kernel *const takers[] = {
     actnn_BatchNormFrozenGrad, actnn_PackPositive, actnn_SelectPacked, actnn_Dropout, actnn_DropoutReplay,
     actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo};
 
-/* So do those of libraries, where they have it. */
+/* So do those of libraries, where they have it; a GPU's has more. */
 static actnn_kernel *const products[] = {actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_Product, actnn_ProductGradWeight};
+static actnn_kernel *const gpu_products[] = {actnn_ConvTranspose};
 
 /* So do those of codes, which a trainer without saves cannot prepare. */
 static actnn_kernel *const coders[] = {
     actnn_QuantizeOnSave, actnn_DequantizeOnBackward, actnn_SelectCoded, actnn_NormalizeOnSave, actnn_DequantizeNormal,
     actnn_NormalGradScale, actnn_NormalGradInput, actnn_MeasureSensitivity};
-
-/* So do those of a GPU that stand for these. */
-static actnn_kernel *const gpu_takers[] = {
-    actnn_LayerNormalization, actnn_LayerNormalizationGrad, actnn_RMSNormalization, actnn_RMSNormalizationGrad, actnn_NormalizedRowsGrad,
-    actnn_Softmax, actnn_SoftmaxGrad, actnn_LogSoftmax, actnn_LogSoftmaxGrad, actnn_SoftmaxCrossEntropyLoss,
-    actnn_SoftmaxCrossEntropyGrad, actnn_NegativeLogLikelihoodLoss, actnn_NegativeLogLikelihoodGrad, actnn_MaxPoolWithOffset,
-    actnn_MaxPoolGrad, actnn_AveragePool, actnn_AveragePoolGrad, actnn_GlobalAveragePool, actnn_GlobalAveragePoolGrad, actnn_Spread,
-    actnn_SpreadMean, actnn_Gather, actnn_GatherElements, actnn_GatherND, actnn_GatherGrad, actnn_GatherNDGrad, actnn_GroupNorm,
-    actnn_GroupNormalization, actnn_GroupNormGrad, actnn_InstanceNormalization, actnn_LpNormalization, actnn_LpNormalizationGrad,
-    actnn_MeanVarianceNormalization, actnn_MeanVarianceNormalizationGrad, actnn_Resize, actnn_ResizeGrad, actnn_ReduceMax,
-    actnn_ReduceMin, actnn_ReduceProd, actnn_ReduceL1, actnn_ReduceL2, actnn_ReduceLogSum, actnn_ReduceSumSquare, actnn_TieCount,
-    actnn_ProductOfOthers, actnn_ArgMax, actnn_ArgMin, actnn_TileGrad, actnn_CumSum, actnn_Cast, actnn_Fill, actnn_ConstantOfShape,
-    actnn_Range, actnn_OneHot, actnn_RandomNormal, actnn_RandomNormalLike, actnn_RandomUniform, actnn_RandomUniformLike,
-    actnn_Bernoulli};
 
 /* Kernels that write it, and read floats. */
 static actnn_kernel *const writers[] = {actnn_SoftmaxCrossEntropyGrad, actnn_NegativeLogLikelihoodGrad};
@@ -48,9 +35,13 @@ static actnn_kernel *const movers[] = {
     actnn_DepthToSpace, actnn_SpaceToDepth, actnn_Concat, actnn_ConcatPart, actnn_Split, actnn_Slice, actnn_SliceGrad, actnn_Expand,
     actnn_Tile, actnn_Gather, actnn_PackTriangle, actnn_UnpackTriangle, actnn_ToBlocked, actnn_ToPlain};
 
-/* So do those of a GPU that stand for these. */
-static actnn_kernel *const gpu_movers[] = {actnn_SliceBack, actnn_Pad,  actnn_PadGrad, actnn_Trilu, actnn_ScatterElementsZero,
-                                           actnn_ScatterNDZero, actnn_TopK};
+/* Those of a GPU take bfloat16 themselves but for these: windows of floats, and what reads again what it has made. */
+static actnn_kernel *const gpu_others[] = {
+    actnn_LRN, actnn_LRNGrad, actnn_ReduceLogSumExp, actnn_GatherElementsGrad, actnn_ScatterElements, actnn_ScatterND};
+
+/* And these if all floats are held alike. */
+static actnn_kernel *const gpu_movers[] = {
+    actnn_Pad, actnn_Trilu, actnn_ScatterElementsZero, actnn_ScatterNDZero, actnn_TopK, actnn_PackTriangle, actnn_UnpackTriangle};
 
 /* Kernels that work on samples one by one, which therefore need not be copied all at once: bit i says that operand or result i has
  * samples on its first axis. */
@@ -97,18 +88,25 @@ is_worth_rounding(actnn_kernel *kernel, const actnn_call *call)
 
 #define IS_AMONG(kernel, list) is_among(kernel, list, sizeof(list) / sizeof *(list))
 
+static bool
+is_product(actnn_kernel *kernel, bool is_on_gpu)
+{
+  return IS_AMONG(kernel, products) || (is_on_gpu && IS_AMONG(kernel, gpu_products));
+}
+
 bool
 bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call, bool is_on_gpu)
 {
-  if (IS_AMONG(kernel, takers) || IS_AMONG(kernel, coders) || (is_on_gpu && IS_AMONG(kernel, gpu_takers)))
-    return true;
-  if (IS_AMONG(kernel, products))
+  if (is_product(kernel, is_on_gpu))
     return is_worth_rounding(kernel, call);
-  bool reads_bfloat = has_type(call->input, call->input_count, ACTNN_BF16);
-  if (IS_AMONG(kernel, writers))
-    return !reads_bfloat;
   bool has_floats = has_type(call->input, call->input_count, ACTNN_F32) || has_type(call->output, call->output_count, ACTNN_F32);
-  return (IS_AMONG(kernel, movers) || (is_on_gpu && IS_AMONG(kernel, gpu_movers))) && !has_floats;
+  if (is_on_gpu)
+    return !IS_AMONG(kernel, gpu_others) && !(has_floats && IS_AMONG(kernel, gpu_movers));
+  if (IS_AMONG(kernel, takers) || IS_AMONG(kernel, coders))
+    return true;
+  if (IS_AMONG(kernel, writers))
+    return !has_type(call->input, call->input_count, ACTNN_BF16);
+  return IS_AMONG(kernel, movers) && !has_floats;
 }
 
 /* For a plan only what is copied counts of those, and on a GPU of all. */
@@ -186,12 +184,13 @@ convert_views(actnn *trainer, const actnn_view *narrow, const actnn_view *wide, 
   return 0;
 }
 
-/* A GPU's libraries want all operands and results of a convolution or product as bfloat16, where any is. */
+/* A GPU's libraries want all operands of a convolution or product as bfloat16, where any is, and a convolution's result as well. */
 static void
-count_rounded_copies(const actnn_call *call)
+count_rounded_copies(actnn_kernel *kernel, const actnn_call *call)
 {
   uint64_t used = 0;
-  for (size_t i = 0; i < call->input_count + call->output_count; i++) {
+  bool is_matrix = kernel == actnn_Product || kernel == actnn_ProductGradWeight;
+  for (size_t i = 0; i < call->input_count + (is_matrix ? 0 : call->output_count); i++) {
     const actnn_view *view = i < call->input_count ? &call->input[i] : &call->output[i - call->input_count];
     if (view->data && view->type == ACTNN_F32)
       used += ((uint64_t)held_elements(call->trainer, view) * 2 + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
@@ -326,7 +325,7 @@ bfloat_run(actnn_kernel *kernel, const actnn_call *call)
 {
   if (bfloat_is_in(call) && !bfloat_is_taken_by(kernel, call, call->trainer->measures_gpu))
     return bfloat_run_on_copies(kernel, call);
-  if (call->trainer->measures_gpu && IS_AMONG(kernel, products) && bfloat_is_in(call))
-    count_rounded_copies(call);
+  if (call->trainer->measures_gpu && is_product(kernel, true) && bfloat_is_in(call))
+    count_rounded_copies(kernel, call);
   return is_not_prepared(call, kernel) ? 0 : kernel(call);
 }

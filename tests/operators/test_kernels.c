@@ -307,7 +307,8 @@ static double
 slack_of(const Run *run)
 {
   const char *name = node_at(run->made->program, run->made->node)->operator_name;
-  return run->is_narrow && IS_ON_GPU && (!strcmp(name, "Conv") || !strcmp(name, "ConvGradWeight")) ? ROUNDING : 0;
+  bool is_rounded = !strcmp(name, "Conv") || !strcmp(name, "ConvTranspose") || !strcmp(name, "ConvGradWeight");
+  return run->is_narrow && IS_ON_GPU && is_rounded ? ROUNDING : 0;
 }
 
 #ifdef ON_GPU
