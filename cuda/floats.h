@@ -33,6 +33,13 @@ hold(bfloat_number *to, float value)
   to->bits = bfloat_rounded(value);
 }
 
+/* An operand or a result whose elements are of one type. */
+template <typename Element> struct Held {
+  Element *data; /* NULL: there is none */
+  __device__ float operator[](int64_t at) const { return widened(data[at]); }
+  __device__ void put(int64_t at, float value) const { hold(&data[at], value); }
+};
+
 /* run(an element as a tensor of floats holds it). */
 template <typename Run>
 static int
@@ -76,6 +83,38 @@ floats_of(const actnn_view *view)
 {
   Floats floats = {view->data, view->type == ACTNN_BF16};
   return floats;
+}
+
+/* A tensor in the form that with_form has chosen; NULL: there is none. */
+static inline Floats
+in_form(const Floats &, const actnn_view *view)
+{
+  return view ? floats_of(view) : Floats();
+}
+
+template <typename Element>
+static Held<Element>
+in_form(const Held<Element> &, const actnn_view *view)
+{
+  Held<Element> held = {view ? (Element *)view->data : NULL};
+  return held;
+}
+
+/* run(the form of three tensors, of those that are there): if they are held alike, one that is known where a kernel is compiled, which then
+ * takes fewer registers. */
+template <typename Run>
+static int
+with_form(const actnn_view *a, const actnn_view *b, const actnn_view *c, Run run)
+{
+  const actnn_view *const view[] = {a, b, c};
+  bool has_floats = false, has_bfloat = false;
+  for (int i = 0; i < 3; i++) {
+    has_floats |= view[i] && view[i]->type != ACTNN_BF16;
+    has_bfloat |= view[i] && view[i]->type == ACTNN_BF16;
+  }
+  if (has_floats && has_bfloat)
+    return run(Floats());
+  return has_bfloat ? run(Held<bfloat_number>()) : run(Held<float>());
 }
 
 template <int Wide>

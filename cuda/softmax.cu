@@ -6,32 +6,24 @@
 
 #include "../src/operators/indices.h"
 
-typedef struct LinesJob {
+typedef struct Lines {
   Cells cells;
   int64_t length, inner;
-  Floats x, dy, y;
-  bool is_logarithm;
-} LinesJob;
+} Lines;
 
-static LinesJob
-lines_job(const actnn_call *call, const actnn_view *x, int64_t axis)
+static Lines
+lines_along(const actnn_view *x, int64_t axis)
 {
   AroundAxis around = around_axis(x, axis);
-  LinesJob job;
-  memset(&job, 0, sizeof job);
-  job.cells = cells_of(around.outer, around.inner, around.extent);
-  job.length = around.extent;
-  job.inner = around.inner;
-  job.x = floats_of(x);
-  job.y = floats_output(call, 0);
-  return job;
+  Lines lines = {cells_of(around.outer, around.inner, around.extent), around.extent, around.inner};
+  return lines;
 }
 
 /* Where the seat's line starts. */
 static __device__ int64_t
-line_start(const LinesJob &job, const Seat &seat)
+line_start(const Lines &lines, const Seat &seat)
 {
-  return seat.outer * job.length * job.inner + seat.column;
+  return seat.outer * lines.length * lines.inner + seat.column;
 }
 
 /* ---- softmax ----------------------------------------------------------------------------------------------------- */
@@ -65,83 +57,102 @@ widen_total(Total *total, const float *x, int count)
 }
 
 /* Of the whole line, in all of its lanes. */
+template <typename Form>
 static __device__ Total
-total_of(const LinesJob &job, const Seat &seat, int64_t start, int64_t end)
+total_of(const Lines &lines, const Form &x, const Seat &seat, int64_t start, int64_t end)
 {
   Total total = {-INFINITY, 0};
-  for_terms<float>(seat.lane, end, job.cells.lanes, [&](int64_t i) { return job.x[start + i * job.inner]; },
-                   [&](const float *x, int count, int64_t) { widen_total(&total, x, count); });
-  float most = cell_fold(total.most, larger_of<float>(), job.cells.width, job.cells.lanes);
-  total.sum = cell_sum(job.cells, total.most == most ? total.sum : total.sum * expf(total.most - most));
+  for_terms<float>(seat.lane, end, lines.cells.lanes, [&](int64_t i) { return x[start + i * lines.inner]; },
+                   [&](const float *term, int count, int64_t) { widen_total(&total, term, count); });
+  float most = cell_fold(total.most, larger_of<float>(), lines.cells.width, lines.cells.lanes);
+  total.sum = cell_sum(lines.cells, total.most == most ? total.sum : total.sum * expf(total.most - most));
   total.most = most;
   return total;
 }
 
+template <typename Form>
 static __device__ void
-write_logarithms(const LinesJob &job, const Seat &seat, int64_t start, int64_t end, Total total, float below)
+write_logarithms(const Lines &lines, const Form &x, const Form &y, const Seat &seat, int64_t start, int64_t end, Total total, float below)
 {
-  write_terms<float>(seat.lane, end, job.cells.lanes, [&](int64_t i) { return job.x[start + i * job.inner]; }, job.y, start, job.inner,
-                     [&](float x, int64_t) { return x - total.most - below; });
+  write_terms<float>(seat.lane, end, lines.cells.lanes, [&](int64_t i) { return x[start + i * lines.inner]; }, y, start, lines.inner,
+                     [&](float term, int64_t) { return term - total.most - below; });
 }
 
+template <typename Form>
 KERNEL
-softmax(LinesJob job)
+softmax(Lines lines, Form x, Form y, bool is_logarithm)
 {
-  Seat seat = take_seat(job.cells);
-  int64_t start = line_start(job, seat), end = seat.is_inside ? job.length : 0;
-  Total total = total_of(job, seat, start, end);
-  if (job.is_logarithm) {
-    write_logarithms(job, seat, start, end, total, (float)log(total.sum));
+  Seat seat = take_seat(lines.cells);
+  int64_t start = line_start(lines, seat), end = seat.is_inside ? lines.length : 0;
+  Total total = total_of(lines, x, seat, start, end);
+  if (is_logarithm) {
+    write_logarithms(lines, x, y, seat, start, end, total, (float)log(total.sum));
     return;
   }
   float factor = (float)(1 / total.sum);
-  write_terms<float>(seat.lane, end, job.cells.lanes, [&](int64_t i) { return job.x[start + i * job.inner]; }, job.y, start, job.inner,
-                     [&](float x, int64_t) { return expf(x - total.most) * factor; });
+  write_terms<float>(seat.lane, end, lines.cells.lanes, [&](int64_t i) { return x[start + i * lines.inner]; }, y, start, lines.inner,
+                     [&](float term, int64_t) { return expf(term - total.most) * factor; });
 }
 
 /* dx = y (dy - sum(dy y)), or of the logarithm dy - exp(y) sum(dy) */
+template <typename Form>
 KERNEL
-softmax_gradient(LinesJob job)
+softmax_gradient(Lines lines, Form dy, Form y, Form dx, bool is_logarithm)
 {
-  Seat seat = take_seat(job.cells);
-  int64_t start = line_start(job, seat), end = seat.is_inside ? job.length : 0;
+  Seat seat = take_seat(lines.cells);
+  int64_t start = line_start(lines, seat), end = seat.is_inside ? lines.length : 0;
   auto load = [&](int64_t i) {
-    Pair pair = {job.dy[start + i * job.inner], job.x[start + i * job.inner]};
+    Pair pair = {dy[start + i * lines.inner], y[start + i * lines.inner]};
     return pair;
   };
   Sums sums = {0, 0, 0};
-  add_terms(seat.lane, end, job.cells.lanes, [&](int64_t i) {
+  add_terms(seat.lane, end, lines.cells.lanes, [&](int64_t i) {
     Pair pair = load(i);
-    pair.a *= job.is_logarithm ? 1 : pair.b;
+    pair.a *= is_logarithm ? 1 : pair.b;
     return pair;
   }, &sums);
-  float sum = (float)cell_sum(job.cells, sums.a);
-  write_terms<Pair>(seat.lane, end, job.cells.lanes, load, job.y, start, job.inner, [&](Pair pair, int64_t) {
-    return job.is_logarithm ? pair.a - expf(pair.b) * sum : pair.b * (pair.a - sum);
+  float sum = (float)cell_sum(lines.cells, sums.a);
+  write_terms<Pair>(seat.lane, end, lines.cells.lanes, load, dx, start, lines.inner, [&](Pair pair, int64_t) {
+    return is_logarithm ? pair.a - expf(pair.b) * sum : pair.b * (pair.a - sum);
   });
 }
 
-/* The gradient takes dy first, and results of forward for x. */
 static int
-run_lines(const actnn_call *call, bool is_gradient, bool is_logarithm)
+run_softmax(const actnn_call *call, bool is_logarithm)
 {
+  const actnn_view *x = &call->input[0], *y = &call->output[0];
   if (!is_for_floats(call, true))
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;
-  LinesJob job = lines_job(call, &call->input[is_gradient ? 1 : 0], call->attribute[0].i);
-  int64_t blocks = blocks_of_cells(job.cells);
-  job.is_logarithm = is_logarithm;
-  job.dy = floats_input(call, 0);
-  return is_gradient ? LAUNCH_BLOCKS(call, softmax_gradient, blocks, job) : LAUNCH_BLOCKS(call, softmax, blocks, job);
+  Lines lines = lines_along(x, call->attribute[0].i);
+  return with_form(x, x, y, [=](auto form) {
+    return LAUNCH_BLOCKS(call, softmax<decltype(form)>, blocks_of_cells(lines.cells), lines, in_form(form, x), in_form(form, y),
+                         is_logarithm);
+  });
 }
 
-#define LINES(NAME, is_gradient, is_logarithm) \
-  extern "C" int gpu_##NAME(const actnn_call *call) { return run_lines(call, is_gradient, is_logarithm); }
-LINES(Softmax, false, false)
-LINES(SoftmaxGrad, true, false)
-LINES(LogSoftmax, false, true)
-LINES(LogSoftmaxGrad, true, true)
+static int
+run_softmax_gradient(const actnn_call *call, bool is_logarithm)
+{
+  const actnn_view *dy = &call->input[0], *y = &call->input[1], *dx = &call->output[0];
+  if (!is_for_floats(call, true))
+    return DEVICE_DECLINES;
+  if (actnn_is_preparing(call))
+    return 0;
+  Lines lines = lines_along(y, call->attribute[0].i);
+  return with_form(dy, y, dx, [=](auto form) {
+    return LAUNCH_BLOCKS(call, softmax_gradient<decltype(form)>, blocks_of_cells(lines.cells), lines, in_form(form, dy), in_form(form, y),
+                         in_form(form, dx), is_logarithm);
+  });
+}
+
+#define LINES(NAME, run, is_logarithm) \
+  extern "C" int gpu_##NAME(const actnn_call *call) { return run(call, is_logarithm); }
+LINES(Softmax, run_softmax, false)
+LINES(SoftmaxGrad, run_softmax_gradient, false)
+LINES(LogSoftmax, run_softmax, true)
+LINES(LogSoftmaxGrad, run_softmax_gradient, true)
 
 /* ---- labels ------------------------------------------------------------------------------------------------------ */
 
@@ -196,28 +207,30 @@ class_of(const Labels &labels, int64_t item, float *weight)
 /* ---- losses ------------------------------------------------------------------------------------------------------ */
 
 typedef struct LossJob {
-  LinesJob lines; /* y: logarithms of probabilities, if they are asked for */
+  Lines lines;
   Labels labels;
-  Floats loss; /* of each item */
-  float *weight; /* likewise; NULL: not asked for */
-  bool is_normalized;   /* scores are logarithms of probabilities already */
+  Floats loss;        /* of each item */
+  float *weight;      /* likewise; NULL: not asked for */
+  bool is_normalized; /* scores are logarithms of probabilities already */
 } LossJob;
 
+/* y: logarithms of probabilities, if they are asked for. */
+template <typename Form>
 KERNEL
-lose(LossJob job)
+lose(LossJob job, Form x, Form y)
 {
   Seat seat = take_seat(job.lines.cells);
   int64_t start = line_start(job.lines, seat), end = seat.is_inside ? job.lines.length : 0;
   Total total = {0, 1};
   if (!job.is_normalized)
-    total = total_of(job.lines, seat, start, end);
+    total = total_of(job.lines, x, seat, start, end);
   float below = (float)log(total.sum), weight;
-  if (job.lines.y.data)
-    write_logarithms(job.lines, seat, start, end, total, below);
+  if (y.data)
+    write_logarithms(job.lines, x, y, seat, start, end, total, below);
   if (!seat.is_inside || seat.lane)
     return;
   int64_t item = seat.outer * job.lines.inner + seat.column, label = class_of(job.labels, item, &weight);
-  job.loss.put(item, label < 0 ? 0 : -weight * (job.lines.x[start + label * job.lines.inner] - total.most - below));
+  job.loss.put(item, label < 0 ? 0 : -weight * (x[start + label * job.lines.inner] - total.most - below));
   if (job.weight)
     job.weight[item] = weight;
 }
@@ -240,10 +253,11 @@ struct write_loss {
 static int
 class_loss(const actnn_call *call, bool is_normalized)
 {
+  const actnn_view *scores = &call->input[0], *logarithms = optional_output(call, 1);
   LossJob job;
   gpu_room room = {0, false};
   memset(&job, 0, sizeof job);
-  job.lines = lines_job(call, &call->input[0], 1);
+  job.lines = lines_along(scores, 1);
   if (!labels_of(call, 1, 0, job.lines.length, &job.labels))
     return DEVICE_DECLINES;
   bool is_each = job.labels.reduction == NONE_OF_THEM;
@@ -255,11 +269,14 @@ class_loss(const actnn_call *call, bool is_normalized)
   if (settled || actnn_is_preparing(call))
     return settled;
   Floats own = {loss, false};
-  job.lines.y = floats_output(call, 1);
   job.loss = is_each ? floats_output(call, 0) : own;
   job.weight = is_each ? NULL : weight;
   job.is_normalized = is_normalized;
-  if (LAUNCH_BLOCKS(call, lose, blocks_of_cells(job.lines.cells), job))
+  int failed = with_form(scores, scores, logarithms, [=](auto form) {
+    return LAUNCH_BLOCKS(call, lose<decltype(form)>, blocks_of_cells(job.lines.cells), job, in_form(form, scores),
+                         in_form(form, logarithms));
+  });
+  if (failed)
     return 1;
   item_terms term;
   term.loss = loss;

@@ -170,9 +170,9 @@ add_terms(int64_t first, int64_t end, int64_t step, Load load, Sums *sums)
 }
 
 /* to[start + i * apart] = make(load(i), i) for the same terms. */
-template <typename T, typename Load, typename Make>
+template <typename T, typename Load, typename Form, typename Make>
 static __device__ void
-write_terms(int64_t first, int64_t end, int64_t step, Load load, const Floats &to, int64_t start, int64_t apart, Make make)
+write_terms(int64_t first, int64_t end, int64_t step, Load load, const Form &to, int64_t start, int64_t apart, Make make)
 {
   for_terms<T>(first, end, step, load, [&](const T *term, int count, int64_t i) {
     for (int k = 0; k < count; k++)
