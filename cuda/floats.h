@@ -33,6 +33,13 @@ hold(bfloat_number *to, float value)
   to->bits = bfloat_rounded(value);
 }
 
+/* An operand or a result whose elements are of one type. */
+template <typename Element> struct Held {
+  Element *data; /* NULL: there is none */
+  __device__ float operator[](int64_t at) const { return widened(data[at]); }
+  __device__ void put(int64_t at, float value) const { hold(&data[at], value); }
+};
+
 /* run(an element as a tensor of floats holds it). */
 template <typename Run>
 static int
@@ -76,6 +83,38 @@ floats_of(const actnn_view *view)
 {
   Floats floats = {view->data, view->type == ACTNN_BF16};
   return floats;
+}
+
+/* A tensor in the form that with_form has chosen; NULL: there is none. */
+static inline Floats
+in_form(const Floats &, const actnn_view *view)
+{
+  return view ? floats_of(view) : Floats();
+}
+
+template <typename Element>
+static Held<Element>
+in_form(const Held<Element> &, const actnn_view *view)
+{
+  Held<Element> held = {view ? (Element *)view->data : NULL};
+  return held;
+}
+
+/* run(the form of three tensors, of those that are there): if they are held alike, one that is known where a kernel is compiled, which then
+ * takes fewer registers. */
+template <typename Run>
+static int
+with_form(const actnn_view *a, const actnn_view *b, const actnn_view *c, Run run)
+{
+  const actnn_view *const view[] = {a, b, c};
+  bool has_floats = false, has_bfloat = false;
+  for (int i = 0; i < 3; i++) {
+    has_floats |= view[i] && view[i]->type != ACTNN_BF16;
+    has_bfloat |= view[i] && view[i]->type == ACTNN_BF16;
+  }
+  if (has_floats && has_bfloat)
+    return run(Floats());
+  return has_bfloat ? run(Held<bfloat_number>()) : run(Held<float>());
 }
 
 template <int Wide>
@@ -130,6 +169,48 @@ store_four(const Floats &to, int64_t count, int64_t first, const Four<float> &fo
     store_four((uint16_t *)to.data, count, first, rounded(four));
   else
     store_four((float *)to.data, count, first, four);
+}
+
+/* ---- moved from one tensor to another --------------------------------------------------------------------------------- */
+
+/* Bytes as they are. */
+template <typename Unit_> struct moved_units {
+  typedef Unit_ Unit;
+  const Unit *x;
+  Unit *y;
+  __device__ Unit load(int64_t at) const { return x[at]; }
+  __device__ void store(int64_t at, const Unit &unit) const { y[at] = unit; }
+};
+
+/* Floats that the result holds in another form. */
+template <int Wide> struct converted_units {
+  typedef Columns<Wide> Unit;
+  Floats x, y;
+  __device__ Unit load(int64_t at) const { return load_columns<Wide>(x, at); }
+  __device__ void store(int64_t at, const Unit &unit) const { store_columns(y, at, unit); }
+};
+
+/* Floats of which one tensor has bfloat16 and the other has not. */
+static inline bool
+are_held_otherwise(const actnn_view *x, const actnn_view *y)
+{
+  return (x->type == ACTNN_BF16) != (y->type == ACTNN_BF16);
+}
+
+template <typename Unit>
+static moved_units<Unit>
+move(const actnn_view *x, const actnn_view *y)
+{
+  moved_units<Unit> units = {(const Unit *)x->data, (Unit *)y->data};
+  return units;
+}
+
+template <int Wide>
+static converted_units<Wide>
+conversion(const actnn_view *x, const actnn_view *y)
+{
+  converted_units<Wide> units = {floats_of(x), floats_of(y)};
+  return units;
 }
 
 #endif

@@ -13,8 +13,22 @@ static int
 with_element(actnn_type type, Run run)
 {
   if (is_floating(type))
-    return run(float());
+    return with_floats(type == ACTNN_BF16, run);
   return element_bytes(type) == 1 ? run(uint8_t()) : run(int64_t());
+}
+
+/* Elements are folded in double. */
+template <typename X>
+static __device__ double
+number_of(X x)
+{
+  return (double)x;
+}
+
+static inline __device__ double
+number_of(bfloat_number x)
+{
+  return (double)widened(x);
 }
 
 /* A plain tensor that is not empty. */
@@ -77,7 +91,7 @@ fold_lines(Fold fold, const X *x, Rule rule, Sums *partial)
   for_terms<X>(line.first + seat.lane, line.end, fold.cells.lanes, [&](int64_t i) { return x[line.base + term_offset(fold, i)]; },
                [&](const X *term, int count, int64_t first) {
     for (int k = 0; k < count; k++)
-      rule.take(&gathered, (double)term[k], first + k * fold.cells.lanes);
+      rule.take(&gathered, number_of(term[k]), first + k * fold.cells.lanes);
   });
   gathered = rule.over_lanes(fold.cells, gathered);
   if (!seat.is_inside || seat.lane)

@@ -1,6 +1,6 @@
 /* indexing.cu: rows by index; what adds to rows or writes over them by index, taking those of the same row in the order of the indices:
  * always the same result; and the k largest. */
-#include "moving.h"
+#include "floats.h"
 #include "sorting.h"
 
 #include "../src/operators/indexed_rows.h"
@@ -51,16 +51,15 @@ rows_along(const AroundAxis &around, const actnn_view *indices)
 
 typedef struct GatherJob {
   NamedRows named;
-  const void *x;
-  void *y;
   int64_t count, extent, width; /* units of y; rows of an outer index of x; units of a row */
 } GatherJob;
 
 /* A row whose index is refused holds zeros. */
-template <typename Unit>
+template <typename Units>
 KERNEL
-gather_rows(GatherJob job)
+gather_rows(GatherJob job, Units units)
 {
+  typedef typename Units::Unit Unit;
   Unit unit[TAKEN_AT_ONCE];
   int64_t rows = job.named.rows.count;
   for (int each = 0; each < TAKEN_AT_ONCE; each++) {
@@ -68,13 +67,21 @@ gather_rows(GatherJob job)
     if (i >= job.count)
       break;
     int64_t place = named_row(job.named, row % rows);
-    unit[each] = place < 0 ? Unit() : ((const Unit *)job.x)[(row / rows * job.extent + place) * job.width + i % job.width];
+    unit[each] = place < 0 ? Unit() : units.load((row / rows * job.extent + place) * job.width + i % job.width);
   }
   for (int each = 0; each < TAKEN_AT_ONCE; each++) {
     int64_t i = piece_number(each);
     if (i < job.count)
-      ((Unit *)job.y)[i] = unit[each];
+      units.store(i, unit[each]);
   }
+}
+
+template <typename Units>
+static int
+gather_units(const actnn_call *call, const NamedRows &named, int64_t outer, int64_t extent, int64_t width, Units units)
+{
+  GatherJob job = {named, outer * named.rows.count * width, extent, width};
+  return LAUNCH(call, gather_rows<Units>, threads_of(job.count, TAKEN_AT_ONCE), job, units);
 }
 
 /* x is outer x extent rows, of which indices name some within each outer index. */
@@ -83,12 +90,15 @@ gather(const actnn_call *call, const IndexedRows &rows, uint32_t refusal, int64_
 {
   if (actnn_is_preparing(call))
     return 0;
-  int64_t row_bytes = rows.width * (int64_t)element_bytes(call->input[0].type);
+  const actnn_view *x = &call->input[0], *y = &call->output[0];
+  NamedRows named = named_rows(call, rows, refusal);
+  if (are_held_otherwise(x, y))
+    return rows.width % 4 ? gather_units(call, named, outer, extent, rows.width, conversion<1>(x, y))
+                          : gather_units(call, named, outer, extent, rows.width / 4, conversion<4>(x, y));
+  int64_t row_bytes = rows.width * (int64_t)element_bytes(x->type);
   size_t unit_bytes = widest_unit(row_bytes);
-  int64_t width = row_bytes / (int64_t)unit_bytes;
-  GatherJob job = {named_rows(call, rows, refusal), call->input[0].data, call->output[0].data, outer * rows.count * width, extent, width};
   return with_unit(unit_bytes, [=](auto unit) {
-    return LAUNCH(call, gather_rows<decltype(unit)>, threads_of(job.count, TAKEN_AT_ONCE), job);
+    return gather_units(call, named, outer, extent, row_bytes / (int64_t)unit_bytes, move<decltype(unit)>(x, y));
   });
 }
 
@@ -185,14 +195,14 @@ starts_row(const OrderedRows &ordered, int64_t at)
 enum { ROWS_AT_ONCE = 8 };
 
 typedef struct SumJob {
-  const float *dy;
-  float *dx;
+  const void *dy;
+  Floats dx;
   OrderedRows ordered;
   int64_t outer, count, extent, width; /* of dy: outer x count x width */
 } SumJob;
 
 /* Where positions of a row start, its thread adds what they have, so many loads at a time but one after the other. */
-template <int Wide>
+template <int Wide, typename Dy>
 KERNEL
 sum_rows(SumJob job)
 {
@@ -200,43 +210,45 @@ sum_rows(SumJob job)
   if (outer >= job.outer || !starts_row(job.ordered, at))
     return;
   int32_t index = ordered_row(job.ordered, at);
-  const Columns<Wide> *dy = (const Columns<Wide> *)job.dy + outer * job.count * job.width + column;
+  const Columns<Wide, Dy> *dy = (const Columns<Wide, Dy> *)job.dy + outer * job.count * job.width + column;
   Columns<Wide> sum = Columns<Wide>();
   while (at < job.count && ordered_row(job.ordered, at) == index) {
     bool are_many = at + ROWS_AT_ONCE <= job.count && ordered_row(job.ordered, at + ROWS_AT_ONCE - 1) == index;
     int rows = are_many ? ROWS_AT_ONCE : 1;
-    Columns<Wide> row[ROWS_AT_ONCE];
+    Columns<Wide, Dy> row[ROWS_AT_ONCE];
     for (int k = 0; k < ROWS_AT_ONCE; k++)
       if (k < rows)
         row[k] = dy[job.ordered.position[at + k] * job.width];
     for (int k = 0; k < ROWS_AT_ONCE; k++)
       for (int c = 0; c < Wide && k < rows; c++)
-        sum.of[c] += row[k].of[c];
+        sum.of[c] += widened(row[k].of[c]);
     at += rows;
   }
-  ((Columns<Wide> *)job.dx)[(outer * job.extent + index) * job.width + column] = sum;
+  store_columns(job.dx, (outer * job.extent + index) * job.width + column, sum);
 }
 
 /* dx is outer x extent rows, of which indices name some within each outer index. */
 static int
 sum_by_index(const actnn_call *call, const IndexedRows &rows, uint32_t refusal, int64_t outer, int64_t extent)
 {
-  const actnn_view *dx = &call->output[0];
+  const actnn_view *dy = &call->input[0], *dx = &call->output[0];
   gpu_room room = {0, false};
-  if (dx->type != ACTNN_F32)
+  if (!is_floating(dx->type))
     return DEVICE_DECLINES;
   OrderedRows ordered = take_ordered_rows(call, &room, rows, extent);
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
-  if (clear_bytes(call, dx->data, element_count(dx) * (int64_t)sizeof(float)) ||
+  if (clear_bytes(call, dx->data, element_count(dx) * (int64_t)element_bytes(dx->type)) ||
       order_rows(call, named_rows(call, rows, refusal), &ordered))
     return 1;
-  SumJob job = {(const float *)call->input[0].data, (float *)dx->data, ordered, outer, rows.count, extent, rows.width};
-  if (job.width % 4)
-    return LAUNCH(call, sum_rows<1>, job.outer * job.count * job.width, job);
-  job.width /= 4;
-  return LAUNCH(call, sum_rows<4>, job.outer * job.count * job.width, job);
+  bool is_wide = rows.width % 4 == 0;
+  SumJob job = {dy->data, floats_of(dx), ordered, outer, rows.count, extent, is_wide ? rows.width / 4 : rows.width};
+  return with_floats(dy, [=](auto element) {
+    typedef decltype(element) Dy;
+    int64_t threads = job.outer * job.count * job.width;
+    return is_wide ? LAUNCH(call, (sum_rows<4, Dy>), threads, job) : LAUNCH(call, (sum_rows<1, Dy>), threads, job);
+  });
 }
 
 extern "C" int
@@ -358,12 +370,12 @@ gpu_ScatterND(const actnn_call *call)
 /* ---- no gradient for what is written over ------------------------------------------------------------------------ */
 
 KERNEL
-zero_rows(NamedRows named, float *dx)
+zero_rows(NamedRows named, Floats dx)
 {
   int64_t i = thread_number(), width = named.rows.width, position = i / width;
   int64_t row = position < named.rows.count ? named_row(named, position) : -1;
   if (row >= 0)
-    dx[row * width + i % width] = 0;
+    dx.put(row * width + i % width, 0);
 }
 
 static int
@@ -371,7 +383,7 @@ zero_by_index(const actnn_call *call, const IndexedRows &rows, uint32_t refusal,
 {
   if (actnn_is_preparing(call))
     return 0;
-  float *dx = (float *)call->output[0].data;
+  Floats dx = floats_of(&call->output[0]);
   return copy_data(call) ||
          (reduction_named(reduction) == REPLACE && LAUNCH(call, zero_rows, rows.count * rows.width, named_rows(call, rows, refusal), dx));
 }

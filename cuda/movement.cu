@@ -1,9 +1,6 @@
 /* movement.cu: operators that move elements and compute nothing, by the patterns of the plain loops (src/operators/patterns.h). */
-#include "moving.h"
-
-extern "C" {
-#include "layout.h"
-}
+#include "floats.h"
+#include "kernels.h"
 
 #include "../src/operators/patterns.h"
 
@@ -17,29 +14,27 @@ bytes_of(const actnn_view *view)
 
 typedef struct CopyJob {
   Strided pattern;
-  const void *from;
-  void *to;
   int64_t count; /* units */
-  bool gathers;  /* the pattern is of `from`; otherwise of `to` */
+  bool gathers;  /* the pattern is of what is read; otherwise of what is written */
 } CopyJob;
 
-template <typename Unit>
+template <typename Units>
 KERNEL
-copy(CopyJob job)
+copy(CopyJob job, Units units)
 {
-  Unit unit[TAKEN_AT_ONCE];
+  typename Units::Unit unit[TAKEN_AT_ONCE];
   int64_t place[TAKEN_AT_ONCE];
   for (int each = 0; each < TAKEN_AT_ONCE; each++) {
     int64_t i = piece_number(each);
     if (i >= job.count)
       break;
     place[each] = strided_place(&job.pattern, i);
-    unit[each] = ((const Unit *)job.from)[job.gathers ? place[each] : i];
+    unit[each] = units.load(job.gathers ? place[each] : i);
   }
   for (int each = 0; each < TAKEN_AT_ONCE; each++) {
     int64_t i = piece_number(each);
     if (i < job.count)
-      ((Unit *)job.to)[job.gathers ? i : place[each]] = unit[each];
+      units.store(job.gathers ? i : place[each], unit[each]);
   }
 }
 
@@ -62,17 +57,27 @@ widen(Strided *pattern)
   }
 }
 
+template <typename Units>
 static int
-copy_pattern(const actnn_call *call, const Strided *joined, const void *from, void *to, bool gathers)
+copy_units(const actnn_call *call, const Strided &pattern, Units units, bool gathers)
+{
+  CopyJob job = {pattern, strided_rows(&pattern) * pattern.dim[pattern.rank - 1], gathers};
+  return LAUNCH(call, copy<Units>, threads_of(job.count, TAKEN_AT_ONCE), job, units);
+}
+
+static int
+copy_pattern(const actnn_call *call, const Strided *joined, const actnn_view *from, const actnn_view *to, bool gathers)
 {
   Strided pattern = *joined;
+  if (are_held_otherwise(from, to))
+    return copy_units(call, pattern, conversion<1>(from, to), gathers);
   if (pattern.rank == 1 && pattern.stride[0] == 1) {
     int64_t size = (int64_t)pattern.size, place = pattern.start * size;
-    return copy_bytes(call, (char *)to + (gathers ? 0 : place), (const char *)from + (gathers ? place : 0), pattern.dim[0] * size);
+    return copy_bytes(call, (char *)to->data + (gathers ? 0 : place), (const char *)from->data + (gathers ? place : 0),
+                      pattern.dim[0] * size);
   }
   widen(&pattern);
-  CopyJob job = {pattern, from, to, strided_rows(&pattern) * pattern.dim[pattern.rank - 1], gathers};
-  return with_unit(pattern.size, [=](auto unit) { return LAUNCH(call, copy<decltype(unit)>, threads_of(job.count, TAKEN_AT_ONCE), job); });
+  return with_unit(pattern.size, [=](auto unit) { return copy_units(call, pattern, move<decltype(unit)>(from, to), gathers); });
 }
 
 /* ---- transpositions -------------------------------------------------------------------------------------------- */
@@ -135,32 +140,32 @@ transpose_matrices(const actnn_call *call, const Strided *pattern, int axis, con
 }
 
 static int
-gather(const actnn_call *call, Strided pattern, const void *from, void *to)
+gather(const actnn_call *call, Strided pattern, const actnn_view *from, const actnn_view *to)
 {
   strided_join(&pattern);
-  int axis = strided_contiguous_axis(&pattern, LEAST_OF_A_TILE);
+  int axis = are_held_otherwise(from, to) ? -1 : strided_contiguous_axis(&pattern, LEAST_OF_A_TILE);
   if (axis >= 0 && pattern.dim[pattern.rank - 1] >= LEAST_OF_A_TILE)
-    return transpose_matrices(call, &pattern, axis, from, to);
+    return transpose_matrices(call, &pattern, axis, from->data, to->data);
   return copy_pattern(call, &pattern, from, to, true);
 }
 
 static int
-scatter(const actnn_call *call, Strided pattern, const void *from, void *to)
+scatter(const actnn_call *call, Strided pattern, const actnn_view *from, const actnn_view *to)
 {
   strided_join(&pattern);
   return copy_pattern(call, &pattern, from, to, false);
 }
 
 static int
-scatter_onto_zeros(const actnn_call *call, Strided pattern, const void *from, void *to)
+scatter_onto_zeros(const actnn_call *call, Strided pattern, const actnn_view *from, const actnn_view *to)
 {
-  return clear_bytes(call, to, bytes_of(&call->output[0])) || scatter(call, pattern, from, to);
+  return clear_bytes(call, to->data, bytes_of(to)) || scatter(call, pattern, from, to);
 }
 
 #define MOVES(NAME, how, pattern) \
   extern "C" int gpu_##NAME(const actnn_call *call) \
   { \
-    return actnn_is_preparing(call) ? 0 : how(call, pattern, call->input[0].data, call->output[0].data); \
+    return actnn_is_preparing(call) ? 0 : how(call, pattern, &call->input[0], &call->output[0]); \
   }
 MOVES(Transpose, gather, transpose_pattern(call, false))
 MOVES(TransposeInverse, gather, transpose_pattern(call, true))
@@ -218,7 +223,7 @@ gpu_Concat(const actnn_call *call)
     return DEVICE_DECLINES;
   for (size_t i = 0; i < call->input_count; i++) {
     const actnn_view *x = &call->input[i];
-    if (!actnn_is_preparing(call) && scatter(call, part_as_it_lies(call, y, x, axis, start), x->data, y->data))
+    if (!actnn_is_preparing(call) && scatter(call, part_as_it_lies(call, y, x, axis, start), x, y))
       return 1;
     start += x->dim[axis];
   }
@@ -234,7 +239,7 @@ gpu_ConcatPart(const actnn_call *call)
   if (actnn_is_preparing(call))
     return 0;
   Strided pattern = part_as_it_lies(call, whole, part, axis_of(whole, call->attribute[1].i), call->attribute[2].i);
-  return gather(call, pattern, whole->data, part->data);
+  return gather(call, pattern, whole, part);
 }
 
 extern "C" int
@@ -244,7 +249,7 @@ gpu_Split(const actnn_call *call)
   int64_t axis = axis_of(x, call->attribute[1].i), start = 0;
   for (size_t i = 0; i < call->output_count && !actnn_is_preparing(call); i++) {
     const actnn_view *y = &call->output[i];
-    if (y->data && gather(call, part_pattern(x, y, axis, start, 1), x->data, y->data))
+    if (y->data && gather(call, part_pattern(x, y, axis, start, 1), x, y))
       return 1;
     start += int_at(call, 0, i, 0);
   }
@@ -306,7 +311,7 @@ gpu_PadGrad(const actnn_call *call)
   Strided pattern;
   if (!pad_pattern(call, 1, 2, &call->input[0], &call->output[0], &pattern))
     return DEVICE_DECLINES;
-  return actnn_is_preparing(call) ? 0 : gather(call, pattern, call->input[0].data, call->output[0].data);
+  return actnn_is_preparing(call) ? 0 : gather(call, pattern, &call->input[0], &call->output[0]);
 }
 
 /* ---- the same elements ----------------------------------------------------------------------------------------- */
@@ -318,7 +323,10 @@ copy_whole(const actnn_call *call)
   const actnn_view *x = &call->input[0], *y = &call->output[0];
   if (actnn_is_preparing(call))
     return 0;
-  return copy_bytes(call, y->data, x->data, y->layout == ACTNN_PLAIN ? bytes_of(y) : (int64_t)(x->bytes < y->bytes ? x->bytes : y->bytes));
+  int64_t count = elements_in_memory(call, y);
+  if (are_held_otherwise(x, y))
+    return gpu_convert(call->trainer, y->data, x->data, count, y->type == ACTNN_BF16);
+  return copy_bytes(call, y->data, x->data, count * (int64_t)element_bytes(y->type));
 }
 
 #define KEEPS(NAME) \
@@ -388,17 +396,16 @@ gpu_Trilu(const actnn_call *call)
 /* ---- between layouts ------------------------------------------------------------------------------------------- */
 
 typedef struct LayoutJob {
-  const void *from;
-  void *to;
   layout_planes planes;
   int64_t count; /* of `to` */
   bool to_blocks;
 } LayoutJob;
 
-template <typename Unit>
+template <typename Units>
 KERNEL
-change_layout(LayoutJob job)
+change_layout(LayoutJob job, Units units)
 {
+  typedef typename Units::Unit Unit;
   const layout_planes &planes = job.planes;
   int64_t i = thread_number(), left = i, lane = 0;
   if (i >= job.count)
@@ -413,22 +420,26 @@ change_layout(LayoutJob job)
   int64_t plain = (sample * planes.channels + channel) * planes.positions + position;
   int64_t block = sample * planes.blocks + channel / planes.lanes;
   int64_t blocked = (block * planes.positions + position) * planes.lanes + channel % planes.lanes;
-  ((Unit *)job.to)[i] = channel < planes.channels ? ((const Unit *)job.from)[job.to_blocks ? plain : blocked] : Unit();
+  units.store(i, channel < planes.channels ? units.load(job.to_blocks ? plain : blocked) : Unit());
 }
 
 static int
 run_change_layout(const actnn_call *call, bool to_blocks)
 {
   const actnn_view *x = &call->input[0], *y = &call->output[0];
-  if (x->type != y->type)
+  if (x->type != y->type && !(is_floating(x->type) && is_floating(y->type)))
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;
-  LayoutJob job = {x->data, y->data, layout_of(call->trainer, to_blocks ? y : x), 0, to_blocks};
+  LayoutJob job = {layout_of(call->trainer, to_blocks ? y : x), 0, to_blocks};
   if (job.planes.lanes == 1)
-    return copy_bytes(call, y->data, x->data, bytes_of(y));
+    return copy_whole(call);
   job.count = job.planes.batch * job.planes.positions * (to_blocks ? job.planes.blocks * job.planes.lanes : job.planes.channels);
-  return with_unit(element_bytes(x->type), [=](auto unit) { return LAUNCH(call, change_layout<decltype(unit)>, job.count, job); });
+  if (are_held_otherwise(x, y))
+    return LAUNCH(call, change_layout<converted_units<1>>, job.count, job, conversion<1>(x, y));
+  return with_unit(element_bytes(x->type), [=](auto unit) {
+    return LAUNCH(call, change_layout<moved_units<decltype(unit)>>, job.count, job, move<decltype(unit)>(x, y));
+  });
 }
 
 extern "C" int

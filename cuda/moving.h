@@ -5,6 +5,12 @@
 
 #include "gpu.h"
 
+extern "C" {
+#include "layout.h"
+}
+
+#include "../src/operators/evaluation.h"
+
 enum { WIDEST_UNIT = 16, TAKEN_AT_ONCE = 4 /* by a thread: that many loads are on their way together */ };
 
 struct alignas(16) sixteen_bytes {
@@ -72,6 +78,14 @@ static inline __device__ int64_t
 piece_number(int each)
 {
   return ((int64_t)blockIdx.x * TAKEN_AT_ONCE + each) * BLOCK_THREADS + threadIdx.x;
+}
+
+/* Elements in memory, the padding of channel blocks included. */
+static inline int64_t
+elements_in_memory(const actnn_call *call, const actnn_view *view)
+{
+  layout_planes planes = layout_of(call->trainer, view);
+  return view->layout == ACTNN_BLOCKED ? planes.batch * planes.blocks * planes.lanes * planes.positions : element_count(view);
 }
 
 static inline int

@@ -127,15 +127,10 @@ batch_norm(const actnn_call *call, finish_statistics finish)
   if (settled || actnn_is_preparing(call))
     return settled;
   finish.count = (double)fold.terms;
-  const actnn_view *x = &call->input[0];
-  int failed = with_floats(x, [=](auto element) {
-    moment_terms<decltype(element)> term;
-    term.x = (const decltype(element) *)x->data;
-    return run_fold(call, fold, term, finish, partial);
-  });
+  int failed = sum_moments(call, &call->input[0], fold, finish, partial);
   if (failed || !finish.scale)
     return failed;
-  return gpu_affine(call, planes, false, finish.coefficients, floats_of(x), Floats(), floats_output(call, 0));
+  return gpu_affine(call, planes, false, finish.coefficients, floats_input(call, 0), Floats(), floats_output(call, 0));
 }
 
 extern "C" int
@@ -221,23 +216,6 @@ struct finish_gradient {
   }
 };
 
-/* Sums of dy and of what it has of x. */
-static int
-project(const actnn_call *call, const Fold &fold, const finish_gradient &finish, Sums *partial)
-{
-  const actnn_view *dy = &call->input[0], *x = &call->input[1];
-  return with_floats(dy, [=](auto gradient) {
-    return with_floats(x, [=](auto element) {
-      projected_terms<decltype(gradient), decltype(element)> term;
-      term.dy = (const decltype(gradient) *)dy->data;
-      term.x = (const decltype(element) *)x->data;
-      term.mean = finish.mean;
-      term.each = divisor_of(1);
-      return run_fold(call, fold, term, finish, partial);
-    });
-  });
-}
-
 static int
 batch_norm_gradient(const actnn_call *call, bool is_frozen)
 {
@@ -254,7 +232,7 @@ batch_norm_gradient(const actnn_call *call, bool is_frozen)
     return settled;
   finish_gradient finish = {float_input(call, 2), float_input(call, 3), float_input(call, 4), is_frozen ? call->attribute[0].f : 0,
                             (double)fold.terms, is_frozen, {float_output(call, 1), float_output(call, 2)}, coefficients};
-  if (project(call, fold, finish, partial))
+  if (sum_projections(call, dy, x, finish.mean, 1, fold, finish, partial))
     return 1;
   if (dx->id == NONE)
     return 0;

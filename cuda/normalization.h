@@ -15,7 +15,7 @@ int gpu_affine(const actnn_call *call, const layout_planes &planes, bool by_samp
                const Floats &dy, const Floats &y);
 
 /* Sums of x and of its squares, x less a number near the mean. */
-template <typename X = float> struct moment_terms : term_kind<2, true> {
+template <typename X> struct moment_terms : term_kind<2, true> {
   const X *x;
   __device__ float sample(int64_t offset) const { return widened(x[offset]); }
   __device__ Pair at(int64_t offset, int64_t, float center) const
@@ -39,7 +39,7 @@ moments_of(const Sums &sums, double count)
 }
 
 /* Sums of dy and of dy * (x - mean), the mean being that of every `each` results. */
-template <typename Dy = float, typename X = float> struct projected_terms : term_kind<2, false> {
+template <typename Dy, typename X> struct projected_terms : term_kind<2, false> {
   const Dy *dy;
   const X *x;
   const float *mean;
@@ -52,6 +52,36 @@ template <typename Dy = float, typename X = float> struct projected_terms : term
     return pair;
   }
 };
+
+/* A fold whose finish gets the sums that moments are made of. */
+template <typename Finish>
+static int
+sum_moments(const actnn_call *call, const actnn_view *x, const Fold &fold, Finish finish, Sums *partial)
+{
+  return with_floats(x, [=](auto element) {
+    moment_terms<decltype(element)> term;
+    term.x = (const decltype(element) *)x->data;
+    return run_fold(call, fold, term, finish, partial);
+  });
+}
+
+/* The same of projections. */
+template <typename Finish>
+static int
+sum_projections(const actnn_call *call, const actnn_view *dy, const actnn_view *x, const float *mean, int64_t each, const Fold &fold,
+                Finish finish, Sums *partial)
+{
+  return with_floats(dy, [=](auto gradient) {
+    return with_floats(x, [=](auto element) {
+      projected_terms<decltype(gradient), decltype(element)> term;
+      term.dy = (const decltype(gradient) *)dy->data;
+      term.x = (const decltype(element) *)x->data;
+      term.mean = mean;
+      term.each = divisor_of(each);
+      return run_fold(call, fold, term, finish, partial);
+    });
+  });
+}
 
 static inline __device__ void
 put(float *array, int64_t index, double value)

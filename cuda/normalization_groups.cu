@@ -11,7 +11,7 @@ typedef struct Groups {
 static bool
 groups_of(const actnn_call *call, const actnn_view *x, int64_t count, Groups *groups)
 {
-  if (!is_for_floats(call) || x->layout != ACTNN_PLAIN || count < 1 || x->dim[1] % count)
+  if (!is_for_floats(call, true) || x->layout != ACTNN_PLAIN || count < 1 || x->dim[1] % count)
     return false;
   groups->planes = layout_of(call->trainer, x);
   groups->count = count;
@@ -68,11 +68,9 @@ group_norm(const actnn_call *call, int64_t count)
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
-  moment_terms<> term;
-  term.x = float_input(call, 0);
   finish_group finish = {float_input(call, 1), float_input(call, 2), float_output(call, 1), float_output(call, 2), groups.each, count,
                          call->attribute[0].f, (double)length_of(groups), coefficients};
-  if (run_fold(call, fold, term, finish, partial))
+  if (sum_moments(call, &call->input[0], fold, finish, partial))
     return 1;
   return gpu_affine(call, groups.planes, true, coefficients, floats_input(call, 0), Floats(), floats_output(call, 0));
 }
@@ -154,13 +152,8 @@ struct finish_pull {
 static int
 sum_planes(const actnn_call *call, const Groups &groups, const Fold &fold, Pair *planes, Sums *partial)
 {
-  projected_terms<> term;
-  term.dy = float_input(call, 0);
-  term.x = float_input(call, 1);
-  term.mean = float_input(call, 3);
-  term.each = divisor_of(groups.each);
   write_plane finish = {planes};
-  return run_fold(call, fold, term, finish, partial);
+  return sum_projections(call, &call->input[0], &call->input[1], float_input(call, 3), groups.each, fold, finish, partial);
 }
 
 static int

@@ -51,8 +51,7 @@ gpu_LRNGrad(const actnn_call *call)
 typedef struct LpJob {
   Cells cells;
   int64_t length, inner, p;
-  const float *dy, *x;
-  float *y;
+  Floats dy, x, y; /* without a dy: forward */
 } LpJob;
 
 KERNEL
@@ -67,7 +66,7 @@ normalize_lines(LpJob job)
       sum += lp_term(x[k], job.p);
   });
   double norm = lp_norm(cell_sum(job.cells, sum), job.p);
-  write_terms<float>(seat.lane, end, job.cells.lanes, load, job.y + start, job.inner, [&](float x, int64_t) {
+  write_terms<float>(seat.lane, end, job.cells.lanes, load, job.y, start, job.inner, [&](float x, int64_t) {
     return lp_element(x, norm);
   });
 }
@@ -90,35 +89,35 @@ pull_lines(LpJob job)
   });
   double norm = lp_norm(cell_sum(job.cells, sum), job.p);
   along = cell_sum(job.cells, along);
-  write_terms<Pair>(seat.lane, end, job.cells.lanes, load, job.y + start, job.inner, [&](Pair term, int64_t) {
+  write_terms<Pair>(seat.lane, end, job.cells.lanes, load, job.y, start, job.inner, [&](Pair term, int64_t) {
     return lp_gradient(term.a, term.b, norm, along, job.p);
   });
 }
 
 static int
-run_lp(const actnn_call *call, const float *dy, const actnn_view *x)
+run_lp(const actnn_call *call, const Floats &dy, const actnn_view *x)
 {
-  if (!is_for_floats(call))
+  if (!is_for_floats(call, true))
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;
   AroundAxis around = around_axis(x, call->attribute[0].i);
   LpJob job = {cells_of(around.outer, around.inner, around.extent), around.extent, around.inner, call->attribute[1].i, dy,
-               (const float *)x->data, float_output(call, 0)};
+               floats_of(x), floats_output(call, 0)};
   int64_t blocks = blocks_of_cells(job.cells);
-  return dy ? LAUNCH_BLOCKS(call, pull_lines, blocks, job) : LAUNCH_BLOCKS(call, normalize_lines, blocks, job);
+  return dy.data ? LAUNCH_BLOCKS(call, pull_lines, blocks, job) : LAUNCH_BLOCKS(call, normalize_lines, blocks, job);
 }
 
 extern "C" int
 gpu_LpNormalization(const actnn_call *call)
 {
-  return run_lp(call, NULL, &call->input[0]);
+  return run_lp(call, Floats(), &call->input[0]);
 }
 
 extern "C" int
 gpu_LpNormalizationGrad(const actnn_call *call)
 {
-  return run_lp(call, float_input(call, 0), &call->input[1]);
+  return run_lp(call, floats_input(call, 0), &call->input[1]);
 }
 
 /* ---- MeanVarianceNormalization: sums of groups, and an affine function of each element after them ----------------- */
@@ -167,8 +166,7 @@ typedef struct GroupsJob {
   Axes axes; /* of x, with strides in groups */
   int64_t count;
   const Coefficients *coefficients;
-  const float *dy, *x; /* dy NULL: forward */
-  float *y;
+  Floats dy, x, y; /* without a dy: forward */
 } GroupsJob;
 
 KERNEL
@@ -180,16 +178,16 @@ apply_to_groups(GroupsJob job)
   offset_over(job.axes, i, &group);
   Coefficients own = job.coefficients[group];
   float value = (job.x[i] - own.center) * own.slope + own.bias;
-  job.y[i] = job.dy ? value + own.gradient * job.dy[i] : value;
+  job.y.put(i, job.dy.data ? value + own.gradient * job.dy[i] : value);
 }
 
 static int
-run_groups(const actnn_call *call, const float *dy, const actnn_view *x)
+run_groups(const actnn_call *call, const actnn_view *dy, const actnn_view *x)
 {
-  bool is_folded[ACTNN_MAX_RANK], is_gradient = call->input_count > 1;
+  bool is_folded[ACTNN_MAX_RANK];
   FoldPlan plan;
   gpu_room room = {0, false};
-  if (!is_for_floats(call))
+  if (!is_for_floats(call, true))
     return DEVICE_DECLINES;
   memset(&plan, 0, sizeof plan);
   mark_axes(x, &call->attribute[0], true, is_folded);
@@ -199,24 +197,18 @@ run_groups(const actnn_call *call, const float *dy, const actnn_view *x)
   double count = (double)fold.terms;
   Sums *partial = take_partial(call, &room, fold);
   Coefficients *coefficients = take_room<Coefficients>(call, &room, groups);
-  Moments *moments = take_room<Moments>(call, &room, is_gradient ? groups : 0);
-  float *center = take_room<float>(call, &room, is_gradient ? groups : 0);
+  Moments *moments = take_room<Moments>(call, &room, dy ? groups : 0);
+  float *center = take_room<float>(call, &room, dy ? groups : 0);
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
-  GroupsJob job = {axes_of(plan.axis, plan.count), element_count(x), coefficients, dy, (const float *)x->data, float_output(call, 0)};
-  moment_terms<> term;
-  term.x = job.x;
+  GroupsJob job = {axes_of(plan.axis, plan.count), element_count(x), coefficients, dy ? floats_of(dy) : Floats(), floats_of(x),
+                   floats_output(call, 0)};
   finish_forward forward = {count, coefficients};
   write_moments write = {count, center, moments};
   finish_gradient backward = {count, center, moments, coefficients};
-  projected_terms<> projected;
-  projected.dy = dy;
-  projected.x = job.x;
-  projected.mean = center;
-  projected.each = divisor_of(1);
-  if (is_gradient ? run_fold(call, fold, term, write, partial) || run_fold(call, fold, projected, backward, partial)
-                  : run_fold(call, fold, term, forward, partial))
+  if (dy ? sum_moments(call, x, fold, write, partial) || sum_projections(call, dy, x, center, 1, fold, backward, partial)
+         : sum_moments(call, x, fold, forward, partial))
     return 1;
   return LAUNCH(call, apply_to_groups, job.count, job);
 }
@@ -230,5 +222,5 @@ gpu_MeanVarianceNormalization(const actnn_call *call)
 extern "C" int
 gpu_MeanVarianceNormalizationGrad(const actnn_call *call)
 {
-  return run_groups(call, float_input(call, 0), &call->input[1]);
+  return run_groups(call, &call->input[0], &call->input[1]);
 }

@@ -2,19 +2,7 @@
  * runtime/masks.c, src/operators/triangles.h). */
 #include "floats.h"
 
-extern "C" {
-#include "layout.h"
-}
-
 #include "../src/operators/triangles.h"
-
-/* Elements in memory, the padding of channel blocks included. */
-static int64_t
-elements_in_memory(const actnn_call *call, const actnn_view *view)
-{
-  layout_planes planes = layout_of(call->trainer, view);
-  return view->layout == ACTNN_BLOCKED ? planes.batch * planes.blocks * planes.lanes * planes.positions : element_count(view);
-}
 
 /* ---- bytes as planes of bits ----------------------------------------------------------------------------------- */
 

@@ -1,12 +1,7 @@
 /* pooling.cu: pools. A thread makes one element: of a result from its window, of a gradient from the results whose windows hold it, in
  * the order in which the processor adds them. */
-#include "gpu.h"
+#include "floats.h"
 
-extern "C" {
-#include "layout.h"
-}
-
-#include "../src/operators/evaluation.h"
 #include "../src/operators/window.h"
 
 enum { COUNT_INCLUDE_PAD = 6 }; /* this attribute, of average pools alone */
@@ -15,8 +10,7 @@ enum { COUNT_INCLUDE_PAD = 6 }; /* this attribute, of average pools alone */
 typedef struct PoolJob {
   Window window;
   int64_t count, lanes, blocks, channels;
-  const float *from;
-  float *to;
+  Floats from, to;
   uint8_t *offset; /* of results of a max pool: made, or read by its gradient */
   bool counts_padding;
 } PoolJob;
@@ -109,7 +103,7 @@ max_pool(PoolJob job)
       at = tap;
     }
   });
-  job.to[i] = place.is_padding ? 0 : best;
+  job.to.put(i, place.is_padding ? 0 : best);
   job.offset[i] = place.is_padding ? 0 : (uint8_t)at;
 }
 
@@ -123,7 +117,7 @@ average_pool(PoolJob job)
   Taps taps = taps_at(job.window, place.at);
   float sum = 0;
   for_each_tap(job, place, taps, [&](float value, int64_t) { sum += value; });
-  job.to[i] = place.is_padding ? 0 : sum * average_scale(job, taps, place.at);
+  job.to.put(i, place.is_padding ? 0 : sum * average_scale(job, taps, place.at));
 }
 
 /* ---- gradients: what a position was in ------------------------------------------------------------------------- */
@@ -168,7 +162,7 @@ max_pool_gradient(PoolJob job)
     if (job.offset[at] == tap)
       sum += job.from[at];
   });
-  job.to[i] = place.is_padding ? 0 : sum;
+  job.to.put(i, place.is_padding ? 0 : sum);
 }
 
 KERNEL
@@ -182,7 +176,7 @@ average_pool_gradient(PoolJob job)
   for_each_window(job, place, [&](const int64_t *result, int64_t at, int64_t) {
     sum += job.from[at] * average_scale(job, taps_at(job.window, result), result);
   });
-  job.to[i] = place.is_padding ? 0 : sum;
+  job.to.put(i, place.is_padding ? 0 : sum);
 }
 
 /* ---- calls ----------------------------------------------------------------------------------------------------- */
@@ -201,8 +195,8 @@ pool_job(const actnn_call *call, const actnn_view *image, const actnn_view *resu
   job.blocks = planes.blocks;
   job.channels = planes.channels;
   job.count = planes.batch * planes.blocks * planes.lanes * window_volume(is_gradient ? job.window.input : job.window.output);
-  job.from = (const float *)call->input[0].data;
-  job.to = (float *)call->output[0].data;
+  job.from = floats_of(&call->input[0]);
+  job.to = floats_of(&call->output[0]);
   job.offset = offset ? (uint8_t *)offset->data : NULL;
   job.counts_padding = call->attribute_count > COUNT_INCLUDE_PAD && call->attribute[COUNT_INCLUDE_PAD].i != 0;
   return job;

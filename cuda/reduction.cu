@@ -61,7 +61,7 @@ extern "C" int
 gpu_GlobalAveragePool(const actnn_call *call)
 {
   layout_planes planes = layout_of(call->trainer, &call->input[0]);
-  if (!is_for_floats(call) || layout_of(call->trainer, &call->output[0]).lanes != planes.lanes)
+  if (!is_for_floats(call, true) || layout_of(call->trainer, &call->output[0]).lanes != planes.lanes)
     return DEVICE_DECLINES;
   return sum(call, fold_of(channel_plan(planes, true)), true);
 }
@@ -93,7 +93,7 @@ gpu_TileGrad(const actnn_call *call)
   int64_t dx_stride[ACTNN_MAX_RANK], dy_stride[ACTNN_MAX_RANK];
   int axes = 0;
   FoldPlan plan;
-  if (!is_for_floats(call))
+  if (!is_for_floats(call, true))
     return DEVICE_DECLINES;
   for (int i = 0; i < dx->rank; i++)
     axes += (dx->dim[i] > 1) + (dy->dim[i] > dx->dim[i]);
@@ -162,7 +162,7 @@ FOR_REDUCTIONS(REDUCTION)
 /* ---- for their gradients ----------------------------------------------------------------------------------------- */
 
 struct tie_term : term_kind<1, false> {
-  const float *x, *extreme;
+  Floats x, extreme;
   __device__ float center(int64_t place) const { return extreme[place]; }
   __device__ Pair at(int64_t offset, int64_t, float center) const
   {
@@ -174,7 +174,7 @@ struct tie_term : term_kind<1, false> {
 extern "C" int
 gpu_TieCount(const actnn_call *call)
 {
-  if (!is_for_floats(call))
+  if (!is_for_floats(call, true))
     return DEVICE_DECLINES;
   Fold fold = fold_of(plan_of_axes(call));
   Sums *partial;
@@ -182,8 +182,8 @@ gpu_TieCount(const actnn_call *call)
   if (!may_fold(call, fold, &partial, &outcome))
     return outcome;
   tie_term term;
-  term.x = float_input(call, 0);
-  term.extreme = float_input(call, 1);
+  term.x = floats_input(call, 0);
+  term.extreme = floats_input(call, 1);
   write_sum finish = {floats_output(call, 0), 1};
   return run_fold(call, fold, term, finish, partial);
 }
@@ -217,8 +217,7 @@ struct product_rule {
 };
 
 typedef struct ProductJob {
-  const float *x;
-  float *y;
+  Floats x, y;
   int64_t count;
   const Sums *group;
   Axes axes; /* of x, with strides in its groups */
@@ -232,14 +231,14 @@ multiply_others(ProductJob job)
     return;
   offset_over(job.axes, i, &place);
   Sums group = job.group[place];
-  job.y[i] = (float)product_of_others(job.x[i], group.a, (int64_t)group.b);
+  job.y.put(i, (float)product_of_others(job.x[i], group.a, (int64_t)group.b));
 }
 
 extern "C" int
 gpu_ProductOfOthers(const actnn_call *call)
 {
   const actnn_view *x = &call->input[0];
-  if (!is_for_floats(call))
+  if (!is_for_floats(call, true))
     return DEVICE_DECLINES;
   FoldPlan plan = plan_of_axes(call);
   Fold fold = fold_of(plan);
@@ -249,7 +248,7 @@ gpu_ProductOfOthers(const actnn_call *call)
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
-  ProductJob job = {float_input(call, 0), float_output(call, 0), element_count(x), rule.group, axes_of(plan.axis, plan.count)};
+  ProductJob job = {floats_input(call, 0), floats_output(call, 0), element_count(x), rule.group, axes_of(plan.axis, plan.count)};
   return fold_by_rule(call, fold, x, rule, partial) || LAUNCH(call, multiply_others, job.count, job);
 }
 
@@ -322,8 +321,7 @@ gpu_ArgMin(const actnn_call *call)
 /* ---- the inverse of sums ----------------------------------------------------------------------------------------------- */
 
 typedef struct SpreadJob {
-  const float *x;
-  float *y;
+  Floats x, y;
   int64_t count;
   float factor;
   Axes axes; /* of y, with strides in x */
@@ -343,7 +341,7 @@ spread(SpreadJob job)
   for (int each = 0; each < TAKEN_AT_ONCE; each++) {
     int64_t i = piece_number(each);
     if (i < job.count)
-      job.y[i] = value[each];
+      job.y.put(i, value[each]);
   }
 }
 
@@ -353,7 +351,7 @@ run_spread(const actnn_call *call, const FoldPlan &plan, bool is_mean)
 {
   if (actnn_is_preparing(call))
     return 0;
-  SpreadJob job = {float_input(call, 0), float_output(call, 0), 1, 1, axes_of(plan.axis, plan.count)};
+  SpreadJob job = {floats_input(call, 0), floats_output(call, 0), 1, 1, axes_of(plan.axis, plan.count)};
   int64_t folded = 1;
   for (int i = 0; i < plan.count; i++) {
     job.count *= plan.axis[i].dim;
@@ -368,7 +366,7 @@ spread_axes(const actnn_call *call, bool is_mean)
 {
   bool is_folded[ACTNN_MAX_RANK];
   FoldPlan plan;
-  if (!is_for_floats(call))
+  if (!is_for_floats(call, true))
     return DEVICE_DECLINES;
   memset(&plan, 0, sizeof plan);
   mark_axes(&call->output[0], &call->attribute[1], call->attribute[3].i != 0, is_folded);
@@ -392,7 +390,7 @@ extern "C" int
 gpu_GlobalAveragePoolGrad(const actnn_call *call)
 {
   layout_planes planes = layout_of(call->trainer, &call->output[0]);
-  if (!is_for_floats(call) || layout_of(call->trainer, &call->input[0]).lanes != planes.lanes)
+  if (!is_for_floats(call, true) || layout_of(call->trainer, &call->input[0]).lanes != planes.lanes)
     return DEVICE_DECLINES;
   return run_spread(call, channel_plan(planes, true), true);
 }

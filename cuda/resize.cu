@@ -1,6 +1,5 @@
 /* resize.cu: Resize and its gradient. What each position of the large tensor reads along an axis is found first (resizing.h) and lies in
  * the workspace. A thread makes one element: of a result from its taps, of a gradient from the positions that read it, in order. */
-#include "moving.h"
 #include "sums.h"
 
 #include "../src/operators/resizing.h"
@@ -29,8 +28,7 @@ typedef struct ResizedAxis {
 } ResizedAxis;
 
 typedef struct ResizeJob {
-  const float *from;
-  float *to;
+  Floats from, to;
   int64_t count, plane; /* elements to make; of a plane to read */
   float outside;
   ResizedAxis axis[RESIZED_AXES];
@@ -130,7 +128,7 @@ resize(ResizeJob job)
   bool is_outside = false;
   for (int axis = 0; axis < Axes; axis++)
     is_outside |= job.axis[axis].tap[position[axis] * MOST_TAPS].at == NO_TAP;
-  job.to[i] = is_outside ? job.outside : sum_taps<0, Axes>(job, position, plane * job.plane);
+  job.to.put(i, is_outside ? job.outside : sum_taps<0, Axes>(job, position, plane * job.plane));
 }
 
 template <int Axis, int Axes>
@@ -158,7 +156,7 @@ resize_gradient(ResizeJob job)
   if (i >= job.count)
     return;
   int64_t plane = position_of<Axes>(job, i, position);
-  job.to[i] = sum_readers<0, Axes>(job, position, plane * job.plane);
+  job.to.put(i, sum_readers<0, Axes>(job, position, plane * job.plane));
 }
 
 /* ---- calls ----------------------------------------------------------------------------------------------------- */
@@ -169,6 +167,7 @@ static int
 with_axes(int axes, Run run)
 {
   switch (axes) {
+  case 0: return run(std::integral_constant<int, 0>());
   case 1: return run(std::integral_constant<int, 1>());
   case 2: return run(std::integral_constant<int, 2>());
   case 3: return run(std::integral_constant<int, 3>());
@@ -180,13 +179,13 @@ static int
 run_resize(const actnn_call *call, const Resizing &resizing)
 {
   int leading = plane_axes(&resizing), axes = resizing.rank - leading;
-  if (!is_for_floats(call) || axes > RESIZED_AXES)
+  if (!is_for_floats(call, true) || axes > RESIZED_AXES)
     return DEVICE_DECLINES;
   gpu_room room = {0, false};
   ResizeJob job;
   memset(&job, 0, sizeof job);
-  job.from = resizing.from;
-  job.to = resizing.to;
+  job.from = floats_input(call, 0);
+  job.to = floats_output(call, 0);
   job.count = element_count(&call->output[0]);
   job.plane = 1;
   job.outside = (float)resizing.outside;
@@ -204,8 +203,6 @@ run_resize(const actnn_call *call, const Resizing &resizing)
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
-  if (axes == 0)
-    return copy_bytes(call, job.to, job.from, job.count * (int64_t)sizeof(float));
   for (int i = 0; i < axes; i++)
     if (LAUNCH(call, find_taps, job.axis[i].large, resizing, leading + i, job.axis[i]) ||
         (resizing.is_gradient && LAUNCH_BLOCKS(call, find_readers, job.axis[i].small, job.axis[i])))

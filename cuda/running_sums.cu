@@ -64,7 +64,7 @@ running_sums(Fold fold, RunningJob job)
     int64_t ahead = done + seat.lane, i = job.is_reversed ? line.end - 1 - ahead : line.first + ahead;
     bool is_there = i >= line.first && i < line.end;
     int64_t at = is_there ? line.base + term_offset(fold, i) : 0;
-    double all, value = is_there ? (double)((const X *)job.x)[at] : 0, before = sum + sum_before(fold.cells, value, &all);
+    double all, value = is_there ? number_of(((const X *)job.x)[at]) : 0, before = sum + sum_before(fold.cells, value, &all);
     if (is_there)
       store_element(&job.y, at, job.is_exclusive ? before : before + value);
     sum += all;

@@ -1,6 +1,7 @@
 /* saves.cu: a value coded as it is, decoded, or asked what is positive in it, on a GPU; see saves.h. How many levels each sample has is
  * decided by the processor, as for its own kernels, but where that follows from ranges (spending.cu). */
 #include "kernels.h"
+#include "sums.h"
 #include "tiles.h"
 
 /* ---- kernels ----------------------------------------------------------------------------------------------------- */
@@ -180,9 +181,31 @@ value_of(const actnn_group &group, uint32_t level, uint32_t draw)
   return actnn_codec_value(level, group.base, group.step, group.dither, draw);
 }
 
-template <actnn_spacing Spacing>
+/* What becomes of a decoded element by its place: nothing, or what scale and b make of it. */
+struct as_decoded {
+  __device__ float operator()(float value, int64_t) const { return value; }
+};
+
+/* Broadcast along the other axes of the value. */
+typedef struct Along {
+  const float *data; /* NULL: there is none */
+  Axes axes;
+  __device__ float operator[](int64_t at) const
+  {
+    int64_t place;
+    offset_over(axes, at, &place);
+    return data[place];
+  }
+} Along;
+
+struct affine_along {
+  Along scale, b;
+  __device__ float operator()(float value, int64_t at) const { return b.data ? value * scale[at] + b[at] : value * scale[at]; }
+};
+
+template <actnn_spacing Spacing, typename Finish>
 TILE_KERNEL
-dequantize(tiles_job job, Floats value)
+dequantize(tiles_job job, Floats value, Finish finish)
 {
   tile_part part = part_of(job);
   const own_codes codes = read_own_codes(part);
@@ -194,7 +217,13 @@ dequantize(tiles_job job, Floats value)
     const actnn_philox_block draws = draws_of_codes(part, key, j);
     for_rows(ALL_ROWS, [&](int k) { own.of[k][j] = value_of<Spacing>(group, code_at(codes, k, j), draw_of(draws, k)); });
   }
-  store_own(job, part, value, own);
+  for_own_runs(job, part, [&](const row_run &run, uint32_t rows) {
+    for_elements(rows, [&](int k, int j) {
+      if (j < run.lanes)
+        own.of[k][j] = finish(own.of[k][j], place_of(job, run, k, j));
+    });
+    store_rows(job, value, run, rows, own);
+  });
 }
 
 /* dx may be dy. */
@@ -320,8 +349,9 @@ open_codes(const actnn_call *call, uint32_t *index, tiles_job *job)
   return saves_find(call, value, index) || saves_open(call->trainer, *index) || gpu_saves_job(call, *index, value, job);
 }
 
-extern "C" int
-gpu_DequantizeOnBackward(const actnn_call *call)
+template <typename Finish>
+static int
+decode(const actnn_call *call, Finish finish)
 {
   uint32_t index = 0;
   tiles_job job;
@@ -330,8 +360,40 @@ gpu_DequantizeOnBackward(const actnn_call *call)
   if (open_codes(call, &index, &job))
     return 1;
   return with_spacing(job.code.spacing, [&](auto spacing) {
-    return LAUNCH_BLOCKS(call, dequantize<decltype(spacing)::value>, blocks_of_tiles(job.codec), job, floats_of(&call->output[0]));
+    constexpr actnn_spacing Spacing = decltype(spacing)::value;
+    return LAUNCH_BLOCKS(call, (dequantize<Spacing, Finish>), blocks_of_tiles(job.codec), job, floats_of(&call->output[0]), finish);
   });
+}
+
+extern "C" int
+gpu_DequantizeOnBackward(const actnn_call *call)
+{
+  return decode(call, as_decoded());
+}
+
+static Along
+along(const actnn_view *value, const actnn_view *view)
+{
+  bool is_folded[ACTNN_MAX_RANK];
+  FoldPlan plan;
+  Along operand;
+  memset(&plan, 0, sizeof plan);
+  memset(&operand, 0, sizeof operand);
+  if (!view)
+    return operand;
+  mark_broadcast_axes(value, view, is_folded);
+  fold_plain(&plan, value, is_folded);
+  operand.data = (const float *)view->data;
+  operand.axes = axes_of(plan.axis, plan.count);
+  return operand;
+}
+
+extern "C" int
+gpu_DequantizeAffine(const actnn_call *call)
+{
+  const actnn_view *value = &call->output[0];
+  affine_along finish = {along(value, &call->input[1]), along(value, optional_input(call, 2))};
+  return decode(call, finish);
 }
 
 extern "C" int
@@ -346,23 +408,4 @@ gpu_SelectCoded(const actnn_call *call)
   if (job.code.spacing != ACTNN_MASKED_LEVELS)
     return actnn_fail(call->trainer, "%s: its codes do not tell what is positive", call->trainer->model->save[index].name);
   return LAUNCH_BLOCKS(call, select_coded, blocks_of_tiles(job.codec), job, floats_of(&call->input[0]), floats_of(&call->output[0]));
-}
-
-extern "C" int gpu_Affine(const actnn_call *call);
-extern "C" int gpu_Mul(const actnn_call *call);
-
-/* Decoded, then scale and b along the last axes, in place. */
-extern "C" int
-gpu_DequantizeAffine(const actnn_call *call)
-{
-  actnn_call decode = *call, apply = *call;
-  bool has_bias = call->input_count > 2 && call->input[2].data;
-  actnn_view operand[3] = {call->output[0], call->input[1], call->input[has_bias ? 2 : 0]};
-  decode.input_count = 1;
-  apply.input = operand;
-  apply.input_count = has_bias ? 3 : 2;
-  apply.attribute_count = 0;
-  if (gpu_DequantizeOnBackward(&decode))
-    return 1;
-  return has_bias ? gpu_Affine(&apply) : gpu_Mul(&apply);
 }

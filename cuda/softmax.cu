@@ -6,33 +6,24 @@
 
 #include "../src/operators/indices.h"
 
-typedef struct LinesJob {
+typedef struct Lines {
   Cells cells;
   int64_t length, inner;
-  const float *x, *dy;
-  float *y;
-  bool is_logarithm;
-} LinesJob;
+} Lines;
 
-static LinesJob
-lines_job(const actnn_call *call, const actnn_view *x, int64_t axis)
+static Lines
+lines_along(const actnn_view *x, int64_t axis)
 {
   AroundAxis around = around_axis(x, axis);
-  LinesJob job;
-  memset(&job, 0, sizeof job);
-  job.cells = cells_of(around.outer, around.inner, around.extent);
-  job.length = around.extent;
-  job.inner = around.inner;
-  job.x = (const float *)x->data;
-  job.y = float_output(call, 0);
-  return job;
+  Lines lines = {cells_of(around.outer, around.inner, around.extent), around.extent, around.inner};
+  return lines;
 }
 
 /* Where the seat's line starts. */
 static __device__ int64_t
-line_start(const LinesJob &job, const Seat &seat)
+line_start(const Lines &lines, const Seat &seat)
 {
-  return seat.outer * job.length * job.inner + seat.column;
+  return seat.outer * lines.length * lines.inner + seat.column;
 }
 
 /* ---- softmax ----------------------------------------------------------------------------------------------------- */
@@ -66,85 +57,102 @@ widen_total(Total *total, const float *x, int count)
 }
 
 /* Of the whole line, in all of its lanes. */
+template <typename Form>
 static __device__ Total
-total_of(const LinesJob &job, const Seat &seat, const float *line, int64_t end)
+total_of(const Lines &lines, const Form &x, const Seat &seat, int64_t start, int64_t end)
 {
   Total total = {-INFINITY, 0};
-  for_terms<float>(seat.lane, end, job.cells.lanes, [&](int64_t i) { return line[i * job.inner]; },
-                   [&](const float *x, int count, int64_t) { widen_total(&total, x, count); });
-  float most = cell_fold(total.most, larger_of<float>(), job.cells.width, job.cells.lanes);
-  total.sum = cell_sum(job.cells, total.most == most ? total.sum : total.sum * expf(total.most - most));
+  for_terms<float>(seat.lane, end, lines.cells.lanes, [&](int64_t i) { return x[start + i * lines.inner]; },
+                   [&](const float *term, int count, int64_t) { widen_total(&total, term, count); });
+  float most = cell_fold(total.most, larger_of<float>(), lines.cells.width, lines.cells.lanes);
+  total.sum = cell_sum(lines.cells, total.most == most ? total.sum : total.sum * expf(total.most - most));
   total.most = most;
   return total;
 }
 
+template <typename Form>
 static __device__ void
-write_logarithms(const LinesJob &job, const Seat &seat, const float *line, int64_t end, Total total, float below, float *to)
+write_logarithms(const Lines &lines, const Form &x, const Form &y, const Seat &seat, int64_t start, int64_t end, Total total, float below)
 {
-  write_terms<float>(seat.lane, end, job.cells.lanes, [&](int64_t i) { return line[i * job.inner]; }, to, job.inner,
-                     [&](float x, int64_t) { return x - total.most - below; });
+  write_terms<float>(seat.lane, end, lines.cells.lanes, [&](int64_t i) { return x[start + i * lines.inner]; }, y, start, lines.inner,
+                     [&](float term, int64_t) { return term - total.most - below; });
 }
 
+template <typename Form>
 KERNEL
-softmax(LinesJob job)
+softmax(Lines lines, Form x, Form y, bool is_logarithm)
 {
-  Seat seat = take_seat(job.cells);
-  int64_t start = line_start(job, seat), end = seat.is_inside ? job.length : 0;
-  const float *line = job.x + start;
-  float *to = job.y + start;
-  Total total = total_of(job, seat, line, end);
-  if (job.is_logarithm) {
-    write_logarithms(job, seat, line, end, total, (float)log(total.sum), to);
+  Seat seat = take_seat(lines.cells);
+  int64_t start = line_start(lines, seat), end = seat.is_inside ? lines.length : 0;
+  Total total = total_of(lines, x, seat, start, end);
+  if (is_logarithm) {
+    write_logarithms(lines, x, y, seat, start, end, total, (float)log(total.sum));
     return;
   }
   float factor = (float)(1 / total.sum);
-  write_terms<float>(seat.lane, end, job.cells.lanes, [&](int64_t i) { return line[i * job.inner]; }, to, job.inner,
-                     [&](float x, int64_t) { return expf(x - total.most) * factor; });
+  write_terms<float>(seat.lane, end, lines.cells.lanes, [&](int64_t i) { return x[start + i * lines.inner]; }, y, start, lines.inner,
+                     [&](float term, int64_t) { return expf(term - total.most) * factor; });
 }
 
 /* dx = y (dy - sum(dy y)), or of the logarithm dy - exp(y) sum(dy) */
+template <typename Form>
 KERNEL
-softmax_gradient(LinesJob job)
+softmax_gradient(Lines lines, Form dy, Form y, Form dx, bool is_logarithm)
 {
-  Seat seat = take_seat(job.cells);
-  int64_t start = line_start(job, seat), end = seat.is_inside ? job.length : 0;
+  Seat seat = take_seat(lines.cells);
+  int64_t start = line_start(lines, seat), end = seat.is_inside ? lines.length : 0;
   auto load = [&](int64_t i) {
-    Pair pair = {job.dy[start + i * job.inner], job.x[start + i * job.inner]};
+    Pair pair = {dy[start + i * lines.inner], y[start + i * lines.inner]};
     return pair;
   };
   Sums sums = {0, 0, 0};
-  add_terms(seat.lane, end, job.cells.lanes, [&](int64_t i) {
+  add_terms(seat.lane, end, lines.cells.lanes, [&](int64_t i) {
     Pair pair = load(i);
-    pair.a *= job.is_logarithm ? 1 : pair.b;
+    pair.a *= is_logarithm ? 1 : pair.b;
     return pair;
   }, &sums);
-  float sum = (float)cell_sum(job.cells, sums.a);
-  write_terms<Pair>(seat.lane, end, job.cells.lanes, load, job.y + start, job.inner, [&](Pair pair, int64_t) {
-    return job.is_logarithm ? pair.a - expf(pair.b) * sum : pair.b * (pair.a - sum);
+  float sum = (float)cell_sum(lines.cells, sums.a);
+  write_terms<Pair>(seat.lane, end, lines.cells.lanes, load, dx, start, lines.inner, [&](Pair pair, int64_t) {
+    return is_logarithm ? pair.a - expf(pair.b) * sum : pair.b * (pair.a - sum);
   });
 }
 
-/* The gradient takes dy first, and results of forward for x. */
 static int
-run_lines(const actnn_call *call, bool is_gradient, bool is_logarithm)
+run_softmax(const actnn_call *call, bool is_logarithm)
 {
-  if (!is_for_floats(call))
+  const actnn_view *x = &call->input[0], *y = &call->output[0];
+  if (!is_for_floats(call, true))
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;
-  LinesJob job = lines_job(call, &call->input[is_gradient ? 1 : 0], call->attribute[0].i);
-  int64_t blocks = blocks_of_cells(job.cells);
-  job.is_logarithm = is_logarithm;
-  job.dy = float_input(call, 0);
-  return is_gradient ? LAUNCH_BLOCKS(call, softmax_gradient, blocks, job) : LAUNCH_BLOCKS(call, softmax, blocks, job);
+  Lines lines = lines_along(x, call->attribute[0].i);
+  return with_form(x, x, y, [=](auto form) {
+    return LAUNCH_BLOCKS(call, softmax<decltype(form)>, blocks_of_cells(lines.cells), lines, in_form(form, x), in_form(form, y),
+                         is_logarithm);
+  });
 }
 
-#define LINES(NAME, is_gradient, is_logarithm) \
-  extern "C" int gpu_##NAME(const actnn_call *call) { return run_lines(call, is_gradient, is_logarithm); }
-LINES(Softmax, false, false)
-LINES(SoftmaxGrad, true, false)
-LINES(LogSoftmax, false, true)
-LINES(LogSoftmaxGrad, true, true)
+static int
+run_softmax_gradient(const actnn_call *call, bool is_logarithm)
+{
+  const actnn_view *dy = &call->input[0], *y = &call->input[1], *dx = &call->output[0];
+  if (!is_for_floats(call, true))
+    return DEVICE_DECLINES;
+  if (actnn_is_preparing(call))
+    return 0;
+  Lines lines = lines_along(y, call->attribute[0].i);
+  return with_form(dy, y, dx, [=](auto form) {
+    return LAUNCH_BLOCKS(call, softmax_gradient<decltype(form)>, blocks_of_cells(lines.cells), lines, in_form(form, dy), in_form(form, y),
+                         in_form(form, dx), is_logarithm);
+  });
+}
+
+#define LINES(NAME, run, is_logarithm) \
+  extern "C" int gpu_##NAME(const actnn_call *call) { return run(call, is_logarithm); }
+LINES(Softmax, run_softmax, false)
+LINES(SoftmaxGrad, run_softmax_gradient, false)
+LINES(LogSoftmax, run_softmax, true)
+LINES(LogSoftmaxGrad, run_softmax_gradient, true)
 
 /* ---- labels ------------------------------------------------------------------------------------------------------ */
 
@@ -152,7 +160,7 @@ typedef enum Reduction { NONE_OF_THEM, SUM_OF_ALL, MEAN_OF_ALL } Reduction;
 
 typedef struct Labels {
   const int64_t *label;
-  const float *weight; /* NULL: all 1 */
+  Floats weight; /* without one: all 1 */
   int64_t items, classes, ignored;
   bool has_ignored;
   Reduction reduction;
@@ -160,17 +168,17 @@ typedef struct Labels {
 } Labels;
 
 /* Operand `label` and the next, their weights; attributes `first` and following: ignore_index, reduction. False when they do not suit:
- * other operands are floats, and labels 64-bit integers. Gradients may be held as bfloat16. */
+ * other operands are floats, and labels 64-bit integers. */
 static bool
-labels_of(const actnn_call *call, size_t label, size_t first, int64_t classes, bool is_gradient, Labels *labels)
+labels_of(const actnn_call *call, size_t label, size_t first, int64_t classes, Labels *labels)
 {
   const actnn_attribute *ignored = &call->attribute[first];
   const char *reduction = call->attribute[first + 1].text;
-  if (!are_floats(call->input, label) || call->input[label].type != ACTNN_I64 || !are_floats(call->output, call->output_count, is_gradient) ||
-      !are_floats(call->input + label + 1, call->input_count - label - 1))
+  if (!are_floats(call->input, label, true) || call->input[label].type != ACTNN_I64 ||
+      !are_floats(call->output, call->output_count, true) || !are_floats(call->input + label + 1, call->input_count - label - 1, true))
     return false;
   labels->label = (const int64_t *)call->input[label].data;
-  labels->weight = float_input(call, label + 1);
+  labels->weight = floats_input(call, label + 1);
   labels->items = element_count(&call->input[label]);
   labels->classes = classes;
   labels->ignored = ignored->i;
@@ -192,35 +200,37 @@ class_of(const Labels &labels, int64_t item, float *weight)
     note_refusal(labels.notes, BAD_LABEL, label, labels.classes);
     return -1;
   }
-  *weight = labels.weight ? labels.weight[label] : 1;
+  *weight = labels.weight.data ? labels.weight[label] : 1;
   return label;
 }
 
 /* ---- losses ------------------------------------------------------------------------------------------------------ */
 
 typedef struct LossJob {
-  LinesJob lines; /* y: logarithms of probabilities; NULL: not asked for */
+  Lines lines;
   Labels labels;
-  float *loss, *weight; /* of each item; weight NULL: not asked for */
-  bool is_normalized;   /* scores are logarithms of probabilities already */
+  Floats loss;        /* of each item */
+  float *weight;      /* likewise; NULL: not asked for */
+  bool is_normalized; /* scores are logarithms of probabilities already */
 } LossJob;
 
+/* y: logarithms of probabilities, if they are asked for. */
+template <typename Form>
 KERNEL
-lose(LossJob job)
+lose(LossJob job, Form x, Form y)
 {
   Seat seat = take_seat(job.lines.cells);
   int64_t start = line_start(job.lines, seat), end = seat.is_inside ? job.lines.length : 0;
-  const float *line = job.lines.x + start;
   Total total = {0, 1};
   if (!job.is_normalized)
-    total = total_of(job.lines, seat, line, end);
+    total = total_of(job.lines, x, seat, start, end);
   float below = (float)log(total.sum), weight;
-  if (job.lines.y)
-    write_logarithms(job.lines, seat, line, end, total, below, job.lines.y + start);
+  if (y.data)
+    write_logarithms(job.lines, x, y, seat, start, end, total, below);
   if (!seat.is_inside || seat.lane)
     return;
   int64_t item = seat.outer * job.lines.inner + seat.column, label = class_of(job.labels, item, &weight);
-  job.loss[item] = label < 0 ? 0 : -weight * (line[label * job.lines.inner] - total.most - below);
+  job.loss.put(item, label < 0 ? 0 : -weight * (x[start + label * job.lines.inner] - total.most - below));
   if (job.weight)
     job.weight[item] = weight;
 }
@@ -235,19 +245,20 @@ struct item_terms : term_kind<2, false> {
 };
 
 struct write_loss {
-  float *y;
+  Floats y;
   bool is_mean;
-  __device__ void operator()(int64_t, const Sums &sums) const { *y = (float)(is_mean ? sums.a / sums.b : sums.a); }
+  __device__ void operator()(int64_t, const Sums &sums) const { y.put(0, (float)(is_mean ? sums.a / sums.b : sums.a)); }
 };
 
 static int
 class_loss(const actnn_call *call, bool is_normalized)
 {
+  const actnn_view *scores = &call->input[0], *logarithms = optional_output(call, 1);
   LossJob job;
   gpu_room room = {0, false};
   memset(&job, 0, sizeof job);
-  job.lines = lines_job(call, &call->input[0], 1);
-  if (!labels_of(call, 1, 0, job.lines.length, false, &job.labels))
+  job.lines = lines_along(scores, 1);
+  if (!labels_of(call, 1, 0, job.lines.length, &job.labels))
     return DEVICE_DECLINES;
   bool is_each = job.labels.reduction == NONE_OF_THEM;
   Fold fold = matrix_fold(1, job.labels.items, true);
@@ -257,16 +268,20 @@ class_loss(const actnn_call *call, bool is_normalized)
   int settled = gpu_settle_room(call, &room);
   if (settled || actnn_is_preparing(call))
     return settled;
-  job.lines.y = float_output(call, 1);
-  job.loss = is_each ? float_output(call, 0) : loss;
+  Floats own = {loss, false};
+  job.loss = is_each ? floats_output(call, 0) : own;
   job.weight = is_each ? NULL : weight;
   job.is_normalized = is_normalized;
-  if (LAUNCH_BLOCKS(call, lose, blocks_of_cells(job.lines.cells), job))
+  int failed = with_form(scores, scores, logarithms, [=](auto form) {
+    return LAUNCH_BLOCKS(call, lose<decltype(form)>, blocks_of_cells(job.lines.cells), job, in_form(form, scores),
+                         in_form(form, logarithms));
+  });
+  if (failed)
     return 1;
   item_terms term;
   term.loss = loss;
   term.weight = weight;
-  write_loss finish = {float_output(call, 0), job.labels.reduction == MEAN_OF_ALL};
+  write_loss finish = {floats_output(call, 0), job.labels.reduction == MEAN_OF_ALL};
   return is_each ? 0 : run_fold(call, fold, term, finish, partial);
 }
 
@@ -299,11 +314,11 @@ struct write_inverse {
   __device__ void operator()(int64_t, const Sums &sums) const { *inverse = (float)(1 / sums.a); }
 };
 
-/* dx = factor * probability, less factor at the label; probability NULL: zero everywhere else. */
+/* dx = factor * probability, less factor at the label; without a probability: zero everywhere else. */
 typedef struct ClassJob {
   Labels labels;
-  const float *dy, *probability, *inverse; /* inverse: of the divisor; NULL: 1 */
-  Floats dx;
+  Floats dy, probability, dx;
+  const float *inverse; /* of the divisor; NULL: 1 */
   int64_t count;
   Divisor inner, classes;
 } ClassJob;
@@ -319,7 +334,7 @@ class_gradient(ClassJob job)
     float weight;
     int64_t item = outer * job.inner.number + i - line * job.inner.number, label = class_of(job.labels, item, &weight);
     float factor = label < 0 ? 0 : weight * inverse * job.dy[job.labels.reduction == NONE_OF_THEM ? item : 0];
-    value[each] = job.probability ? factor * job.probability[i] : 0;
+    value[each] = job.probability.data ? factor * job.probability[i] : 0;
     if (line - outer * job.classes.number == label)
       value[each] -= factor;
   }
@@ -337,7 +352,7 @@ loss_gradient(const actnn_call *call, bool has_probability, size_t first)
   AroundAxis around = around_axis(&call->output[0], 1);
   Labels labels;
   gpu_room room = {0, false};
-  if (!labels_of(call, 2, first, around.extent, true, &labels))
+  if (!labels_of(call, 2, first, around.extent, &labels))
     return DEVICE_DECLINES;
   Fold fold = matrix_fold(1, labels.items, true);
   Sums *partial = take_partial(call, &room, fold);
@@ -351,8 +366,9 @@ loss_gradient(const actnn_call *call, bool has_probability, size_t first)
   bool is_mean = labels.reduction == MEAN_OF_ALL;
   if (is_mean && run_fold(call, fold, term, finish, partial))
     return 1;
-  ClassJob job = {labels, float_input(call, 0), has_probability ? float_input(call, 1) : NULL, is_mean ? inverse : NULL,
-                  floats_output(call, 0), around.outer * around.extent * around.inner, divisor_of(around.inner), divisor_of(around.extent)};
+  ClassJob job = {labels, floats_input(call, 0), has_probability ? floats_input(call, 1) : Floats(), floats_output(call, 0),
+                  is_mean ? inverse : NULL, around.outer * around.extent * around.inner, divisor_of(around.inner),
+                  divisor_of(around.extent)};
   return LAUNCH(call, class_gradient, threads_of(job.count, TAKEN_AT_ONCE), job);
 }
 

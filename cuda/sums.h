@@ -10,10 +10,6 @@
 #include "division.h"
 #include "floats.h"
 
-extern "C" {
-#include "layout.h"
-}
-
 #include "folding.h"
 
 enum {
@@ -135,14 +131,14 @@ add_terms(int64_t first, int64_t end, int64_t step, Load load, Sums *sums)
   });
 }
 
-/* to[i * apart] = make(load(i), i) for the same terms. */
-template <typename T, typename Load, typename Make>
+/* to[start + i * apart] = make(load(i), i) for the same terms. */
+template <typename T, typename Load, typename Form, typename Make>
 static __device__ void
-write_terms(int64_t first, int64_t end, int64_t step, Load load, float *to, int64_t apart, Make make)
+write_terms(int64_t first, int64_t end, int64_t step, Load load, const Form &to, int64_t start, int64_t apart, Make make)
 {
   for_terms<T>(first, end, step, load, [&](const T *term, int count, int64_t i) {
     for (int k = 0; k < count; k++)
-      to[(i + k * step) * apart] = make(term[k], i + k * step);
+      to.put(start + (i + k * step) * apart, make(term[k], i + k * step));
   });
 }
 

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* Kernels that take bfloat16 themselves: all elementwise rows, and these. */
+/* Kernels of the processor that take bfloat16 themselves: all elementwise rows, and these. */
 #define UNARY(NAME, ...) actnn_##NAME, actnn_##NAME##Slope,
 #define POINT(NAME, ...) actnn_##NAME,
 #define OPERATOR(...)
@@ -17,8 +17,9 @@ static actnn_kernel *const takers[] = {
     actnn_BatchNormFrozenGrad, actnn_PackPositive, actnn_SelectPacked, actnn_Dropout, actnn_DropoutReplay,
     actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo};
 
-/* So do those of libraries, where they have it. */
+/* So do those of libraries, where they have it; a GPU's has more. */
 static actnn_kernel *const products[] = {actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_Product, actnn_ProductGradWeight};
+static actnn_kernel *const gpu_products[] = {actnn_ConvTranspose};
 
 /* So do those of codes, which a trainer without saves cannot prepare. */
 static actnn_kernel *const coders[] = {
@@ -33,6 +34,14 @@ static actnn_kernel *const movers[] = {
     actnn_Identity, actnn_Reshape, actnn_Flatten, actnn_Squeeze, actnn_Unsqueeze, actnn_Transpose, actnn_TransposeInverse,
     actnn_DepthToSpace, actnn_SpaceToDepth, actnn_Concat, actnn_ConcatPart, actnn_Split, actnn_Slice, actnn_SliceGrad, actnn_Expand,
     actnn_Tile, actnn_Gather, actnn_PackTriangle, actnn_UnpackTriangle, actnn_ToBlocked, actnn_ToPlain};
+
+/* Those of a GPU take bfloat16 themselves but for these: windows of floats, and what reads again what it has made. */
+static actnn_kernel *const gpu_others[] = {
+    actnn_LRN, actnn_LRNGrad, actnn_ReduceLogSumExp, actnn_GatherElementsGrad, actnn_ScatterElements, actnn_ScatterND};
+
+/* And these if all floats are held alike. */
+static actnn_kernel *const gpu_movers[] = {
+    actnn_Pad, actnn_Trilu, actnn_ScatterElementsZero, actnn_ScatterNDZero, actnn_TopK, actnn_PackTriangle, actnn_UnpackTriangle};
 
 /* Kernels that work on samples one by one, which therefore need not be copied all at once: bit i says that operand or result i has
  * samples on its first axis. */
@@ -79,17 +88,24 @@ is_worth_rounding(actnn_kernel *kernel, const actnn_call *call)
 
 #define IS_AMONG(kernel, list) is_among(kernel, list, sizeof(list) / sizeof *(list))
 
-bool
-bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call)
+static bool
+is_product(actnn_kernel *kernel, bool is_on_gpu)
 {
+  return IS_AMONG(kernel, products) || (is_on_gpu && IS_AMONG(kernel, gpu_products));
+}
+
+bool
+bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call, bool is_on_gpu)
+{
+  if (is_product(kernel, is_on_gpu))
+    return is_worth_rounding(kernel, call);
+  bool has_floats = has_type(call->input, call->input_count, ACTNN_F32) || has_type(call->output, call->output_count, ACTNN_F32);
+  if (is_on_gpu)
+    return !IS_AMONG(kernel, gpu_others) && !(has_floats && IS_AMONG(kernel, gpu_movers));
   if (IS_AMONG(kernel, takers) || IS_AMONG(kernel, coders))
     return true;
-  if (IS_AMONG(kernel, products))
-    return is_worth_rounding(kernel, call);
-  bool reads_bfloat = has_type(call->input, call->input_count, ACTNN_BF16);
   if (IS_AMONG(kernel, writers))
-    return !reads_bfloat;
-  bool has_floats = has_type(call->input, call->input_count, ACTNN_F32) || has_type(call->output, call->output_count, ACTNN_F32);
+    return !has_type(call->input, call->input_count, ACTNN_BF16);
   return IS_AMONG(kernel, movers) && !has_floats;
 }
 
@@ -173,13 +189,13 @@ convert_views(actnn *trainer, const actnn_view *narrow, const actnn_view *wide, 
 static void
 count_copies_for_libraries(actnn_kernel *kernel, const actnn_call *call)
 {
-  bool is_product = kernel == actnn_Product || kernel == actnn_ProductGradWeight, narrows = bfloat_is_in(call);
-  size_t count = call->input_count + (is_product ? 0 : call->output_count);
+  bool is_matrix = kernel == actnn_Product || kernel == actnn_ProductGradWeight, narrows = bfloat_is_in(call);
+  size_t count = call->input_count + (is_matrix ? 0 : call->output_count);
   const actnn_view *operand[2 * ACTNN_MAX_OPERANDS];
   bool reorders = false;
   for (size_t i = 0; i < count; i++) {
     operand[i] = i < call->input_count ? &call->input[i] : &call->output[i - call->input_count];
-    reorders |= !is_product && operand[i]->data && operand[i]->layout == ACTNN_BLOCKED;
+    reorders |= !is_matrix && operand[i]->data && operand[i]->layout == ACTNN_BLOCKED;
   }
   uint64_t used = 0;
   for (size_t i = 0; i < count; i++)
@@ -313,9 +329,9 @@ bfloat_run_on_copies(actnn_kernel *kernel, const actnn_call *call)
 int
 bfloat_run(actnn_kernel *kernel, const actnn_call *call)
 {
-  if (bfloat_is_in(call) && !bfloat_is_taken_by(kernel, call))
+  if (bfloat_is_in(call) && !bfloat_is_taken_by(kernel, call, call->trainer->measures_gpu))
     return bfloat_run_on_copies(kernel, call);
-  if (call->trainer->measures_gpu && IS_AMONG(kernel, products))
+  if (call->trainer->measures_gpu && is_product(kernel, true))
     count_copies_for_libraries(kernel, call);
   return is_not_prepared(call, kernel) ? 0 : kernel(call);
 }

@@ -159,7 +159,7 @@ run_there(actnn *trainer, actnn_kernel *kernel, actnn_kernel *of_device, const a
   translate(trainer, call->input, call->input_count, input);
   there.output = output;
   there.input = input;
-  if (bfloat_is_in(call) && !bfloat_is_taken_by(kernel, call))
+  if (bfloat_is_in(call) && !bfloat_is_taken_by(kernel, call, true))
     return bfloat_widen(kernel, of_device, &there, trainer->device->convert);
   return of_device(&there);
 }

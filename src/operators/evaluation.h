@@ -13,6 +13,7 @@
 #include <string.h>
 
 #ifdef ACTNN_RUNTIME
+#include "../../runtime/bfloat_value.h"
 #define REAL float
 #define EVALUATE(name) plain_##name
 #else
@@ -34,10 +35,13 @@ element_count(const actnn_view *view)
   return count;
 }
 
-/* One element of any type as a double, and back (rounding toward zero, saturating). */
+/* One element of any type as a double, and back (integers toward zero, saturating). */
 static inline ACTNN_DEVICE double
 load_element(const actnn_view *view, int64_t index)
 {
+#ifdef ACTNN_RUNTIME
+  if (view->type == ACTNN_BF16) return bfloat_widened(((const uint16_t *)view->data)[index]);
+#endif
   if (is_floating(view->type)) return ((const REAL *)view->data)[index];
   if (view->type == ACTNN_BOOL || view->type == ACTNN_U8) return ((const uint8_t *)view->data)[index];
   return (double)((const int64_t *)view->data)[index];
@@ -55,14 +59,19 @@ integer_of(double value)
 static inline ACTNN_DEVICE void
 store_element(const actnn_view *view, int64_t index, double value)
 {
+#ifdef ACTNN_RUNTIME
+  if (view->type == ACTNN_BF16) {
+    ((uint16_t *)view->data)[index] = bfloat_rounded((float)value);
+    return;
+  }
+#endif
   if (is_floating(view->type)) ((REAL *)view->data)[index] = (REAL)value;
   else if (view->type == ACTNN_BOOL) ((uint8_t *)view->data)[index] = value != 0;
   else if (view->type == ACTNN_U8) ((uint8_t *)view->data)[index] = (uint8_t)integer_of(value);
   else ((int64_t *)view->data)[index] = integer_of(value);
 }
 
-/* Bytes of one element in an evaluator's or kernel's buffer. Only kernels see bfloat16 as it is held, and of those in src/operators only
- * what moves elements (runtime/bfloat.h). */
+/* Bytes of one element in an evaluator's or kernel's buffer. Only kernels see bfloat16 as it is held (runtime/bfloat.h). */
 static inline size_t
 element_bytes(actnn_type type)
 {

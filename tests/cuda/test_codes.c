@@ -14,8 +14,8 @@
 #include <string.h>
 
 enum {
-  X, LAID_OUT, CODE, DECODED, RESULT, /* a value, coded as it is */
-  GRADIENT, MEAN, RSTD, SCALE, BIAS, Y, Y_RESULT, AFFINE, DSCALE, DBIAS, DY, DX, DX_RESULT, /* or normalized */
+  X, LAID_OUT, CODE, DECODED, RESULT, AFFINE, /* a value, coded as it is; of rows also decoded with a scale and a bias */
+  GRADIENT, MEAN, RSTD, SCALE, BIAS, Y, Y_RESULT, DSCALE, DBIAS, DY, DX, DX_RESULT, /* or normalized */
   TENSORS
 };
 
@@ -68,6 +68,10 @@ decode(actnn *trainer)
     return 0;
   }
   RUN(actnn_DequantizeOnBackward, OUT(DECODED), IN(CODE), WITH(INT(0)));
+  if (current.rank == 2 && current.dither)
+    RUN(actnn_DequantizeAffine, OUT(AFFINE), IN(CODE, SCALE, BIAS), WITH(INT(0)));
+  else if (current.rank == 2)
+    RUN(actnn_DequantizeAffine, OUT(AFFINE), IN(CODE, SCALE), WITH(INT(0)));
   if (current.spacing == ACTNN_MASKED_LEVELS)
     RUN(actnn_SelectCoded, OUT(DX), IN(LAID_OUT, CODE), WITH(INT(0)));
   if (current.layout == ACTNN_BLOCKED)
@@ -98,7 +102,7 @@ static bool
 is_bfloat(int tensor)
 {
   bool is_read = tensor == X || tensor == LAID_OUT || tensor == GRADIENT || tensor == DY;
-  bool is_written = tensor == DECODED || tensor == RESULT || tensor == Y || tensor == Y_RESULT || tensor == DX || tensor == DX_RESULT;
+  bool is_written = tensor == DECODED || tensor == RESULT || tensor == AFFINE || tensor == Y || tensor == Y_RESULT || tensor == DX || tensor == DX_RESULT;
   return (is_read && (current.held & READ_AS_BFLOAT16)) || (is_written && (current.held & WRITTEN_AS_BFLOAT16));
 }
 
@@ -298,7 +302,7 @@ compare(void)
     same = same_bytes(&one, &other, Y_RESULT) && close_to(&one, &other, RESULT) && close_to(&one, &other, DSCALE) &&
            close_to(&one, &other, DBIAS) && close_to(&one, &other, DX_RESULT);
   else if (same)
-    same = same_bytes(&one, &other, RESULT) &&
+    same = same_bytes(&one, &other, RESULT) && (current.rank != 2 || close_to(&one, &other, AFFINE)) &&
            (current.spacing != ACTNN_MASKED_LEVELS ||
             same_bytes(&one, &other, current.layout == ACTNN_BLOCKED ? DX_RESULT : DX));
   actnn_destroy(one.trainer);

@@ -115,6 +115,20 @@ memory() {
   cat sized.json && [ -n "$arena" ] && [ "$arena" = "$planned" ]
 }
 
+# copies MODEL [OPTION]...: in bfloat16 the plan has room for copies of weights alone, as libraries want them: as much for any batch. (Of models
+# whose inputs and predictions, which are floats, take less.)
+copies() {
+  model=$1 bytes=
+  shift
+  for batch in 4 12; do
+    "$actnnc" "$model" -o copies.c --target=cuda --batch=$batch --loss=softmax-cross-entropy --precision=bf16 --workspace=1MiB "$@" || return 1
+    bytes="$bytes $(sed -n 's/.*\.workspace_bytes = \([0-9]*\)u.*/\1/p' copies.c)"
+  done
+  echo "$bytes"
+  set -- $bytes
+  [ $# = 2 ] && [ "$1" = "$2" ]
+}
+
 # joined MODEL BATCH [DIM=N]: joined nodes run by the kernels of the .cu file, not on the processor, as those of a trainer without them do.
 joined() {
   rm -rf data && mkdir data && "$oracle" inputs "$1" "$2" 5 data $3 &&
@@ -181,4 +195,9 @@ check "the arena is the planned one" memory "$models/lenet5.onnx"
 check "with bfloat16 as well" memory "$models/lenet5.onnx" --precision=bf16 --workspace=1MiB
 check "where libraries get copies and little else" memory "$small/unet.onnx" --workspace=2KiB
 check "and rounded ones" memory "$small/gpt2.onnx" --dim T=16 --precision=bf16 --workspace=2KiB
+check "lenet5: no activation is copied for a kernel" copies "$models/lenet5.onnx"
+check "resnet20: no activation is copied" copies "$models/resnet20.onnx"
+check "gpt2: no activation is copied" copies "$small/gpt2.onnx" --dim=T=32
+check "gpt2: nor when nothing is coded" copies "$small/gpt2.onnx" --dim=T=32 --level=L0
+check "decoder: no activation is copied" copies "$models/decoder.onnx" --dim=T=32
 finish

@@ -20,7 +20,11 @@ actnn_measure_workspace(const actnn_tensor *tensor, uint32_t tensor_count, uint6
 
 int bfloat_run(actnn_kernel *kernel, const actnn_call *call) { return kernel(call); }
 bool bfloat_is_in(const actnn_call *call) { return (void)call, false; }
-bool bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call) { return (void)kernel, (void)call, true; }
+bool
+bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call, bool is_on_gpu)
+{
+  return (void)kernel, (void)call, (void)is_on_gpu, true;
+}
 int
 bfloat_widen(actnn_kernel *kernel, actnn_kernel *runs, const actnn_call *call, bfloat_conversion *convert)
 {
