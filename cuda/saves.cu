@@ -1,7 +1,6 @@
 /* saves.cu: a value coded as it is, decoded, or asked what is positive in it, on a GPU; see saves.h. How many levels each sample has is
  * decided by the processor, as for its own kernels, but where that follows from ranges (spending.cu). */
 #include "kernels.h"
-#include "sums.h"
 #include "tiles.h"
 
 /* ---- kernels ----------------------------------------------------------------------------------------------------- */
@@ -181,26 +180,41 @@ value_of(const actnn_group &group, uint32_t level, uint32_t draw)
   return actnn_codec_value(level, group.base, group.step, group.dither, draw);
 }
 
-/* What becomes of a decoded element by its place: nothing, or what scale and b make of it. */
+/* What becomes of four decoded elements by the place of the first: nothing, or what scale and b make of them. */
 struct as_decoded {
-  __device__ float operator()(float value, int64_t) const { return value; }
+  __device__ void operator()(float *, int64_t) const {}
 };
 
-/* Broadcast along the other axes of the value. */
+/* Along the value's last axes. */
 typedef struct Along {
   const float *data; /* NULL: there is none */
-  Axes axes;
-  __device__ float operator[](int64_t at) const
-  {
-    int64_t place;
-    offset_over(axes, at, &place);
-    return data[place];
-  }
+  Divisor count;
 } Along;
+
+static __device__ void
+load_along(const Along &operand, int64_t at, float *four)
+{
+  int64_t place = remainder_of(at, operand.count);
+  UNROLLED
+  for (int j = 0; j < FOUR; j++, place++) {
+    if (place == operand.count.number)
+      place = 0;
+    four[j] = operand.data[place];
+  }
+}
 
 struct affine_along {
   Along scale, b;
-  __device__ float operator()(float value, int64_t at) const { return b.data ? value * scale[at] + b[at] : value * scale[at]; }
+  __device__ void operator()(float *four, int64_t at) const
+  {
+    float factor[FOUR], shift[FOUR] = {0, 0, 0, 0};
+    load_along(scale, at, factor);
+    if (b.data)
+      load_along(b, at, shift);
+    UNROLLED
+    for (int j = 0; j < FOUR; j++)
+      four[j] = b.data ? four[j] * factor[j] + shift[j] : four[j] * factor[j];
+  }
 };
 
 template <actnn_spacing Spacing, typename Finish>
@@ -218,10 +232,7 @@ dequantize(tiles_job job, Floats value, Finish finish)
     for_rows(ALL_ROWS, [&](int k) { own.of[k][j] = value_of<Spacing>(group, code_at(codes, k, j), draw_of(draws, k)); });
   }
   for_own_runs(job, part, [&](const row_run &run, uint32_t rows) {
-    for_elements(rows, [&](int k, int j) {
-      if (j < run.lanes)
-        own.of[k][j] = finish(own.of[k][j], place_of(job, run, k, j));
-    });
+    for_rows(rows, [&](int k) { finish(own.of[k], place_of(job, run, k, 0)); });
     store_rows(job, value, run, rows, own);
   });
 }
@@ -372,27 +383,16 @@ gpu_DequantizeOnBackward(const actnn_call *call)
 }
 
 static Along
-along(const actnn_view *value, const actnn_view *view)
+along(const actnn_view *view)
 {
-  bool is_folded[ACTNN_MAX_RANK];
-  FoldPlan plan;
-  Along operand;
-  memset(&plan, 0, sizeof plan);
-  memset(&operand, 0, sizeof operand);
-  if (!view)
-    return operand;
-  mark_broadcast_axes(value, view, is_folded);
-  fold_plain(&plan, value, is_folded);
-  operand.data = (const float *)view->data;
-  operand.axes = axes_of(plan.axis, plan.count);
+  Along operand = {view ? (const float *)view->data : NULL, divisor_of(view && element_count(view) > 0 ? element_count(view) : 1)};
   return operand;
 }
 
 extern "C" int
 gpu_DequantizeAffine(const actnn_call *call)
 {
-  const actnn_view *value = &call->output[0];
-  affine_along finish = {along(value, &call->input[1]), along(value, optional_input(call, 2))};
+  affine_along finish = {along(&call->input[1]), along(optional_input(call, 2))};
   return decode(call, finish);
 }
 
