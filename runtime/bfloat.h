@@ -53,8 +53,8 @@ bfloat_conversion bfloat_convert; /* in the processor's memory */
 bool bfloat_is_in(const actnn_call *call);
 /* The processor's kernel takes it as it is, or a GPU's that stands for it. */
 bool bfloat_is_taken_by(actnn_kernel *kernel, const actnn_call *call, bool is_on_gpu);
-/* Runs a kernel, or a device's that stands for it, on FP32 copies of what is held as bfloat16. While preparing it says how much of the workspace they take beside what the
- * kernel asks for. 0, 1 with a message, or what else the kernel returns. */
+/* Runs a kernel, or a device's that stands for it, on FP32 copies of what is held as bfloat16. While preparing it says how much of the
+ * workspace they take beside what the kernel asks for. 0, 1 with a message, or what else the kernel returns. */
 int bfloat_widen(actnn_kernel *kernel, actnn_kernel *runs, const actnn_call *call, bfloat_conversion *convert);
 /* The same of a kernel of the processor. */
 int bfloat_run_on_copies(actnn_kernel *kernel, const actnn_call *call);
