@@ -8,10 +8,9 @@ typedef struct own_sums {
   double variance, noise;
 } own_sums;
 
-enum { SLOTS = BLOCK_THREADS / SHARED_TEAM }; /* warps or teams, whichever are smaller */
-
+/* By the warps that found them, or by the teams where those are smaller. */
 typedef struct sums_room {
-  own_sums of[SLOTS][ACTNN_LANES];
+  own_sums of[SHARED_TEAMS][ACTNN_LANES];
 } sums_room;
 
 /* Adds what a lane's threads have, in order, to its channel's sums of this sample. All threads of the block take part. */

@@ -1,6 +1,7 @@
 /* test_binding.c: which array becomes which input of a model, and how: types, shapes, images, class numbers, names, and what is refused. */
 #include "batch.h"
 #include "tap.h"
+#include "winners.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -217,24 +218,24 @@ test_classes(void)
   int axis = 0;
   begin_labels(ACTNN_U8, 1, "");
   actnn_tensor *output = &r.tensor[MOST_INPUTS], *label = &r.tensor[1];
-  ok(batch_classes(&r.model, MOST_INPUTS, &axis) == 10 && axis == 1, "classes on axis 1");
+  ok(prediction_classes(&r.model, MOST_INPUTS, &axis) == 10 && axis == 1, "classes on axis 1");
   *output = (actnn_tensor){.rank = 3, .dim = {2, 5, 7}};
   *label = (actnn_tensor){.rank = 2, .dim = {2, 7}};
-  ok(batch_classes(&r.model, MOST_INPUTS, &axis) == 5 && axis == 1, "or before the positions");
+  ok(prediction_classes(&r.model, MOST_INPUTS, &axis) == 5 && axis == 1, "or before the positions");
   label->dim[1] = 5;
-  ok(batch_classes(&r.model, MOST_INPUTS, &axis) == 7 && axis == 2, "or on the last axis");
+  ok(prediction_classes(&r.model, MOST_INPUTS, &axis) == 7 && axis == 2, "or on the last axis");
   *label = (actnn_tensor){.rank = 2, .dim = {3, 6}};
-  ok(!batch_classes(&r.model, MOST_INPUTS, &axis), "or nowhere");
+  ok(!prediction_classes(&r.model, MOST_INPUTS, &axis), "or nowhere");
   *output = (actnn_tensor){.rank = 2, .dim = {2, 5}};
   *label = (actnn_tensor){.rank = 1, .dim = {3}};
-  ok(!batch_classes(&r.model, MOST_INPUTS, &axis), "nor of another batch");
+  ok(!prediction_classes(&r.model, MOST_INPUTS, &axis), "nor of another batch");
   *label = (actnn_tensor){.rank = 2, .dim = {2, 5}};
-  ok(!batch_classes(&r.model, MOST_INPUTS, &axis), "nor with labels of the prediction's rank");
-  ok(!batch_classes(&r.model, NONE, &axis), "nor without a prediction");
+  ok(!prediction_classes(&r.model, MOST_INPUTS, &axis), "nor with labels of the prediction's rank");
+  ok(!prediction_classes(&r.model, NONE, &axis), "nor without a prediction");
   r.model.label = NONE;
-  ok(!batch_classes(&r.model, MOST_INPUTS, &axis), "nor without labels");
+  ok(!prediction_classes(&r.model, MOST_INPUTS, &axis), "nor without labels");
   r.model.loss_kind = ACTNN_LOSS_MSE;
-  ok(!batch_classes(&r.model, MOST_INPUTS, &axis), "nor for another loss");
+  ok(!prediction_classes(&r.model, MOST_INPUTS, &axis), "nor for another loss");
 }
 
 static void
