@@ -59,6 +59,14 @@ given_identity(const Value *value)
 }
 
 static uint64_t
+join_texts(uint64_t hash, const char *const *text, size_t count)
+{
+  hash = join(hash, count);
+  for (size_t i = 0; i < count; i++) hash = join_text(hash, text[i]);
+  return hash;
+}
+
+static uint64_t
 attribute_identity(const Attribute *attribute, const uint64_t *identity)
 {
   uint64_t hash = join(join_text(0, attribute->name), attribute->kind);
@@ -68,7 +76,8 @@ attribute_identity(const Attribute *attribute, const uint64_t *identity)
   case ATTRIBUTE_STRING: return join_text(hash, attribute->s);
   case ATTRIBUTE_INTS: return join_bytes(hash, attribute->ints, attribute->count * sizeof *attribute->ints);
   case ATTRIBUTE_FLOATS: return join_bytes(hash, attribute->floats, attribute->count * sizeof *attribute->floats);
-  default: return join(hash, identity[attribute->tensor]); /* no operator has a list of texts */
+  case ATTRIBUTE_STRINGS: return join_texts(hash, attribute->strings, attribute->count); /* of joined nodes, which a model may bring */
+  default: return join(hash, identity[attribute->tensor]);
   }
 }
 

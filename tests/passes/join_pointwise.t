@@ -79,6 +79,15 @@ sed 1d joined.onnxtxt >again.onnxtxt
 check "the dump reads back" sh -c "'$actnnc' again.onnxtxt --run-pass=none | cmp - again.onnxtxt"
 check "joining once more changes nothing" sh -c "'$actnnc' again.onnxtxt --run-pass=join-pointwise | cmp - again.onnxtxt"
 
+# A dump in which one pair is joined already, as somebody may write it.
+"$actnnc" "$models/resnet20.onnx" --batch=4 --loss=softmax-cross-entropy --dump-after=gather-updates 2>log | sed 1d >apart.onnxtxt
+LINE=$(grep -m1 'Pointwise<.*"/layer1/0/relu2"' joined.onnxtxt) perl -0pe '
+  s{^.* = Add\("/layer1/0/bn2", "/relu"\).*\n}{}m;
+  s{^.* = Relu\("/layer1/0/add"\).*}{$ENV{LINE}}m;
+  s{origin = "/layer1/0/add"}{origin = "/layer1/0/relu2"};
+  s{ /layer1/0/add(?=[\s"])}{}' apart.onnxtxt >mixed.onnxtxt
+check "the rest is joined beside nodes that are already" sh -c "'$actnnc' mixed.onnxtxt --run-pass=join-pointwise >rest.onnxtxt && [ \$(grep -c actnn.Pointwise rest.onnxtxt) = 18 ]"
+
 # refused WHAT STEPS MESSAGE: a joined node of two operands and one result
 refused() {
   printf '<ir_version: 8, opset_import: ["" : 17, "actnn" : 1]>\ng (float[2,8] a, float[2,8] b) => (float[2,8] y) { y = actnn.Pointwise <steps = "%s"> (a, b) }\n' \
