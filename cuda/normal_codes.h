@@ -3,7 +3,8 @@
 #define ACTNN_CUDA_NORMAL_CODES_H
 
 #include "kernels.h"
-#include "tiles.h"
+#include "saves_tables.h"
+#include "tile_codes.h"
 
 /* What follows a normalized value, of one channel. */
 typedef struct channel_affine {

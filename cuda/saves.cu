@@ -1,7 +1,8 @@
 /* saves.cu: a value coded as it is, decoded, or asked what is positive in it, on a GPU; see saves.h. How many levels each sample has is
  * decided by the processor, as for its own kernels, but where that follows from ranges (spending.cu). */
 #include "kernels.h"
-#include "tiles.h"
+#include "saves_tables.h"
+#include "tile_codes.h"
 
 /* ---- kernels ----------------------------------------------------------------------------------------------------- */
 

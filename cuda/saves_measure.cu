@@ -1,7 +1,8 @@
 /* saves_measure.cu: what the noise of codes does to the gradients that read them, measured on a GPU at the steps that measure: maps of
  * squares and of variances are made here, what follows from them is the processor's affair (saves_measure.c). */
 #include "kernels.h"
-#include "tiles.h"
+#include "saves_tables.h"
+#include "tile_codes.h"
 
 /* Numbers of a map, and where they are. */
 typedef struct map_job {

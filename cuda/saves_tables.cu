@@ -1,7 +1,7 @@
-/* saves_tables.cu: what a trainer's coded saves have on a GPU (struct gpu_saves of tiles.h): reserved while the trainer prepares, for the largest
+/* saves_tables.cu: what a trainer's coded saves have on a GPU (saves_tables.h): reserved while the trainer prepares, for the largest
  * of them; where samples' codes lie, as it is sent; and sums over tiles. */
 #include "kernels.h"
-#include "tiles.h"
+#include "saves_tables.h"
 
 #include <stdlib.h>
 

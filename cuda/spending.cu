@@ -1,6 +1,6 @@
 /* spending.cu: the levels of a value's samples where they follow from its ranges, found here, so that nobody waits for them: what
  * spending.c does, by one block. */
-#include "tiles.h"
+#include "saves_tables.h"
 
 typedef struct spend_job {
   actnn_spending spending;

@@ -31,10 +31,10 @@ best_of(const contender &a, const contender &b)
 KERNEL
 find_winners(const float *value, class_places places, int64_t count, int32_t *winner)
 {
-  int64_t i = thread_number(), sample = i / places.positions, position = i - sample * places.positions;
+  int64_t i = thread_number();
   if (i >= count)
     return;
-  const float *own = value + sample * places.positions * places.classes + position * places.next;
+  const float *own = value + class_place(&places, i);
   contender best = {own[0], 0};
   for (int64_t c = 1; c < places.classes; c++)
     best = best_of(best, contender{own[c * places.stride], (int32_t)c});

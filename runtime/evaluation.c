@@ -77,13 +77,12 @@ score_classes(scorer *scorer, actnn *trainer, uint32_t prediction, uint64_t coun
     return false;
 #pragma omp parallel for schedule(static) num_threads(trainer->threads)
   for (int64_t sample = 0; sample < (int64_t)count; sample++) {
-    const float *own = logits + sample * places.positions * places.classes;
     scorer->loss[sample] = 0;
     scorer->hit[sample] = 0;
-    for (int64_t position = 0; position < places.positions; position++) {
+    for (int64_t i = sample * places.positions; i < (sample + 1) * places.positions; i++) {
       bool is_hit;
-      int64_t label = label_at(scorer, (size_t)(sample * places.positions + position));
-      scorer->loss[sample] += cross_entropy(own + position * places.next, places.stride, places.classes, label, &is_hit);
+      const float *own = logits + class_place(&places, i);
+      scorer->loss[sample] += cross_entropy(own, places.stride, places.classes, label_at(scorer, (size_t)i), &is_hit);
       scorer->hit[sample] += is_hit;
     }
   }
@@ -150,8 +149,10 @@ scorer_accuracy(scorer *scorer, actnn *trainer)
   if (!trainer->winner && !logits)
     return NAN;
 #pragma omp parallel for schedule(static) num_threads(trainer->threads) reduction(+ : hits)
-  for (int64_t i = 0; i < count; i++)
-    hits += (trainer->winner ? trainer->winner[i] : winner_at(&places, logits, i)) == label_at(scorer, (size_t)i);
+  for (int64_t i = 0; i < count; i++) {
+    int64_t winner = trainer->winner ? trainer->winner[i] : winner_of(logits + class_place(&places, i), places.stride, places.classes);
+    hits += winner == label_at(scorer, (size_t)i);
+  }
   return (double)hits / (double)count;
 }
 

@@ -52,10 +52,3 @@ winner_of(const float *value, int64_t stride, int64_t classes)
       winner = i;
   return winner;
 }
-
-int64_t
-winner_at(const class_places *places, const float *value, int64_t position)
-{
-  int64_t sample = position / places->positions, in_sample = position % places->positions;
-  return winner_of(value + sample * places->positions * places->classes + in_sample * places->next, places->stride, places->classes);
-}

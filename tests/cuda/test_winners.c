@@ -79,7 +79,7 @@ check_case(size_t which)
     actnn_put(trainer, ZERO);
     is_good = is_good && !trainer_forward(trainer, 0.1) && !trainer_backward(trainer);
     for (int64_t i = 0; i < count && is_good; i++)
-      differing += trainer->winner[i] != winner_at(&places, value, i);
+      differing += trainer->winner[i] != winner_of(value + class_place(&places, i), places.stride, places.classes);
     free(value);
   }
   ok(is_good && differing == 0, "%s: %lld positions, of which %lld differ %s", cases[which].what, (long long)count, (long long)differing,

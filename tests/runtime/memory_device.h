@@ -71,7 +71,7 @@ device_find_winners(actnn *trainer)
   if (!class_places_of(trainer->model, prediction, &places))
     return 1;
   for (int64_t i = 0; i < places.samples * places.positions; i++)
-    trainer->winner[i] = (int32_t)winner_at(&places, value, i);
+    trainer->winner[i] = (int32_t)winner_of(value + class_place(&places, i), places.stride, places.classes);
   return call_device(trainer);
 }
 
