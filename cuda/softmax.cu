@@ -384,3 +384,72 @@ gpu_NegativeLogLikelihoodGrad(const actnn_call *call)
 {
   return loss_gradient(call, false, 1);
 }
+
+/* ---- rows of scores ---------------------------------------------------------------------------------------------- */
+
+typedef struct RowJob {
+  Lines lines;
+  Labels labels;
+  float *loss;
+  int64_t *winner;
+} RowJob;
+
+/* dx: what the losses' sum has for a gradient, if it is asked for; x itself, perhaps: who reads an element is who writes it. */
+template <typename Form>
+KERNEL
+lose_rows(RowJob job, Form x, Form dx)
+{
+  Seat seat = take_seat(job.lines.cells);
+  int64_t start = line_start(job.lines, seat), end = seat.is_inside ? job.lines.length : 0, label = -1, first = INT64_MAX;
+  float weight;
+  Total total = total_of(job.lines, x, seat, start, end);
+  float factor = (float)(1 / total.sum), above = total.most + (float)log(total.sum);
+  if (seat.is_inside)
+    label = class_of(job.labels, seat.outer, &weight);
+  auto look = [&](float term, int64_t i) {
+    if (term == total.most && i < first)
+      first = i;
+    if (i == label)
+      job.loss[seat.outer] = above - term;
+    return label < 0 ? 0 : expf(term - total.most) * factor - (i == label ? 1.0f : 0.0f);
+  };
+  auto load = [&](int64_t i) { return x[start + i]; };
+  if (dx.data)
+    write_terms<float>(seat.lane, end, job.lines.cells.lanes, load, dx, start, 1, look);
+  else
+    for_terms<float>(seat.lane, end, job.lines.cells.lanes, load, [&](const float *term, int count, int64_t i) {
+      for (int k = 0; k < count; k++)
+        look(term[k], i + k * job.lines.cells.lanes);
+    });
+  first = cell_fold(first, [](int64_t a, int64_t b) { return a < b ? a : b; }, job.lines.cells.width, job.lines.cells.lanes);
+  if (!seat.is_inside || seat.lane)
+    return;
+  job.winner[seat.outer] = first < end ? first : 0; /* none is larger than NaN */
+  if (label < 0)
+    job.loss[seat.outer] = 0;
+}
+
+extern "C" int
+gpu_CrossEntropyRows(const actnn_call *call)
+{
+  const actnn_view *scores = &call->input[0], *label = &call->input[1], *gradient = optional_output(call, 0);
+  const actnn_attribute *ignored = &call->attribute[0];
+  if (!are_floats(scores, 1, true) || label->type != ACTNN_I64 || (gradient && !are_floats(gradient, 1, true)))
+    return DEVICE_DECLINES;
+  if (actnn_is_preparing(call))
+    return 0;
+  RowJob job;
+  memset(&job, 0, sizeof job);
+  job.lines = lines_along(scores, 1);
+  job.labels.label = (const int64_t *)label->data;
+  job.labels.classes = job.lines.length;
+  job.labels.ignored = ignored->i;
+  job.labels.has_ignored = ignored->kind == ACTNN_INT;
+  job.labels.notes = call->trainer->device_state->notes;
+  job.loss = (float *)call->output[1].data;
+  job.winner = (int64_t *)call->output[2].data;
+  return with_form(scores, scores, gradient, [=](auto form) {
+    return LAUNCH_BLOCKS(call, lose_rows<decltype(form)>, blocks_of_cells(job.lines.cells), job, in_form(form, scores),
+                         in_form(form, gradient));
+  });
+}

@@ -64,14 +64,21 @@ share_winners(const float *value, int64_t classes, int32_t *winner)
   winner[blockIdx.x] = best.number;
 }
 
+/* Of a prediction that tells them itself. */
+KERNEL
+copy_winners(const int64_t *told, int64_t count, int32_t *winner)
+{
+  int64_t i = thread_number();
+  if (i < count)
+    winner[i] = (int32_t)told[i];
+}
+
 int
 gpu_prepare_winners(actnn *trainer, uint64_t *bytes)
 {
-  class_places places;
-  *bytes = 0;
-  if (!trainer->winner || !class_places_of(trainer->model, trainer->model->training_output, &places))
+  *bytes = (uint64_t)prediction_positions(trainer->model, trainer->model->training_output) * sizeof(int32_t);
+  if (!trainer->winner || !*bytes)
     return 0;
-  *bytes = (uint64_t)(places.samples * places.positions) * sizeof(int32_t);
   trainer->device_state->winner = (int32_t *)gpu_reserve(trainer, *bytes, "the classes that win");
   return !trainer->device_state->winner;
 }
@@ -81,15 +88,18 @@ gpu_find_winners(actnn *trainer)
 {
   const actnn_model *model = trainer->model;
   int32_t *winner = trainer->device_state->winner;
-  const float *value = (const float *)(trainer->device_arena + model->tensor[model->training_output].offset);
+  const void *prediction = trainer->device_arena + model->tensor[model->training_output].offset;
+  const float *value = (const float *)prediction;
   class_places places;
   actnn_call call;
   memset(&call, 0, sizeof call);
   call.trainer = trainer;
-  class_places_of(model, model->training_output, &places);
-  int64_t count = places.samples * places.positions;
-  if (places.stride == 1 && places.classes > MANY_CLASSES ? LAUNCH_BLOCKS(&call, share_winners, count, value, places.classes, winner)
-                                                          : LAUNCH(&call, find_winners, count, value, places, count, winner))
+  int64_t count = prediction_positions(model, model->training_output);
+  bool is_told = !class_places_of(model, model->training_output, &places);
+  bool is_shared = !is_told && places.stride == 1 && places.classes > MANY_CLASSES;
+  if (is_told     ? LAUNCH(&call, copy_winners, count, (const int64_t *)prediction, count, winner)
+      : is_shared ? LAUNCH_BLOCKS(&call, share_winners, count, value, places.classes, winner)
+                  : LAUNCH(&call, find_winners, count, value, places, count, winner))
     return 1;
   return gpu_fetch_winners(trainer, winner, (uint64_t)count * sizeof *winner);
 }

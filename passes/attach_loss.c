@@ -88,6 +88,27 @@ choose_output(const Program *program, const char *name, bool wants_scalar)
   return NO_VALUE;
 }
 
+/* What is shown to the loss as rows of class scores is a prediction for each label of the input that is shown to it as a list. */
+static void
+find_shown(Program *program)
+{
+  ValueId label = program->label, scores = program->prediction;
+  while (value_at(program, label)->producer != NO_NODE && is_view(node_at(program, value_at(program, label)->producer)))
+    label = operand_id(node_at(program, value_at(program, label)->producer), 0);
+  if (value_at(program, label)->kind != VALUE_INPUT) return;
+  Shape wanted = value_at(program, label)->shape;
+  const Shape *rows = &value_at(program, scores)->shape;
+  if (wanted.rank >= ACTNN_MAX_RANK || rows->rank != 2) return;
+  wanted.dim[wanted.rank++] = rows->dim[1];
+  while (!shape_equal(&value_at(program, scores)->shape, &wanted)) {
+    NodeId maker = value_at(program, scores)->producer;
+    if (maker == NO_NODE || !is_view(node_at(program, maker))) return;
+    scores = operand_id(node_at(program, maker), 0);
+  }
+  program->label = label;
+  program->prediction = scores;
+}
+
 /* The loss is a value of the model; what it is computed from tells prediction and labels where it is a loss that we know. */
 static void
 take_loss(Program *program, ValueId loss)
@@ -101,6 +122,7 @@ take_loss(Program *program, ValueId loss)
   program->prediction = operand_id(node, 0);
   program->label = operand_id(node, 1);
   program->loss_kind = ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY;
+  find_shown(program);
 }
 
 static bool

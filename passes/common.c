@@ -9,7 +9,8 @@ values_read_by_backward(const Program *program)
   bool *read = arena_array(program->arena, program->value_count + 1, sizeof *read);
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    for (uint32_t k = 0; runs_after_forward(node) && k < node->operand_count; k++)
+    uint32_t first = !strcmp(node->operator_name, "ScaleGradient"); /* a gradient, not an activation */
+    for (uint32_t k = first; runs_after_forward(node) && k < node->operand_count; k++)
       if (node->operands[k] != NO_VALUE) read[node->operands[k]] = true;
   }
   return read;
@@ -67,8 +68,10 @@ is_made_by_pass(const Program *program, const Node *node)
 bool
 is_untouched(const Program *program)
 {
-  const ValueId made[] = {program->loss, program->evaluation_loss, program->prediction, program->evaluation_output,
-                          program->label, program->learning_rate, program->step_number};
+  const NamedResults named = named_results(program);
+  const ValueId made[] = {program->label, program->learning_rate, program->step_number};
+  for (size_t i = 0; i < NAMED_RESULTS; i++)
+    if (named.value[i] != NO_VALUE) return false;
   for (size_t i = 0; i < sizeof made / sizeof *made; i++)
     if (made[i] != NO_VALUE) return false;
   for (ValueId id = 0; id < program->value_count; id++) {

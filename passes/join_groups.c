@@ -44,6 +44,7 @@ static bool
 may_join(const Program *program, const Node *node)
 {
   bool is_in_time = node->phase != PHASE_INITIALIZE && node->phase != PHASE_UPDATE;
+  if (!strcmp(node->operator_name, "ScaleGradient")) return false; /* by its name it is told what was saved and what is a gradient */
   if (!is_in_time || !(node->operator->flags & POINTWISE) || node->result_count != 1 || node->results[0] == NO_VALUE) return false;
   int row = pointwise_row_named(node->operator_name, strlen(node->operator_name));
   if (row < 0 || node->operand_count != (uint32_t)pointwise_row_at(row)->operands || !has_finite_attributes(program, node)) return false;
@@ -75,9 +76,9 @@ look_around_for_groups(Program *program)
     joiner.replaced[id] = joiner.made_at[id] = UINT32_MAX;
     joiner.is_pinned[id] = value_at(program, id)->is_output;
   }
-  const ValueId pinned[] = {program->loss, program->evaluation_loss, program->evaluation_output, program->prediction};
-  for (size_t i = 0; i < sizeof pinned / sizeof *pinned; i++)
-    if (pinned[i] != NO_VALUE) joiner.is_pinned[pinned[i]] = true;
+  const NamedResults pinned = named_results(program);
+  for (size_t i = 0; i < NAMED_RESULTS; i++)
+    if (pinned.value[i] != NO_VALUE) joiner.is_pinned[pinned.value[i]] = true;
   for (uint32_t i = 0; program->saves && i < program->saves->count; i++) joiner.is_pinned[program->saves->save[i].value] = true;
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);

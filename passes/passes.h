@@ -155,7 +155,7 @@ ValueId *save_parameters(const Program *program);
 
 /* A value made in forward that some backward node reads directly. Inputs are not: they stay where the loader put them. */
 bool is_saved_value(const Program *program, ValueId value, const bool *read_by_backward);
-/* Flags by value: read by a node of the backward or update phase. */
+/* Flags by value: read by a node of the backward or update phase, but for gradients that forward has made (split-loss). */
 bool *values_read_by_backward(const Program *program);
 /* Parameters, states and inputs, then the constants that they start from and that nodes read: in the order in which they lie in memory and
  * in tables. */

@@ -62,6 +62,7 @@ typedef struct Planner {
   uint32_t capacity;
   uint32_t *last_use; /* by value: last position that reads it */
   bool *is_pinned;    /* by value: read on the host after the step, or persistent */
+  uint32_t forward_end; /* position of forward's last node: behind it the prediction is read */
 } Planner;
 
 static uint32_t
@@ -92,14 +93,15 @@ static void
 find_last_uses(Planner *planner)
 {
   const Program *program = planner->program;
-  const ValueId pinned[] = {program->loss, program->evaluation_loss, program->evaluation_output, program->prediction};
+  const NamedResults pinned = named_results(program);
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
+    if (node->phase == PHASE_FORWARD) planner->forward_end = i;
     for (uint32_t k = 0; k < node->operand_count; k++)
       if (node->operands[k] != NO_VALUE) planner->last_use[node->operands[k]] = i;
   }
-  for (size_t i = 0; i < sizeof pinned / sizeof pinned[0]; i++)
-    if (pinned[i] != NO_VALUE) planner->is_pinned[pinned[i]] = true;
+  for (size_t i = 0; i < NAMED_RESULTS; i++)
+    if (pinned.value[i] != NO_VALUE) planner->is_pinned[pinned.value[i]] = true;
 }
 
 /* Operand whose buffer the result may take: a view's, or one that dies here under an operator that works in place. */
@@ -124,7 +126,8 @@ extend(Planner *planner, ValueId value, uint32_t position)
 {
   Buffer *buffer = &planner->plan->buffer[planner->plan->buffer_of[value]];
   uint32_t last = planner->last_use[value] > position ? planner->last_use[value] : position;
-  if (planner->is_pinned[value]) last = UINT32_MAX - 1;
+  if (planner->is_pinned[value])
+    last = value != planner->program->prediction ? UINT32_MAX - 1 : last > planner->forward_end ? last : planner->forward_end;
   if (last > buffer->last) buffer->last = last;
 }
 
@@ -277,6 +280,12 @@ count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompresse
   }
   for (ValueId id = 0; id < program->value_count; id++)
     is_kept[id] |= read[id] && value_at(program, id)->layout != ACTNN_STASH; /* kept as it is */
+  for (uint32_t i = 0; i < program->order_count; i++) { /* of a loss in parts it keeps logarithms of probabilities, and what was multiplied */
+    const Node *node = node_at(program, program->order[i]);
+    if (node->phase != PHASE_FORWARD || strcmp(node->operator_name, "CrossEntropyRows")) continue;
+    const Value *scores = operand_value(program, node, 0), *x = operand_value(program, node_at(program, scores->producer), 0);
+    *uncompressed += (uint64_t)(padded_elements(scores) + padded_elements(x)) * 4;
+  }
   for (uint32_t i = 0; i < program->order_count; i++) { /* a framework clips in place, and tests the result */
     const Node *node = node_at(program, program->order[i]);
     if (strcmp(node->operator_name, "Clip") || !result_value(program, node, 0) || !operand_value(program, node, 0)) continue;

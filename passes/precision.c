@@ -17,7 +17,7 @@ static bool
 is_loss(const Node *node)
 {
   static const char *const losses[] = {"SoftmaxCrossEntropyLoss", "SoftmaxCrossEntropyGrad", "NegativeLogLikelihoodLoss",
-                                       "NegativeLogLikelihoodGrad", "LogSoftmax", "LogSoftmaxGrad"};
+                                       "NegativeLogLikelihoodGrad", "LogSoftmax", "LogSoftmaxGrad", "CrossEntropyRows"};
   for (size_t i = 0; i < sizeof losses / sizeof *losses; i++)
     if (!strcmp(node->operator_name, losses[i])) return true;
   return false;
@@ -46,9 +46,9 @@ follows_prediction(const Program *program, const Node *node, const bool *is_exac
 static void
 mark_behind_predictions(const Program *program, bool *is_exact)
 {
-  const ValueId ends[] = {program->loss, program->evaluation_loss, program->prediction, program->evaluation_output};
-  for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-    if (ends[i] != NO_VALUE) is_exact[ends[i]] = true;
+  const NamedResults ends = named_results(program);
+  for (size_t i = 0; i < NAMED_RESULTS; i++)
+    if (ends.value[i] != NO_VALUE) is_exact[ends.value[i]] = true;
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
     bool is_behind = follows_prediction(program, node, is_exact);
@@ -90,12 +90,13 @@ mark_by_nodes(const Program *program, bool *is_exact)
 static void
 mark_parts_of_gradients(const Program *program, bool *is_exact)
 {
-  static const char *const joints[] = {"Add", "Sum", "Identity", "Reshape", "Transpose", "TransposeInverse", "Squeeze", "Unsqueeze", "Flatten"};
+  static const char *const joints[] = {"Add", "Sum", "Identity", "Reshape", "Transpose", "TransposeInverse", "Squeeze", "Unsqueeze", "Flatten",
+                                       "ScaleGradient"};
   bool *is_part = arena_array(program->arena, (size_t)program->value_count + 1, sizeof *is_part);
   for (uint32_t i = program->order_count; i-- > 0;) {
     const Node *node = node_at(program, program->order[i]);
     bool is_joint = node->phase == PHASE_UPDATE;
-    for (size_t k = 0; k < sizeof joints / sizeof *joints && node->phase == PHASE_BACKWARD; k++)
+    for (size_t k = 0; k < sizeof joints / sizeof *joints && (node->phase == PHASE_BACKWARD || node->phase == PHASE_FORWARD); k++)
       is_joint |= result_id(node, 0) != NO_VALUE && is_part[result_id(node, 0)] && !strcmp(node->operator_name, joints[k]);
     for (uint32_t k = 0; is_joint && k < node->operand_count; k++) {
       ValueId x = node->operands[k];

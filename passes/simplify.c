@@ -29,9 +29,9 @@ is_identity(const Program *program, const Node *node)
 static void
 mark_roots(const Program *program, bool *is_live)
 {
-  const ValueId roots[] = {program->loss, program->evaluation_loss, program->prediction, program->evaluation_output};
-  for (size_t i = 0; i < sizeof roots / sizeof roots[0]; i++)
-    if (roots[i] != NO_VALUE) is_live[roots[i]] = true;
+  const NamedResults roots = named_results(program);
+  for (size_t i = 0; i < NAMED_RESULTS; i++)
+    if (roots.value[i] != NO_VALUE) is_live[roots.value[i]] = true;
   for (uint32_t i = 0; i < program->value_count; i++) {
     const Value *value = value_at(program, i);
     if (value->is_output || value->updates != NO_VALUE) is_live[i] = true;

@@ -242,10 +242,11 @@ typedef struct actnn_model {
   uint32_t label;              /* which of `input` holds the labels; NONE */
   uint32_t loss;               /* tensor: scalar training loss */
   uint32_t evaluation_loss;    /* tensor: the same in the evaluation function; NONE */
-  uint32_t evaluation_output;  /* tensor: prediction (logits) in the evaluation function; NONE */
+  uint32_t evaluation_output;  /* tensor: prediction (logits, or 64-bit numbers of classes) in the evaluation function; NONE */
+  uint32_t evaluation_losses;  /* tensor: f32, where evaluation_output has numbers of classes: of each label its loss; NONE */
   uint32_t learning_rate;      /* tensor: f32 scalar that the trainer sets before each step; NONE */
   uint32_t step_number;        /* tensor: i64 scalar, 0 at the first step; NONE */
-  uint32_t training_output;    /* tensor: prediction of the training step, alive at the end of forward; NONE */
+  uint32_t training_output;    /* tensor: prediction of the training step, likewise, alive at the end of forward; NONE */
   actnn_loss_kind loss_kind;
   int64_t batch;               /* samples a step */
   uint64_t arena_bytes;        /* all of the below */
@@ -267,7 +268,7 @@ typedef struct actnn_model {
   size_t onnx_bytes;
 } actnn_model;
 
-enum { ACTNN_VERSION = 7 };
+enum { ACTNN_VERSION = 8 };
 
 /* The trainer's command line. Returns the process's exit code. */
 int actnn_main(const actnn_model *model, int argc, char **argv);

@@ -27,7 +27,7 @@ static actnn_kernel *const coders[] = {
     actnn_NormalGradScale, actnn_NormalGradInput, actnn_MeasureSensitivity};
 
 /* Kernels that write it, and read floats. */
-static actnn_kernel *const writers[] = {actnn_SoftmaxCrossEntropyGrad, actnn_NegativeLogLikelihoodGrad};
+static actnn_kernel *const writers[] = {actnn_SoftmaxCrossEntropyGrad, actnn_NegativeLogLikelihoodGrad, actnn_CrossEntropyRows};
 
 /* Kernels that move elements: they take any, if all floats are held alike. */
 static actnn_kernel *const movers[] = {

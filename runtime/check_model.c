@@ -72,7 +72,7 @@ trainer_check_model(actnn *trainer)
       return actnn_fail(trainer, "%s: input %u is not a plain tensor with samples on its first axis",
                         model->name, index);
   }
-  const uint32_t optional[] = {model->loss,          model->evaluation_loss, model->evaluation_output,
+  const uint32_t optional[] = {model->loss,          model->evaluation_loss, model->evaluation_output, model->evaluation_losses,
                                model->learning_rate, model->step_number,     model->training_output};
   for (size_t index = 0; index < sizeof optional / sizeof *optional; index++)
     if (optional[index] != NONE && optional[index] >= model->tensor_count)

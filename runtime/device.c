@@ -192,11 +192,10 @@ device_reserve_scratch(actnn *trainer)
   size_t bytes = (size_t)(trainer->scratch_bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
   trainer->scratch = aligned_alloc(ACTNN_ALIGNMENT, bytes ? bytes : ACTNN_ALIGNMENT);
   trainer->image = malloc((size_t)trainer->image_bytes + 1);
-  class_places places;
-  bool tells_classes = class_places_of(trainer->model, trainer->model->training_output, &places);
-  if (tells_classes)
-    trainer->winner = calloc((size_t)(places.samples * places.positions), sizeof *trainer->winner);
-  return trainer->scratch && trainer->image && (trainer->winner || !tells_classes)
+  int64_t positions = prediction_positions(trainer->model, trainer->model->training_output);
+  if (positions)
+    trainer->winner = calloc((size_t)positions, sizeof *trainer->winner);
+  return trainer->scratch && trainer->image && (trainer->winner || !positions)
              ? trainer->device->prepared(trainer)
              : actnn_fail(trainer, "%s: no memory for the %zu bytes of scratch of kernels that run on the processor", trainer->model->name, bytes);
 }

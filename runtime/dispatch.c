@@ -56,6 +56,7 @@ DISPATCH(LogSoftmax)
 DISPATCH(LogSoftmaxGrad)
 DISPATCH(SoftmaxCrossEntropyLoss)
 DISPATCH(SoftmaxCrossEntropyGrad)
+DISPATCH(CrossEntropyRows)
 DISPATCH(NegativeLogLikelihoodLoss)
 DISPATCH(NegativeLogLikelihoodGrad)
 /* reduction.c */

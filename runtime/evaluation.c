@@ -90,6 +90,26 @@ score_classes(scorer *scorer, actnn *trainer, uint32_t prediction, uint64_t coun
   return true;
 }
 
+/* The same where evaluation has told losses and winners itself. */
+static bool
+score_told(scorer *scorer, actnn *trainer, uint64_t count, double *per_sample)
+{
+  const actnn_model *model = scorer->model;
+  int64_t positions = model->evaluation_losses == NONE ? 0 : prediction_positions(model, model->evaluation_output) / model->batch;
+  const int64_t *winner = positions ? actnn_data(trainer, model->evaluation_output) : NULL;
+  const float *loss = winner ? actnn_data(trainer, model->evaluation_losses) : NULL;
+  for (int64_t sample = 0; loss && sample < (int64_t)count; sample++) {
+    scorer->loss[sample] = 0;
+    scorer->hit[sample] = 0;
+    for (int64_t i = sample * positions; i < (sample + 1) * positions; i++) {
+      scorer->loss[sample] += (double)loss[i];
+      scorer->hit[sample] += winner[i] == label_at(scorer, (size_t)i);
+    }
+  }
+  *per_sample = (double)positions;
+  return loss != NULL;
+}
+
 static double
 element_loss(actnn_loss_kind kind, double prediction, double target)
 {
@@ -142,15 +162,19 @@ scorer_accuracy(scorer *scorer, actnn *trainer)
 {
   uint32_t prediction = scorer->model->training_output;
   class_places places;
-  if (!class_places_of(scorer->model, prediction, &places))
+  int64_t hits = 0, count = prediction_positions(scorer->model, prediction);
+  if (!count)
     return NAN;
-  const float *logits = trainer->winner ? NULL : actnn_data(trainer, prediction);
-  int64_t hits = 0, count = places.samples * places.positions;
-  if (!trainer->winner && !logits)
+  const void *told = trainer->winner ? NULL : actnn_data(trainer, prediction);
+  if (!trainer->winner && !told)
     return NAN;
+  const float *logits = class_places_of(scorer->model, prediction, &places) ? told : NULL;
+  const int64_t *numbers = logits ? NULL : told;
 #pragma omp parallel for schedule(static) num_threads(trainer->threads) reduction(+ : hits)
   for (int64_t i = 0; i < count; i++) {
-    int64_t winner = trainer->winner ? trainer->winner[i] : winner_of(logits + class_place(&places, i), places.stride, places.classes);
+    int64_t winner = trainer->winner ? trainer->winner[i]
+                     : numbers       ? numbers[i]
+                                     : winner_of(logits + class_place(&places, i), places.stride, places.classes);
     hits += winner == label_at(scorer, (size_t)i);
   }
   return (double)hits / (double)count;
@@ -179,7 +203,8 @@ evaluate_all(scorer *scorer, actnn *trainer, batch_source *source, score *score)
     scorer_keep_labels(scorer, trainer);
     if (actnn_evaluate_batch(trainer, &batch_loss))
       return 1;
-    bool is_classified = score_classes(scorer, trainer, model->evaluation_output, count, &per_sample);
+    bool is_classified = score_told(scorer, trainer, count, &per_sample) ||
+                         score_classes(scorer, trainer, model->evaluation_output, count, &per_sample);
     if (is_classified || score_elements(scorer, trainer, model->evaluation_output, count, &per_sample)) {
       has_classes = is_classified || is_one_hot(source, model);
       for (uint64_t sample = 0; sample < count; sample++) {

@@ -468,6 +468,51 @@ ENTRY(SoftmaxCrossEntropyGrad)(const actnn_call *call)
 }
 
 /* Attribute 0 is the shape. */
+/* ---- rows of scores ------------------------------------------------------------------------------------ */
+
+/* exp(x - most) / sum, less one at the label; of an ignored row zeros. dx may be x. */
+static void
+row_gradient(const float *x, const actnn_view *dx, int64_t start, int64_t classes, float most, double sum, int64_t label)
+{
+  float buffer[BLOCK], factor = label < 0 ? 0 : (float)(1 / sum);
+  for (int64_t first = 0; first < classes; first += BLOCK) {
+    int64_t count = classes - first < BLOCK ? classes - first : BLOCK;
+    const float *from = x + start + first;
+    float *to = bfloat_place(dx, start + first, buffer);
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) to[i] = label < 0 ? 0 : exp_float(from[i] - most) * factor;
+    if (label >= first && label < first + count) to[label - first] -= 1;
+    bfloat_write(dx, start + first, count, buffer);
+  }
+}
+
+int ENTRY(CrossEntropyRows)(const actnn_call *call);
+int
+ENTRY(CrossEntropyRows)(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  const actnn_view *gradient = optional_output(call, 0);
+  const actnn_attribute *ignored = &call->attribute[0];
+  const float *scores = call->input[0].data;
+  float *loss = call->output[1].data;
+  int64_t *winner = call->output[2].data, rows = call->input[0].dim[0], classes = call->input[0].dim[1];
+  Labels labels = {.label = &call->input[1], .classes = classes, .ignored = ignored->i, .has_ignored = ignored->kind == ACTNN_INT};
+  if (check_labels(call->trainer, &labels)) return 1;
+#pragma omp parallel for schedule(static) if (rows * classes > SERIAL_ELEMENTS / 4)
+  for (int64_t row = 0; row < rows; row++) {
+    const float *x = scores + row * classes;
+    float most = most_of(x, classes), weight;
+    double sum = exponential_sum(x, NULL, classes, most);
+    int64_t label = class_of(&labels, row, &weight);
+    winner[row] = 0;
+    while (winner[row] + 1 < classes && x[winner[row]] != most) winner[row]++;
+    if (x[winner[row]] != most) winner[row] = 0; /* none is larger than NaN */
+    loss[row] = label < 0 ? 0 : most + (float)log(sum) - x[label];
+    if (gradient) row_gradient(scores, gradient, row * classes, classes, most, sum, label);
+  }
+  return 0;
+}
+
 int ENTRY(NegativeLogLikelihoodGrad)(const actnn_call *call);
 int
 ENTRY(NegativeLogLikelihoodGrad)(const actnn_call *call)

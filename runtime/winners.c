@@ -1,7 +1,7 @@
 /* winners.c: see winners.h. */
 #include "winners.h"
 
-#include "runtime.h"
+#include "trainer.h"
 
 int64_t
 prediction_classes(const actnn_model *model, uint32_t prediction, int *axis)
@@ -41,6 +41,19 @@ class_places_of(const actnn_model *model, uint32_t prediction, class_places *pla
   places->stride = is_last ? 1 : places->positions;
   places->next = is_last ? classes : 1;
   return true;
+}
+
+int64_t
+prediction_positions(const actnn_model *model, uint32_t prediction)
+{
+  class_places places;
+  if (class_places_of(model, prediction, &places))
+    return places.samples * places.positions;
+  if (model->loss_kind != ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY || model->label == NONE || prediction == NONE)
+    return 0;
+  const actnn_tensor *winners = &model->tensor[prediction], *label = &model->tensor[model->input[model->label].tensor];
+  bool is_told = winners->type == ACTNN_I64 && winners->layout == ACTNN_PLAIN && trainer_elements(winners) == trainer_elements(label);
+  return is_told ? (int64_t)trainer_elements(winners) : 0;
 }
 
 int64_t

@@ -25,6 +25,10 @@ int64_t prediction_classes(const actnn_model *model, uint32_t prediction, int *a
 /* False when it has none, or is no plain tensor of floats. */
 bool class_places_of(const actnn_model *model, uint32_t prediction, class_places *places);
 
+/* How many classes are told of a prediction, one for each label: those that win, or, where the prediction is 64-bit integers, its own. 0 when
+ * none are told. */
+int64_t prediction_positions(const actnn_model *model, uint32_t prediction);
+
 /* The first class of those that have the largest value. */
 int64_t winner_of(const float *value, int64_t stride, int64_t classes);
 

@@ -387,6 +387,7 @@ named_values_live(const Check *check, const char *after, const char *help)
                {"evaluation loss", program->evaluation_loss},
                {"prediction", program->prediction},
                {"evaluation output", program->evaluation_output},
+               {"evaluation losses", program->evaluation_losses},
                {"label", program->label},
                {"learning rate", program->learning_rate},
                {"step number", program->step_number}};

@@ -426,6 +426,7 @@ emit_model(Emitter *emitter, uint32_t input_count, uint32_t variable_count, uint
   Text *text = &emitter->text;
   const struct { const char *field; ValueId value; } tensors[] = {
       {"loss", program->loss}, {"evaluation_loss", program->evaluation_loss}, {"evaluation_output", program->evaluation_output},
+      {"evaluation_losses", program->evaluation_losses},
       {"learning_rate", program->learning_rate}, {"step_number", program->step_number}, {"training_output", program->prediction}};
   const char *kernels = emitter->has_kernels ? arena_format(program->arena, "%s_pointwise", emitter->name) : "NULL";
   if (emitter->has_kernels) text_append(text, "/* In %s.cu. */\nextern const actnn_pointwise %s[];\n\n", emitter->name, kernels);

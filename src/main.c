@@ -40,6 +40,9 @@ static const char usage[] =
     "                            compute runs of layers again in backward, exactly, instead of saving them: where codes of --bits take\n"
     "                            more than is asked for, and memory is not lost by it (default); for --compression at any cost, without\n"
     "                            it wherever memory is saved; never; or in runs that free SIZE at most, wherever fewer bytes are saved then\n"
+    "  --split-loss=auto|always|never\n"
+    "                            compute class scores, their loss and its gradient some rows at a time: where all scores would take\n"
+    "                            16 MiB or more (default), wherever there are rows for two parts, or never\n"
     "  --scheme=actnnc|actnn     codes beyond ActNN's (default), or ActNN's own with its defects mended\n"
     "  --rounding=auto|dither|stochastic\n"
     "  --profile-use=FILE        bits where a trainer's --profile-generate found that they matter\n"
@@ -113,6 +116,13 @@ read_recompute(const char *value, Options *options)
   return is_word || read_size(value, &options->most_recomputed) ? 1 : -1;
 }
 
+static int
+read_split(const char *value, Options *options)
+{
+  options->split_loss = strcmp(value, "auto") ? value : NULL;
+  return !options->split_loss || !strcmp(value, "always") || !strcmp(value, "never") ? 1 : -1;
+}
+
 static bool
 read_dimension(Options *options, const char *text)
 {
@@ -154,6 +164,7 @@ read_value_option(CommandLine *line, const char *argument)
   if ((value = value_of(argument, "--memory-budget"))) return read_size(value, &options->memory_budget) ? 1 : -1;
   if ((value = value_of(argument, "--seed"))) return options->seed = strtoull(value, &end, 10), end == value || *end ? -1 : 1;
   if ((value = value_of(argument, "--scheme"))) return options->scheme = value, strcmp(value, "actnn") && strcmp(value, "actnnc") ? -1 : 1;
+  if ((value = value_of(argument, "--split-loss"))) return read_split(value, options);
   if ((value = value_of(argument, "--recompute"))) return read_recompute(value, options);
   if ((value = value_of(argument, "--rounding"))) return read_rounding(value, options);
   if ((value = value_of(argument, "--compression")))

@@ -20,7 +20,7 @@ program_create(const char *source, Diagnostics *diagnostics)
   program->source = source ? arena_text(arena, source, strlen(source)) : "program";
   program->name = "";
   program->loss = program->evaluation_loss = NO_VALUE;
-  program->prediction = program->evaluation_output = NO_VALUE;
+  program->prediction = program->evaluation_output = program->evaluation_losses = NO_VALUE;
   program->label = program->learning_rate = program->step_number = NO_VALUE;
   return program;
 }
@@ -276,6 +276,13 @@ operand_id(const Node *node, uint32_t index)
   return index < node->operand_count ? node->operands[index] : NO_VALUE;
 }
 
+NamedResults
+named_results(const Program *program)
+{
+  return (NamedResults){{program->loss, program->evaluation_loss, program->prediction, program->evaluation_output,
+                         program->evaluation_losses}};
+}
+
 ValueId
 result_id(const Node *node, uint32_t index)
 {
@@ -386,7 +393,8 @@ replace_all_uses(Program *program, const ValueId *by)
     if (by[id] != NO_VALUE) hand_over(program, id, by[id]);
     replace_id_by(&program->values[id].drawn_from, by);
   }
-  ValueId *named[] = {&program->loss, &program->evaluation_loss, &program->prediction, &program->evaluation_output};
+  ValueId *named[] = {&program->loss, &program->evaluation_loss, &program->prediction, &program->evaluation_output,
+                      &program->evaluation_losses};
   for (size_t i = 0; i < sizeof named / sizeof *named; i++) replace_id_by(named[i], by);
 }
 
@@ -404,6 +412,7 @@ replace_uses(Program *program, ValueId from, ValueId to)
   for (uint32_t i = 0; i < program->output_count; i++) replace_id(&program->outputs[i], from, to);
   hand_over(program, from, to);
   for (ValueId id = 0; id < program->value_count; id++) replace_id(&program->values[id].drawn_from, from, to);
-  ValueId *named[] = {&program->loss, &program->evaluation_loss, &program->prediction, &program->evaluation_output};
+  ValueId *named[] = {&program->loss, &program->evaluation_loss, &program->prediction, &program->evaluation_output,
+                      &program->evaluation_losses};
   for (size_t i = 0; i < sizeof named / sizeof *named; i++) replace_id(named[i], from, to);
 }

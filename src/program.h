@@ -128,7 +128,8 @@ typedef struct Program {
   uint32_t input_count, output_count;
 
   ValueId loss, evaluation_loss;        /* scalars; NO_VALUE until known */
-  ValueId prediction, evaluation_output; /* what the loss is computed from */
+  ValueId prediction, evaluation_output; /* what the loss is computed from; where split-loss has come by, the classes that win */
+  ValueId evaluation_losses;             /* and the loss of each label; NO_VALUE: follows from evaluation_output */
   ValueId label;                        /* the label input the loss pass added; NO_VALUE */
   ValueId learning_rate, step_number;   /* scalar inputs set by the trainer */
   int loss_kind;                        /* actnn_loss_kind */
@@ -195,6 +196,13 @@ Value *operand_value(const Program *program, const Node *node, uint32_t index);
 Value *result_value(const Program *program, const Node *node, uint32_t index);
 ValueId operand_id(const Node *node, uint32_t index); /* NO_VALUE when absent */
 ValueId result_id(const Node *node, uint32_t index);
+
+/* What a trainer reads when forward or evaluation ends: losses and predictions; NO_VALUE for what there is not. */
+enum { NAMED_RESULTS = 5 };
+typedef struct NamedResults {
+  ValueId value[NAMED_RESULTS];
+} NamedResults;
+NamedResults named_results(const Program *program);
 
 const Attribute *find_attribute(const Node *node, const char *name); /* NULL */
 int64_t int_attribute(const Node *node, const char *name, int64_t otherwise);

@@ -88,6 +88,7 @@ static const Fact facts[] = {
     {"actnn.evaluation_loss", FACT_ONE, offsetof(Program, evaluation_loss), NULL, NULL},
     {"actnn.prediction", FACT_ONE, offsetof(Program, prediction), NULL, NULL},
     {"actnn.evaluation_output", FACT_ONE, offsetof(Program, evaluation_output), NULL, NULL},
+    {"actnn.evaluation_losses", FACT_ONE, offsetof(Program, evaluation_losses), NULL, NULL},
     {"actnn.label", FACT_ONE, offsetof(Program, label), NULL, NULL},
     {"actnn.learning_rate", FACT_ONE, offsetof(Program, learning_rate), NULL, NULL},
     {"actnn.step_number", FACT_ONE, offsetof(Program, step_number), NULL, NULL},

@@ -122,7 +122,8 @@ program_identity(const Program *program)
     sum += of_node;
   }
   for (uint32_t i = 0; i < program->saves->count; i++) sum += save_identity(&program->saves->save[i], identity);
-  const ValueId named[] = {program->loss, program->prediction, program->evaluation_loss, program->evaluation_output, program->label};
-  for (size_t i = 0; i < sizeof named / sizeof *named; i++) hash = join(hash, named[i] == NO_VALUE ? 0 : identity[named[i]]);
+  const NamedResults named = named_results(program);
+  for (size_t i = 0; i < NAMED_RESULTS; i++) hash = join(hash, named.value[i] == NO_VALUE ? 0 : identity[named.value[i]]);
+  hash = join(hash, program->label == NO_VALUE ? 0 : identity[program->label]);
   return join(join(hash, (uint64_t)program->loss_kind), sum);
 }

@@ -46,8 +46,10 @@ mark_read(const Printer *printer)
       if (node->operands[i] < program->value_count) is_read[node->operands[i]] = true;
   }
   for (uint32_t i = 0; i < program->output_count; i++) is_read[program->outputs[i]] = true;
-  const ValueId more[] = {program->loss,  program->evaluation_loss, program->prediction, program->evaluation_output,
-                          program->label, program->learning_rate,   program->step_number};
+  const NamedResults named = named_results(program);
+  const ValueId more[] = {program->label, program->learning_rate, program->step_number};
+  for (size_t i = 0; i < NAMED_RESULTS; i++)
+    if (named.value[i] < program->value_count) is_read[named.value[i]] = true;
   for (size_t i = 0; i < sizeof more / sizeof *more; i++)
     if (more[i] < program->value_count) is_read[more[i]] = true;
   return is_read;

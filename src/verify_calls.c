@@ -338,7 +338,8 @@ check_results_exist(Emitted *emitted)
   } wanted[] = {{model->loss, FORWARD, "the loss"},
                 {model->training_output, FORWARD, "the prediction in training"},
                 {model->evaluation_loss, EVALUATE, "the loss in evaluation"},
-                {model->evaluation_output, EVALUATE, "the prediction in evaluation"}};
+                {model->evaluation_output, EVALUATE, "the prediction in evaluation"},
+                {model->evaluation_losses, EVALUATE, "the losses of labels in evaluation"}};
   if (model->loss == NONE) return refuse(emitted, emitted->source_length, "the trainer has no loss");
   for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
     if (wanted[i].tensor != NONE

@@ -207,5 +207,5 @@ check_memory(Emitted *emitted)
     return false;
   start_line(&memory);
   return run_phase(&memory, EVALUATE) && check_wanted(&memory, model->evaluation_loss)
-      && check_wanted(&memory, model->evaluation_output);
+      && check_wanted(&memory, model->evaluation_output) && check_wanted(&memory, model->evaluation_losses);
 }

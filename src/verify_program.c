@@ -198,9 +198,9 @@ find_wanted(const Emitted *emitted)
     for (uint32_t k = 0; k < node->result_count; k++)
       if (node->results[k] != NO_VALUE && value_at(program, node->results[k])->updates != NO_VALUE) is_wanted[node->results[k]] = true;
   }
-  const ValueId named[] = {program->loss, program->prediction, program->evaluation_loss, program->evaluation_output};
-  for (size_t i = 0; i < sizeof named / sizeof *named; i++)
-    if (named[i] != NO_VALUE) is_wanted[named[i]] = true;
+  const NamedResults named = named_results(program);
+  for (size_t i = 0; i < NAMED_RESULTS; i++)
+    if (named.value[i] != NO_VALUE) is_wanted[named.value[i]] = true;
   return is_wanted;
 }
 

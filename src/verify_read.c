@@ -328,6 +328,7 @@ read_model_numbers(Reader *reader)
   } tensors[] = {{"loss", &model->loss},
                  {"evaluation_loss", &model->evaluation_loss},
                  {"evaluation_output", &model->evaluation_output},
+                 {"evaluation_losses", &model->evaluation_losses},
                  {"learning_rate", &model->learning_rate},
                  {"step_number", &model->step_number},
                  {"training_output", &model->training_output}};

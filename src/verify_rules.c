@@ -244,14 +244,15 @@ place_results(Emitted *emitted)
   return true;
 }
 
-/* All that backward keeps of forward is what the model says: codes in the pool, and what is kept as it is. */
+/* All that backward keeps of forward is what the model says: codes in the pool, and what is kept as it is. A gradient that forward has made is
+ * none of that. */
 static bool
 check_saved_bytes(Emitted *emitted)
 {
   bool *is_counted = arena_array(emitted->arena, emitted->tensor_count + 1, sizeof *is_counted);
   uint64_t sum = emitted->model.stash_bytes;
   for (uint32_t i = emitted->first_call[BACKWARD]; i < emitted->first_call[BACKWARD + 1]; i++)
-    for (uint32_t k = 0; k < emitted->call[i].input_count; k++) {
+    for (uint32_t k = !strcmp(emitted->call[i].kernel->name, "ScaleGradient"); k < emitted->call[i].input_count; k++) {
       uint32_t tensor = emitted->call[i].input[k];
       if (tensor == NONE || is_counted[tensor] || emitted->place[tensor] != PLACE_STEP
           || emitted->call[emitted->writer[tensor]].phase != FORWARD)

@@ -193,6 +193,7 @@ check_named_tensors(Emitted *emitted)
   } named[] = {{model->loss, program->loss, "loss"},
                {model->evaluation_loss, program->evaluation_loss, "loss in evaluation"},
                {model->evaluation_output, program->evaluation_output, "prediction in evaluation"},
+               {model->evaluation_losses, program->evaluation_losses, "list of losses in evaluation"},
                {model->learning_rate, program->learning_rate, "learning rate"},
                {model->step_number, program->step_number, "step number"},
                {model->training_output, program->prediction, "prediction in training"}};

@@ -195,6 +195,27 @@ EVALUATE(SoftmaxCrossEntropyGrad)(const actnn_call *call)
   return 0;
 }
 
+int EVALUATE(CrossEntropyRows)(const actnn_call *call);
+int
+EVALUATE(CrossEntropyRows)(const actnn_call *call)
+{
+  Lines lines = lines_along(&call->input[0], 1);
+  Labels labels = labels_of(call, 1, 2, 0, lines.length);
+  const actnn_view *gradient = optional_output(call, 0);
+  for (int64_t row = 0; row < lines.outer; row++) {
+    const REAL *x = (const REAL *)call->input[0].data + row * lines.length;
+    double weight, total = log_sum_exp(x, lines.length, 1);
+    int64_t label = class_of(&labels, row, &weight), winner = 0;
+    ((REAL *)call->output[1].data)[row] = (REAL)(label < 0 ? 0 : total - x[label]);
+    for (int64_t i = 1; i < lines.length; i++)
+      if (x[i] > x[winner]) winner = i;
+    ((int64_t *)call->output[2].data)[row] = winner;
+    REAL *dx = gradient ? (REAL *)gradient->data + row * lines.length : NULL;
+    for (int64_t i = 0; dx && i < lines.length; i++) dx[i] = (REAL)(label < 0 ? 0 : exp(x[i] - total) - (i == label));
+  }
+  return 0;
+}
+
 int EVALUATE(NegativeLogLikelihoodGrad)(const actnn_call *call);
 int
 EVALUATE(NegativeLogLikelihoodGrad)(const actnn_call *call)

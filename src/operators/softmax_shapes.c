@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-ShapeRule infer_softmax, infer_class_loss, infer_class_loss_gradient, infer_likelihood_gradient;
+ShapeRule infer_softmax, infer_class_loss, infer_class_loss_gradient, infer_class_rows, infer_likelihood_gradient;
 
 /* Also of the gradients, whose two operands are alike. */
 bool
@@ -87,6 +87,19 @@ infer_class_loss_gradient(Program *program, NodeId id)
   actnn_type type = scores->type;
   return check_labels(program, id, &shape, labels, operand_value(program, node, 3))
          && check_loss_gradient(program, id, &labels->shape) && set_result_type(program, id, 0, type, &shape);
+}
+
+bool
+infer_class_rows(Program *program, NodeId id)
+{
+  const Node *node = node_at(program, id);
+  const Value *scores = operand_value(program, node, 0), *labels = operand_value(program, node, 1);
+  if (scores->shape.rank != 2 || scores->shape.dim[1] == 0)
+    return report_node(program, id, NULL, "scores are %s, not rows of classes", shape_text(program->arena, scores->type, &scores->shape));
+  Shape rows = scores->shape, each = labels->shape;
+  actnn_type type = scores->type;
+  return check_labels(program, id, &rows, labels, NULL) && set_result_type(program, id, 0, type, &rows)
+         && set_result_type(program, id, 1, type, &each) && set_result_type(program, id, 2, ACTNN_I64, &each);
 }
 
 bool

@@ -299,7 +299,8 @@ change_named_numbers(Bench *bench)
   static const char *const counts[] = {"input_count", "variable_count", "save_count", "batch", "onnx_bytes"};
   static const char *const losses[] = {"ACTNN_LOSS_OUTPUT", "ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY", "ACTNN_LOSS_MSE", "ACTNN_LOSS_L1",
                                        "ACTNN_LOSS_BCE_WITH_LOGITS"};
-  static const char *const tensors[] = {"loss", "evaluation_loss", "evaluation_output", "learning_rate", "step_number", "training_output"};
+  static const char *const tensors[] = {"loss",          "evaluation_loss", "evaluation_output", "evaluation_losses",
+                                        "learning_rate", "step_number",     "training_output"};
   for (size_t i = 0; i < COUNT(counts); i++) {
     Span span = model_field(bench, counts[i]);
     long long own = strtoll(text_of(bench, span), NULL, 10);

@@ -239,7 +239,8 @@ name_others(Bench *bench)
   static const struct {
     const char *field;
     EmittedPhase phase;
-  } wanted[] = {{"loss", FORWARD}, {"evaluation_loss", EVALUATE}, {"evaluation_output", EVALUATE}, {"training_output", FORWARD}};
+  } wanted[] = {{"loss", FORWARD}, {"evaluation_loss", EVALUATE}, {"evaluation_output", EVALUATE}, {"evaluation_losses", EVALUATE},
+                {"training_output", FORWARD}};
   for (size_t i = 0; i < COUNT(wanted); i++) {
     Span span = model_field(bench, wanted[i].field);
     for (uint32_t other = 0; other < emitted->tensor_count && strcmp(text_of(bench, span), "NONE"); other += 3) {

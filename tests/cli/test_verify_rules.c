@@ -204,8 +204,8 @@ change_model(Desk *desk)
 {
   Emitted *emitted = &desk->bench->emitted;
   actnn_model *model = &emitted->model;
-  uint32_t *const tensors[] = {&model->loss, &model->evaluation_loss, &model->evaluation_output, &model->learning_rate,
-                               &model->step_number, &model->training_output};
+  uint32_t *const tensors[] = {&model->loss, &model->evaluation_loss, &model->evaluation_output, &model->evaluation_losses,
+                               &model->learning_rate, &model->step_number, &model->training_output};
   for (size_t i = 0; i < COUNT(tensors); i++) {
     CHANGE(*tensors[i], NONE, "tensor that the model names");
     for (uint32_t tensor = 0; tensor < emitted->tensor_count; tensor += desk->step) CHANGE(*tensors[i], tensor, "tensor that the model names");

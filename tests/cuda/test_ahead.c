@@ -81,7 +81,7 @@ main(void)
     end += tensor[i].bytes;
   }
   actnn_model model = {.version = ACTNN_VERSION, .name = "ahead", .tensor = tensor, .tensor_count = TENSORS, .input = inputs,
-                       .input_count = 2, .label = NONE, .loss = LOSS, .evaluation_loss = NONE, .evaluation_output = NONE, .learning_rate = NONE,
+                       .input_count = 2, .label = NONE, .loss = LOSS, .evaluation_loss = NONE, .evaluation_output = NONE, .evaluation_losses = NONE, .learning_rate = NONE,
                        .step_number = NONE, .training_output = NONE, .batch = 1, .arena_bytes = end, .variable_bytes = tensor[FORWARD].offset,
                        .stash_offset = end, .workspace_offset = end, .device = &actnn_cuda, .forward = forward, .backward = backward};
   actnn *trainer = trainer_create(&model, &(trainer_options){.threads = 1, .seed = 7, .quiet = true, .skips = true}, error, sizeof error);

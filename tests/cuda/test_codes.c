@@ -209,7 +209,7 @@ go(run *run, const actnn_device *device, int block)
   uint64_t stash_offset = run->model.stash_offset, stash_bytes = run->model.stash_bytes, arena_bytes = run->model.arena_bytes;
   run->model = (actnn_model){.version = ACTNN_VERSION, .name = "codes", .tensor = run->tensor, .tensor_count = TENSORS, .input = &input,
                              .input_count = 1, .save = &run->save, .save_count = 1, .label = NONE, .loss = NONE, .evaluation_loss = NONE,
-                             .evaluation_output = NONE, .learning_rate = NONE, .step_number = NONE, .training_output = NONE, .batch = 1,
+                             .evaluation_output = NONE, .evaluation_losses = NONE, .learning_rate = NONE, .step_number = NONE, .training_output = NONE, .batch = 1,
                              .arena_bytes = arena_bytes, .stash_offset = stash_offset, .stash_bytes = stash_bytes,
                              .workspace_offset = arena_bytes, .device = device, .forward = code, .backward = decode};
   run->trainer = trainer_create(&run->model, &(trainer_options){.threads = 1, .channel_block = block, .seed = 77, .quiet = true}, error,

@@ -102,7 +102,7 @@ start(run *run, const actnn_device *device)
     end += tensor->bytes;
   }
   run->model = (actnn_model){.version = ACTNN_VERSION, .name = "updates", .tensor = run->tensor, .tensor_count = TENSORS, .label = NONE,
-                             .loss = LOSS, .evaluation_loss = NONE, .evaluation_output = NONE, .learning_rate = RATE, .step_number = STEP,
+                             .loss = LOSS, .evaluation_loss = NONE, .evaluation_output = NONE, .evaluation_losses = NONE, .learning_rate = RATE, .step_number = STEP,
                              .training_output = NONE, .batch = 1, .arena_bytes = end, .stash_offset = end, .workspace_offset = end,
                              .device = device, .forward = forward, .backward = backward};
   run->trainer = trainer_create(&run->model, &(trainer_options){.threads = 1, .seed = 7, .quiet = true}, error, sizeof error);

@@ -57,7 +57,7 @@ check_case(size_t which)
   }
   actnn_model model = {.version = ACTNN_VERSION, .name = "winners", .tensor = tensor, .tensor_count = TENSORS, .input = &input, .input_count = 1,
                        .label = 0, .loss = LOSS, .loss_kind = ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY, .evaluation_loss = NONE,
-                       .evaluation_output = NONE, .learning_rate = NONE, .step_number = NONE, .training_output = PREDICTION,
+                       .evaluation_output = NONE, .evaluation_losses = NONE, .learning_rate = NONE, .step_number = NONE, .training_output = PREDICTION,
                        .batch = cases[which].dim[0], .arena_bytes = end, .variable_bytes = tensor[PREDICTION].offset, .stash_offset = end,
                        .workspace_offset = end, .device = &actnn_cuda, .forward = forward, .backward = backward};
   actnn *trainer = trainer_create(&model, &(trainer_options){.threads = 1, .seed = 7, .quiet = true}, error, sizeof error);

@@ -17,7 +17,7 @@ static const actnn_variable variables[VARIABLES] = {
 static const actnn_save saves[] = {{.tensor = 3, .name = "h"}};
 static const actnn_model model = {.version = ACTNN_VERSION, .name = "small", .tensor = tensors, .variable = variables,
                                   .save = saves, .tensor_count = 4, .variable_count = VARIABLES, .save_count = 1, .label = NONE,
-                                  .loss = 3, .evaluation_loss = NONE, .evaluation_output = NONE, .learning_rate = NONE,
+                                  .loss = 3, .evaluation_loss = NONE, .evaluation_output = NONE, .evaluation_losses = NONE, .learning_rate = NONE,
                                   .step_number = NONE, .training_output = NONE, .batch = 1, .arena_bytes = 256,
                                   .variable_bytes = 192, .stash_offset = 256, .workspace_offset = 256, .model_hash = 42};
 

@@ -10,7 +10,7 @@ enum { PREFIX = 2, INPUT_BYTES = 1 << 16, BATCH = 2 };
 static const actnn_input inputs[] = {{0, "x"}, {1, "labels"}};
 static actnn_tensor tensors[3];
 static const actnn_model model = {.version = ACTNN_VERSION, .name = "inputs", .tensor = tensors, .input = inputs, .tensor_count = 3,
-                                  .input_count = 2, .label = 1, .loss = NONE, .evaluation_loss = NONE, .evaluation_output = 2,
+                                  .input_count = 2, .label = 1, .loss = NONE, .evaluation_loss = NONE, .evaluation_output = 2, .evaluation_losses = NONE,
                                   .learning_rate = NONE, .step_number = NONE, .training_output = NONE, .batch = BATCH,
                                   .loss_kind = ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY};
 

@@ -41,7 +41,8 @@ static void
 begin(Poison *poison, actnn *trainer)
 {
   const actnn_model *model = &poison->model;
-  const uint32_t pinned[] = {model->loss, model->training_output, model->evaluation_loss, model->evaluation_output};
+  const uint32_t pinned[] = {model->loss, model->training_output, model->evaluation_loss, model->evaluation_output,
+                             model->evaluation_losses};
   for (size_t i = 0; i < sizeof pinned / sizeof pinned[0]; i++)
     for (int s = 0; s < SEQUENCES && pinned[i] != NONE; s++)
       poison->life[s][pinned[i]].is_pinned = true;

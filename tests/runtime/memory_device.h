@@ -68,10 +68,10 @@ device_find_winners(actnn *trainer)
   class_places places;
   uint32_t prediction = trainer->model->training_output;
   const float *value = (const float *)(const void *)(trainer->device_arena + trainer->model->tensor[prediction].offset);
-  if (!class_places_of(trainer->model, prediction, &places))
-    return 1;
-  for (int64_t i = 0; i < places.samples * places.positions; i++)
-    trainer->winner[i] = (int32_t)winner_of(value + class_place(&places, i), places.stride, places.classes);
+  bool has_scores = class_places_of(trainer->model, prediction, &places);
+  const int64_t *number = (const int64_t *)(const void *)value;
+  for (int64_t i = 0; i < prediction_positions(trainer->model, prediction); i++)
+    trainer->winner[i] = (int32_t)(has_scores ? winner_of(value + class_place(&places, i), places.stride, places.classes) : number[i]);
   return call_device(trainer);
 }
 

@@ -232,7 +232,7 @@ static const actnn_model small_model = {
     .save = small_saves, .save_count = 1,
 #endif
     .tensor_count = v_count, .input_count = 2, .variable_count = 9, .label = 1, .loss = v_loss, .evaluation_loss = v_loss,
-    .evaluation_output = v_logits, .learning_rate = v_rate, .step_number = v_step, .training_output = v_logits,
+    .evaluation_output = v_logits, .evaluation_losses = NONE, .learning_rate = v_rate, .step_number = v_step, .training_output = v_logits,
     .loss_kind = ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY, .batch = BATCH, .arena_bytes = at_end, .variable_bytes = at_images,
     .stash_offset = at_stash, .stash_bytes = STASH_BYTES, .workspace_offset = at_end, .workspace_bytes = 0,
     .saved_bytes = STASH_BYTES, .saved_bytes_fp32 = SIZE(BATCH * HIDDEN), .model_hash = 0x1234abcd5678ef00u, .seed = 1,

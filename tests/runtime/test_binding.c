@@ -26,7 +26,7 @@ begin(int64_t batch)
 {
   memset(&r, 0, sizeof r);
   r.model = (actnn_model){.name = "test", .tensor = r.tensor, .input = r.input, .tensor_count = MOST_INPUTS + 1, .label = NONE, .loss = NONE,
-                          .evaluation_loss = NONE, .evaluation_output = NONE, .learning_rate = NONE, .step_number = NONE, .training_output = NONE,
+                          .evaluation_loss = NONE, .evaluation_output = NONE, .evaluation_losses = NONE, .learning_rate = NONE, .step_number = NONE, .training_output = NONE,
                           .batch = batch};
   r.trainer = (actnn){.model = &r.model, .arena = r.arena, .threads = 1};
 }

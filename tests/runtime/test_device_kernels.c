@@ -91,7 +91,7 @@ static void
 test_images(void)
 {
   actnn_model model = {.version = ACTNN_VERSION, .name = "images", .tensor = image_tensors, .tensor_count = i_count, .batch = 1, .device = &device,
-                       .arena_bytes = i_count * 512, .label = NONE, .loss = NONE, .evaluation_loss = NONE, .evaluation_output = NONE,
+                       .arena_bytes = i_count * 512, .label = NONE, .loss = NONE, .evaluation_loss = NONE, .evaluation_output = NONE, .evaluation_losses = NONE,
                        .learning_rate = NONE, .step_number = NONE, .training_output = NONE, .evaluate = evaluate_images};
   trainer_options options = {.threads = 1, .quiet = true};
   actnn_kernel *const on_device[] = {draw_there, declines};

@@ -43,7 +43,7 @@ begin(void)
   memcpy(four, tensors, sizeof tensors);
   four[3] = tensor(ACTNN_F32, 1 << 18, 0, (const int64_t[]){0});
   model = (actnn_model){.name = "echo", .tensor = four, .input = inputs, .tensor_count = 4, .input_count = 2, .label = 1, .loss = NONE,
-                        .evaluation_loss = 3, .evaluation_output = 2, .learning_rate = NONE, .step_number = NONE, .training_output = NONE,
+                        .evaluation_loss = 3, .evaluation_output = 2, .evaluation_losses = NONE, .learning_rate = NONE, .step_number = NONE, .training_output = NONE,
                         .batch = BATCH, .loss_kind = ACTNN_LOSS_SOFTMAX_CROSS_ENTROPY, .evaluate = predict};
   add("x", ACTNN_F32, DIMS(SAMPLES, CLASSES), numbers);
   add("y", ACTNN_I64, DIMS(SAMPLES), labels);

@@ -157,7 +157,7 @@ evaluate(actnn *trainer)
 }
 
 static const actnn_model model = {.version = ACTNN_VERSION, .name = "library", .tensor = tensors, .tensor_count = t_count, .batch = 1,
-                                  .arena_bytes = t_count * PLACE, .label = NONE, .loss = NONE, .evaluation_loss = NONE, .evaluation_output = NONE,
+                                  .arena_bytes = t_count * PLACE, .label = NONE, .loss = NONE, .evaluation_loss = NONE, .evaluation_output = NONE, .evaluation_losses = NONE,
                                   .learning_rate = NONE, .step_number = NONE, .training_output = NONE, .workspace_offset = t_count * PLACE,
                                   .initialize = initialize, .evaluate = evaluate};
 

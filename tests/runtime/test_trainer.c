@@ -78,7 +78,7 @@ test_scratch(void)
   ok(trainer && trainer->workspace == trainer->arena + at_end && !*said, "also where the plan has it elsewhere, and not said when quiet");
   actnn_destroy(trainer);
   actnn_model empty = {.version = ACTNN_VERSION, .name = "empty", .batch = 1, .evaluate = evaluate_with_scratch, .loss = NONE,
-                       .evaluation_loss = NONE, .evaluation_output = NONE, .learning_rate = NONE, .step_number = NONE,
+                       .evaluation_loss = NONE, .evaluation_output = NONE, .evaluation_losses = NONE, .learning_rate = NONE, .step_number = NONE,
                        .training_output = NONE, .label = NONE};
   trainer = trainer_create(&empty, &quiet, NULL, 0);
   ok(trainer && trainer->arena_bytes == 1024, "and of a model without tensors");
