@@ -394,7 +394,7 @@ typedef struct RowJob {
   int64_t *winner;
 } RowJob;
 
-/* dx: what the losses' sum has for a gradient, if it is asked for; x itself, perhaps: who reads an element is who writes it. */
+/* dx: what the losses' sum has for a gradient; x itself, perhaps: who reads an element is who writes it. */
 template <typename Form>
 KERNEL
 lose_rows(RowJob job, Form x, Form dx)
@@ -407,24 +407,17 @@ lose_rows(RowJob job, Form x, Form dx)
   if (seat.is_inside)
     label = class_of(job.labels, seat.outer, &weight);
   auto look = [&](float term, int64_t i) {
-    if (term == total.most && i < first)
+    if ((term == total.most && i < first) || (i == 0 && term != term)) /* none is larger than NaN */
       first = i;
     if (i == label)
       job.loss[seat.outer] = above - term;
     return label < 0 ? 0 : expf(term - total.most) * factor - (i == label ? 1.0f : 0.0f);
   };
-  auto load = [&](int64_t i) { return x[start + i]; };
-  if (dx.data)
-    write_terms<float>(seat.lane, end, job.lines.cells.lanes, load, dx, start, 1, look);
-  else
-    for_terms<float>(seat.lane, end, job.lines.cells.lanes, load, [&](const float *term, int count, int64_t i) {
-      for (int k = 0; k < count; k++)
-        look(term[k], i + k * job.lines.cells.lanes);
-    });
+  write_terms<float>(seat.lane, end, job.lines.cells.lanes, [&](int64_t i) { return x[start + i]; }, dx, start, 1, look);
   first = cell_fold(first, [](int64_t a, int64_t b) { return a < b ? a : b; }, job.lines.cells.width, job.lines.cells.lanes);
   if (!seat.is_inside || seat.lane)
     return;
-  job.winner[seat.outer] = first < end ? first : 0; /* none is larger than NaN */
+  job.winner[seat.outer] = first < end ? first : 0;
   if (label < 0)
     job.loss[seat.outer] = 0;
 }
@@ -432,9 +425,9 @@ lose_rows(RowJob job, Form x, Form dx)
 extern "C" int
 gpu_CrossEntropyRows(const actnn_call *call)
 {
-  const actnn_view *scores = &call->input[0], *label = &call->input[1], *gradient = optional_output(call, 0);
+  const actnn_view *scores = &call->input[0], *label = &call->input[1], *gradient = &call->output[0];
   const actnn_attribute *ignored = &call->attribute[0];
-  if (!are_floats(scores, 1, true) || label->type != ACTNN_I64 || (gradient && !are_floats(gradient, 1, true)))
+  if (!are_floats(scores, 1, true) || label->type != ACTNN_I64 || !are_floats(gradient, 1, true))
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;

@@ -231,9 +231,9 @@ typedef struct Parts {
   size_t count;
 } Parts;
 
-/* Scores of a part, and what CrossEntropyRows makes of them; their gradient if there is to be one. */
+/* Scores of a part, and what CrossEntropyRows makes of them; their gradient. */
 static ValueId
-add_rows(Maker *maker, Parts *parts, ValueId x, ValueId labels, bool has_gradient)
+add_rows(Maker *maker, Parts *parts, ValueId x, ValueId labels)
 {
   Program *program = maker->program;
   const Head *head = maker->head;
@@ -248,7 +248,6 @@ add_rows(Maker *maker, Parts *parts, ValueId x, ValueId labels, bool has_gradien
   infer_node(program, node);
   parts->loss[parts->count] = result_id(node_at(program, node), 1);
   parts->winner[parts->count] = result_id(node_at(program, node), 2);
-  if (!has_gradient) set_result(program, node, 0, NO_VALUE);
   return dscores;
 }
 
@@ -293,7 +292,7 @@ make_parts(Maker *maker, const Trained *found)
   for (int64_t first = 0; first < head->rows; first += each, parts.count++) {
     int64_t end = first + each < head->rows ? first + each : head->rows;
     ValueId x = slice(maker, all, first, end);
-    ValueId dscores = add_rows(maker, &parts, x, slice(maker, head->labels, first, end), found != NULL);
+    ValueId dscores = add_rows(maker, &parts, x, slice(maker, head->labels, first, end));
     if (found) add_gradients(maker, &parts, found, x, dscores);
   }
   return parts;

@@ -491,7 +491,6 @@ int
 ENTRY(CrossEntropyRows)(const actnn_call *call)
 {
   if (actnn_is_preparing(call)) return 0;
-  const actnn_view *gradient = optional_output(call, 0);
   const actnn_attribute *ignored = &call->attribute[0];
   const float *scores = call->input[0].data;
   float *loss = call->output[1].data;
@@ -505,10 +504,9 @@ ENTRY(CrossEntropyRows)(const actnn_call *call)
     double sum = exponential_sum(x, NULL, classes, most);
     int64_t label = class_of(&labels, row, &weight);
     winner[row] = 0;
-    while (winner[row] + 1 < classes && x[winner[row]] != most) winner[row]++;
-    if (x[winner[row]] != most) winner[row] = 0; /* none is larger than NaN */
+    while (x[0] == x[0] && winner[row] + 1 < classes && x[winner[row]] != most) winner[row]++; /* none is larger than NaN */
     loss[row] = label < 0 ? 0 : most + (float)log(sum) - x[label];
-    if (gradient) row_gradient(scores, gradient, row * classes, classes, most, sum, label);
+    row_gradient(scores, &call->output[0], row * classes, classes, most, sum, label);
   }
   return 0;
 }

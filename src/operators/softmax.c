@@ -201,7 +201,6 @@ EVALUATE(CrossEntropyRows)(const actnn_call *call)
 {
   Lines lines = lines_along(&call->input[0], 1);
   Labels labels = labels_of(call, 1, 2, 0, lines.length);
-  const actnn_view *gradient = optional_output(call, 0);
   for (int64_t row = 0; row < lines.outer; row++) {
     const REAL *x = (const REAL *)call->input[0].data + row * lines.length;
     double weight, total = log_sum_exp(x, lines.length, 1);
@@ -210,8 +209,8 @@ EVALUATE(CrossEntropyRows)(const actnn_call *call)
     for (int64_t i = 1; i < lines.length; i++)
       if (x[i] > x[winner]) winner = i;
     ((int64_t *)call->output[2].data)[row] = winner;
-    REAL *dx = gradient ? (REAL *)gradient->data + row * lines.length : NULL;
-    for (int64_t i = 0; dx && i < lines.length; i++) dx[i] = (REAL)(label < 0 ? 0 : exp(x[i] - total) - (i == label));
+    REAL *dx = (REAL *)call->output[0].data + row * lines.length;
+    for (int64_t i = 0; i < lines.length; i++) dx[i] = (REAL)(label < 0 ? 0 : exp(x[i] - total) - (i == label));
   }
   return 0;
 }

@@ -5,7 +5,7 @@ static void
 test_tensors(void)
 {
   const char *message = "small: tensor 0 does not fit its place in the arena";
-  REFUSES("version 6, this runtime is of version 7", c.model.version = 6);
+  REFUSES("version 7, this runtime is of version 8", c.model.version = 7);
   REFUSES(message, c.tensor[v_w1].type = ACTNN_STRING);
   REFUSES(message, c.tensor[v_w1].type = ACTNN_UNDEFINED);
   REFUSES(message, c.tensor[v_w1].rank = ACTNN_MAX_RANK + 1);
@@ -59,6 +59,7 @@ test_tables(void)
   REFUSES("names tensor 24, which it does not have", c.model.loss = v_count);
   REFUSES("names tensor 24, which it does not have", c.model.evaluation_loss = v_count);
   REFUSES("names tensor 24, which it does not have", c.model.evaluation_output = v_count);
+  REFUSES("names tensor 24, which it does not have", c.model.evaluation_losses = v_count);
   REFUSES("names tensor 24, which it does not have", c.model.learning_rate = v_count);
   REFUSES("names tensor 24, which it does not have", c.model.step_number = v_count);
   REFUSES("names tensor 24, which it does not have", c.model.training_output = v_count);
