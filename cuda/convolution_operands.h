@@ -40,11 +40,11 @@ image_operand(const actnn *trainer, const actnn_view *view)
   return image;
 }
 
-/* The library gets as many samples of an image at a time, and all as it is held. */
+/* The library gets so many samples of an image at a time, or all filters, as large as they are held. */
 static void
-settle_piece(operand *operand, int64_t pieces)
+settle_extents(operand *operand, int64_t first)
 {
-  operand->dim[0] /= pieces;
+  operand->dim[0] = first;
   memcpy(operand->dim_wanted, operand->dim, sizeof operand->dim);
 }
 
@@ -130,8 +130,8 @@ typedef struct placement {
   int64_t count;
 } placement;
 
-/* A thread makes an element, or several channels where they lie side by side on both sides. */
-template <int Wide>
+/* A thread makes an element, or several channels where they lie side by side on both sides; or it adds to what is there. */
+template <int Wide, bool Adds>
 KERNEL
 place_image(placement placement, converted_units<Wide> units)
 {
@@ -146,7 +146,13 @@ place_image(placement placement, converted_units<Wide> units)
     at += from * placement.axis[k].stride;
     left = next;
   }
-  units.store(i, is_inside ? units.load(at) : Columns<Wide>());
+  Columns<Wide> columns = is_inside ? units.load(at) : Columns<Wide>();
+  if (Adds) {
+    Columns<Wide> before = load_columns<Wide>(units.y, i);
+    for (int k = 0; k < Wide; k++)
+      columns.of[k] += before.of[k];
+  }
+  units.store(i, columns);
 }
 
 /* Which axis is the k-th in memory. */
@@ -181,12 +187,12 @@ placement_of(const operand *image, bool is_wanted, int wide)
   return made;
 }
 
-template <int Wide>
+template <int Wide, bool Adds>
 static int
-place(const actnn_call *call, const operand *image, bool is_wanted, const converted_units<Wide> &units)
+place(const actnn_call *call, const operand *operand, bool is_wanted, const converted_units<Wide> &units)
 {
-  placement placement = placement_of(image, is_wanted, Wide);
-  return LAUNCH(call, place_image<Wide>, placement.count, placement, units);
+  placement placement = placement_of(operand, is_wanted, Wide);
+  return LAUNCH(call, (place_image<Wide, Adds>), placement.count, placement, units);
 }
 
 static bool
@@ -205,8 +211,8 @@ reorder(const actnn_call *call, const operand *operand, bool is_wanted, const vo
   if (operand->is_padded) {
     const Floats source = {(void *)from, from_narrow}, result = {to, to_narrow};
     bool is_wide = operand->is_last_held && operand->is_last_wanted && operand->dim[1] % 4 == 0;
-    return is_wide ? place(call, operand, is_wanted, converted_units<4>{source, result})
-                   : place(call, operand, is_wanted, converted_units<1>{source, result});
+    return is_wide ? place<4, false>(call, operand, is_wanted, converted_units<4>{source, result})
+                   : place<1, false>(call, operand, is_wanted, converted_units<1>{source, result});
   }
   if (operand->is_last_held == operand->is_last_wanted)
     return gpu_convert(call->trainer, to, from, elements_of(operand), to_narrow);
@@ -224,6 +230,14 @@ reorder(const actnn_call *call, const operand *operand, bool is_wanted, const vo
                            row_tiles, column_tiles, (To *)to);
     });
   });
+}
+
+/* Adds what the library made to what is held. */
+static int
+add_back(const actnn_call *call, const operand *operand, void *made, void *to)
+{
+  const converted_units<1> units = {{made, operand->is_narrow_wanted}, {to, operand->is_narrow_held}};
+  return place<1, true>(call, operand, false, units);
 }
 
 #endif

@@ -1,11 +1,12 @@
 /* library_convolution.cu: convolutions by cuDNN.
  *
  * Images lie plainly, or channels last where the trainer has them so (gpu_block_of). The library is fast where all operands of a
- * convolution lie the same way: channels last, weights and images that are held plainly go through the workspace. So do weights, and their
- * gradient, where images are held as bfloat16: the library then wants all of them so, and adds up in FP32. Images that have more elements
- * than the library counts are convolved in pieces, some samples each. So are images with asymmetric padding, which it does not know: it gets
- * copies with zeros around them, in the workspace as well (src/operators/convolution_padding.h). Its algorithms are chosen, by its own judgement, among those that
- * fit what is left of the planned workspace and, unless a trainer may vary, give the same bits every time. */
+ * convolution lie the same way: channels last, weights and images that are held plainly go through the workspace. So do weights, and
+ * their gradient, where images are held as bfloat16: the library then wants all of them so, and adds up in FP32. Images that have more
+ * elements than the library counts are convolved in pieces, some samples each. So are images with asymmetric padding, which it does not
+ * know: it gets copies with zeros around them, in the workspace as well (src/operators/convolution_padding.h). Its algorithms are chosen,
+ * by its own judgement, among those that fit what is left of the planned workspace and, unless a trainer may vary, give the same bits
+ * every time. */
 #include "convolution_operands.h"
 #include "kernels.h"
 #include "libraries.h"
@@ -52,7 +53,7 @@ gpu_drop_convolution(struct gpu_convolution *convolution)
 typedef struct geometry {
   Window window;
   SymmetricWindow symmetric;
-  int64_t groups;
+  int64_t groups, samples; /* so many in a piece; 0: it is nothing for the library */
 } geometry;
 
 /* ---- describing --------------------------------------------------------------------------------------------------- */
@@ -224,17 +225,26 @@ typedef struct roles {
   const actnn_view *x, *w, *y, *bias; /* bias may be NULL */
 } roles;
 
-/* The library knows extents and strides that are ints, and so many elements of a sample. */
+static geometry
+geometry_of(const actnn_call *call, const roles *roles)
+{
+  geometry made;
+  made.window = window_of(call->attribute + 1, roles->x, roles->y);
+  made.symmetric = symmetric_window(&made.window);
+  made.groups = call->attribute[5].i;
+  made.samples = convolution_samples(&made.window, &made.symmetric, roles->y, MOST_ELEMENTS);
+  return made;
+}
+
+/* The library knows extents and strides that are ints. */
 static bool
 suits_library(const roles *roles, const geometry *geometry)
 {
   const actnn_view *view[] = {roles->x, roles->w, roles->y};
   for (int i = 0; i < 3; i++)
-    if ((view[i]->type != ACTNN_F32 && view[i]->type != ACTNN_BF16) || view[i]->rank < 3 || view[i]->rank > OPERAND_AXES ||
-        element_count(view[i]) <= 0)
+    if ((view[i]->type != ACTNN_F32 && view[i]->type != ACTNN_BF16) || view[i]->rank < 3 || view[i]->rank > OPERAND_AXES)
       return false;
-  return symmetric_elements(&geometry->window, &geometry->symmetric) <= MOST_ELEMENTS &&
-         element_count(roles->y) / roles->y->dim[0] <= MOST_ELEMENTS && element_count(roles->w) <= MOST_ELEMENTS;
+  return geometry->samples > 0 && element_count(roles->w) > 0 && element_count(roles->w) <= MOST_ELEMENTS;
 }
 
 /* Gives an operand that is wanted otherwise than it is held its place in the workspace. */
@@ -263,10 +273,10 @@ make_convolution(const actnn *trainer, const roles *roles, const geometry *geome
   convolution->x = image_operand(trainer, roles->x);
   convolution->y = image_operand(trainer, roles->y);
   convolution->w = image_operand(trainer, roles->w);
-  convolution->pieces = convolution_pieces(&geometry->window, &geometry->symmetric, roles->y, MOST_ELEMENTS);
-  settle_piece(&convolution->x, convolution->pieces);
-  settle_piece(&convolution->y, convolution->pieces);
-  settle_piece(&convolution->w, 1);
+  convolution->pieces = geometry->window.batch / geometry->samples;
+  settle_extents(&convolution->x, geometry->samples);
+  settle_extents(&convolution->y, geometry->samples);
+  settle_extents(&convolution->w, roles->w->dim[0]);
   settle_padding(&convolution->x, &geometry->symmetric);
   operand *const operands[] = {&convolution->x, &convolution->w, &convolution->y};
   for (int i = 0; i < 3; i++) {
@@ -301,8 +311,7 @@ static int
 prepare(const actnn_call *call, const roles *roles)
 {
   actnn *trainer = call->trainer;
-  geometry geometry = {window_of(call->attribute + 1, roles->x, roles->y), SymmetricWindow(), call->attribute[5].i};
-  geometry.symmetric = symmetric_window(&geometry.window);
+  geometry geometry = geometry_of(call, roles);
   gpu_primitive *slot = gpu_primitive_of(trainer, call->output[0].id);
   gpu_drop_convolution(slot->convolution);
   slot->convolution = NULL;
@@ -359,15 +368,16 @@ add_bias(Held *y, const float *bias, int64_t count, int64_t channels, int64_t po
     hold(&y[i], widened(y[i]) + bias[is_last ? i % channels : i / positions % channels]);
 }
 
-/* One piece; a weight's gradient is added to that of the pieces before. */
+/* One piece; a weight's gradient is added to that of the pieces before: by the library, which would round each sum to bfloat16, or here. */
 static int
 compute(const actnn_call *call, struct gpu_convolution *c, const roles *roles, int64_t piece)
 {
   actnn *trainer = call->trainer;
   cudnnHandle_t dnn = trainer->device_state->library->dnn;
   void *room = trainer->workspace + c->copies_bytes;
-  const float one = 1, none = 0, *before = piece > 0 ? &one : &none;
   bool makes_x = c->direction == LIBRARY_INPUT_GRADIENT, makes_w = c->direction == LIBRARY_WEIGHT_GRADIENT;
+  bool adds_here = c->w.is_narrow_wanted && !c->w.is_narrow_held;
+  const float one = 1, none = 0, *before = piece > 0 && !adds_here ? &one : &none;
   void *x = makes_x ? taken(call, &c->x, roles->x, piece) : given(call, &c->x, roles->x, piece);
   void *w = makes_w ? taken(call, &c->w, roles->w, 0) : given(call, &c->w, roles->w, 0);
   void *y = makes_x || makes_w ? given(call, &c->y, roles->y, piece) : taken(call, &c->y, roles->y, piece);
@@ -384,8 +394,10 @@ compute(const actnn_call *call, struct gpu_convolution *c, const roles *roles, i
     return 1;
   if (makes_x)
     return bring_back(call, &c->x, x, roles->x, piece);
+  if (makes_w && adds_here && piece > 0)
+    return add_back(call, &c->w, w, roles->w->data);
   if (makes_w)
-    return piece == c->pieces - 1 && bring_back(call, &c->w, w, roles->w, 0);
+    return (adds_here || piece == c->pieces - 1) && bring_back(call, &c->w, w, roles->w, 0);
   return bring_back(call, &c->y, y, roles->y, piece);
 }
 

@@ -208,26 +208,28 @@ count_copies_of_product(const actnn_call *call)
   ask_for_copies(call->trainer, used);
 }
 
-/* Of a convolution it wants all operands and results alike, as bfloat16 where any is and in the order of an image in blocks; and the image that
- * the window slides over with symmetric padding. Images go in as many pieces as there. */
+/* Of a convolution it wants all operands and results alike, as bfloat16 where any is and in the order of an image in blocks; and the image
+ * that the window slides over with symmetric padding. Images go in the same pieces as there. */
 static void
 count_copies_of_convolution(actnn_kernel *kernel, const actnn_call *call)
 {
   const actnn_view *first = &call->input[0], *made = &call->output[0];
-  const actnn_view *x = kernel == actnn_Conv ? first : kernel == actnn_ConvGradWeight ? &call->input[1] : made, *y = kernel == actnn_Conv ? made : first;
+  const actnn_view *x = kernel == actnn_Conv ? first : kernel == actnn_ConvGradWeight ? &call->input[1] : made;
+  const actnn_view *y = kernel == actnn_Conv ? made : first;
   Window window = window_of(call->attribute + 1, x, y);
   SymmetricWindow symmetric = symmetric_window(&window);
-  int64_t pieces = convolution_pieces(&window, &symmetric, y, INT32_MAX);
+  int64_t samples = convolution_samples(&window, &symmetric, y, INT32_MAX);
   bool narrows = bfloat_is_in(call), reorders = x->layout == ACTNN_BLOCKED || y->layout == ACTNN_BLOCKED;
   uint64_t used = 0;
-  for (size_t i = 0; i < call->input_count + call->output_count; i++) {
+  for (size_t i = 0; i < call->input_count + call->output_count && samples > 0; i++) {
     const actnn_view *view = i < call->input_count ? &call->input[i] : &call->output[i - call->input_count];
     bool is_padded = view == x && symmetric.is_padded;
     bool is_held_otherwise = view->type == ACTNN_F32 && (narrows || (reorders && view->layout != ACTNN_BLOCKED));
     if (!view->data || !(is_padded || is_held_otherwise))
       continue;
-    int64_t elements = is_padded ? window.batch * symmetric_elements(&window, &symmetric) : held_elements(call->trainer, view);
-    elements /= view == x || view == y ? pieces : 1;
+    int64_t elements = held_elements(call->trainer, view);
+    if (view == x || view == y)
+      elements = samples * (is_padded ? symmetric_elements(&window, &symmetric) : elements / window.batch);
     used += padded_to_alignment((uint64_t)elements * (narrows ? sizeof(uint16_t) : sizeof(float)));
   }
   ask_for_copies(call->trainer, used);

@@ -1,7 +1,8 @@
 /* convolution_padding.h: convolutions for a library that knows symmetric padding alone, as much behind an image as before it.
  *
- * With asymmetric padding (SAME with a stride of 2) the library gets a copy of the image, with zeros where it would pad too little. So that
- * copies take little memory, samples then go in pieces. A GPU's kernels decide by this what they copy, and the plan how much room it takes. */
+ * With asymmetric padding (SAME with a stride of 2) the library gets a copy of the image, with zeros where it would pad too little. So
+ * that copies take little memory, samples then go in pieces. A GPU's kernels decide by this what they copy, and the plan how much room it
+ * takes. */
 #ifndef ACTNN_CONVOLUTION_PADDING_H
 #define ACTNN_CONVOLUTION_PADDING_H
 
@@ -41,23 +42,37 @@ symmetric_window(const Window *window)
   return symmetric;
 }
 
-/* Elements of a sample of the image that the library gets. */
+/* Elements of a sample of the image that the library gets; INT64_MAX: of more. */
 static inline int64_t
 symmetric_elements(const Window *window, const SymmetricWindow *symmetric)
 {
-  return window->channels * window_volume(symmetric->input);
+  int64_t count = window->channels;
+  for (int axis = 0; axis < WINDOW_AXES; axis++)
+    if (__builtin_mul_overflow(count, symmetric->input[axis], &count))
+      return INT64_MAX;
+  return count;
 }
 
-/* In how many pieces the samples go, all of the same number, for a library that counts `most` elements of an image. */
 static inline int64_t
-convolution_pieces(const Window *window, const SymmetricWindow *symmetric, const actnn_view *result, int64_t most)
+fewer_of(int64_t a, int64_t b)
 {
-  int64_t x = symmetric_elements(window, symmetric), y = result->dim[1] * window_volume(window->output), pieces = 1;
-  int64_t most_of_x = symmetric->is_padded && most > MOST_PADDED_ELEMENTS ? MOST_PADDED_ELEMENTS : most;
-  while (pieces < window->batch &&
-         (window->batch % pieces || window->batch / pieces * x > most_of_x || window->batch / pieces * y > most))
-    pieces++;
-  return pieces;
+  return a < b ? a : b;
+}
+
+/* How many samples a piece has, the same in all of them, for a library that counts `most` elements of an image. 0: it has no work, or cannot
+ * count those of one sample. */
+static inline int64_t
+convolution_samples(const Window *window, const SymmetricWindow *symmetric, const actnn_view *result, int64_t most)
+{
+  int64_t x = symmetric_elements(window, symmetric), y = result->dim[1] * window_volume(window->output);
+  if (window->batch < 1 || x < 1 || y < 1 || x > most || y > most)
+    return 0;
+  int64_t samples = fewer_of(window->batch, fewer_of(most / x, most / y));
+  if (symmetric->is_padded)
+    samples = fewer_of(samples, MOST_PADDED_ELEMENTS / x);
+  while (samples > 1 && window->batch % samples)
+    samples--;
+  return samples > 1 ? samples : 1;
 }
 
 #endif
