@@ -176,7 +176,8 @@ static const struct {
                        "2,4,2,4 2,3,5,8 {4,3,3,3} kernel_shape=3x3 strides=2x2 pads=0x1x1x0"},
     {"ConvTranspose", "2,4,4,5 4,3,3,3 3 auto_pad=SAME_UPPER strides=2x2 | 2,4,3,4 4,4,5,5 8 auto_pad=SAME_LOWER group=2 strides=2x2 | "
                       "2,2,5 2,3,4 3 strides=2 pads=0x1 | 1,2,2,3,2 2,4,3,3,2 4 strides=2x2x1 pads=0x1x0x1x0x1 | "
-                      "2,4,4,3 4,2,3,3 _ dilations=2x1 strides=2x3 pads=2x0x0x1 output_padding=1x0"},
+                      "2,4,4,3 4,2,3,3 _ dilations=2x1 strides=2x3 pads=2x0x0x1 output_padding=1x0 | "
+                      "3,5,6,7 5,36,3,3 36 auto_pad=SAME_UPPER strides=2x2"},
     {"MaxPoolWithOffset", "4,19,30,31 kernel_shape=3x3 strides=2x2 pads=1x1x1x1 | "
                           "2,19,9,8,7 kernel_shape=2x3x2 strides=1x2x2 pads=1x1x0x0x1x1 dilations=1x2x1"},
     {"MaxPoolGrad", "4,19,15,16 4,19,15,16:uint8 {4,19,30,31} kernel_shape=3x3 strides=2x2 pads=1x1x1x1 irange=0:9 | "
