@@ -1,10 +1,12 @@
 /* library_convolution.cu: convolutions by cuDNN.
  *
  * Images lie plainly, or channels last where the trainer has them so (gpu_block_of). The library is fast where all operands of a
- * convolution lie the same way: channels last, weights and images that are held plainly go through the workspace. So do weights, and their
- * gradient, where images are held as bfloat16: the library then wants all of them so, and adds up in FP32. Images that have more elements
- * than the library counts are convolved in pieces, some samples each. Its algorithms are chosen, by its own judgement, among those that
- * fit what is left of the planned workspace and, unless a trainer may vary, give the same bits every time. */
+ * convolution lie the same way: channels last, weights and images that are held plainly go through the workspace. So do weights, and
+ * their gradient, where images are held as bfloat16: the library then wants all of them so, and adds up in FP32. Images that have more
+ * elements than the library counts are convolved in pieces, some samples each. So are images with asymmetric padding, which it does not
+ * know: it gets copies with zeros around them, in the workspace as well (src/operators/convolution_padding.h). Its algorithms are chosen,
+ * by its own judgement, among those that fit what is left of the planned workspace and, unless a trainer may vary, give the same bits
+ * every time. */
 #include "convolution_operands.h"
 #include "kernels.h"
 #include "libraries.h"
@@ -47,20 +49,27 @@ gpu_drop_convolution(struct gpu_convolution *convolution)
   free(convolution);
 }
 
+/* What window slides over an image, and how the library is told of it. */
+typedef struct geometry {
+  Window window;
+  SymmetricWindow symmetric;
+  int64_t groups, samples; /* so many in a piece; 0: it is nothing for the library */
+} geometry;
+
 /* ---- describing --------------------------------------------------------------------------------------------------- */
 
 /* Strides of an operand's axes, as the library gets it. */
 static void
 describe_strides(const operand *operand, int *dim, int *stride)
 {
-  int64_t step = operand->is_last_wanted ? operand->dim[1] : 1;
+  int64_t step = operand->is_last_wanted ? operand->dim_wanted[1] : 1;
   for (int i = operand->axes - 1; i >= 0; i--) {
-    dim[i] = (int)operand->dim[i];
+    dim[i] = (int)operand->dim_wanted[i];
     stride[i] = 1;
     if (i == 1 && operand->is_last_wanted)
       continue;
     stride[i] = (int)step;
-    step *= operand->dim[i];
+    step *= operand->dim_wanted[i];
   }
 }
 
@@ -80,19 +89,19 @@ describe_image(const operand *operand, cudnnTensorDescriptor_t *descriptor)
 }
 
 static bool
-describe_window(const Window *window, int64_t groups, int axes, cudnnMathType_t arithmetic, cudnnConvolutionDescriptor_t *descriptor)
+describe_window(const geometry *geometry, int axes, cudnnMathType_t arithmetic, cudnnConvolutionDescriptor_t *descriptor)
 {
   int pad[WINDOW_AXES], stride[WINDOW_AXES], dilation[WINDOW_AXES], spatial = axes - 2;
   for (int i = 0; i < spatial; i++) {
     int axis = WINDOW_AXES - spatial + i;
-    pad[i] = (int)window->begin[axis];
-    stride[i] = (int)window->stride[axis];
-    dilation[i] = (int)window->dilation[axis];
+    pad[i] = (int)geometry->symmetric.pad[axis];
+    stride[i] = (int)geometry->window.stride[axis];
+    dilation[i] = (int)geometry->window.dilation[axis];
   }
   return cudnnCreateConvolutionDescriptor(descriptor) == CUDNN_STATUS_SUCCESS &&
          cudnnSetConvolutionNdDescriptor(*descriptor, spatial, pad, stride, dilation, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT) ==
              CUDNN_STATUS_SUCCESS &&
-         cudnnSetConvolutionGroupCount(*descriptor, (int)groups) == CUDNN_STATUS_SUCCESS &&
+         cudnnSetConvolutionGroupCount(*descriptor, (int)geometry->groups) == CUDNN_STATUS_SUCCESS &&
          cudnnSetConvolutionMathType(*descriptor, arithmetic) == CUDNN_STATUS_SUCCESS;
 }
 
@@ -106,7 +115,7 @@ arithmetic_of(const actnn *trainer, const struct gpu_convolution *convolution)
 }
 
 static bool
-describe(const actnn *trainer, struct gpu_convolution *convolution, const Window *window, int64_t groups)
+describe(const actnn *trainer, struct gpu_convolution *convolution, const geometry *geometry)
 {
   const operand *w = &convolution->w;
   int dim[OPERAND_AXES];
@@ -116,7 +125,7 @@ describe(const actnn *trainer, struct gpu_convolution *convolution, const Window
          cudnnCreateFilterDescriptor(&convolution->of_w) == CUDNN_STATUS_SUCCESS &&
          cudnnSetFilterNdDescriptor(convolution->of_w, type_of(w), w->is_last_wanted ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW,
                                     w->axes, dim) == CUDNN_STATUS_SUCCESS &&
-         describe_window(window, groups, w->axes, arithmetic_of(trainer, convolution), &convolution->window);
+         describe_window(geometry, w->axes, arithmetic_of(trainer, convolution), &convolution->window);
 }
 
 /* ---- algorithms ------------------------------------------------------------------------------------------------------- */
@@ -216,36 +225,26 @@ typedef struct roles {
   const actnn_view *x, *w, *y, *bias; /* bias may be NULL */
 } roles;
 
-static int64_t
-elements_of_larger_image(const roles *roles)
+static geometry
+geometry_of(const actnn_call *call, const roles *roles)
 {
-  int64_t x = element_count(roles->x), y = element_count(roles->y);
-  return x > y ? x : y;
+  geometry made;
+  made.window = window_of(call->attribute + 1, roles->x, roles->y);
+  made.symmetric = symmetric_window(&made.window);
+  made.groups = call->attribute[5].i;
+  made.samples = convolution_samples(&made.window, &made.symmetric, roles->y, MOST_ELEMENTS);
+  return made;
 }
 
-/* In how many pieces the samples go, for the library to count each piece's elements. */
-static int64_t
-pieces_of(const roles *roles)
-{
-  int64_t samples = roles->x->dim[0], pieces = 1;
-  while (pieces < samples && (samples % pieces || elements_of_larger_image(roles) / pieces > MOST_ELEMENTS))
-    pieces++;
-  return pieces;
-}
-
-/* The library knows padding that is the same on both sides, and extents and strides that are ints. */
+/* The library knows extents and strides that are ints. */
 static bool
-suits_library(const roles *roles, const Window *window)
+suits_library(const roles *roles, const geometry *geometry)
 {
   const actnn_view *view[] = {roles->x, roles->w, roles->y};
-  for (int axis = 0; axis < WINDOW_AXES; axis++)
-    if (window->begin[axis] != window->end[axis] || window->begin[axis] < 0)
-      return false;
   for (int i = 0; i < 3; i++)
-    if ((view[i]->type != ACTNN_F32 && view[i]->type != ACTNN_BF16) || view[i]->rank < 3 || view[i]->rank > OPERAND_AXES ||
-        element_count(view[i]) <= 0)
+    if ((view[i]->type != ACTNN_F32 && view[i]->type != ACTNN_BF16) || view[i]->rank < 3 || view[i]->rank > OPERAND_AXES)
       return false;
-  return elements_of_larger_image(roles) / roles->x->dim[0] <= MOST_ELEMENTS && element_count(roles->w) <= MOST_ELEMENTS;
+  return geometry->samples > 0 && element_count(roles->w) > 0 && element_count(roles->w) <= MOST_ELEMENTS;
 }
 
 /* Gives an operand that is wanted otherwise than it is held its place in the workspace. */
@@ -255,7 +254,7 @@ place_copy(struct gpu_convolution *convolution, operand *operand)
   if (!needs_copy(operand))
     return;
   operand->place = convolution->copies_bytes;
-  convolution->copies_bytes += gpu_padded((uint64_t)elements_of(operand) * (operand->is_narrow_wanted ? sizeof(bfloat_number) : sizeof(float)));
+  convolution->copies_bytes += gpu_padded((uint64_t)elements_wanted(operand) * (operand->is_narrow_wanted ? sizeof(bfloat_number) : sizeof(float)));
 }
 
 /* How the library is to get all operands. */
@@ -265,7 +264,7 @@ typedef struct form {
 
 /* NULL: the library has no algorithm that may be taken. */
 static struct gpu_convolution *
-make_convolution(const actnn *trainer, const roles *roles, const Window *window, int64_t groups, form wanted)
+make_convolution(const actnn *trainer, const roles *roles, const geometry *geometry, form wanted)
 {
   struct gpu_convolution *convolution = (struct gpu_convolution *)calloc(1, sizeof *convolution);
   if (!convolution)
@@ -274,9 +273,11 @@ make_convolution(const actnn *trainer, const roles *roles, const Window *window,
   convolution->x = image_operand(trainer, roles->x);
   convolution->y = image_operand(trainer, roles->y);
   convolution->w = image_operand(trainer, roles->w);
-  convolution->pieces = pieces_of(roles);
-  convolution->x.dim[0] /= convolution->pieces;
-  convolution->y.dim[0] /= convolution->pieces;
+  convolution->pieces = geometry->window.batch / geometry->samples;
+  settle_extents(&convolution->x, geometry->samples);
+  settle_extents(&convolution->y, geometry->samples);
+  settle_extents(&convolution->w, roles->w->dim[0]);
+  settle_padding(&convolution->x, &geometry->symmetric);
   operand *const operands[] = {&convolution->x, &convolution->w, &convolution->y};
   for (int i = 0; i < 3; i++) {
     operands[i]->is_last_wanted = wanted.is_last;
@@ -285,7 +286,7 @@ make_convolution(const actnn *trainer, const roles *roles, const Window *window,
     operands[i]->is_narrow_wanted = wanted.is_narrow;
     place_copy(convolution, operands[i]);
   }
-  if (describe(trainer, convolution, window, groups) && choose_algorithm(trainer, convolution))
+  if (describe(trainer, convolution, geometry) && choose_algorithm(trainer, convolution))
     return convolution;
   gpu_drop_convolution(convolution);
   return NULL;
@@ -294,7 +295,7 @@ make_convolution(const actnn *trainer, const roles *roles, const Window *window,
 /* As images are held; where the library has nothing for that, in the plain order, and last of all in FP32, which it has most algorithms for:
  * copies cost less than the processor. */
 static struct gpu_convolution *
-make_in_some_form(const actnn *trainer, const roles *roles, const Window *window, int64_t groups)
+make_in_some_form(const actnn *trainer, const roles *roles, const geometry *geometry)
 {
   bool is_last = image_operand(trainer, roles->x).is_last_held || image_operand(trainer, roles->y).is_last_held;
   bool is_narrow = bfloat_holds(roles->x) || bfloat_holds(roles->y);
@@ -302,7 +303,7 @@ make_in_some_form(const actnn *trainer, const roles *roles, const Window *window
   struct gpu_convolution *made = NULL;
   for (int i = 0; i < 3 && !made; i++)
     if (i == 0 || forms[i].is_last != forms[i - 1].is_last || forms[i].is_narrow != forms[i - 1].is_narrow)
-      made = make_convolution(trainer, roles, window, groups, forms[i]);
+      made = make_convolution(trainer, roles, geometry, forms[i]);
   return made;
 }
 
@@ -310,13 +311,13 @@ static int
 prepare(const actnn_call *call, const roles *roles)
 {
   actnn *trainer = call->trainer;
-  Window window = window_of(call->attribute + 1, roles->x, roles->y);
+  geometry geometry = geometry_of(call, roles);
   gpu_primitive *slot = gpu_primitive_of(trainer, call->output[0].id);
   gpu_drop_convolution(slot->convolution);
   slot->convolution = NULL;
   if (gpu_start_dnn(trainer))
     return 1;
-  slot->convolution = suits_library(roles, &window) ? make_in_some_form(trainer, roles, &window, call->attribute[5].i) : NULL;
+  slot->convolution = suits_library(roles, &geometry) ? make_in_some_form(trainer, roles, &geometry) : NULL;
   if (!slot->convolution)
     return DEVICE_DECLINES;
   uint64_t wanted = slot->convolution->copies_bytes + slot->convolution->workspace_bytes;
@@ -367,15 +368,16 @@ add_bias(Held *y, const float *bias, int64_t count, int64_t channels, int64_t po
     hold(&y[i], widened(y[i]) + bias[is_last ? i % channels : i / positions % channels]);
 }
 
-/* One piece; a weight's gradient is added to that of the pieces before. */
+/* One piece; a weight's gradient is added to that of the pieces before: by the library, which would round each sum to bfloat16, or here. */
 static int
 compute(const actnn_call *call, struct gpu_convolution *c, const roles *roles, int64_t piece)
 {
   actnn *trainer = call->trainer;
   cudnnHandle_t dnn = trainer->device_state->library->dnn;
   void *room = trainer->workspace + c->copies_bytes;
-  const float one = 1, none = 0, *before = piece > 0 ? &one : &none;
   bool makes_x = c->direction == LIBRARY_INPUT_GRADIENT, makes_w = c->direction == LIBRARY_WEIGHT_GRADIENT;
+  bool adds_here = c->w.is_narrow_wanted && !c->w.is_narrow_held;
+  const float one = 1, none = 0, *before = piece > 0 && !adds_here ? &one : &none;
   void *x = makes_x ? taken(call, &c->x, roles->x, piece) : given(call, &c->x, roles->x, piece);
   void *w = makes_w ? taken(call, &c->w, roles->w, 0) : given(call, &c->w, roles->w, 0);
   void *y = makes_x || makes_w ? given(call, &c->y, roles->y, piece) : taken(call, &c->y, roles->y, piece);
@@ -392,8 +394,10 @@ compute(const actnn_call *call, struct gpu_convolution *c, const roles *roles, i
     return 1;
   if (makes_x)
     return bring_back(call, &c->x, x, roles->x, piece);
+  if (makes_w && adds_here && piece > 0)
+    return add_back(call, &c->w, w, roles->w->data);
   if (makes_w)
-    return piece == c->pieces - 1 && bring_back(call, &c->w, w, roles->w, 0);
+    return (adds_here || piece == c->pieces - 1) && bring_back(call, &c->w, w, roles->w, 0);
   return bring_back(call, &c->y, y, roles->y, piece);
 }
 

@@ -3,6 +3,7 @@
 #include "device.h"
 #include "layout.h"
 
+#include "../src/operators/convolution_padding.h"
 #include "../src/operators/evaluation.h"
 
 #include <string.h>
@@ -152,6 +153,12 @@ bfloat_convert(actnn *trainer, void *to, const void *from, int64_t count, bool r
   return 0;
 }
 
+static uint64_t
+padded_to_alignment(uint64_t bytes)
+{
+  return (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+}
+
 /* Views like `view`, those held as bfloat16 with room for an FP32 copy in the workspace from *used on, which moves. While preparing
  * nobody looks at what lies there. */
 static void
@@ -161,9 +168,8 @@ make_copies(const actnn *trainer, const actnn_view *view, size_t count, actnn_vi
     copy[i] = view[i];
     if (!is_narrow(&view[i]))
       continue;
-    uint64_t bytes = (uint64_t)held_elements(trainer, &view[i]) * sizeof(float);
     copy[i].type = ACTNN_F32;
-    copy[i].bytes = (bytes + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
+    copy[i].bytes = padded_to_alignment((uint64_t)held_elements(trainer, &view[i]) * sizeof(float));
     if (!trainer->preparing)
       copy[i].data = trainer->workspace + *used;
     *used += copy[i].bytes;
@@ -184,25 +190,58 @@ convert_views(actnn *trainer, const actnn_view *narrow, const actnn_view *wide, 
   return 0;
 }
 
-/* A GPU's libraries want all operands and results of a convolution alike, as bfloat16 where any is and in the order of an image in blocks;
- * of a product both operands, and not its result. */
+static void
+ask_for_copies(actnn *trainer, uint64_t bytes)
+{
+  if (trainer->workspace_wanted < bytes)
+    trainer->workspace_wanted = bytes;
+}
+
+/* A GPU's library wants both operands of a product as bfloat16 where any is, and not its result. */
+static void
+count_copies_of_product(const actnn_call *call)
+{
+  uint64_t used = 0;
+  for (size_t i = 0; i < call->input_count && bfloat_is_in(call); i++)
+    if (call->input[i].data && call->input[i].type == ACTNN_F32)
+      used += padded_to_alignment((uint64_t)held_elements(call->trainer, &call->input[i]) * sizeof(uint16_t));
+  ask_for_copies(call->trainer, used);
+}
+
+/* Of a convolution it wants all operands and results alike, as bfloat16 where any is and in the order of an image in blocks; and the image
+ * that the window slides over with symmetric padding. Images go in the same pieces as there. */
+static void
+count_copies_of_convolution(actnn_kernel *kernel, const actnn_call *call)
+{
+  const actnn_view *first = &call->input[0], *made = &call->output[0];
+  const actnn_view *x = kernel == actnn_Conv ? first : kernel == actnn_ConvGradWeight ? &call->input[1] : made;
+  const actnn_view *y = kernel == actnn_Conv ? made : first;
+  Window window = window_of(call->attribute + 1, x, y);
+  SymmetricWindow symmetric = symmetric_window(&window);
+  int64_t samples = convolution_samples(&window, &symmetric, y, INT32_MAX);
+  bool narrows = bfloat_is_in(call), reorders = x->layout == ACTNN_BLOCKED || y->layout == ACTNN_BLOCKED;
+  uint64_t used = 0;
+  for (size_t i = 0; i < call->input_count + call->output_count && samples > 0; i++) {
+    const actnn_view *view = i < call->input_count ? &call->input[i] : &call->output[i - call->input_count];
+    bool is_padded = view == x && symmetric.is_padded;
+    bool is_held_otherwise = view->type == ACTNN_F32 && (narrows || (reorders && view->layout != ACTNN_BLOCKED));
+    if (!view->data || !(is_padded || is_held_otherwise))
+      continue;
+    int64_t elements = held_elements(call->trainer, view);
+    if (view == x || view == y)
+      elements = samples * (is_padded ? symmetric_elements(&window, &symmetric) : elements / window.batch);
+    used += padded_to_alignment((uint64_t)elements * (narrows ? sizeof(uint16_t) : sizeof(float)));
+  }
+  ask_for_copies(call->trainer, used);
+}
+
 static void
 count_copies_for_libraries(actnn_kernel *kernel, const actnn_call *call)
 {
-  bool is_matrix = kernel == actnn_Product || kernel == actnn_ProductGradWeight, narrows = bfloat_is_in(call);
-  size_t count = call->input_count + (is_matrix ? 0 : call->output_count);
-  const actnn_view *operand[2 * ACTNN_MAX_OPERANDS];
-  bool reorders = false;
-  for (size_t i = 0; i < count; i++) {
-    operand[i] = i < call->input_count ? &call->input[i] : &call->output[i - call->input_count];
-    reorders |= !is_matrix && operand[i]->data && operand[i]->layout == ACTNN_BLOCKED;
-  }
-  uint64_t used = 0;
-  for (size_t i = 0; i < count; i++)
-    if (operand[i]->data && operand[i]->type == ACTNN_F32 && (narrows || (reorders && operand[i]->layout != ACTNN_BLOCKED)))
-      used += ((uint64_t)held_elements(call->trainer, operand[i]) * (narrows ? 2 : 4) + ACTNN_ALIGNMENT - 1) / ACTNN_ALIGNMENT * ACTNN_ALIGNMENT;
-  if (call->trainer->workspace_wanted < used)
-    call->trainer->workspace_wanted = used;
+  if (kernel == actnn_Product || kernel == actnn_ProductGradWeight)
+    count_copies_of_product(call);
+  else
+    count_copies_of_convolution(kernel, call);
 }
 
 /* What a kernel asks for comes behind the copies. */

@@ -145,6 +145,33 @@ joined() {
     "$oracle" distance joined.st apart.st 1e-5
 }
 
+# values COUNT SIZE: so many numbers up to that size, none like the next
+values() { awk -v count="$1" -v size="$2" 'BEGIN { for (i = 0; i < count; i++) printf "%s%.5f", i ? ", " : "", size * sin(i * 1.7 + 0.4) }'; }
+# padded EXTENT: convolutions of TensorFlow's, with strides and as much padding as SAME has, and what spreads images so; images of that extent
+padded() {
+  cat <<TEXT
+<ir_version: 8, opset_import: ["" : 17]>
+padded (float[N,3,$1,$1] image) => (float[N,10] scores)
+<float[8,3,3,3] k1 = {$(values 216 0.3)}, float[8] b1 = {$(values 8 0.1)}, float[8] s1 = {1, 1, 1, 1, 1, 1, 1, 1},
+ float[8] t1 = {$(values 8 0.1)}, float[8] m1 = {0, 0, 0, 0, 0, 0, 0, 0}, float[8] v1 = {1, 1, 1, 1, 1, 1, 1, 1},
+ float[8,1,5,5] k2 = {$(values 200 0.3)}, float[6,8,1,1] k3 = {$(values 48 0.4)}, float[6,4,3,3] k4 = {$(values 216 0.3)}, float[4] b4 = {$(values 4 0.1)},
+ float[4,10] w = {$(values 40 0.5)}>
+{
+  c1 = Conv <auto_pad = "SAME_UPPER", strides = [2, 2]> (image, k1, b1)
+  n1, m, v = BatchNormalization <training_mode = 1> (c1, s1, t1, m1, v1)
+  r1 = Relu (n1)
+  c2 = Conv <auto_pad = "SAME_UPPER", group = 8, strides = [2, 2]> (r1, k2)
+  r2 = Relu (c2)
+  c3 = Conv (r2, k3)
+  c4 = ConvTranspose <auto_pad = "SAME_UPPER", strides = [2, 2]> (c3, k4, b4)
+  r4 = Relu (c4)
+  pool = GlobalAveragePool (r4)
+  flat = Flatten (pool)
+  scores = MatMul (flat, w)
+}
+TEXT
+}
+
 check "lenet5: FP32 gradients" exact lenet5 "$models/lenet5.onnx" 4
 check "resnet20: FP32 gradients" exact resnet20 "$models/resnet20.onnx" 2
 # Images of more elements than the library counts go to it in pieces, and none to the processor.
@@ -162,6 +189,22 @@ check "on the GPU as well" sh -c "./plain --memory 2>&1 >/dev/null | grep 'run o
 SHIM_LACKS=bfloat16
 check "resnet20: bfloat16 in FP32 copies, losses of a run" curves "$models/resnet20.onnx" 6
 unset SHIM_LACKS
+# Padding that the library does not know goes to it within copies, and to no processor: a step is recorded as a whole.
+padded 12 >padded.onnxtxt
+check "SAME with strides: FP32 gradients" exact padded padded.onnxtxt 6
+check "SAME with strides: on the GPU" sh -c "./padded --memory 2>&1 >/dev/null | grep 'run on the processor'; [ \$? = 1 ]"
+if [ -n "$KERNEL_COMPILER" ]; then
+  skip "SAME with strides: steps are launched as a whole" "a GPU does not count them"
+else
+  check "SAME with strides: steps are launched as a whole" sh -c "SHIM_GRAPHS=count ./padded $(given data) --eval none --steps 9 --quiet --threads 1 2>&1 | grep 'shim: [1-9] graphs'"
+fi
+check "SAME with strides: gradients from codes" coded paddedc padded.onnxtxt 6 1 1e-3
+check "SAME with strides: bfloat16, losses of a run" curves padded.onnxtxt 6
+SHIM_ELEMENTS=1100
+export SHIM_ELEMENTS
+check "SAME with strides: FP32 gradients of images in pieces" exact pieces padded.onnxtxt 6
+check "SAME with strides: pieces on the GPU" sh -c "./pieces --memory 2>&1 >/dev/null | grep 'run on the processor'; [ \$? = 1 ]"
+unset SHIM_ELEMENTS
 check "decoder: FP32 gradients" exact decoder "$models/decoder.onnx" 2 T=16
 check "vit-tiny: FP32 gradients" exact vit "$small/vit-tiny.onnx" 2
 check "unet: FP32 gradients" exact unet "$small/unet.onnx" 2
@@ -195,6 +238,10 @@ check "the arena is the planned one" memory "$models/lenet5.onnx"
 check "with bfloat16 as well" memory "$models/lenet5.onnx" --precision=bf16 --workspace=1MiB
 check "where libraries get copies and little else" memory "$small/unet.onnx" --workspace=2KiB
 check "and rounded ones" memory "$small/gpt2.onnx" --dim T=16 --precision=bf16 --workspace=2KiB
+check "images with padding around them as well" memory padded.onnxtxt --workspace=2KiB
+check "held as bfloat16" memory padded.onnxtxt --precision=bf16 --workspace=2KiB
+padded 1200 >large.onnxtxt
+check "and of large ones some samples at a time" memory large.onnxtxt --workspace=2KiB
 check "lenet5: no activation is copied for a kernel" copies "$models/lenet5.onnx"
 check "resnet20: no activation is copied" copies "$models/resnet20.onnx"
 check "gpt2: no activation is copied" copies "$small/gpt2.onnx" --dim=T=32

@@ -152,6 +152,32 @@ static const struct {
     {"RandomNormal", "shape=37x71 mean=0.5 scale=2 random_id=1"},
     {"RandomUniform", "shape=37x71 low=-1 high=2 random_id=2"},
     {"Bernoulli", "37,71 range=0:1 random_id=3"},
+    /* with asymmetric padding, which a GPU's library does not know */
+    {"Conv", "2,3,8,10 4,3,3,3 4 auto_pad=SAME_UPPER strides=2x2 | 2,3,8,10 4,3,5,5 4 auto_pad=SAME_LOWER strides=2x2 | "
+             "2,3,8,9 4,3,3,3 4 strides=2x2 pads=0x1x1x1 | 2,8,8,6 8,1,5,5 _ group=8 strides=2x2 pads=1x1x2x2 | "
+             "2,4,6,5 4,2,3,2 4 group=2 pads=2x1x0x0 | 1,4,7,7 6,4,3,3 _ dilations=2x1 pads=1x0x3x2 | 2,3,10 4,3,3 4 strides=2 pads=0x1 | "
+             "1,4,4,6,5 3,4,3,3,3 3 strides=2x2x2 pads=0x0x1x1x1x1 | 3,36,12,14 5,36,3,3 5 strides=2x2 pads=0x0x1x1 | "
+             "2,3,5,8 4,3,3,3 4 strides=2x2 pads=0x1x1x0"},
+    {"ConvGradInput", "2,4,4,5 4,3,3,3 {2,3,8,9} kernel_shape=3x3 strides=2x2 pads=0x1x1x1 | "
+                      "2,8,4,3 8,1,5,5 {2,8,8,6} kernel_shape=5x5 group=8 strides=2x2 pads=1x1x2x2 | "
+                      "2,4,6,5 4,2,3,2 {2,4,6,5} kernel_shape=3x2 group=2 pads=2x1x0x0 | "
+                      "1,6,7,7 6,4,3,3 {1,4,7,7} kernel_shape=3x3 dilations=2x1 pads=1x0x3x2 | "
+                      "2,4,5 4,3,3 {2,3,10} kernel_shape=3 strides=2 pads=0x1 | "
+                      "1,3,2,3,3 3,4,3,3,3 {1,4,4,6,5} kernel_shape=3x3x3 strides=2x2x2 pads=0x0x1x1x1x1 | "
+                      "3,5,6,7 5,36,3,3 {3,36,12,14} kernel_shape=3x3 strides=2x2 pads=0x0x1x1 | "
+                      "2,4,2,4 4,3,3,3 {2,3,5,8} kernel_shape=3x3 strides=2x2 pads=0x1x1x0"},
+    {"ConvGradWeight", "2,4,4,5 2,3,8,9 {4,3,3,3} kernel_shape=3x3 strides=2x2 pads=0x1x1x1 | "
+                       "2,8,4,3 2,8,8,6 {8,1,5,5} kernel_shape=5x5 group=8 strides=2x2 pads=1x1x2x2 | "
+                       "2,4,6,5 2,4,6,5 {4,2,3,2} kernel_shape=3x2 group=2 pads=2x1x0x0 | "
+                       "1,6,7,7 1,4,7,7 {6,4,3,3} kernel_shape=3x3 dilations=2x1 pads=1x0x3x2 | "
+                       "2,4,5 2,3,10 {4,3,3} kernel_shape=3 strides=2 pads=0x1 | "
+                       "1,3,2,3,3 1,4,4,6,5 {3,4,3,3,3} kernel_shape=3x3x3 strides=2x2x2 pads=0x0x1x1x1x1 | "
+                       "3,5,6,7 3,36,12,14 {5,36,3,3} kernel_shape=3x3 strides=2x2 pads=0x0x1x1 | "
+                       "2,4,2,4 2,3,5,8 {4,3,3,3} kernel_shape=3x3 strides=2x2 pads=0x1x1x0"},
+    {"ConvTranspose", "2,4,4,5 4,3,3,3 3 auto_pad=SAME_UPPER strides=2x2 | 2,4,3,4 4,4,5,5 8 auto_pad=SAME_LOWER group=2 strides=2x2 | "
+                      "2,2,5 2,3,4 3 strides=2 pads=0x1 | 1,2,2,3,2 2,4,3,3,2 4 strides=2x2x1 pads=0x1x0x1x0x1 | "
+                      "2,4,4,3 4,2,3,3 _ dilations=2x1 strides=2x3 pads=2x0x0x1 output_padding=1x0 | "
+                      "3,5,6,7 5,36,3,3 36 auto_pad=SAME_UPPER strides=2x2"},
     {"MaxPoolWithOffset", "4,19,30,31 kernel_shape=3x3 strides=2x2 pads=1x1x1x1 | "
                           "2,19,9,8,7 kernel_shape=2x3x2 strides=1x2x2 pads=1x1x0x0x1x1 dilations=1x2x1"},
     {"MaxPoolGrad", "4,19,15,16 4,19,15,16:uint8 {4,19,30,31} kernel_shape=3x3 strides=2x2 pads=1x1x1x1 irange=0:9 | "

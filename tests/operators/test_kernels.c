@@ -227,6 +227,13 @@ is_of_library(const char *name)
   return !strncmp(name, "Conv", 4) || !strncmp(name, "Product", 7);
 }
 
+/* Its library, or copies for it, must suit every convolution. */
+static const char *
+check_place(const char *name)
+{
+  return ran_on_processor && !strncmp(name, "Conv", 4) ? "it runs on the processor" : NULL;
+}
+
 /* What a call with bfloat16 has just made in its views, and what the same call makes of the same numbers as floats. */
 static const char *
 compare_with_floats(const Run *narrow, Arena *arena)
@@ -253,6 +260,12 @@ compare_with_floats(const Run *narrow, Arena *arena)
 }
 #else
 static const char *
+check_place(const char *name)
+{
+  return (void)name, NULL;
+}
+
+static const char *
 compare_with_floats(const Run *narrow, Arena *arena)
 {
   return (void)narrow, (void)arena, NULL;
@@ -268,6 +281,7 @@ check_layout(Run *run, Arena *arena)
   const char *difference = run_kernel(run, arena);
   for (uint32_t i = 0; i < node->result_count && !difference; i++)
     if (run->output[i].data) difference = compare(arena, &run->output[i], run->block, &run->result[i], i, run->strictness, slack_of(run));
+  if (!difference) difference = check_place(node->operator_name);
   if (!difference && run->is_narrow) difference = compare_with_floats(run, arena);
   if (difference || IS_ON_GPU) return difference; /* a GPU does not ask how many threads the processor has */
   actnn_view single[MOST_VIEWS];
