@@ -87,7 +87,8 @@ is_activation(const Slot *slot)
 {
   static const char *const others[] = {"w",    "scale",        "b",           "bias",    "mean",
                                        "rstd", "running_mean", "running_var", "var",     "dw",
-                                       "db",   "dscale",       "new_mean",    "new_var", "slope"};
+                                       "db",   "dscale",       "new_mean",    "new_var", "slope",
+                                       "attn_mask", "row_sum", "lse"};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
     if (!strcmp(slot->name, others[i])) return false;
   return !slot->is_constant;
