@@ -225,3 +225,19 @@ is_view(const Node *node)
     if (!strcmp(node->operator_name, views[i])) return true;
   return false;
 }
+
+bool
+holds_of_triangle(const Value *mask, int64_t extent, bool is_above, bool (*test)(const Value *mask, int64_t element))
+{
+  int64_t elements;
+  int rank = mask->shape.rank;
+  bool is_constant = mask->producer == NO_NODE && mask->data && mask->kind == VALUE_CONSTANT;
+  if (!is_constant || rank < 2 || mask->shape.dim[rank - 1] != extent || mask->shape.dim[rank - 2] != extent
+      || !shape_elements(&mask->shape, &elements))
+    return false;
+  for (int64_t i = 0; i < elements; i++) {
+    int64_t column = i % extent, row = i / extent % extent;
+    if ((column > row) == is_above && !test(mask, i)) return false;
+  }
+  return true;
+}

@@ -109,8 +109,19 @@ EVALUATE(Attention)(const actnn_call *call)
 typedef struct HeadGradient {
   Head head;
   const REAL *d_o, *row_sum, *lse;
-  REAL *dq, *dk, *dv;
+  REAL *dq, *dk, *dv; /* NULL: not wanted */
 } HeadGradient;
+
+/* Where one leading index of a result begins, zeroed; NULL where nobody wants it. */
+static REAL *
+place_of_gradient(const actnn_call *call, size_t result, int64_t number, int64_t elements)
+{
+  const actnn_view *view = optional_output(call, result);
+  if (!view) return NULL;
+  REAL *place = (REAL *)view->data + number * elements;
+  memset(place, 0, (size_t)elements * sizeof *place);
+  return place;
+}
 
 /* What one row and one key add. */
 static void
@@ -125,13 +136,13 @@ add_pair(const HeadGradient *gradient, int64_t row, int64_t key)
   if (is_blocked && p == 0) return;
   for (int64_t i = 0; i < columns; i++) {
     dp += (double)d_o[i] * (double)head->v[key * columns + i];
-    gradient->dv[key * columns + i] += (REAL)(p * factor * (double)d_o[i]);
+    if (gradient->dv) gradient->dv[key * columns + i] += (REAL)(p * factor * (double)d_o[i]);
   }
   if (is_blocked) return;
   double ds = p * ((factor != 0 ? dp * factor : 0) - (double)gradient->row_sum[row]) * attention->scale;
   for (int64_t i = 0; i < inner; i++) {
-    gradient->dq[row * inner + i] += (REAL)(ds * (double)head->k[key_place(attention, key, i)]);
-    gradient->dk[key_place(attention, key, i)] += (REAL)(ds * (double)head->q[row * inner + i]);
+    if (gradient->dq) gradient->dq[row * inner + i] += (REAL)(ds * (double)head->k[key_place(attention, key, i)]);
+    if (gradient->dk) gradient->dk[key_place(attention, key, i)] += (REAL)(ds * (double)head->q[row * inner + i]);
   }
 }
 
@@ -140,15 +151,14 @@ EVALUATE(AttentionGrad)(const actnn_call *call)
 {
   Attention attention = attention_of(call, &call->input[1], &call->input[3], optional_input(call, 6));
   int64_t rows = attention.rows, keys = attention.keys, inner = attention.inner, columns = attention.columns;
-  for (size_t i = 0; i < 3; i++) memset(call->output[i].data, 0, (size_t)element_count(&call->output[i]) * sizeof(REAL));
   for (int64_t number = 0; number < attention.heads; number++) {
     HeadGradient gradient = {.head = head_of(&attention, call, 1, number),
                              .d_o = (const REAL *)call->input[0].data + number * rows * columns,
                              .row_sum = (const REAL *)call->input[4].data + number * rows,
                              .lse = (const REAL *)call->input[5].data + number * rows,
-                             .dq = (REAL *)call->output[0].data + number * rows * inner,
-                             .dk = (REAL *)call->output[1].data + number * keys * inner,
-                             .dv = (REAL *)call->output[2].data + number * keys * columns};
+                             .dq = place_of_gradient(call, 0, number, rows * inner),
+                             .dk = place_of_gradient(call, 1, number, keys * inner),
+                             .dv = place_of_gradient(call, 2, number, keys * columns)};
     for (int64_t row = 0; row < rows; row++)
       for (int64_t key = 0; key < keys; key++) add_pair(&gradient, row, key);
   }
