@@ -1,4 +1,5 @@
 /* main.c: the command line of actnnc: read a model, run the passes, write a trainer. */
+#include "choose_attention.h"
 #include "choose_recomputation.h"
 #include "emit.h"
 #include "onnx_export.h"
@@ -14,7 +15,7 @@
 #include "verify_source.h"
 #endif
 
-PassFunction allocate_bits, plan_memory, recompute;
+PassFunction allocate_bits, fuse_attention, plan_memory, recompute;
 
 typedef struct CommandLine {
   Options options;
@@ -40,6 +41,9 @@ static const char usage[] =
     "                            compute runs of layers again in backward, exactly, instead of saving them: where codes of --bits take\n"
     "                            more than is asked for, and memory is not lost by it (default); for --compression at any cost, without\n"
     "                            it wherever memory is saved; never; or in runs that free SIZE at most, wherever fewer bytes are saved then\n"
+    "  --attention=auto|fused|separate\n"
+    "                            attention as one operator, whose backward computes the probabilities again from exact q and k: where the\n"
+    "                            trainer then takes no more memory (default); always; never, and probabilities are saved\n"
     "  --scheme=actnnc|actnn     codes beyond ActNN's (default), or ActNN's own with its defects mended\n"
     "  --rounding=auto|dither|stochastic\n"
     "  --profile-use=FILE        bits where a trainer's --profile-generate found that they matter\n"
@@ -113,6 +117,13 @@ read_recompute(const char *value, Options *options)
   return is_word || read_size(value, &options->most_recomputed) ? 1 : -1;
 }
 
+static int
+read_attention(const char *value, Options *options)
+{
+  options->attention = strcmp(value, "auto") ? value : NULL;
+  return !strcmp(value, "auto") || !strcmp(value, "fused") || !strcmp(value, "separate") ? 1 : -1;
+}
+
 static bool
 read_dimension(Options *options, const char *text)
 {
@@ -154,6 +165,7 @@ read_value_option(CommandLine *line, const char *argument)
   if ((value = value_of(argument, "--memory-budget"))) return read_size(value, &options->memory_budget) ? 1 : -1;
   if ((value = value_of(argument, "--seed"))) return options->seed = strtoull(value, &end, 10), end == value || *end ? -1 : 1;
   if ((value = value_of(argument, "--scheme"))) return options->scheme = value, strcmp(value, "actnn") && strcmp(value, "actnnc") ? -1 : 1;
+  if ((value = value_of(argument, "--attention"))) return read_attention(value, options);
   if ((value = value_of(argument, "--recompute"))) return read_recompute(value, options);
   if ((value = value_of(argument, "--rounding"))) return read_rounding(value, options);
   if ((value = value_of(argument, "--compression")))
@@ -248,6 +260,7 @@ static bool
 run_all_passes(Program *program, CommandLine *line)
 {
   for (size_t i = 0; i < pass_count; i++) {
+    if (passes[i].run == fuse_attention) choose_attention(program, &line->options);
     if (passes[i].run == recompute) choose_recomputation(program, &line->options);
     if (!run_pass(program, line, i)) return false;
   }
