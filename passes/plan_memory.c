@@ -275,9 +275,10 @@ uncompressed_bytes_of_attention(const Program *program, const Node *gradient)
   shape_elements(&shape, &scores);
   if (operand_id(gradient, 7) != NO_VALUE) constant_real(program, operand_id(gradient, 7), &ratio);
   if (operand_id(gradient, 8) != NO_VALUE) constant_real(program, operand_id(gradient, 8), &training);
-  bool keeps_both = training != 0 && ratio > 0 && !(program->saves && program->saves->count);
+  bool is_coded = program->saves && program->saves->count, keeps_both = training != 0 && ratio > 0 && !is_coded;
   bool keeps_sums = sums->producer != NO_NODE && node_at(program, sums->producer)->phase == PHASE_FORWARD;
-  return (uint64_t)scores * (keeps_both ? 8 : 4) - (keeps_sums ? value_bytes(program, operand_id(gradient, 5)) : 0);
+  uint64_t probabilities = is_coded ? (uint64_t)scores * 4 : align((uint64_t)scores * 4);
+  return probabilities * (keeps_both ? 2 : 1) - (keeps_sums ? value_bytes(program, operand_id(gradient, 5)) : 0);
 }
 
 void

@@ -58,6 +58,9 @@ DISPATCH(SoftmaxCrossEntropyLoss)
 DISPATCH(SoftmaxCrossEntropyGrad)
 DISPATCH(NegativeLogLikelihoodLoss)
 DISPATCH(NegativeLogLikelihoodGrad)
+/* attention.c */
+DISPATCH(Attention)
+DISPATCH(AttentionGrad)
 /* reduction.c */
 DISPATCH(ReduceSum)
 DISPATCH(ReduceMean)

@@ -50,7 +50,7 @@ score(const Head *head, int64_t row, int64_t key, bool *is_blocked)
   return attention->scale * sum + added;
 }
 
-/* What dropout multiplies a probability by. */
+/* What dropout multiplies a probability by; what it drops is zero, whatever it was. */
 static double
 dropout_factor(const Head *head, int64_t row, int64_t key)
 {
@@ -86,7 +86,8 @@ make_row(const Head *head, int64_t row, double total, REAL *o)
     bool is_blocked;
     double p = exp(score(head, row, key, &is_blocked) - total);
     if (is_blocked && p == 0) continue;
-    p *= dropout_factor(head, row, key);
+    double factor = dropout_factor(head, row, key);
+    p = factor != 0 ? p * factor : 0;
     for (int64_t i = 0; i < columns; i++) o[i] += (REAL)(p * (double)head->v[key * columns + i]);
   }
 }
@@ -134,9 +135,10 @@ add_pair(const HeadGradient *gradient, int64_t row, int64_t key)
   bool is_blocked;
   double p = exp(score(head, row, key, &is_blocked) - (double)gradient->lse[row]), factor = dropout_factor(head, row, key), dp = 0;
   if (is_blocked && p == 0) return;
+  double kept = factor != 0 ? p * factor : 0;
   for (int64_t i = 0; i < columns; i++) {
     dp += (double)d_o[i] * (double)head->v[key * columns + i];
-    if (gradient->dv) gradient->dv[key * columns + i] += (REAL)(p * factor * (double)d_o[i]);
+    if (gradient->dv) gradient->dv[key * columns + i] += (REAL)(kept * (double)d_o[i]);
   }
   if (is_blocked) return;
   double ds = p * ((factor != 0 ? dp * factor : 0) - (double)gradient->row_sum[row]) * attention->scale;
