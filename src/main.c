@@ -247,9 +247,10 @@ dump(const Program *program, const CommandLine *line, size_t index, const char *
 }
 
 static bool
-run_pass(Program *program, const CommandLine *line, size_t index)
+run_pass(Program *program, CommandLine *line, size_t index)
 {
   const Pass *pass = &passes[index];
+  if (pass->run == fuse_attention) choose_attention(program, &line->options);
   if (!pass->run(program, &line->options) || program->diagnostics->errors) return false;
   if (line->verify_each && !check_program(program, pass->name)) return false;
   if (line->dump_passes || (line->dump_after && !strcmp(line->dump_after, pass->name))) return dump(program, line, index + 1, pass->name);
@@ -260,7 +261,6 @@ static bool
 run_all_passes(Program *program, CommandLine *line)
 {
   for (size_t i = 0; i < pass_count; i++) {
-    if (passes[i].run == fuse_attention) choose_attention(program, &line->options);
     if (passes[i].run == recompute) choose_recomputation(program, &line->options);
     if (!run_pass(program, line, i)) return false;
   }
@@ -296,7 +296,7 @@ pass_named(const char *name, size_t length, size_t *index)
 
 /* Which passes a dump has seen is not written in it: what they make of one at the wrong time is checked. */
 static bool
-run_pass_checked(Program *program, const CommandLine *line, size_t index)
+run_pass_checked(Program *program, CommandLine *line, size_t index)
 {
   return is_ready_for(program, &passes[index]) && run_pass(program, line, index) && check_program(program, passes[index].name);
 }
@@ -304,7 +304,7 @@ run_pass_checked(Program *program, const CommandLine *line, size_t index)
 /* --run-pass=A,B: those passes only, then the program as text on standard output (or to -o; as a binary model for a viewer when
  * that ends in .onnx). "none" runs nothing. */
 static bool
-run_named_passes(Program *program, const CommandLine *line)
+run_named_passes(Program *program, CommandLine *line)
 {
   if (!is_untouched(program) && !check_program(program, "reading")) return false; /* written by hand, perhaps */
   for (const char *at = line->run_passes; *at;) {
