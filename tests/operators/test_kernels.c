@@ -197,12 +197,13 @@ run_kernel(Run *run, Arena *arena)
   return failed ? arena_format(arena, "the kernel failed: %s", trainer.error) : NULL;
 }
 
-/* Beside the largest number of a result: cuDNN rounds to bfloat16 whatever it makes, weights' gradients and what a bias is then added to. */
+/* Beside the largest number of a result: cuDNN rounds to bfloat16 whatever it makes, weights' gradients and what a bias is then added to.
+ * Scores, probabilities and their gradients are rounded between attention's products. */
 static double
 slack_of(const Run *run)
 {
   const char *name = node_at(run->made->program, run->made->node)->operator_name;
-  bool is_rounded = !strcmp(name, "Conv") || !strcmp(name, "ConvTranspose") || !strcmp(name, "ConvGradWeight");
+  bool is_rounded = !strcmp(name, "Conv") || !strcmp(name, "ConvTranspose") || !strcmp(name, "ConvGradWeight") || !strncmp(name, "Attention", 9);
   return run->is_narrow && IS_ON_GPU && is_rounded ? ROUNDING : 0;
 }
 
@@ -225,7 +226,7 @@ may_be_copied(const char *name)
 static bool
 is_of_library(const char *name)
 {
-  return !strncmp(name, "Conv", 4) || !strncmp(name, "Product", 7);
+  return !strncmp(name, "Conv", 4) || !strncmp(name, "Product", 7) || !strncmp(name, "Attention", 9);
 }
 
 /* What a call with bfloat16 has just made in its views, and what the same call makes of the same numbers as floats. */
