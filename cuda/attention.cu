@@ -1,5 +1,5 @@
 /* attention.cu: attention and its gradient (src/operators/attention.h), tile by tile (runtime/attention_tiles.h). A tile's scores are one product of
- * the library; then a kernel of ours makes of them, in place, what the next products read. They are as large as the GPU's cache holds, and so
+ * the library; then a kernel of ours makes of them what the next products read, in place or, for products of bfloat16, beside them. They are as large as the GPU's cache holds, and so
  * never whole in memory. Where a mask is causal a tile has no keys behind those of its last row.
  *
  * Tiles follow one another from the last rows to the first, because those have all keys: what they write of dk and dv the others add to. */
@@ -14,7 +14,7 @@ enum { UNIT = ATTENTION_UNIT, DRAWS = 8 /* of one random block */, EXPONENT_OF_Z
 
 /* Rows of a tile's scores, what masks them, and what is drawn for them. */
 typedef struct Rows {
-  Floats scores;
+  Floats scores, made; /* made: what products read */
   int64_t head, row, count; /* the tile's first ones, and all rows in it */
   int64_t head_step, row_step;
   int64_t all_rows, all_keys, keys;
@@ -122,7 +122,7 @@ dropout_factors(const Rows &rows, const actnn_philox_key &key, int64_t first)
   return factor;
 }
 
-/* A cell has a row: its probabilities, dropped, over its scores, and the logarithm of its sum. Where keys were left out that would have added
+/* A cell has a row: its probabilities, dropped, and the logarithm of its sum. Where keys were left out that would have added
  * something, they are NaN. */
 KERNEL
 attend(Rows rows, Cells cells, Floats lse)
@@ -154,14 +154,13 @@ attend(Rows rows, Cells cells, Floats lse)
       for (int i = 0; i < UNIT; i++)
         value.of[i] *= kept.of[i];
     }
-    store_columns(rows.scores, place.unit + first / UNIT, value);
+    store_columns(rows.made, place.unit + first / UNIT, value);
   }
 }
 
-/* A thread for each unit: probabilities, dropped, over scores, and the gradient of the scores, but for their scale, over that of the dropped
- * probabilities. */
+/* A thread for each unit: probabilities, dropped, and of the gradient of those what is, but for their scale, that of the scores. */
 KERNEL
-differentiate(Rows rows, Floats gradient, Floats row_sum, Floats lse)
+differentiate(Rows rows, Floats gradient, Floats made, Floats row_sum, Floats lse)
 {
   int64_t thread = thread_number(), number = quotient(thread, rows.units), first = (thread - number * rows.units.number) * UNIT;
   if (number >= rows.count)
@@ -178,8 +177,8 @@ differentiate(Rows rows, Floats gradient, Floats row_sum, Floats lse)
     slope.of[i] = blocked >> i & 1 ? 0 : p * ((kept != 0 ? slope.of[i] * kept : 0) - mean);
     value.of[i] = p * kept;
   }
-  store_columns(rows.scores, unit, value);
-  store_columns(gradient, unit, slope);
+  store_columns(rows.made, unit, value);
+  store_columns(made, unit, slope);
 }
 
 /* ---- calls ------------------------------------------------------------------------------------------------------- */
@@ -199,8 +198,9 @@ rows_of(const AttentionCall &of, const Tile &tile)
   actnn *trainer = of.call->trainer;
   Rows rows;
   memset(&rows, 0, sizeof rows);
-  rows.scores.data = trainer->workspace + tiles.score;
-  rows.scores.is_bfloat = tiles.is_narrow;
+  rows.scores.data = trainer->workspace + tiles.score[0];
+  rows.made.data = trainer->workspace + tiles.made[0];
+  rows.made.is_bfloat = tiles.is_narrow;
   rows.head = tile.head;
   rows.row = tile.row;
   rows.count = tile.heads * tile.rows;
@@ -321,7 +321,7 @@ prepare_attention(AttentionCall of, gpu_primitive *slot, bool is_gradient, const
     int failed = 0;
     for (size_t i = 0; i < count && !failed; i++) {
       bool is_summed = (which[i] == KEY_GRADIENT && made->tiles.has_sums[0]) || (which[i] == VALUE_GRADIENT && made->tiles.has_sums[1]);
-      bool is_narrow = y[i] ? bfloat_holds(y[i]) && !is_summed : made->tiles.is_narrow;
+      bool is_narrow = y[i] && bfloat_holds(y[i]) && !is_summed;
       failed = gpu_make_tile_product(trainer, made, of.attention, tile, which[i], is_narrow);
     }
     return failed;
@@ -345,10 +345,11 @@ attend_tile(const AttentionCall &of, const Tile &tile)
   bool is_narrow = of.made->tiles.is_narrow;
   Rows rows = rows_of(of, tile);
   Cells cells = cells_of(rows.count, 1, rows.units.number);
-  void *scores = rows.scores.data;
-  return multiply(of, tile, SCORES, begin_of_q(of, tile, of.operand[0], is_narrow), begin_of_k(of, tile, of.operand[1], is_narrow), scores) ||
+  const char *q = begin_of_q(of, tile, of.operand[0], is_narrow), *k = begin_of_k(of, tile, of.operand[1], is_narrow);
+  const char *v = begin_of_v(of, tile, of.operand[2], is_narrow);
+  return multiply(of, tile, SCORES, q, k, rows.scores.data) ||
          LAUNCH_BLOCKS(call, attend, blocks_of_cells(cells), rows, cells, floats_output(call, 1)) ||
-         multiply(of, tile, OUTPUT, scores, begin_of_v(of, tile, of.operand[2], is_narrow), begin_of_o(of, tile, o->data, bfloat_holds(o)));
+         multiply(of, tile, OUTPUT, rows.made.data, v, begin_of_o(of, tile, o->data, bfloat_holds(o)));
 }
 
 extern "C" int
@@ -404,10 +405,11 @@ differentiate_tile(const AttentionCall &of, const Tile &tile)
   const char *d_o = begin_of_o(of, tile, of.operand[0], is_narrow), *q = begin_of_q(of, tile, of.operand[1], is_narrow);
   const char *k = begin_of_k(of, tile, of.operand[2], is_narrow), *v = begin_of_v(of, tile, of.operand[3], is_narrow);
   Rows rows = rows_of(of, tile);
-  Floats slope = {call->trainer->workspace + of.made->tiles.score_gradient, is_narrow};
-  return multiply(of, tile, SCORES, q, k, rows.scores.data) || multiply(of, tile, PROBABILITY_GRADIENT, d_o, v, slope.data) ||
-         LAUNCH(call, differentiate, rows.count * rows.units.number, rows, slope, floats_input(call, 4), floats_input(call, 5)) ||
-         (dv && multiply(of, tile, VALUE_GRADIENT, rows.scores.data, d_o, begin_of_sums(of, tile, 1))) ||
+  Floats gradient = {call->trainer->workspace + of.made->tiles.score[1], false};
+  Floats slope = {call->trainer->workspace + of.made->tiles.made[1], is_narrow};
+  return multiply(of, tile, SCORES, q, k, rows.scores.data) || multiply(of, tile, PROBABILITY_GRADIENT, d_o, v, gradient.data) ||
+         LAUNCH(call, differentiate, rows.count * rows.units.number, rows, gradient, slope, floats_input(call, 4), floats_input(call, 5)) ||
+         (dv && multiply(of, tile, VALUE_GRADIENT, rows.made.data, d_o, begin_of_sums(of, tile, 1))) ||
          (dq && multiply(of, tile, QUERY_GRADIENT, slope.data, k, begin_of_q(of, tile, dq->data, bfloat_holds(dq)))) ||
          (dk && multiply(of, tile, KEY_GRADIENT, turns_q ? q : slope.data, turns_q ? slope.data : q, begin_of_sums(of, tile, 0)));
 }

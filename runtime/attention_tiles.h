@@ -7,7 +7,7 @@
 #include "bfloat.h"
 
 enum {
-  SCORE_BYTES = 16 << 20, /* of a tile, at most, and as many of their gradients */
+  SCORE_BYTES = 16 << 20, /* of a tile, at most, and as many of their gradients; what is made of them for products of bfloat16 included */
   ATTENTION_UNIT = 8,     /* elements side by side that a thread takes; rows of scores begin at a multiple */
   ATTENTION_OPERANDS = 4, /* do, q, k, v */
   LEAST_ROWS = 16,        /* of a tile, however little room there is */
@@ -21,10 +21,11 @@ typedef struct AttentionTiles {
   int64_t heads, rows;    /* of a tile, but for the last ones; */
   int64_t row_step;       /* elements from a row of scores to the next */
   int64_t key_step;       /* the keys of a tile end at a multiple; 0: a tile has all */
-  bool is_narrow;         /* products are of bfloat16, and so are scores */
+  bool is_narrow;         /* products are of bfloat16: scores stay floats, and what products read of them is made beside them */
   bool has_sums[2];       /* dk, dv: bfloat16 that is added up as floats over tiles of rows, and rounded last */
   bool is_copied[ATTENTION_OPERANDS];
-  uint64_t copy[ATTENTION_OPERANDS], score, score_gradient, sum[2], bytes;
+  uint64_t copy[ATTENTION_OPERANDS], sum[2], bytes;
+  uint64_t score[2], made[2]; /* scores and their gradients; probabilities and gradients for products, in their place where those are floats */
 } AttentionTiles;
 
 static inline int64_t
@@ -60,7 +61,7 @@ attention_leaves_out(const Attention *attention)
 static inline void
 shape_tiles(AttentionTiles *tiles, const Attention *attention, int buffers, uint64_t limit)
 {
-  int64_t row = buffers * tiles->row_step * (int64_t)(tiles->is_narrow ? sizeof(bfloat_number) : sizeof(float));
+  int64_t row = buffers * tiles->row_step * (int64_t)(sizeof(float) + (tiles->is_narrow ? sizeof(bfloat_number) : 0));
   int64_t room = (int64_t)limit, most = attention->rows, sums = 0;
   if (attention_leaves_out(attention) && most > CAUSAL_ROWS)
     most = most / CAUSAL_TILES > CAUSAL_ROWS ? most / CAUSAL_TILES : CAUSAL_ROWS;
@@ -79,7 +80,7 @@ shape_tiles(AttentionTiles *tiles, const Attention *attention, int buffers, uint
   }
   int64_t heads = room / (tiles->rows * row + sums);
   tiles->heads = even_share(attention->heads, heads < 1 ? 1 : heads);
-  if (!attention_leaves_out(attention)) return;
+  if (!attention_leaves_out(attention) || attention->rows <= CAUSAL_ROWS) return;
   int64_t step = whole_units((attention->rows + CAUSAL_STEPS - 1) / CAUSAL_STEPS);
   tiles->key_step = tiles->rows > step ? tiles->rows : step;
 }
@@ -103,9 +104,10 @@ attention_tiles(const actnn_call *call, const Attention *attention, bool is_grad
   uint64_t limit = workspace_bytes > tiles.bytes ? (workspace_bytes - tiles.bytes) / 2 : 0, most = (uint64_t)buffers * SCORE_BYTES;
   shape_tiles(&tiles, attention, buffers, limit < most ? limit : most);
   int64_t scores = tiles.heads * tiles.rows * tiles.row_step;
-  size_t size = tiles.is_narrow ? sizeof(bfloat_number) : sizeof(float);
-  tiles.score = take_place(&tiles.bytes, true, scores, size);
-  tiles.score_gradient = take_place(&tiles.bytes, is_gradient, scores, size);
+  for (int i = 0; i < buffers; i++) {
+    tiles.score[i] = take_place(&tiles.bytes, true, scores, sizeof(float));
+    tiles.made[i] = tiles.is_narrow ? take_place(&tiles.bytes, true, scores, sizeof(bfloat_number)) : tiles.score[i];
+  }
   for (size_t i = 0; i < 2; i++) {
     int64_t width = i == 0 ? attention->inner : attention->columns;
     tiles.sum[i] = take_place(&tiles.bytes, tiles.has_sums[i], tiles.heads * attention->keys * width, sizeof(float));

@@ -198,7 +198,7 @@ run_kernel(Run *run, Arena *arena)
 }
 
 /* Beside the largest number of a result: cuDNN rounds to bfloat16 whatever it makes, weights' gradients and what a bias is then added to.
- * Scores, probabilities and their gradients are rounded between attention's products. */
+ * Attention's probabilities and the gradients of its scores are rounded before the next products. */
 static double
 slack_of(const Run *run)
 {
