@@ -4,6 +4,10 @@
 
 #include "gpu.h"
 
+extern "C" {
+#include "library.h"
+}
+
 #include <cublasLt.h>
 #include <cudnn.h>
 
@@ -12,10 +16,12 @@
 #define MOST_ELEMENTS INT32_MAX
 #endif
 
-/* What a tensor is computed by, made while the trainer prepares; one of the two is there (library_convolution.cu, library_matmul.cu). */
+/* What a tensor is computed by, made while the trainer prepares; one of them is there (library_convolution.cu, library_matmul.cu,
+ * attention.cu). */
 typedef struct gpu_primitive {
   struct gpu_convolution *convolution;
   struct gpu_product *product;
+  struct gpu_attention *attention;
 } gpu_primitive;
 
 struct gpu_library {
@@ -38,5 +44,27 @@ int gpu_start_dnn(actnn *trainer);
 int gpu_start_blas(actnn *trainer);
 void gpu_drop_convolution(struct gpu_convolution *convolution);
 void gpu_drop_product(struct gpu_product *product);
+void gpu_drop_attention(struct gpu_attention *attention);
+
+/* Steps in elements, `count` of them of each matrix, that lie between calls of a product. */
+typedef struct product_steps {
+  int count;
+  const int64_t *a, *b, *y;
+} product_steps;
+
+/* While preparing: makes what computes such products, of operands that are both bfloat16 or both floats, with the library's workspace behind
+ * `taken_bytes` of ours. 0, 1 with a message, or DEVICE_DECLINES: the library does not take it. */
+int gpu_make_product(actnn *trainer, const library_product *shape, bool is_narrow, uint64_t taken_bytes, const product_steps *steps,
+                     struct gpu_product **made);
+
+/* What a product is multiplied by, whether it is added to what its result was, and a bias in the result's form; NULL: none. */
+typedef struct product_sum {
+  float scale;
+  bool adds;
+  const void *bias;
+} product_sum;
+
+/* One product, over all of its batch. 0, or 1 with a message. */
+int gpu_multiply(actnn *trainer, struct gpu_product *product, const void *a, const void *b, void *y, product_sum sum);
 
 #endif

@@ -52,6 +52,7 @@ gpu_close_library(actnn *trainer)
   for (uint32_t id = 0; library->primitive && id < trainer->model->tensor_count; id++) {
     gpu_drop_convolution(library->primitive[id].convolution);
     gpu_drop_product(library->primitive[id].product);
+    gpu_drop_attention(library->primitive[id].attention);
   }
   if (library->dnn)
     cudnnDestroy(library->dnn);

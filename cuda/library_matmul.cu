@@ -26,10 +26,10 @@ struct gpu_product {
   cublasLtMatmulDesc_t operation;
   cublasLtMatrixLayout_t a, b, y; /* of our names */
   cublasLtMatmulAlgo_t algorithm;
-  bool is_narrow;        /* operands are multiplied as bfloat16 */
-  uint64_t copies_bytes; /* of operands and bias, before the library's workspace */
-  uint64_t place_of_b, place_of_bias;
+  bool is_narrow;       /* operands are multiplied as bfloat16 */
+  uint64_t taken_bytes; /* of the workspace before the library's */
   size_t workspace_bytes;
+  uint64_t place_of_b, place_of_bias; /* copies of gpu_Product and gpu_ProductGradWeight */
 };
 
 void
@@ -76,9 +76,9 @@ make_layout(cublasLtMatrixLayout_t *layout, const library_product *shape, const 
 
 /* The library adds the bias. */
 static bool
-has_own_bias(const struct gpu_product *product)
+has_own_bias(const library_product *shape, bool is_narrow)
 {
-  return product->shape.has_bias && product->is_narrow == product->shape.y.is_narrow;
+  return shape->has_bias && is_narrow == shape->y.is_narrow;
 }
 
 static bool
@@ -87,25 +87,20 @@ set_operation(const actnn *trainer, struct gpu_product *product, bool a_is_trans
   /* Of bfloat16 nothing is rounded, and the library refuses to be allowed it. */
   cublasComputeType_t compute = trainer->tensor_float && !product->is_narrow ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
   cublasOperation_t of_a = a_is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, of_b = b_is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-  cublasLtEpilogue_t epilogue = has_own_bias(product) ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+  bool has_bias = has_own_bias(&product->shape, product->is_narrow);
+  cublasLtEpilogue_t epilogue = has_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
   if (cublasLtMatmulDescCreate(&product->operation, compute, CUDA_R_32F) != CUBLAS_STATUS_SUCCESS) {
     product->operation = NULL;
     return false;
   }
   /* Until a bias is there its address says how biases are aligned. The library's first matrix is our b. */
-  const void *bias = has_own_bias(product) ? (const void *)(uintptr_t)ACTNN_ALIGNMENT : NULL;
+  const void *bias = has_bias ? (const void *)(uintptr_t)ACTNN_ALIGNMENT : NULL;
   return cublasLtMatmulDescSetAttribute(product->operation, CUBLASLT_MATMUL_DESC_TRANSA, &of_b, sizeof of_b) == CUBLAS_STATUS_SUCCESS &&
          cublasLtMatmulDescSetAttribute(product->operation, CUBLASLT_MATMUL_DESC_TRANSB, &of_a, sizeof of_a) == CUBLAS_STATUS_SUCCESS &&
          cublasLtMatmulDescSetAttribute(product->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) ==
              CUBLAS_STATUS_SUCCESS &&
          cublasLtMatmulDescSetAttribute(product->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias) == CUBLAS_STATUS_SUCCESS;
 }
-
-/* Steps over which a weight's gradient is summed, one call of the library after another. */
-typedef struct sum_steps {
-  int rank;
-  const int64_t *a, *b;
-} sum_steps;
 
 /* What divides `bytes`, and those that are stepped over between calls of the library. */
 static uint32_t
@@ -120,15 +115,16 @@ common_alignment(uint32_t bytes, const int64_t *step, int count, bool is_narrow)
 
 /* How the matrices that the library is called with are aligned. It walks the last axis of a batch itself. */
 static bool
-prefer_alignment(const struct gpu_product *product, const sum_steps *sums, cublasLtMatmulPreference_t preference)
+prefer_alignment(const struct gpu_product *product, const product_steps *steps, cublasLtMatmulPreference_t preference)
 {
   const library_product *shape = &product->shape;
   int outer = shape->batch_rank > 0 ? shape->batch_rank - 1 : 0;
   uint32_t a = common_alignment(ACTNN_ALIGNMENT, shape->a.batch, outer, product->is_narrow);
   uint32_t b = common_alignment(ACTNN_ALIGNMENT, shape->b.batch, outer, product->is_narrow);
   uint32_t y = common_alignment(ACTNN_ALIGNMENT, shape->y.batch, outer, shape->y.is_narrow);
-  a = common_alignment(a, sums->a, sums->rank, product->is_narrow);
-  b = common_alignment(b, sums->b, sums->rank, product->is_narrow);
+  a = common_alignment(a, steps->a, steps->count, product->is_narrow);
+  b = common_alignment(b, steps->b, steps->count, product->is_narrow);
+  y = common_alignment(y, steps->y, steps->count, shape->y.is_narrow);
   return cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &b, sizeof b) ==
              CUBLAS_STATUS_SUCCESS &&
          cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &a, sizeof a) ==
@@ -141,18 +137,18 @@ prefer_alignment(const struct gpu_product *product, const sum_steps *sums, cubla
 
 /* The quickest algorithm, by the library's judgement, that fits the workspace. */
 static bool
-choose_algorithm(const actnn *trainer, struct gpu_product *product, const sum_steps *sums)
+choose_algorithm(const actnn *trainer, struct gpu_product *product, const product_steps *steps)
 {
   cublasLtMatmulPreference_t preference;
   cublasLtMatmulHeuristicResult_t found;
   cublasLtHandle_t blas = trainer->device_state->library->blas;
   int count = 0;
-  uint64_t taken = product->copies_bytes + LIBRARY_GAP, bytes = trainer->workspace_bytes > taken ? trainer->workspace_bytes - taken : 0;
+  uint64_t taken = product->taken_bytes + LIBRARY_GAP, bytes = trainer->workspace_bytes > taken ? trainer->workspace_bytes - taken : 0;
   if (cublasLtMatmulPreferenceCreate(&preference) != CUBLAS_STATUS_SUCCESS)
     return false;
   bool is_good = cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes) ==
                      CUBLAS_STATUS_SUCCESS &&
-                 prefer_alignment(product, sums, preference) &&
+                 prefer_alignment(product, steps, preference) &&
                  cublasLtMatmulAlgoGetHeuristic(blas, product->operation, product->b, product->a, product->y, product->y, preference, 1,
                                                 &found, &count) == CUBLAS_STATUS_SUCCESS &&
                  count > 0 && found.state == CUBLAS_STATUS_SUCCESS;
@@ -164,48 +160,54 @@ choose_algorithm(const actnn *trainer, struct gpu_product *product, const sum_st
   return true;
 }
 
-/* Places in the workspace for operands (and a bias) that are rounded. */
-static void
-place_copies(struct gpu_product *product, const actnn_view *a, const actnn_view *b)
-{
-  const library_product *shape = &product->shape;
-  product->is_narrow = bfloat_holds(a) || bfloat_holds(b) || shape->y.is_narrow;
-  if (!product->is_narrow)
-    return;
-  product->place_of_b = bfloat_holds(a) ? 0 : gpu_padded((uint64_t)element_count(a) * sizeof(bfloat_number));
-  product->place_of_bias = product->place_of_b + (bfloat_holds(b) ? 0 : gpu_padded((uint64_t)element_count(b) * sizeof(bfloat_number)));
-  product->copies_bytes =
-      product->place_of_bias + (has_own_bias(product) ? gpu_padded((uint64_t)shape->columns * sizeof(bfloat_number)) : 0);
-}
-
-/* Makes what computes tensor `id` of operands a and b; the processor does what the library does not take. */
-static int
-prepare_product(actnn *trainer, uint32_t id, const library_product *shape, const actnn_view *a, const actnn_view *b, const sum_steps *sums)
+int
+gpu_make_product(actnn *trainer, const library_product *shape, bool is_narrow, uint64_t taken_bytes, const product_steps *steps,
+                 struct gpu_product **made)
 {
   if (gpu_start_blas(trainer))
     return 1;
-  gpu_primitive *slot = gpu_primitive_of(trainer, id);
   struct gpu_product *product = (struct gpu_product *)calloc(1, sizeof *product);
   bool a_is_transposed, b_is_transposed, y_is_transposed;
   if (!product)
     return actnn_fail(trainer, "out of memory");
   product->shape = *shape;
-  gpu_drop_product(slot->product);
-  slot->product = NULL;
-  place_copies(product, a, b);
-  bool narrow = product->is_narrow;
-  if (make_layout(&product->a, shape, &shape->a, narrow, shape->rows, shape->inner, &a_is_transposed) &&
-      make_layout(&product->b, shape, &shape->b, narrow, shape->inner, shape->columns, &b_is_transposed) &&
+  product->is_narrow = is_narrow;
+  product->taken_bytes = taken_bytes;
+  if (make_layout(&product->a, shape, &shape->a, is_narrow, shape->rows, shape->inner, &a_is_transposed) &&
+      make_layout(&product->b, shape, &shape->b, is_narrow, shape->inner, shape->columns, &b_is_transposed) &&
       make_layout(&product->y, shape, &shape->y, shape->y.is_narrow, shape->rows, shape->columns, &y_is_transposed) && !y_is_transposed &&
-      set_operation(trainer, product, a_is_transposed, b_is_transposed) && choose_algorithm(trainer, product, sums)) {
-    uint64_t wanted = product->copies_bytes + (product->workspace_bytes ? LIBRARY_GAP + product->workspace_bytes : 0);
+      set_operation(trainer, product, a_is_transposed, b_is_transposed) && choose_algorithm(trainer, product, steps)) {
+    uint64_t wanted = taken_bytes + (product->workspace_bytes ? LIBRARY_GAP + product->workspace_bytes : 0);
     if (wanted > trainer->workspace_wanted)
       trainer->workspace_wanted = wanted;
-    slot->product = product;
+    *made = product;
     return 0;
   }
   gpu_drop_product(product);
   return DEVICE_DECLINES;
+}
+
+/* Makes what computes tensor `id` of operands a and b, with places in the workspace for those (and a bias) that are rounded; the processor does
+ * what the library does not take. */
+static int
+prepare_product(actnn *trainer, uint32_t id, const library_product *shape, const actnn_view *a, const actnn_view *b, const product_steps *steps)
+{
+  gpu_primitive *slot = gpu_primitive_of(trainer, id);
+  bool is_narrow = bfloat_holds(a) || bfloat_holds(b) || shape->y.is_narrow;
+  uint64_t place_of_b = 0, place_of_bias = 0, bytes = 0;
+  if (is_narrow) {
+    place_of_b = bfloat_holds(a) ? 0 : gpu_padded((uint64_t)element_count(a) * sizeof(bfloat_number));
+    place_of_bias = place_of_b + (bfloat_holds(b) ? 0 : gpu_padded((uint64_t)element_count(b) * sizeof(bfloat_number)));
+    bytes = place_of_bias + (has_own_bias(shape, true) ? gpu_padded((uint64_t)shape->columns * sizeof(bfloat_number)) : 0);
+  }
+  gpu_drop_product(slot->product);
+  slot->product = NULL;
+  int failed = gpu_make_product(trainer, shape, is_narrow, bytes, steps, &slot->product);
+  if (!failed) {
+    slot->product->place_of_b = place_of_b;
+    slot->product->place_of_bias = place_of_bias;
+  }
+  return failed;
 }
 
 /* An operand as it is multiplied, rounded to its place in the workspace where it is held as floats; NULL with a message. */
@@ -231,23 +233,24 @@ add_columns(float *y, const float *bias, int64_t count, int64_t columns)
 static void *
 library_room(const actnn *trainer, const struct gpu_product *product)
 {
-  uintptr_t behind_copies = (uintptr_t)trainer->workspace + product->copies_bytes;
-  return (void *)((behind_copies + LIBRARY_ALIGNMENT - 1) / LIBRARY_ALIGNMENT * LIBRARY_ALIGNMENT);
+  uintptr_t behind_taken = (uintptr_t)trainer->workspace + product->taken_bytes;
+  return (void *)((behind_taken + LIBRARY_ALIGNMENT - 1) / LIBRARY_ALIGNMENT * LIBRARY_ALIGNMENT);
 }
 
-/* One product, over all of its batch. */
-static int
-multiply(const actnn_call *call, struct gpu_product *product, const char *a, const char *b, char *y, const void *bias)
+int
+gpu_multiply(actnn *trainer, struct gpu_product *product, const void *first, const void *second, void *result, product_sum sum)
 {
-  actnn *trainer = call->trainer;
   const library_product *shape = &product->shape;
-  const float one = 1, add = shape->adds ? 1 : 0;
+  const char *a = (const char *)first, *b = (const char *)second;
+  char *y = (char *)result;
+  const float scale = sum.scale, add = sum.adds ? 1 : 0;
   int64_t index[ACTNN_MAX_RANK] = {0};
   int outer = shape->batch_rank - 1; /* axes that the library does not walk */
   int64_t size = product->is_narrow ? sizeof(bfloat_number) : sizeof(float), y_size = shape->y.is_narrow ? sizeof(bfloat_number) : sizeof(float);
-  if (bias && gpu_check_blas(trainer,
-                             cublasLtMatmulDescSetAttribute(product->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias),
-                             "a matrix product"))
+  if (sum.bias && gpu_check_blas(trainer,
+                                 cublasLtMatmulDescSetAttribute(product->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &sum.bias,
+                                                                sizeof sum.bias),
+                                 "a matrix product"))
     return 1;
   for (bool is_more = true; is_more;) {
     int64_t at_a = 0, at_b = 0, at_y = 0;
@@ -257,7 +260,7 @@ multiply(const actnn_call *call, struct gpu_product *product, const char *a, con
       at_y += index[i] * shape->y.batch[i] * y_size;
     }
     if (gpu_check_blas(trainer,
-                       cublasLtMatmul(trainer->device_state->library->blas, product->operation, &one, b + at_b, product->b, a + at_a,
+                       cublasLtMatmul(trainer->device_state->library->blas, product->operation, &scale, b + at_b, product->b, a + at_a,
                                       product->a, &add, y + at_y, product->y, y + at_y, product->y, &product->algorithm,
                                       library_room(trainer, product), product->workspace_bytes, stream_of(trainer)),
                        "a matrix product"))
@@ -291,20 +294,20 @@ gpu_Product(const actnn_call *call)
     library_product shape = describe_product(&product, bias != NULL);
     shape.y.is_narrow = bfloat_holds(y);
     bool is_possible = is_float(call, call->input_count) && product_has_work(&product);
-    const sum_steps none = {0, NULL, NULL};
+    const product_steps none = {0, NULL, NULL, NULL};
     return is_possible ? prepare_product(call->trainer, y->id, &shape, a, b, &none) : DEVICE_DECLINES;
   }
   struct gpu_product *product = gpu_primitive_of(call->trainer, y->id)->product;
   if (!product)
     return DEVICE_DECLINES;
   const char *from_a = given(call, product, a, 0), *from_b = given(call, product, b, product->place_of_b);
-  const void *added = bias && has_own_bias(product) ? bias->data : NULL;
+  const void *added = bias && has_own_bias(&product->shape, product->is_narrow) ? bias->data : NULL;
   if (added && product->is_narrow) {
     added = call->trainer->workspace + product->place_of_bias;
     if (gpu_convert(call->trainer, call->trainer->workspace + product->place_of_bias, bias->data, product->shape.columns, true))
       return 1;
   }
-  if (!from_a || !from_b || multiply(call, product, from_a, from_b, (char *)y->data, added))
+  if (!from_a || !from_b || gpu_multiply(call->trainer, product, from_a, from_b, y->data, {1, false, added}))
     return 1;
   int64_t count = element_count(y);
   return bias && !added && LAUNCH(call, add_columns, count, (float *)y->data, (const float *)bias->data, count, product->shape.columns);
@@ -320,9 +323,11 @@ gpu_ProductGradWeight(const actnn_call *call)
   if (actnn_is_preparing(call)) {
     gradient.step.y.is_narrow = bfloat_holds(db);
     bool is_exact = !bfloat_holds(db) || !gradient.step.adds; /* sums of several products are floats */
-    const sum_steps sums = {gradient.sum_rank, transpose_b ? gradient.y_sum : gradient.a_sum, transpose_b ? gradient.a_sum : gradient.y_sum};
+    const int64_t none[ACTNN_MAX_RANK] = {0};
+    const product_steps steps = {gradient.sum_rank, transpose_b ? gradient.y_sum : gradient.a_sum,
+                                 transpose_b ? gradient.a_sum : gradient.y_sum, none};
     return is_float(call, 2) && is_exact && product_has_work(&shape)
-               ? prepare_product(call->trainer, db->id, &gradient.step, transpose_b ? dy : a, transpose_b ? a : dy, &sums) : DEVICE_DECLINES;
+               ? prepare_product(call->trainer, db->id, &gradient.step, transpose_b ? dy : a, transpose_b ? a : dy, &steps) : DEVICE_DECLINES;
   }
   struct gpu_product *product = gpu_primitive_of(call->trainer, db->id)->product;
   if (!product)
@@ -343,7 +348,8 @@ gpu_ProductGradWeight(const actnn_call *call)
       from_a += index[i] * gradient.a_sum[i] * size;
       from_dy += index[i] * gradient.y_sum[i] * size;
     }
-    if (multiply(call, product, transpose_b ? from_dy : from_a, transpose_b ? from_a : from_dy, (char *)db->data, NULL))
+    if (gpu_multiply(call->trainer, product, transpose_b ? from_dy : from_a, transpose_b ? from_a : from_dy, db->data,
+                     {1, gradient.step.adds, NULL}))
       return 1;
   } while (next_sum(&gradient, index));
   return 0;

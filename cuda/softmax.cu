@@ -2,7 +2,7 @@
  * over `extent`: a cell has a line, or where inner is not 1 lines side by side. A line is read once from memory, for its greatest element
  * and its sum together, and once more from the cache. */
 #include "moving.h"
-#include "sums.h"
+#include "totals.h"
 
 #include "../src/operators/indices.h"
 
@@ -28,34 +28,6 @@ line_start(const Lines &lines, const Seat &seat)
 
 /* ---- softmax ----------------------------------------------------------------------------------------------------- */
 
-/* The greatest element and the sum of exp(x - most). Lines without a finite greatest element give NaN, as arithmetic does. */
-typedef struct Total {
-  float most;
-  double sum;
-} Total;
-
-/* Elements that are -inf add nothing, also before any other was seen. */
-static __device__ float
-term_of(float x, float most)
-{
-  return x == -INFINITY ? 0 : expf(x - most);
-}
-
-static __device__ void
-widen_total(Total *total, const float *x, int count)
-{
-  float most = total->most, sum = 0;
-  for (int k = 0; k < count; k++)
-    most = x[k] > most ? x[k] : most;
-  if (most > total->most) {
-    total->sum *= expf(total->most - most);
-    total->most = most;
-  }
-  for (int k = 0; k < count; k++)
-    sum += term_of(x[k], most);
-  total->sum += sum;
-}
-
 /* Of the whole line, in all of its lanes. */
 template <typename Form>
 static __device__ Total
@@ -64,10 +36,7 @@ total_of(const Lines &lines, const Form &x, const Seat &seat, int64_t start, int
   Total total = {-INFINITY, 0};
   for_terms<float>(seat.lane, end, lines.cells.lanes, [&](int64_t i) { return x[start + i * lines.inner]; },
                    [&](const float *term, int count, int64_t) { widen_total(&total, term, count); });
-  float most = cell_fold(total.most, larger_of<float>(), lines.cells.width, lines.cells.lanes);
-  total.sum = cell_sum(lines.cells, total.most == most ? total.sum : total.sum * expf(total.most - most));
-  total.most = most;
-  return total;
+  return cell_total(lines.cells, total);
 }
 
 template <typename Form>

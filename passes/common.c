@@ -42,7 +42,7 @@ bool
 is_activation_slot(const Slot *slot)
 {
   static const char *const others[] = {"w", "scale", "b", "bias", "mean", "rstd", "running_mean", "running_var", "var",
-                                       "dw", "db", "dscale", "new_mean", "new_var", "slope"};
+                                       "dw", "db", "dscale", "new_mean", "new_var", "slope", "attn_mask", "row_sum", "lse"};
   for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
     if (!strcmp(slot->name, others[i])) return false;
   return !slot->is_constant;
@@ -227,4 +227,20 @@ is_view(const Node *node)
   for (size_t i = 0; i < sizeof views / sizeof views[0]; i++)
     if (!strcmp(node->operator_name, views[i])) return true;
   return false;
+}
+
+bool
+holds_of_triangle(const Value *mask, int64_t extent, bool is_above, bool (*test)(const Value *mask, int64_t element))
+{
+  int64_t elements;
+  int rank = mask->shape.rank;
+  bool is_constant = mask->producer == NO_NODE && mask->data && mask->kind == VALUE_CONSTANT;
+  if (!is_constant || rank < 2 || mask->shape.dim[rank - 1] != extent || mask->shape.dim[rank - 2] != extent
+      || !shape_elements(&mask->shape, &elements))
+    return false;
+  for (int64_t i = 0; i < elements; i++) {
+    int64_t column = i % extent, row = i / extent % extent;
+    if ((column > row) == is_above && !test(mask, i)) return false;
+  }
+  return true;
 }

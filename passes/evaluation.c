@@ -6,6 +6,8 @@
 
 PassFunction evaluation;
 
+enum { ATTENTION_OPERANDS = 4 }; /* before those of its dropout */
+
 typedef struct Copy {
   Program *program;
   ValueId *twin; /* by value of the training graph */
@@ -52,6 +54,7 @@ copy_node(Copy *copy, NodeId id)
     copy->twin[result_id(&node, 0)] = twin_of(copy, operand_id(&node, 0));
     return;
   }
+  if (!strcmp(node.operator_name, "Attention") && node.operand_count > ATTENTION_OPERANDS) node.operand_count = ATTENTION_OPERANDS;
   ValueId *operands = arena_array(program->arena, node.operand_count + 1, sizeof *operands);
   ValueId *results = arena_array(program->arena, node.result_count + 1, sizeof *results);
   for (uint32_t k = 0; k < node.operand_count; k++) operands[k] = twin_of(copy, operand_id(&node, k));

@@ -6,7 +6,9 @@
  * dS = P * (dP - rowsum(dP * P)) is quadratic in P, and so biased for a coded P. But rowsum(dP * P) = rowsum(dO * O): with
  * D = m * P what dropout leaves of P and dD = dO V', dP = m * dD, so sum_k dP P = sum_k dD D = dO V' D' = dO O' row by row. O has a
  * code of its own, whose errors are independent of P's: then dS is linear in each (compression.md, section 4, case 6). What
- * dropout leaves of P is replayed from P where the gradient of V needs it, so that one code of P serves both products. */
+ * dropout leaves of P is replayed from P where the gradient of V needs it, so that one code of P serves both products.
+ *
+ * The gradient of attention in one operator has that row sum from the start. There, too, it is then taken of the O that backward reads. */
 #include "passes.h"
 
 #include <string.h>
@@ -17,7 +19,7 @@ enum { MOST_MOVES = 8 };
 
 /* What belongs together. */
 typedef struct Attention {
-  NodeId gradient;           /* SoftmaxGrad */
+  NodeId gradient;           /* SoftmaxGrad, or the product dO * O */
   ValueId p, d, o;           /* probabilities, what dropout leaves of them (p itself without), result of the product */
   ValueId d_o;               /* gradient of o */
   NodeId replay;             /* DropoutReplay of d's gradient; NO_NODE */
@@ -117,6 +119,30 @@ find_kept(const Program *program, Attention *found, const bool *read_by_backward
 }
 
 static bool
+is_read_elsewhere(const Program *program, ValueId value, NodeId reader)
+{
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    for (uint32_t k = 0; runs_after_forward(node) && program->order[i] != reader && k < node->operand_count; k++)
+      if (node->operands[k] == value) return true;
+  }
+  return false;
+}
+
+/* The product dO * O in the gradient of attention in one operator, where O can be had from what backward reads anyway. */
+static bool
+find_fused(const Program *program, NodeId id, bool *read_by_backward, Attention *found)
+{
+  const Node *node = node_at(program, id);
+  if (node->phase != PHASE_BACKWARD || strcmp(node->operator_name, "Mul") || !is_operator(program, node->origin, "Attention")) return false;
+  *found = (Attention){.gradient = id, .d_o = operand_id(node, 0), .o = operand_id(node, 1)};
+  if (found->o != result_id(node_at(program, node->origin), 0)) return false;
+  read_by_backward[found->o] = is_read_elsewhere(program, found->o, id);
+  find_kept(program, found, read_by_backward);
+  return found->moves > 0;
+}
+
+static bool
 find_attention(const Program *program, NodeId id, const bool *read_by_backward, Attention *found)
 {
   const Node *node = node_at(program, id);
@@ -145,13 +171,20 @@ insert_copy(Program *program, uint32_t position, NodeId original, ValueId operan
   return result;
 }
 
-/* rowsum(dO * O), from the kept value. */
+/* O from the kept value. */
 static ValueId
-sum_along(Program *program, uint32_t position, const Attention *found, Insertions *insertions)
+move_back(Program *program, uint32_t position, const Attention *found, Insertions *insertions)
 {
   ValueId o = found->kept;
   for (uint32_t i = found->moves; i-- > 0;) o = insert_copy(program, position, found->move[i], o, insertions);
-  ValueId factors[] = {found->d_o, o};
+  return o;
+}
+
+/* rowsum(dO * O) */
+static ValueId
+sum_along(Program *program, uint32_t position, const Attention *found, Insertions *insertions)
+{
+  ValueId factors[] = {found->d_o, move_back(program, position, found, insertions)};
   ValueId product = insert_node(program, PHASE_BACKWARD, position, "", "Mul", found->gradient, factors, 2, insertions);
   infer_node(program, value_at(program, product)->producer);
   int64_t axis = value_at(program, product)->shape.rank - 1;
@@ -192,13 +225,16 @@ bool
 linearize_attention(Program *program, const Options *options)
 {
   Insertions insertions = {0};
-  if (!codes_derived_values(options)) return true;
-  const bool *read = values_read_by_backward(program);
+  bool *read = values_read_by_backward(program);
   for (uint32_t i = 0; i < program->order_count; i++) {
     Attention found;
-    if (!find_attention(program, program->order[i], read, &found)) continue;
-    rewrite_gradient(program, i, &found, &insertions);
-    replay_dropout(program, &found, &insertions);
+    NodeId id = program->order[i];
+    if (find_fused(program, id, read, &found)) {
+      set_operand(program, id, 1, move_back(program, i, &found, &insertions));
+    } else if (codes_derived_values(options) && find_attention(program, id, read, &found)) {
+      rewrite_gradient(program, i, &found, &insertions);
+      replay_dropout(program, &found, &insertions);
+    }
   }
   apply_insertions(program, &insertions);
   return !program->diagnostics->errors;

@@ -11,28 +11,6 @@ PassFunction pack_triangles;
 static const double BLOCKS = -10000;
 
 static bool
-is_constant(const Value *value)
-{
-  return value->producer == NO_NODE && value->data && value->kind == VALUE_CONSTANT;
-}
-
-/* Whether a constant of shape [.., T, T], alike for all of what it broadcasts over, satisfies `test` above the diagonal of every matrix. */
-static bool
-holds_above_diagonal(const Value *mask, int64_t extent, bool (*test)(const Value *mask, int64_t element))
-{
-  int64_t elements;
-  int rank = mask->shape.rank;
-  if (!is_constant(mask) || rank < 2 || mask->shape.dim[rank - 1] != extent || mask->shape.dim[rank - 2] != extent
-      || !shape_elements(&mask->shape, &elements))
-    return false;
-  for (int64_t i = 0; i < elements; i++) {
-    int64_t column = i % extent, row = i / extent % extent;
-    if (column > row && !test(mask, i)) return false;
-  }
-  return true;
-}
-
-static bool
 is_false(const Value *mask, int64_t element)
 {
   return mask->type == ACTNN_BOOL && !((const unsigned char *)mask->data)[element];
@@ -62,10 +40,10 @@ is_causal(const Program *program, const Node *softmax)
   int64_t extent = p->shape.dim[last];
   if (!strcmp(node->operator_name, "Where"))
     return constant_real(program, operand_id(node, 2), &fill) && fill <= BLOCKS
-           && holds_above_diagonal(operand_value(program, node, 0), extent, is_false);
+           && holds_of_triangle(operand_value(program, node, 0), extent, true, is_false);
   if (strcmp(node->operator_name, "Add")) return false;
-  return holds_above_diagonal(operand_value(program, node, 0), extent, is_blocking)
-         || holds_above_diagonal(operand_value(program, node, 1), extent, is_blocking);
+  return holds_of_triangle(operand_value(program, node, 0), extent, true, is_blocking)
+         || holds_of_triangle(operand_value(program, node, 1), extent, true, is_blocking);
 }
 
 static void

@@ -265,6 +265,25 @@ uncompressed_bytes_of_packed(const Program *program, const Node *pack, const boo
   return tested != NO_VALUE && is_kept[tested] ? 0 : (uint64_t)elements * 4;
 }
 
+/* A framework that runs attention node by node keeps the probabilities, and not lse; where nothing is coded here, also what dropout leaves of
+ * them, which backward otherwise draws again. */
+static uint64_t
+uncompressed_bytes_of_attention(const Program *program, const Node *gradient)
+{
+  int64_t scores = 0;
+  Shape shape = operand_value(program, gradient, 1)->shape;
+  const Value *v = operand_value(program, gradient, 3), *sums = operand_value(program, gradient, 5);
+  double ratio = 0.5, training = 0;
+  shape.dim[shape.rank - 1] = v->shape.dim[v->shape.rank - 2];
+  shape_elements(&shape, &scores);
+  if (operand_id(gradient, 7) != NO_VALUE) constant_real(program, operand_id(gradient, 7), &ratio);
+  if (operand_id(gradient, 8) != NO_VALUE) constant_real(program, operand_id(gradient, 8), &training);
+  bool is_coded = program->saves && program->saves->count, keeps_both = training != 0 && ratio > 0 && !is_coded;
+  bool keeps_sums = sums->producer != NO_NODE && node_at(program, sums->producer)->phase == PHASE_FORWARD;
+  uint64_t probabilities = is_coded ? (uint64_t)scores * 4 : align((uint64_t)scores * 4);
+  return probabilities * (keeps_both ? 2 : 1) - (keeps_sums ? value_bytes(program, operand_id(gradient, 5)) : 0);
+}
+
 void
 count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompressed)
 {
@@ -291,6 +310,9 @@ count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompresse
     if (strcmp(node->operator_name, "Clip") || !result_value(program, node, 0) || !operand_value(program, node, 0)) continue;
     is_kept[operand_id(node, 0)] |= is_kept[result_id(node, 0)];
   }
+  for (uint32_t i = 0; i < program->order_count; i++)
+    if (is_operator(program, program->order[i], "AttentionGrad"))
+      *uncompressed += uncompressed_bytes_of_attention(program, node_at(program, program->order[i]));
   for (ValueId id = 0; id < program->value_count; id++) {
     const Value *value = value_at(program, id);
     if (!read[id] || value->producer == NO_NODE || node_at(program, value->producer)->phase != PHASE_FORWARD) continue;
@@ -320,11 +342,12 @@ runtime_tensors(const Program *program, const Plan *plan)
   return tensors;
 }
 
-/* Only nodes of these families call the library (runtime/library.h), and only what is held as bfloat16 is copied (runtime/bfloat.h). */
+/* Only nodes of these families call the library (runtime/library.h) or have scratch of their own, and only what is held as bfloat16 is copied (runtime/bfloat.h). */
 static bool
 takes_scratch(const Program *program, const Node *node)
 {
-  bool is_any = !strncmp(node->operator_name, "Conv", 4) || !strncmp(node->operator_name, "Product", 7);
+  bool is_any = !strncmp(node->operator_name, "Conv", 4) || !strncmp(node->operator_name, "Product", 7)
+                || !strncmp(node->operator_name, "Attention", 9);
   for (uint32_t k = 0; k < node->operand_count; k++)
     is_any |= node->operands[k] != NO_VALUE && operand_value(program, node, k)->type == ACTNN_BF16;
   for (uint32_t k = 0; k < node->result_count; k++)

@@ -82,6 +82,15 @@ elements_of(const Value *value)
   return (double)elements;
 }
 
+/* How many matrices there are. */
+static double
+leading_elements(const Value *value)
+{
+  double count = 1;
+  for (int i = 0; i + 2 < value->shape.rank; i++) count *= (double)value->shape.dim[i];
+  return count;
+}
+
 /* Operations of a node, about: products and convolutions by their sums, everything else by what it writes, which costs time for memory. */
 static double
 work_of(const Program *program, const Node *node)
@@ -95,6 +104,9 @@ work_of(const Program *program, const Node *node)
     int axis = x->shape.rank - 1 - (x->shape.rank > 1 && int_attribute(node, "transA", 0));
     return 2 * elements * (double)x->shape.dim[axis];
   }
+  if (!strcmp(name, "Attention") && result_value(program, node, 1))
+    return 2 * elements_of(result_value(program, node, 1)) * (elements_of(w) + elements_of(operand_value(program, node, 2)))
+           / leading_elements(w);
   if (!strcmp(name, "Conv") && w && w->shape.rank > 0 && w->shape.dim[0]) return 2 * elements * elements_of(w) / (double)w->shape.dim[0];
   if (!strcmp(name, "ConvTranspose") && w && w->shape.rank > 0 && w->shape.dim[0])
     return 2 * elements_of(x) * elements_of(w) / (double)w->shape.dim[0];

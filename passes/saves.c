@@ -245,7 +245,7 @@ reader_factor(const Program *program, const ReaderIndex *reading, const Node *re
     if (operand_value(program, reader, k) == saved) is_linear_in(reader->operator, k, &is_bounded);
   if (elements <= 0) return 0;
   int last = saved->shape.rank - 1, axis = saved->layout == ACTNN_BLOCKED ? 1 : last;
-  bool is_product = !strncmp(reader->operator_name, "Product", 7);
+  bool is_product = !strncmp(reader->operator_name, "Product", 7) || !strcmp(reader->operator_name, "AttentionGrad");
   if (is_product && last > 0 && saved->shape.dim[last - 1] < saved->shape.dim[last]) axis = last - 1; /* keys may be transposed */
   double features = last < 0 ? 1 : (double)saved->shape.dim[axis], layers = (1 + reading->weight_gradients) / 2;
   if (is_bounded) return samples / elements * (1 + features * layers / 16);

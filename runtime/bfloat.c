@@ -1,4 +1,5 @@
 /* bfloat.c: kernels that compute in FP32 on values held as bfloat16; see bfloat.h. */
+#include "attention_tiles.h"
 #include "bfloat.h"
 #include "device.h"
 #include "layout.h"
@@ -16,7 +17,7 @@ static actnn_kernel *const takers[] = {
 #include "../src/operators.def"
     actnn_Pointwise, actnn_BatchNormalization, actnn_BatchNorm, actnn_BatchNormStatistics, actnn_BatchNormApply, actnn_BatchNormGrad,
     actnn_BatchNormFrozenGrad, actnn_PackPositive, actnn_SelectPacked, actnn_Dropout, actnn_DropoutReplay,
-    actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo};
+    actnn_Attention, actnn_AttentionGrad, actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo};
 
 /* So do those of libraries, where they have it; a GPU's has more. */
 static actnn_kernel *const products[] = {actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_Product, actnn_ProductGradWeight};
@@ -244,6 +245,18 @@ count_copies_for_libraries(actnn_kernel *kernel, const actnn_call *call)
     count_copies_of_convolution(kernel, call);
 }
 
+/* A GPU's attention has at least the smallest of its tiles. */
+static void
+count_attention_tile(actnn_kernel *kernel, const actnn_call *call)
+{
+  bool is_gradient = kernel == actnn_AttentionGrad;
+  const actnn_view *q = &call->input[is_gradient ? 1 : 0];
+  Attention attention = attention_of(call, q, q + 2, NULL);
+  uint64_t used = attention_tiles(call, &attention, is_gradient, 0).bytes;
+  if (call->trainer->workspace_wanted < used)
+    call->trainer->workspace_wanted = used;
+}
+
 /* What a kernel asks for comes behind the copies. */
 static int
 prepare(actnn_kernel *kernel, actnn_kernel *runs, const actnn_call *wide, uint64_t used)
@@ -372,5 +385,7 @@ bfloat_run(actnn_kernel *kernel, const actnn_call *call)
     return bfloat_run_on_copies(kernel, call);
   if (call->trainer->measures_gpu && is_product(kernel, true))
     count_copies_for_libraries(kernel, call);
+  if (call->trainer->measures_gpu && (kernel == actnn_Attention || kernel == actnn_AttentionGrad))
+    count_attention_tile(kernel, call);
   return is_not_prepared(call, kernel) ? 0 : kernel(call);
 }

@@ -59,6 +59,9 @@ DISPATCH(SoftmaxCrossEntropyGrad)
 DISPATCH(CrossEntropyRows)
 DISPATCH(NegativeLogLikelihoodLoss)
 DISPATCH(NegativeLogLikelihoodGrad)
+/* attention.c */
+DISPATCH(Attention)
+DISPATCH(AttentionGrad)
 /* reduction.c */
 DISPATCH(ReduceSum)
 DISPATCH(ReduceMean)

@@ -46,6 +46,17 @@ typedef struct library_product {
 bool library_make_convolution(actnn *trainer, uint32_t id, const library_convolution *convolution);
 bool library_make_product(actnn *trainer, uint32_t id, const library_product *product);
 
+/* y [rows, columns] = factor * op(a) [rows, inner] . op(b) [inner, columns], or y += that, in FP32, for kernels that make a product of tiles at
+ * a time: by the thread that calls it alone, where it is one of a team. */
+typedef struct library_tile {
+  const float *a, *b;
+  float *y;
+  bool transposes_a, transposes_b, adds;
+  int64_t rows, columns, inner, a_row, b_row, y_row; /* a_row, b_row: between rows as they lie in memory */
+  float factor;
+} library_tile;
+bool library_multiply(const library_tile *tile);
+
 /* True when tensor `id` has a primitive. */
 bool library_has(const actnn *trainer, uint32_t id);
 /* Runs it on operands x, w, y, b of a convolution, a, b, y, bias of a product (those of the gradient likewise). 0, or 1

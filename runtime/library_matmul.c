@@ -3,6 +3,7 @@
 #include "library_primitive.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* A matrix whose batch axes are `batch`, or 1 where it is broadcast. */
 static library_descriptor
@@ -101,4 +102,15 @@ library_make_product(actnn *trainer, uint32_t id, const library_product *product
   if (is_good) return library_keep(trainer, id, primitive);
   library_drop(primitive);
   return false;
+}
+
+bool
+library_multiply(const library_tile *tile)
+{
+  if (!tile->rows || !tile->columns) return true;
+  for (int64_t row = 0; !tile->inner && !tile->adds && row < tile->rows; row++)
+    memset(tile->y + row * tile->y_row, 0, (size_t)tile->columns * sizeof *tile->y);
+  return !tile->inner
+         || !dnnl_sgemm(tile->transposes_a ? 'T' : 'N', tile->transposes_b ? 'T' : 'N', tile->rows, tile->columns, tile->inner, tile->factor,
+                        tile->a, tile->a_row, tile->b, tile->b_row, tile->adds, tile->y, tile->y_row);
 }

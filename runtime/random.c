@@ -4,31 +4,17 @@
 #define ACTNN_RUNTIME
 #endif
 #include "bfloat.h"
+#include "dropout_factors.h"
 #include "instruction_set.h"
-
-#include "../src/operators/random_draws.h"
-
-enum { BATCH = 64, DRAWS = 8 }; /* counters enciphered side by side; draws of 16 bits from each */
 
 /* Elements [first, first + count) of a dropout; first is a multiple of DRAWS. */
 static void
 drop_batch(const actnn_view *x, const actnn_view *y, uint8_t *mask, int64_t first, int64_t count, DropoutRule rule, actnn_philox_key key)
 {
-  uint32_t word[4][BATCH];
-  float factor[BATCH * DRAWS], read[BATCH * DRAWS], made[BATCH * DRAWS], scale = (float)rule.scale;
+  float factor[BATCH * DRAWS], read[BATCH * DRAWS], made[BATCH * DRAWS];
   const float *from = bfloat_read(x, first, count, read);
   float *to = bfloat_place(y, first, made);
-#pragma omp simd
-  for (int i = 0; i < BATCH; i++) {
-    actnn_philox_block block = random_block(key, (uint64_t)(first / DRAWS + i));
-    word[0][i] = block.word[0];
-    word[1][i] = block.word[1];
-    word[2][i] = block.word[2];
-    word[3][i] = block.word[3];
-  }
-  for (int i = 0; i < BATCH; i++)
-    for (int k = 0; k < DRAWS; k++)
-      factor[i * DRAWS + k] = (word[k / 2][i] >> (k % 2 * 16) & 0xffff) >= rule.threshold ? scale : 0.0f;
+  draw_factors(factor, first, rule, key);
   for (int64_t i = 0; i < count; i++) to[i] = factor[i] != 0.0f ? from[i] * factor[i] : 0.0f;
   bfloat_write(y, first, count, made);
   for (int64_t i = 0; mask && i < count; i++) mask[first + i] = factor[i] != 0.0f;

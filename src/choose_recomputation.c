@@ -4,7 +4,7 @@
  * raises the peak is known when everything is planned. So plans are made for runs of several sizes. */
 #include "choose_recomputation.h"
 
-#include "../passes/passes.h"
+#include "try_plan.h"
 
 #include <string.h>
 
@@ -15,33 +15,6 @@ static const double FOR_EXACTNESS = 1.05; /* memory that may be taken by what le
 
 PassFunction recompute;
 
-/* What comes of a plan. */
-typedef struct Trial {
-  bool is_good;
-  uint64_t arena_bytes, saved_bytes, uncompressed_bytes;
-} Trial;
-
-static Trial
-try_plan(const Program *so_far, const Options *options)
-{
-  Trial trial = {.is_good = true};
-  Arena *arena = arena_create();
-  Diagnostics *diagnostics = diagnostics_create(arena);
-  diagnostics->quiet = true;
-  Program *program = program_copy(so_far, diagnostics);
-  size_t next = 0;
-  while (passes[next].run != recompute) next++;
-  for (; next < pass_count && trial.is_good; next++) trial.is_good = passes[next].run(program, options) && !diagnostics->errors;
-  if (trial.is_good) {
-    trial.arena_bytes = program->plan->arena_bytes;
-    trial.saved_bytes = program->plan->saved_bytes;
-    trial.uncompressed_bytes = program->plan->saved_bytes_fp32;
-  }
-  program_destroy(program);
-  arena_destroy(arena);
-  return trial;
-}
-
 /* Runs of one size, which at the bits that are asked for save no more than `allowed`; 0: as few as they can. The pass weighs runs by what
  * codes take on average, so its budget is lowered until the plan keeps to that, and left in options->saved_budget. What --compression
  * leaves goes into more bits: that is the plan of which the size is returned. is_good: there is one. */
@@ -51,15 +24,15 @@ try_size(const Program *program, Options *options, uint64_t allowed)
   Options plain = *options;
   plain.compression = 0;
   plain.saved_budget = allowed;
-  Trial trial = try_plan(program, &plain);
+  Trial trial = try_plan(program, recompute, &plain);
   for (int i = 0; i < CORRECTIONS && trial.is_good && allowed && trial.saved_bytes > allowed && plain.saved_budget > 1; i++) {
     double excess = (double)trial.saved_bytes / (double)allowed;
     plain.saved_budget = (uint64_t)(0.995 * (double)plain.saved_budget / excess);
-    trial = try_plan(program, &plain);
+    trial = try_plan(program, recompute, &plain);
   }
   trial.is_good &= !allowed || trial.saved_bytes <= allowed;
   options->saved_budget = plain.saved_budget;
-  return trial.is_good && options->compression ? try_plan(program, options) : trial;
+  return trial.is_good && options->compression ? try_plan(program, recompute, options) : trial;
 }
 
 /* Runs of several sizes, which save no more than `allowed` at the bits that are asked for. Leaves those with which the trainer takes the
@@ -116,7 +89,7 @@ is_possible_by_codes(const Program *program, const Options *options)
 {
   Options without = *options;
   without.most_recomputed = 0;
-  return try_plan(program, &without).is_good;
+  return try_plan(program, recompute, &without).is_good;
 }
 
 /* What is saved by codes alone, at the bits that --bits asks for. */
@@ -126,7 +99,7 @@ try_codes(const Program *program, Options *options)
   Options plain = *options;
   plain.compression = 0;
   plain.most_recomputed = 0;
-  Trial codes = try_plan(program, &plain);
+  Trial codes = try_plan(program, recompute, &plain);
   options->coded_bytes = codes.saved_bytes;
   options->uncompressed_bytes = codes.uncompressed_bytes;
   return codes;

@@ -1,4 +1,5 @@
 /* main.c: the command line of actnnc: read a model, run the passes, write a trainer. */
+#include "choose_attention.h"
 #include "choose_recomputation.h"
 #include "emit.h"
 #include "onnx_export.h"
@@ -14,7 +15,7 @@
 #include "verify_source.h"
 #endif
 
-PassFunction allocate_bits, plan_memory, recompute;
+PassFunction allocate_bits, fuse_attention, plan_memory, recompute;
 
 typedef struct CommandLine {
   Options options;
@@ -43,6 +44,9 @@ static const char usage[] =
     "  --split-loss=auto|always|never\n"
     "                            compute class scores, their loss and its gradient some rows at a time: where all scores would take\n"
     "                            16 MiB or more (default), wherever there are rows for two parts, or never\n"
+    "  --attention=auto|fused|separate\n"
+    "                            attention as one operator, whose backward computes the probabilities again from exact q and k: where the\n"
+    "                            trainer then takes no more memory (default); always; never, and probabilities are saved\n"
     "  --scheme=actnnc|actnn     codes beyond ActNN's (default), or ActNN's own with its defects mended\n"
     "  --rounding=auto|dither|stochastic\n"
     "  --profile-use=FILE        bits where a trainer's --profile-generate found that they matter\n"
@@ -116,11 +120,12 @@ read_recompute(const char *value, Options *options)
   return is_word || read_size(value, &options->most_recomputed) ? 1 : -1;
 }
 
+/* auto, which is NULL, or one of two words. */
 static int
-read_split(const char *value, Options *options)
+read_choice(const char *value, const char *one, const char *other, const char **choice)
 {
-  options->split_loss = strcmp(value, "auto") ? value : NULL;
-  return !options->split_loss || !strcmp(value, "always") || !strcmp(value, "never") ? 1 : -1;
+  *choice = strcmp(value, "auto") ? value : NULL;
+  return !*choice || !strcmp(value, one) || !strcmp(value, other) ? 1 : -1;
 }
 
 static bool
@@ -164,7 +169,8 @@ read_value_option(CommandLine *line, const char *argument)
   if ((value = value_of(argument, "--memory-budget"))) return read_size(value, &options->memory_budget) ? 1 : -1;
   if ((value = value_of(argument, "--seed"))) return options->seed = strtoull(value, &end, 10), end == value || *end ? -1 : 1;
   if ((value = value_of(argument, "--scheme"))) return options->scheme = value, strcmp(value, "actnn") && strcmp(value, "actnnc") ? -1 : 1;
-  if ((value = value_of(argument, "--split-loss"))) return read_split(value, options);
+  if ((value = value_of(argument, "--split-loss"))) return read_choice(value, "always", "never", &options->split_loss);
+  if ((value = value_of(argument, "--attention"))) return read_choice(value, "fused", "separate", &options->attention);
   if ((value = value_of(argument, "--recompute"))) return read_recompute(value, options);
   if ((value = value_of(argument, "--rounding"))) return read_rounding(value, options);
   if ((value = value_of(argument, "--compression")))
@@ -246,9 +252,10 @@ dump(const Program *program, const CommandLine *line, size_t index, const char *
 }
 
 static bool
-run_pass(Program *program, const CommandLine *line, size_t index)
+run_pass(Program *program, CommandLine *line, size_t index)
 {
   const Pass *pass = &passes[index];
+  if (pass->run == fuse_attention) choose_attention(program, &line->options);
   if (!pass->run(program, &line->options) || program->diagnostics->errors) return false;
   if (line->verify_each && !check_program(program, pass->name)) return false;
   if (line->dump_passes || (line->dump_after && !strcmp(line->dump_after, pass->name))) return dump(program, line, index + 1, pass->name);
@@ -294,7 +301,7 @@ pass_named(const char *name, size_t length, size_t *index)
 
 /* Which passes a dump has seen is not written in it: what they make of one at the wrong time is checked. */
 static bool
-run_pass_checked(Program *program, const CommandLine *line, size_t index)
+run_pass_checked(Program *program, CommandLine *line, size_t index)
 {
   return is_ready_for(program, &passes[index]) && run_pass(program, line, index) && check_program(program, passes[index].name);
 }
@@ -302,7 +309,7 @@ run_pass_checked(Program *program, const CommandLine *line, size_t index)
 /* --run-pass=A,B: those passes only, then the program as text on standard output (or to -o; as a binary model for a viewer when
  * that ends in .onnx). "none" runs nothing. */
 static bool
-run_named_passes(Program *program, const CommandLine *line)
+run_named_passes(Program *program, CommandLine *line)
 {
   if (!is_untouched(program) && !check_program(program, "reading")) return false; /* written by hand, perhaps */
   for (const char *at = line->run_passes; *at;) {

@@ -26,6 +26,7 @@ typedef struct Options {
   double bits;              /* average per quantized element; 32: keep FP32; 0: the level's */
   double compression;       /* saved bytes against FP32; 0: as the bits say */
   const char *split_loss;   /* never, always; NULL: where scores are large */
+  const char *attention;    /* fused, separate; NULL: what takes less memory, which choose_attention finds out */
   const char *recompute;    /* never, always, size; NULL: where codes alone take more than is asked for */
   /* What choose_recomputation finds out for the pass recompute: */
   uint64_t most_recomputed; /* bytes that one run may free; 0: nothing is computed again */

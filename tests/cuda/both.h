@@ -15,6 +15,7 @@ typedef struct Both {
   actnn_tensor tensor[MOST_TENSORS];
   uint32_t count;
   int block; /* of channels */
+  uint64_t workspace; /* a plan's, while kernels prepare themselves */
   unsigned char *arena;
   uint64_t bytes;
   uint64_t state; /* of random bytes */
@@ -125,6 +126,7 @@ run_on_gpu(const Both *both, actnn_kernel *kernel, actnn_list out, actnn_list in
   trainer.arena = outcome.arena;
   outcome.failed = trainer.device->open(&trainer) || !there;
   trainer.channel_block = both->block;
+  trainer.workspace_bytes = both->workspace;
   if (!outcome.failed) outcome.failed = call_in(both, &trainer, there, out, in, with, NULL);
   trainer.preparing = false;
   trainer.workspace_bytes = trainer.workspace_wanted;

@@ -87,7 +87,8 @@ is_activation(const Slot *slot)
 {
   static const char *const others[] = {"w",    "scale",        "b",           "bias",    "mean",
                                        "rstd", "running_mean", "running_var", "var",     "dw",
-                                       "db",   "dscale",       "new_mean",    "new_var", "slope"};
+                                       "db",   "dscale",       "new_mean",    "new_var", "slope",
+                                       "attn_mask", "row_sum", "lse"};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)
     if (!strcmp(slot->name, others[i])) return false;
   return !slot->is_constant;
@@ -196,12 +197,13 @@ run_kernel(Run *run, Arena *arena)
   return failed ? arena_format(arena, "the kernel failed: %s", trainer.error) : NULL;
 }
 
-/* Beside the largest number of a result: cuDNN rounds to bfloat16 whatever it makes, weights' gradients and what a bias is then added to. */
+/* Beside the largest number of a result: cuDNN rounds to bfloat16 whatever it makes, weights' gradients and what a bias is then added to.
+ * Attention's probabilities and the gradients of its scores are rounded before the next products. */
 static double
 slack_of(const Run *run)
 {
   const char *name = node_at(run->made->program, run->made->node)->operator_name;
-  bool is_rounded = !strcmp(name, "Conv") || !strcmp(name, "ConvTranspose") || !strcmp(name, "ConvGradWeight");
+  bool is_rounded = !strcmp(name, "Conv") || !strcmp(name, "ConvTranspose") || !strcmp(name, "ConvGradWeight") || !strncmp(name, "Attention", 9);
   return run->is_narrow && IS_ON_GPU && is_rounded ? ROUNDING : 0;
 }
 
@@ -224,7 +226,7 @@ may_be_copied(const char *name)
 static bool
 is_of_library(const char *name)
 {
-  return !strncmp(name, "Conv", 4) || !strncmp(name, "Product", 7);
+  return !strncmp(name, "Conv", 4) || !strncmp(name, "Product", 7) || !strncmp(name, "Attention", 9);
 }
 
 /* Its library, or copies for it, must suit every convolution. */

@@ -1,0 +1,250 @@
+/* fuse-attention: spells attention as one operator, whose backward computes the probabilities again from exact q and k.
+ * needs: recognize.  keeps: values, up to rounding, and dropout's draws.  makes: of O = Dropout(Softmax(mask(scale * q k))) v, each step of
+ * which but the two products may be missing: Attention(q, k, v, mask), and nothing of the extents of the scores is ever whole in memory
+ * (FlashAttention, Dao et al. 2022, arXiv 2205.14135). A constant mask that blocks all above the diagonal and nothing else becomes an attribute.
+ *
+ * A mask that is added may not depend on what is trained, since Attention has no gradient for it. Whether this pass is to change anything is
+ * found out before (src/choose_attention.c). */
+#include "passes.h"
+
+#include "../src/gradient.h"
+#include "../src/rewrite.h"
+
+#include <math.h>
+#include <string.h>
+
+PassFunction fuse_attention, simplify;
+
+static const double BLOCKS = -10000, SWALLOWS = -1e30; /* a number that blocks; one that a score changes nothing of when it is added */
+
+/* What is found, from the last product to the first. */
+typedef struct Chain {
+  Program *program;
+  const uint32_t *uses;
+  const bool *is_trained; /* by value: depends on a parameter */
+  NodeId product;         /* of probabilities and v */
+  NodeId dropout;         /* NO_NODE */
+  Shape scores;
+  ValueId q, k, v, mask; /* mask: NO_VALUE */
+  bool transposes_k, is_inverse; /* is_inverse: blocked where the mask is true */
+  double scale, never;
+} Chain;
+
+/* The forward node of that name by which a value is made for one reader alone; NULL. */
+static const Node *
+made_by(const Chain *chain, ValueId value, const char *name)
+{
+  if (value == NO_VALUE) return NULL;
+  const Value *made = value_at(chain->program, value);
+  if (made->producer == NO_NODE || made->is_output || chain->uses[value] != 1 || !is_operator(chain->program, made->producer, name)) return NULL;
+  const Node *node = node_at(chain->program, made->producer);
+  return node->phase == PHASE_FORWARD && result_id(node, 0) == value ? node : NULL;
+}
+
+static bool
+is_plain_product(const Node *product)
+{
+  return operand_id(product, 2) == NO_VALUE && !int_attribute(product, "transA", 0);
+}
+
+/* q k, alike but for the last two axes; neither is broadcast. */
+static bool
+find_scores(Chain *chain, ValueId scores)
+{
+  const Node *product = made_by(chain, scores, "Product");
+  if (!product || !is_plain_product(product)) return false;
+  chain->q = operand_id(product, 0);
+  chain->k = operand_id(product, 1);
+  chain->transposes_k = int_attribute(product, "transB", 0) != 0;
+  const Shape *q = &value_at(chain->program, chain->q)->shape, *k = &value_at(chain->program, chain->k)->shape;
+  const Shape *v = &value_at(chain->program, chain->v)->shape;
+  if (q->rank < 2 || k->rank != q->rank || v->rank != q->rank || !shape_equal(&value_at(chain->program, scores)->shape, &chain->scores))
+    return false;
+  for (int i = 0; i + 2 < q->rank; i++)
+    if (k->dim[i] != q->dim[i] || v->dim[i] != q->dim[i]) return false;
+  return true;
+}
+
+/* The same, times or over a number. */
+static bool
+find_scaled(Chain *chain, ValueId scores)
+{
+  const Node *node;
+  chain->scale = 1;
+  if ((node = made_by(chain, scores, "Mul"))) {
+    bool comes_first = constant_real(chain->program, operand_id(node, 0), &chain->scale);
+    if (!comes_first && !constant_real(chain->program, operand_id(node, 1), &chain->scale)) return false;
+    scores = operand_id(node, comes_first);
+  } else if ((node = made_by(chain, scores, "Div"))) {
+    if (!constant_real(chain->program, operand_id(node, 1), &chain->scale) || chain->scale == 0) return false;
+    chain->scale = 1 / chain->scale;
+    scores = operand_id(node, 0);
+  }
+  return isfinite(chain->scale) && find_scores(chain, scores);
+}
+
+/* mask ? scores : never, or the other way round. */
+static bool
+find_selected(Chain *chain, const Node *where)
+{
+  chain->mask = operand_id(where, 0);
+  chain->is_inverse = constant_real(chain->program, operand_id(where, 1), &chain->never);
+  if (!chain->is_inverse && !constant_real(chain->program, operand_id(where, 2), &chain->never)) return false;
+  return value_at(chain->program, chain->mask)->type == ACTNN_BOOL && find_scaled(chain, operand_id(where, chain->is_inverse ? 2 : 1));
+}
+
+static bool
+find_masked(Chain *chain, ValueId scores)
+{
+  const Node *node;
+  chain->mask = NO_VALUE;
+  if ((node = made_by(chain, scores, "Where"))) return find_selected(chain, node);
+  if (!(node = made_by(chain, scores, "Add"))) return find_scaled(chain, scores);
+  for (uint32_t i = 0; i < 2; i++) {
+    chain->mask = operand_id(node, i);
+    if (value_at(chain->program, chain->mask)->type == ACTNN_F32 && !chain->is_trained[chain->mask] && find_scaled(chain, operand_id(node, 1 - i)))
+      return true;
+  }
+  return false;
+}
+
+static bool
+find_chain(Chain *chain, NodeId id)
+{
+  const Node *product = node_at(chain->program, id);
+  if (product->phase != PHASE_FORWARD || strcmp(product->operator_name, "Product") || !is_plain_product(product)
+      || int_attribute(product, "transB", 0))
+    return false;
+  ValueId probabilities = operand_id(product, 0);
+  chain->product = id;
+  chain->v = operand_id(product, 1);
+  const Node *node = made_by(chain, probabilities, "Dropout");
+  chain->dropout = node ? value_at(chain->program, probabilities)->producer : NO_NODE;
+  if (node && result_id(node, 1) != NO_VALUE && (chain->uses[result_id(node, 1)] || result_value(chain->program, node, 1)->is_output)) return false;
+  if (node) probabilities = operand_id(node, 0);
+  if (!(node = made_by(chain, probabilities, "Softmax"))) return false;
+  const Value *p = value_at(chain->program, probabilities);
+  int64_t axis = int_attribute(node, "axis", -1);
+  chain->scores = p->shape;
+  return p->type == ACTNN_F32 && (axis == -1 || axis == p->shape.rank - 1) && find_masked(chain, operand_id(node, 0));
+}
+
+/* ---- masks --------------------------------------------------------------------------------------------- */
+
+static bool
+is_false(const Value *mask, int64_t element)
+{
+  return mask->type == ACTNN_BOOL && !((const unsigned char *)mask->data)[element];
+}
+
+static bool
+is_true(const Value *mask, int64_t element)
+{
+  return mask->type == ACTNN_BOOL && ((const unsigned char *)mask->data)[element];
+}
+
+static bool
+is_zero(const Value *mask, int64_t element)
+{
+  return mask->type == ACTNN_F32 && ((const float *)mask->data)[element] == 0;
+}
+
+/* The number that the mask has right of the first row's diagonal, so low that a score added to it changes nothing. */
+static bool
+is_swallowing(const Value *mask, int64_t element)
+{
+  return mask->type == ACTNN_F32 && ((const float *)mask->data)[element] <= SWALLOWS
+         && ((const float *)mask->data)[element] == ((const float *)mask->data)[1];
+}
+
+/* What is true of the mask above the diagonal and up to it. */
+static bool
+find_causal(Chain *chain, bool *is_pure)
+{
+  const Value *mask = value_at(chain->program, chain->mask);
+  int64_t extent = chain->scores.dim[chain->scores.rank - 1];
+  *is_pure = false;
+  if (extent < 2 || extent != chain->scores.dim[chain->scores.rank - 2]) return false;
+  if (mask->type == ACTNN_BOOL) {
+    *is_pure = holds_of_triangle(mask, extent, false, chain->is_inverse ? is_false : is_true);
+    return chain->never <= BLOCKS && holds_of_triangle(mask, extent, true, chain->is_inverse ? is_true : is_false);
+  }
+  *is_pure = holds_of_triangle(mask, extent, false, is_zero);
+  if (!*is_pure || !holds_of_triangle(mask, extent, true, is_swallowing)) return false;
+  chain->never = ((const float *)mask->data)[1];
+  return true;
+}
+
+/* True where the mask is false: of a constant another constant. */
+static ValueId
+inverse_of(const Chain *chain, NodeId like, uint32_t position, Insertions *insertions)
+{
+  Program *program = chain->program;
+  const Value *mask = value_at(program, chain->mask);
+  int64_t elements;
+  if (mask->kind != VALUE_CONSTANT || !mask->data || !shape_elements(&mask->shape, &elements)) {
+    ValueId inverse = insert_node(program, PHASE_FORWARD, position, "", "Not", like, &chain->mask, 1, insertions);
+    infer_node(program, value_at(program, inverse)->producer);
+    return inverse;
+  }
+  unsigned char *inverse = arena_allocate(program->arena, (size_t)elements + 1);
+  for (int64_t i = 0; i < elements; i++) inverse[i] = !((const unsigned char *)mask->data)[i];
+  return add_constant(program, NULL, ACTNN_BOOL, mask->shape, inverse, (size_t)elements);
+}
+
+/* ---- the operator ------------------------------------------------------------------------------------------ */
+
+static bool
+fuse_chain(Chain *chain, uint32_t position, Insertions *insertions)
+{
+  Program *program = chain->program;
+  ValueId operands[] = {chain->q, chain->k, chain->v, NO_VALUE, NO_VALUE, NO_VALUE};
+  size_t count = 3;
+  bool is_pure = false, is_causal = chain->mask != NO_VALUE && find_causal(chain, &is_pure);
+  if (chain->mask != NO_VALUE && !(is_causal && is_pure)) {
+    operands[3] = chain->is_inverse ? inverse_of(chain, chain->product, position, insertions) : chain->mask;
+    count = 4;
+  }
+  if (chain->dropout != NO_NODE) {
+    const Node *dropout = node_at(program, chain->dropout);
+    operands[4] = operand_id(dropout, 1);
+    operands[5] = operand_id(dropout, 2);
+    count = 6;
+  }
+  become(program, chain->product, "actnn", "Attention", operands, count);
+  drop_attributes(program, chain->product, "transA", "transB", NULL);
+  set_int(program, chain->product, "transB", chain->transposes_k);
+  set_float(program, chain->product, "scale", chain->scale);
+  set_float(program, chain->product, "never", chain->never);
+  set_int(program, chain->product, "causal", is_causal);
+  if (chain->dropout != NO_NODE) set_int(program, chain->product, "random_id", int_attribute(node_at(program, chain->dropout), "random_id", 0));
+  ValueId sums = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, (Shape){.rank = -1});
+  value_at(program, sums)->producer = chain->product;
+  set_result(program, chain->product, 1, sums);
+  return infer_node(program, chain->product);
+}
+
+static const bool *
+values_of_parameters(const Program *program)
+{
+  ValueId *parameters = arena_array(program->arena, (size_t)program->value_count + 1, sizeof *parameters);
+  size_t count = 0;
+  for (ValueId id = 0; id < program->value_count; id++)
+    if (value_at(program, id)->kind == VALUE_PARAMETER) parameters[count++] = id;
+  return values_that_depend_on(program, parameters, count);
+}
+
+bool
+fuse_attention(Program *program, const Options *options)
+{
+  if (options->attention && !strcmp(options->attention, "separate")) return true;
+  Insertions insertions = {0};
+  const uint32_t *uses = count_uses(program);
+  const bool *is_trained = values_of_parameters(program);
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    Chain chain = {.program = program, .uses = uses, .is_trained = is_trained};
+    if (find_chain(&chain, program->order[i]) && !fuse_chain(&chain, i, &insertions)) return false;
+  }
+  apply_insertions(program, &insertions);
+  return simplify(program, options);
+}

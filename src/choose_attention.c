@@ -1,0 +1,59 @@
+/* choose_attention.c: attention in one operator where the trainer then takes no more memory.
+ *
+ * As one operator it saves q and k exactly in place of codes of them and of the probabilities: less noise, and mostly fewer bytes. With many
+ * features and few positions it may be more. */
+#include "choose_attention.h"
+
+#include "try_plan.h"
+
+#include <string.h>
+
+PassFunction fuse_attention;
+
+/* With a kernel where the trainer computes: without one on a GPU, operands would be fetched to the processor in each step. */
+static bool
+has_kernel(const Options *options)
+{
+#define HERE(NAME) #NAME,
+  static const char *const on_gpu[] = {
+#include "../cuda/kernels.def"
+  };
+#undef HERE
+  bool makes = !options->is_for_gpu, differentiates = makes;
+  for (size_t i = 0; i < sizeof on_gpu / sizeof *on_gpu; i++) {
+    makes |= !strcmp(on_gpu[i], "Attention");
+    differentiates |= !strcmp(on_gpu[i], "AttentionGrad");
+  }
+  return makes && differentiates;
+}
+
+/* Whether the pass finds anything. */
+static bool
+has_attention(const Program *so_far, const Options *options)
+{
+  bool is_found = false;
+  Arena *arena = arena_create();
+  Diagnostics *diagnostics = diagnostics_create(arena);
+  diagnostics->quiet = true;
+  Program *program = program_copy(so_far, diagnostics);
+  if (fuse_attention(program, options))
+    for (uint32_t i = 0; i < program->order_count; i++) is_found |= is_operator(program, program->order[i], "Attention");
+  program_destroy(program);
+  arena_destroy(arena);
+  return is_found;
+}
+
+void
+choose_attention(const Program *program, Options *options)
+{
+  if (options->attention) return;
+  options->attention = "separate";
+  bool is_possible = has_new_codes(options) && options->level != 1 && has_kernel(options);
+  Options fused = *options;
+  fused.attention = "fused";
+  if (!is_possible || !has_attention(program, &fused)) return;
+  Options separate = *options;
+  fused.compression = separate.compression = 0;
+  Trial with = try_plan(program, fuse_attention, &fused), without = try_plan(program, fuse_attention, &separate);
+  if (with.is_good && (!without.is_good || with.arena_bytes <= without.arena_bytes)) options->attention = fused.attention;
+}
