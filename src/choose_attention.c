@@ -1,7 +1,8 @@
 /* choose_attention.c: attention in one operator where the trainer then takes no more memory.
  *
  * As one operator it saves q and k exactly in place of codes of them and of the probabilities: less noise, and mostly fewer bytes. With many
- * features and few positions it may be more. */
+ * features and few positions it may be more. What is compared is the same for a processor and for a GPU, and on every machine: a checkpoint
+ * goes from one to the other. */
 #include "choose_attention.h"
 
 #include "try_plan.h"
@@ -9,23 +10,6 @@
 #include <string.h>
 
 PassFunction fuse_attention;
-
-/* With a kernel where the trainer computes: without one on a GPU, operands would be fetched to the processor in each step. */
-static bool
-has_kernel(const Options *options)
-{
-#define HERE(NAME) #NAME,
-  static const char *const on_gpu[] = {
-#include "../cuda/kernels.def"
-  };
-#undef HERE
-  bool makes = !options->is_for_gpu, differentiates = makes;
-  for (size_t i = 0; i < sizeof on_gpu / sizeof *on_gpu; i++) {
-    makes |= !strcmp(on_gpu[i], "Attention");
-    differentiates |= !strcmp(on_gpu[i], "AttentionGrad");
-  }
-  return makes && differentiates;
-}
 
 /* Whether the pass finds anything. */
 static bool
@@ -48,12 +32,15 @@ choose_attention(const Program *program, Options *options)
 {
   if (options->attention) return;
   options->attention = "separate";
-  bool is_possible = has_new_codes(options) && options->level != 1 && has_kernel(options);
+  bool is_possible = has_new_codes(options) && options->level != 1;
   Options fused = *options;
   fused.attention = "fused";
   if (!is_possible || !has_attention(program, &fused)) return;
-  Options separate = *options;
-  fused.compression = separate.compression = 0;
+  fused.compression = 0;
+  fused.is_for_gpu = false;
+  if (fused.level > 3) fused.level = 3; /* codes in the host's memory are for GPUs */
+  Options separate = fused;
+  separate.attention = "separate";
   Trial with = try_plan(program, fuse_attention, &fused), without = try_plan(program, fuse_attention, &separate);
-  if (with.is_good && (!without.is_good || with.arena_bytes <= without.arena_bytes)) options->attention = fused.attention;
+  if (with.is_good && (!without.is_good || with.placed_bytes <= without.placed_bytes)) options->attention = fused.attention;
 }

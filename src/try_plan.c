@@ -14,6 +14,7 @@ try_plan(const Program *so_far, PassFunction *first, const Options *options)
   for (; next < pass_count && trial.is_good; next++) trial.is_good = passes[next].run(program, options) && !diagnostics->errors;
   if (trial.is_good) {
     trial.arena_bytes = program->plan->arena_bytes;
+    trial.placed_bytes = program->plan->workspace_offset;
     trial.saved_bytes = program->plan->saved_bytes;
     trial.uncompressed_bytes = program->plan->saved_bytes_fp32;
   }

@@ -6,7 +6,9 @@
 
 typedef struct Trial {
   bool is_good;
-  uint64_t arena_bytes, saved_bytes, uncompressed_bytes;
+  uint64_t arena_bytes;
+  uint64_t placed_bytes; /* of it without libraries' scratch, which is another on every machine */
+  uint64_t saved_bytes, uncompressed_bytes;
 } Trial;
 
 /* Runs the passes from `first` on, quietly, on a copy of what those before have made. */

@@ -35,6 +35,7 @@ refused "less than no compression" "compression" --compression=0.5
 refused "a scheme that there is not" "scheme" --scheme=mesa
 refused "a level that there is not" "level" --level=L9
 refused "recomputation by a word that there is not" "recompute" --recompute=often
+refused "attention by a word that there is not" "attention" --attention=flash
 refused "an optimizer that there is not" "lion" --optimizer=lion
 refused "an optimizer's option that it does not have" "beta1" --optimizer=sgd,beta1=0.9
 refused "a loss that there is not" "hinge" --loss=hinge

@@ -1,7 +1,10 @@
 # near.sh: programs that a pass has to leave as they are, because one thing is not as in those that it changes; for tests that source this.
 #   before MODEL PASS [OPTION]...        MODEL as it comes to PASS, in before.onnxtxt
 #   changed WHAT EDIT WORD COUNT         the program before the pass, changed by perl's EDIT, becomes one that has WORD, a pattern, COUNT times
+#                                        ($pass_options: what the pass is told)
 #   declare TYPE NAME                    an edit that gives a new value a type
+
+pass_options=
 
 before() {
   model=$1 pass=$2
@@ -19,7 +22,8 @@ changed() {
   what=$1 edit=$2 word=$3 count=$4
   perl -0777 -pe "$edit" before.onnxtxt >changed.onnxtxt
   {
-    "$actnnc" changed.onnxtxt --run-pass="$pass" >after.onnxtxt || echo "$pass refuses it"
+    # shellcheck disable=SC2086
+    "$actnnc" changed.onnxtxt --run-pass="$pass" $pass_options >after.onnxtxt || echo "$pass refuses it"
     found=$(grep -o -e "$word" after.onnxtxt | wc -l)
     [ "$found" -eq "$count" ] || echo "$word stands there $found times, not $count"
     if [ -n "$edit" ] && cmp -s before.onnxtxt changed.onnxtxt; then echo "nothing was changed"; fi

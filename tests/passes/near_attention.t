@@ -3,7 +3,7 @@
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
 . "$top_srcdir/tests/training/block.sh"
 . "$top_srcdir/tests/passes/near.sh"
-options="--batch=8 --loss=softmax-cross-entropy"
+options="--batch=8 --loss=softmax-cross-entropy --attention=separate"
 
 # ---- softmax's gradient by way of the product's result
 write_block >block.onnxtxt

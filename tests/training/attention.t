@@ -9,7 +9,7 @@ draws=400
 
 write_block >block.onnxtxt
 mkdir data && "$oracle" inputs block.onnxtxt 8 3 data >log 2>&1 || { not_ok "inputs" log; finish; exit 1; }
-options="--batch=8 --loss=softmax-cross-entropy"
+options="--batch=8 --loss=softmax-cross-entropy --attention=separate"
 data="--data x=data/x.npy --data labels=data/labels.npy --seed 3 --quiet"
 # shellcheck disable=SC2086
 {

@@ -3,7 +3,7 @@
 # gradient over 200 draws is the exact one (see unbiased.t for the test's terms).
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
 . "$top_srcdir/tests/training/block.sh"
-options="--batch=8 --loss=softmax-cross-entropy"
+options="--batch=8 --loss=softmax-cross-entropy --attention=separate"
 data="--data x=data/x.npy --data labels=data/labels.npy --seed 3 --quiet"
 
 for kind in where add; do

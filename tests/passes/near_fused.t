@@ -1,0 +1,53 @@
+#!/bin/sh
+# near_fused.t: attention becomes one operator however it is spelled, and what is nearly attention is left as it is.
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
+. "$top_srcdir/tests/training/block.sh"
+. "$top_srcdir/tests/passes/near.sh"
+options="--batch=8 --loss=softmax-cross-entropy --attention=fused"
+pass_options=--attention=fused
+
+write_block >block.onnxtxt
+# shellcheck disable=SC2086
+before block.onnxtxt fuse-attention $options
+fused() { changed "$1" "$2" "${3:-actnn.Attention<}" 1; }
+other() { changed "$1" "$2" 'actnn.Attention<' 0; }
+fused "attention" ''
+fused "its scale, and the draws of its dropout" '' 'scale = 0.35355.*causal = 0, random_id = 1048576>(q, k, v, "", ratio, training)'
+fused "the last axis may be -1" 's/Softmax<axis = 3>/Softmax<axis = -1>/'
+fused "the scale may come first" 's/Mul\(qk, root\)/Mul(root, qk)/'
+fused "or divide" 's/Mul\(qk, root\)/Div(qk, root)/' 'scale = 2.828'
+fused "or be missing" 's/\n  scores = Mul[^\n]*//; s/\(scores\)/(qk)/' 'scale = 1.0'
+fused "so may dropout" 's/\n  d = Dropout[^\n]*//; s/o = actnn.Product\(d, v\)/o = actnn.Product(p, v)/' 'causal = 0>(q, k, v)'
+other "another axis" 's/Softmax<axis = 3>/Softmax<axis = 2>/'
+other "what is no softmax" 's/p = Softmax<axis = 3>/p = Neg/'
+other "a scale that is divided" 's/Mul\(qk, root\)/Div(root, qk)/'
+other "scores times something that is not one number" 's/Mul\(qk, root\)/Mul(qk, qk)/'
+other "scores that are no product" 's/qk = actnn.Product\(q, k\)/qk = Add(q, q)/'
+other "scores with a sum behind the product" 's/qk = actnn.Product\(q, k\)/qk = actnn.Product(q, k, wq)/'
+other "a product of the transpose" 's/qk = actnn.Product\(/qk = actnn.Product<transA = 1>(/'
+other "values that are transposed" 's/o = actnn.Product\(/o = actnn.Product<transB = 1>(/'
+other "a product that reads the probabilities second" 's/o = actnn.Product\(d, v\)/o = actnn.Product(v, d)/'
+for value in qk scores p d; do
+  other "$value that is read twice" "$(declare 'float[8,2,16,16]' extra)"' s/\n  o = /\n  extra = Neg('$value')$&/'
+done
+
+for kind in where add; do
+  if [ $kind = where ]; then changed_number=0; else changed_number=2; fi
+  write_block $kind | sed 's/-10000/-1e38/g' >$kind.onnxtxt
+  # shellcheck disable=SC2086
+  before $kind.onnxtxt fuse-attention $options
+  fused "$kind: a causal mask is an attribute" '' 'causal = 1, random_id = 1048576>(q, k, v, "", ratio, training)'
+  fused "$kind: any other is an operand" 's/((bool|float)\[16,16\] mask = \{)\d/${1}'$changed_number'/' 'causal = [01], random_id = 1048576>(q, k, v, mask, ratio, training)'
+  fused "$kind: one from outside as well" 's/  ((bool|float)\[16,16\] mask) = \{.*?\},\n//; my $mask = $1; s/block \(/$&$mask, /' \
+    'causal = 0, random_id = 1048576>(q, k, v, mask, ratio, training)'
+done
+fused "add: the scores may come first" 's/Add\(mask, scores\)/Add(scores, mask)/' 'causal = 1'
+other "add: a mask that is trained" 's/("actnn.constant" : .*?) mask/$1/'
+# shellcheck disable=SC2086
+write_block add >little.onnxtxt && before little.onnxtxt fuse-attention $options
+fused "add: a mask to which scores still add something" '' '(q, k, v, mask, ratio, training)'
+# shellcheck disable=SC2086
+before where.onnxtxt fuse-attention $options
+fused "where: a mask that blocks where it is true" 's/Where\(mask, scores, low\)/Where(mask, low, scores)/' 'never = -1.*causal = 0.*(q, k, v, c\?[^,]*, ratio'
+other "where: what is blocked is not one number" 's/Where\(mask, scores, low\)/Where(mask, scores, qk)/'
+finish
