@@ -106,6 +106,24 @@ epochs() {
     END { die "$steps steps, $evaluations evaluations\n" if $steps != 12 || $evaluations != 3 }'
 }
 
+# What trainers of a loss in parts say of steps and evaluations, on both: losses, and the share of right guesses.
+guesses() {
+  data=$(given data)
+  ./parts-cuda --memory 2>&1 >/dev/null | grep 'run on the processor' && return 1
+  # shellcheck disable=SC2086
+  for way in c cuda; do
+    ./parts-$way $data $(printf '%s' "$data" | sed 's/--data/--eval/g') --steps 3 --lr 0.05 --seed 4 --quiet --threads 1 --log $way.log || return 1
+  done
+  paste c.log cuda.log | perl -ne '
+    my @loss = /"(?:test_)?loss":([^,}]+)/g;
+    my @share = /"(?:test_)?accuracy":([^,}]+)/g or next;
+    print "@loss @share\n";
+    die "they differ\n" if @loss != 2 || @share != 2 || abs($loss[0] - $loss[1]) > 1e-3 * abs $loss[0] || abs($share[0] - $share[1]) > 5e-3;
+    $lines++;
+    $guessed += $share[1] > 0;
+    END { die "$lines lines, $guessed of guesses\n" if $lines < 4 || !$guessed }'
+}
+
 # memory MODEL OPTION...: the arena on the device is as large as planned.
 memory() {
   device=actnn-cuda && build_trainer sized "$@" --target=cuda --batch=8 --loss=softmax-cross-entropy &&
@@ -214,6 +232,8 @@ check "resnet20: ActNN's scheme" coded resnet20a "$models/resnet20.onnx" 4 1 1e-
 check "mobilenetv2: gradients from codes" coded mobilenetv2 "$small/mobilenetv2.onnx" 4 8 3e-2
 check "densenet121: gradients from codes" coded densenet121 "$small/densenet121.onnx" 2 2 3e-2
 check "decoder: gradients from codes" coded decoder "$models/decoder.onnx" 2 1 1e-3 --dim=T=32
+check "decoder: gradients of a loss in parts" coded parts "$models/decoder.onnx" 16 1 1e-3 --dim=T=32 --split-loss=always
+check "decoder: losses and guesses of one" guesses
 check "decoder: layers computed again" coded again "$models/decoder.onnx" 2 1 1e-4 --dim=T=32 --bits=32 --recompute=always
 check "resnet20: layers computed again, beside codes" coded resnet20r "$models/resnet20.onnx" 4 1 1e-3 --compression=30
 check "lenet5: bfloat16, losses of a run" curves "$models/lenet5.onnx" 16
