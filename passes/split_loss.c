@@ -308,12 +308,16 @@ count_labels(Maker *maker)
   const Node *loss = node_at(program, maker->head->loss);
   const Attribute *ignored = find_attribute(loss, "ignore_index");
   if (strcmp(string_attribute(loss, "reduction", "mean"), "mean") != 0) return NO_VALUE;
-  if (!ignored) return add_scalar_constant(program, (double)maker->head->rows);
-  ValueId pair[] = {maker->head->labels, add_constant(program, NULL, ACTNN_I64, shape_of(0, NULL), &ignored->i, sizeof ignored->i)};
+  bool is_short = value_at(program, maker->head->labels)->type == ACTNN_I32;
+  if (!ignored || (is_short && ignored->i != (int32_t)ignored->i)) return add_scalar_constant(program, (double)maker->head->rows);
+  int32_t number = (int32_t)ignored->i;
+  const void *data = is_short ? (const void *)&number : (const void *)&ignored->i;
+  ValueId pair[] = {maker->head->labels, add_constant(program, NULL, is_short ? ACTNN_I32 : ACTNN_I64, shape_of(0, NULL), data,
+                                                      is_short ? sizeof number : sizeof ignored->i)};
   ValueId equal = make(maker, "", "Equal", pair, 2), counts = make(maker, "", "Not", &equal, 1);
-  ValueId number = begin(maker, "", "Cast", &counts, 1);
-  set_int(program, maker_node(maker, number), "to", ACTNN_F32);
-  return sum_all(maker, finish(maker, number));
+  ValueId ones = begin(maker, "", "Cast", &counts, 1);
+  set_int(program, maker_node(maker, ones), "to", ACTNN_F32);
+  return sum_all(maker, finish(maker, ones));
 }
 
 /* The loss's node divides the parts' sum; its result stays. */

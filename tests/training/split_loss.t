@@ -4,11 +4,11 @@
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
 . "$top_srcdir/tests/training/same.sh"
 
-# Twelve tokens' embeddings through one layer to 700 classes with a bias, and a loss of the model's own; $1: its attributes, $2: its labels.
+# Twelve tokens' embeddings through one layer to 700 classes with a bias, and a loss of the model's own; $1: its attributes, $2: the type of labels.
 tokens() {
   cat <<END
 <ir_version: 8, opset_import: ["" : 17]>
-tokens (float[N,12,40] x, int64[N,12] labels) => (float loss, float[N,12,700] y)
+tokens (float[N,12,40] x, $2[N,12] labels) => (float loss, float[N,12,700] y)
 <float[40,32] v, float[32,700] w, float[700] b, int64[2] rows = {-1, 700}, int64[1] all = {-1}, int64[1] v_shape = {1}>
 { h = MatMul (x, v)
   a = Tanh (h)
@@ -21,9 +21,9 @@ tokens (float[N,12,40] x, int64[N,12] labels) => (float loss, float[N,12,700] y)
 END
 }
 
-# model NAME ATTRIBUTES: the same with weights drawn here.
+# model NAME ATTRIBUTES [TYPE]: the same with weights drawn here.
 model() {
-  tokens "$2" | perl -e 'srand 11; local $/; my $text = <STDIN>;
+  tokens "$2" "${3:-int64}" | perl -e 'srand 11; local $/; my $text = <STDIN>;
     my $draw = sub { my ($count, $size) = @_; "{" . join(", ", map { sprintf "%.4f", (rand() - 0.5) * $size } 1 .. $count) . "}" };
     $text =~ s/float\[40,32\] v/"float[40,32] v = " . $draw->(1280, 0.6)/e;
     $text =~ s/float\[32,700\] w/"float[32,700] w = " . $draw->(22400, 0.8)/e;
@@ -87,14 +87,15 @@ smaller() {
 }
 
 loss=output options="--batch=32 --level=L0"
-for attributes in 'reduction = "mean"' 'reduction = "sum"' 'reduction = "mean", ignore_index = 3'; do
-  model tokens "$attributes"
+for case in int64:'reduction = "mean"' int64:'reduction = "sum"' int64:'ignore_index = 3' int32:'ignore_index = 3'; do
+  attributes=${case#*:}
+  model tokens "$attributes" "${case%%:*}"
   # shellcheck disable=SC2086
-  check "$attributes: compiles" built tokens tokens.onnxtxt $options
+  check "$case: compiles" built tokens tokens.onnxtxt $options
   random_data tokens.onnxtxt x 32
   relabel 8 3
-  check "$attributes: gradients" gradients tokens tokens.onnxtxt 32
-  check "$attributes: a run" same_curves tokens
+  check "$case: gradients" gradients tokens tokens.onnxtxt 32
+  check "$case: a run" same_curves tokens
 done
 relabel 700 700
 check "a label that is no class is refused" refuses_label
