@@ -316,6 +316,7 @@ static const struct {
     {"GroupNorm", "no pass makes it"},
     {"ToBlocked", "only made by layout"},
     {"ToPlain", "only made by layout"},
+    {"Attention", "only made by fuse-attention"},
     {"PackTriangle", "only made by pack-triangles"},
     {"UnpackTriangle", "only made by pack-triangles"},
 };
