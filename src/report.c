@@ -73,6 +73,17 @@ is_recomputed_from(const Program *program, ValueId id)
   return false;
 }
 
+/* Queries and keys, of which attention's backward makes the probabilities again. */
+static bool
+is_scored_again(const Program *program, ValueId id)
+{
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (!strcmp(node->operator_name, "AttentionGrad") && (operand_id(node, 1) == id || operand_id(node, 2) == id)) return true;
+  }
+  return false;
+}
+
 /* The saved value that a stash or an exact temporary stands for; false when `id` is none. */
 static bool
 describe_saved(const Program *program, ValueId id, const bool *read, SavedValue *saved)
@@ -103,6 +114,7 @@ describe_saved(const Program *program, ValueId id, const bool *read, SavedValue 
     saved->bits = 8.0 * (double)type_bytes(value->type);
     saved->bytes = value_bytes(program, id);
     saved->why = is_recomputed_from(program, id) ? "exact: layers are computed again from it"
+                 : is_scored_again(program, id)  ? "exact: attention's probabilities are computed again from it, and are not linear in it"
                                                  : "exact: small, a statistic, or a reader for which linearity is not proved";
   }
   if (!saved->bytes_fp32) saved->bytes_fp32 = (uint64_t)elements * 4;

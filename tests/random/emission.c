@@ -51,6 +51,7 @@ emit_with(const RandomGraph *graph, const char *text, const Setting *setting, co
            Diagnostics *diagnostics, Emission *emission)
 {
   Options options = {.command_line = "actnnc", .loss = graph->loss, .optimizer = graph->optimizer, .level = setting->level,
+                     .attention = graph->number % 2 ? "separate" : "fused",
                      .bits = setting->bits, .compression = setting->compression, .scheme = setting->scheme,
                      .rounding = setting->rounding, .most_recomputed = setting->most_recomputed, .is_bfloat = setting->is_bfloat, .seed = graph->number};
   Program *program = parse_program(name, text, strlen(text), diagnostics);
