@@ -359,7 +359,7 @@ gpu_NegativeLogLikelihoodGrad(const actnn_call *call)
 typedef struct RowJob {
   Lines lines;
   Labels labels;
-  float *loss;
+  Floats loss;
   int64_t *winner;
 } RowJob;
 
@@ -379,7 +379,7 @@ lose_rows(RowJob job, Form x, Form dx)
     if ((term == total.most && i < first) || (i == 0 && term != term)) /* none is larger than NaN */
       first = i;
     if (i == label)
-      job.loss[seat.outer] = above - term;
+      job.loss.put(seat.outer, above - term);
     return label < 0 ? 0 : expf(term - total.most) * factor - (i == label ? 1.0f : 0.0f);
   };
   write_terms<float>(seat.lane, end, job.lines.cells.lanes, [&](int64_t i) { return x[start + i]; }, dx, start, 1, look);
@@ -388,7 +388,7 @@ lose_rows(RowJob job, Form x, Form dx)
     return;
   job.winner[seat.outer] = first < end ? first : 0;
   if (label < 0)
-    job.loss[seat.outer] = 0;
+    job.loss.put(seat.outer, 0);
 }
 
 extern "C" int
@@ -396,7 +396,7 @@ gpu_CrossEntropyRows(const actnn_call *call)
 {
   const actnn_view *scores = &call->input[0], *label = &call->input[1], *gradient = &call->output[0];
   const actnn_attribute *ignored = &call->attribute[0];
-  if (!are_floats(scores, 1, true) || label->type != ACTNN_I64 || !are_floats(gradient, 1, true))
+  if (!are_floats(scores, 1, true) || label->type != ACTNN_I64 || !are_floats(call->output, 2, true))
     return DEVICE_DECLINES;
   if (actnn_is_preparing(call))
     return 0;
@@ -408,7 +408,7 @@ gpu_CrossEntropyRows(const actnn_call *call)
   job.labels.ignored = ignored->i;
   job.labels.has_ignored = ignored->kind == ACTNN_INT;
   job.labels.notes = call->trainer->device_state->notes;
-  job.loss = (float *)call->output[1].data;
+  job.loss = floats_output(call, 1);
   job.winner = (int64_t *)call->output[2].data;
   return with_form(scores, scores, gradient, [=](auto form) {
     return LAUNCH_BLOCKS(call, lose_rows<decltype(form)>, blocks_of_cells(job.lines.cells), job, in_form(form, scores),
