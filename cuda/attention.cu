@@ -1,6 +1,7 @@
-/* attention.cu: attention and its gradient (src/operators/attention.h), tile by tile (runtime/attention_tiles.h). A tile's scores are one product of
- * the library; then a kernel of ours makes of them what the next products read, in place or, for products of bfloat16, beside them. They are as large as the GPU's cache holds, and so
- * never whole in memory. Where a mask is causal a tile has no keys behind those of its last row.
+/* attention.cu: attention and its gradient (src/operators/attention.h), tile by tile (runtime/attention_tiles.h). A tile's scores are one
+ * product of the library; then a kernel of ours makes of them what the next products read, in place or, for products of bfloat16, beside
+ * them. A tile is as large as the GPU's cache holds, and so scores are never whole in memory. Where a mask is causal a tile has no keys
+ * behind those of its last row.
  *
  * Tiles follow one another from the last rows to the first, because those have all keys: what they write of dk and dv the others add to. */
 #include "attention.h"
