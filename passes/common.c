@@ -161,6 +161,20 @@ apply_insertions(Program *program, const Insertions *insertions)
   program->order_count = program->order_capacity = count;
 }
 
+NodeId
+single_reader(const Program *program, const ReaderList *list, ValueId value)
+{
+  return list->first[value + 1] - list->first[value] == 1 ? program->order[list->reader[list->first[value]]] : NO_NODE;
+}
+
+uint32_t
+position_of(const Program *program, NodeId id)
+{
+  uint32_t position = 0;
+  while (position < program->order_count && program->order[position] != id) position++;
+  return position;
+}
+
 static void
 list_constant(const Program *program, ValueId id, bool *is_listed, ValueId *values, uint32_t *count)
 {

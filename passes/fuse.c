@@ -14,13 +14,6 @@ maker(const Program *program, ValueId value, const char *operator_name)
   return node != NO_NODE && !strcmp(node_at(program, node)->operator_name, operator_name) ? node : NO_NODE;
 }
 
-/* One operand slot in the whole order reads `value`. */
-static bool
-has_one_reader(const ReaderList *list, ValueId value)
-{
-  return list->first[value + 1] - list->first[value] == 1;
-}
-
 static NodeId
 reader_at(const Program *program, const ReaderList *list, uint32_t index)
 {
@@ -33,9 +26,9 @@ readers_select(const Program *program, ValueId code, const ReaderList *list)
 {
   for (uint32_t r = list->first[code]; r < list->first[code + 1]; r++) {
     const Node *unpack = node_at(program, reader_at(program, list, r));
-    if (strcmp(unpack->operator_name, "UnpackBits") || !has_one_reader(list, unpack->results[0])) return false;
+    if (strcmp(unpack->operator_name, "UnpackBits") || single_reader(program, list, unpack->results[0]) == NO_NODE) return false;
     ValueId mask = unpack->results[0];
-    const Node *select = node_at(program, reader_at(program, list, list->first[mask]));
+    const Node *select = node_at(program, single_reader(program, list, mask));
     if (strcmp(select->operator_name, "Select") || select->operands[0] != mask) return false;
     const Value *gradient = operand_value(program, select, 1);
     if (gradient->layout != value_at(program, mask)->layout
@@ -62,7 +55,7 @@ fuse_mask(Program *program, uint32_t position, const ReaderList *list)
   NodeId pack = program->order[position];
   ValueId mask = operand_id(node_at(program, pack), 0), code = result_id(node_at(program, pack), 0);
   NodeId positive = maker(program, mask, "Positive");
-  if (positive == NO_NODE || !has_one_reader(list, mask) || !readers_select(program, code, list)) return;
+  if (positive == NO_NODE || single_reader(program, list, mask) == NO_NODE || !readers_select(program, code, list)) return;
   ValueId x = operand_id(node_at(program, positive), 0);
   if (value_at(program, x)->layout != value_at(program, mask)->layout || value_at(program, x)->type != ACTNN_F32) return;
   rewrite(program, pack, "PackPositive", x, NO_VALUE);

@@ -102,8 +102,8 @@ find_masked(Chain *chain, ValueId scores)
   if (!(node = made_by(chain, scores, "Add"))) return find_scaled(chain, scores);
   for (uint32_t i = 0; i < 2; i++) {
     chain->mask = operand_id(node, i);
-    if (value_at(chain->program, chain->mask)->type == ACTNN_F32 && !chain->is_trained[chain->mask] && find_scaled(chain, operand_id(node, 1 - i)))
-      return true;
+    bool may_be_added = value_at(chain->program, chain->mask)->type == ACTNN_F32 && !chain->is_trained[chain->mask];
+    if (may_be_added && find_scaled(chain, operand_id(node, 1 - i))) return true;
   }
   return false;
 }

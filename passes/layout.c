@@ -234,9 +234,7 @@ plain_output(Layout *layout, ValueId value)
 {
   if (value == NO_VALUE || value_at(layout->program, value)->layout != ACTNN_BLOCKED) return value;
   NodeId producer = value_at(layout->program, value)->producer;
-  uint32_t position = 0;
-  while (position < layout->program->order_count && layout->program->order[position] != producer) position++;
-  return in_layout(layout, value, ACTNN_PLAIN, position + 1, producer);
+  return in_layout(layout, value, ACTNN_PLAIN, position_of(layout->program, producer) + 1, producer);
 }
 
 bool

@@ -35,6 +35,10 @@ typedef struct ReaderList {
   const uint32_t *first, *reader;
 } ReaderList;
 ReaderList list_readers(const Program *program);
+/* The node of the one slot that reads a value; NO_NODE when there are none or several. */
+NodeId single_reader(const Program *program, const ReaderList *list, ValueId value);
+/* Where a node stands in the order; its end when it does not. */
+uint32_t position_of(const Program *program, NodeId id);
 
 /* ---- what save-normalized and quantize make, allocate-bits decides and emit prints --------------------------------- */
 

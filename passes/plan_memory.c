@@ -342,7 +342,8 @@ runtime_tensors(const Program *program, const Plan *plan)
   return tensors;
 }
 
-/* Only nodes of these families call the library (runtime/library.h) or have scratch of their own, and only what is held as bfloat16 is copied (runtime/bfloat.h). */
+/* Only nodes of these families call the library (runtime/library.h) or have scratch of their own, and only what is held as bfloat16 is copied
+ * (runtime/bfloat.h). */
 static bool
 takes_scratch(const Program *program, const Node *node)
 {

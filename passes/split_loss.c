@@ -38,18 +38,6 @@ typedef struct Trained {
 
 /* ---- finding them ------------------------------------------------------------------------------------------------- */
 
-static uint32_t
-count_readers(const ReaderList *list, ValueId value)
-{
-  return list->first[value + 1] - list->first[value];
-}
-
-static NodeId
-only_reader(const Program *program, const ReaderList *list, ValueId value)
-{
-  return count_readers(list, value) == 1 ? program->order[list->reader[list->first[value]]] : NO_NODE;
-}
-
 static bool
 is_plain_product(const Program *program, NodeId id)
 {
@@ -72,7 +60,7 @@ find_head(const Program *program, ValueId loss, const ReaderList *list, Head *he
   head->classes = value_at(program, head->scores)->shape.dim[1];
   for (;;) {
     head->product = value_at(program, head->scores)->producer;
-    if (count_readers(list, head->scores) != 1 || head->product == NO_NODE) return false;
+    if (single_reader(program, list, head->scores) == NO_NODE || head->product == NO_NODE) return false;
     if (!is_view(node_at(program, head->product))) break;
     head->scores = operand_id(node_at(program, head->product), 0);
   }
@@ -112,12 +100,12 @@ static bool
 find_backward(const Program *program, const ReaderList *list, Trained *found)
 {
   ValueId logarithms = result_id(node_at(program, found->head.loss), 1);
-  NodeId exponential = logarithms == NO_VALUE ? NO_NODE : only_reader(program, list, logarithms);
+  NodeId exponential = logarithms == NO_VALUE ? NO_NODE : single_reader(program, list, logarithms);
   if (!is_operator(program, exponential, "Exp")) return false;
-  found->loss_gradient = only_reader(program, list, result_id(node_at(program, exponential), 0));
+  found->loss_gradient = single_reader(program, list, result_id(node_at(program, exponential), 0));
   if (!is_operator(program, found->loss_gradient, "SoftmaxCrossEntropyGrad")) return false;
   ValueId dscores = result_id(node_at(program, found->loss_gradient), 0);
-  for (NodeId next; (next = only_reader(program, list, dscores)) != NO_NODE && is_view(node_at(program, next));)
+  for (NodeId next; (next = single_reader(program, list, dscores)) != NO_NODE && is_view(node_at(program, next));)
     dscores = result_id(node_at(program, next), 0);
   if (!shape_equal(&value_at(program, dscores)->shape, &value_at(program, found->head.scores)->shape)) return false;
   found->of_x = found->of_w = found->of_bias = NO_NODE;
@@ -238,13 +226,13 @@ add_rows(Maker *maker, Parts *parts, ValueId x, ValueId labels)
   Program *program = maker->program;
   const Head *head = maker->head;
   ValueId factors[] = {x, head->w, head->bias};
-  ValueId scores = multiply(maker, "Product", factors, head->bias == NO_VALUE ? 2 : 3, int_attribute(node_at(program, head->product), "transB", 0));
+  int64_t transpose_b = int_attribute(node_at(program, head->product), "transB", 0);
+  ValueId scores = multiply(maker, "Product", factors, head->bias == NO_VALUE ? 2 : 3, transpose_b);
   ValueId rows[] = {scores, labels}, dscores = begin(maker, "actnn", "CrossEntropyRows", rows, 2);
   NodeId node = maker_node(maker, dscores);
   const Attribute *ignored = find_attribute(node_at(program, head->loss), "ignore_index");
   if (ignored) set_int(program, node, "ignore_index", ignored->i);
   for (uint32_t k = 1; k < 3; k++) set_result(program, node, k, add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, (Shape){.rank = -1}));
-  for (uint32_t k = 1; k < 3; k++) value_at(program, result_id(node_at(program, node), k))->producer = node;
   infer_node(program, node);
   parts->loss[parts->count] = result_id(node_at(program, node), 1);
   parts->winner[parts->count] = result_id(node_at(program, node), 2);
@@ -344,14 +332,6 @@ scale(Program *program, NodeId id, ValueId gradient, ValueId factor)
   }
   become(program, id, "actnn", "ScaleGradient", operands, 2);
   infer_node(program, id);
-}
-
-static uint32_t
-position_of(const Program *program, NodeId id)
-{
-  uint32_t position = 0;
-  while (position < program->order_count && program->order[position] != id) position++;
-  return position;
 }
 
 /* An output that has the scores has the classes that win instead. */

@@ -29,14 +29,6 @@ move_last_to(Program *program, uint32_t position)
   program->order[position] = moved;
 }
 
-static uint32_t
-position_of(const Program *program, NodeId node)
-{
-  uint32_t position = 0;
-  while (program->order[position] != node) position++;
-  return position;
-}
-
 /* Nodes that read what is there and that nothing reads; parameters that nothing reads. One may draw random numbers. */
 static void
 add_dead_nodes(Change *change)
