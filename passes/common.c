@@ -247,8 +247,8 @@ bool
 holds_of_triangle(const Value *mask, int64_t extent, bool is_above, bool (*test)(const Value *mask, int64_t element))
 {
   int64_t elements;
-  int rank = mask->shape.rank;
-  bool is_constant = mask->producer == NO_NODE && mask->data && mask->kind == VALUE_CONSTANT;
+  int rank = mask ? mask->shape.rank : -1;
+  bool is_constant = mask && mask->producer == NO_NODE && mask->data && mask->kind == VALUE_CONSTANT;
   if (!is_constant || rank < 2 || mask->shape.dim[rank - 1] != extent || mask->shape.dim[rank - 2] != extent
       || !shape_elements(&mask->shape, &elements))
     return false;

@@ -1,12 +1,14 @@
 /* fuse-attention: spells attention as one operator, whose backward computes the probabilities again from exact q and k.
  * needs: recognize.  keeps: values, up to rounding, and dropout's draws.  makes: of O = Dropout(Softmax(mask(scale * q k))) v, each step of
  * which but the two products may be missing: Attention(q, k, v, mask), and nothing of the extents of the scores is ever whole in memory
- * (FlashAttention, Dao et al. 2022, arXiv 2205.14135). A constant mask that blocks all above the diagonal and nothing else becomes an attribute.
+ * (FlashAttention, Dao et al. 2022, arXiv 2205.14135). A mask that follows from constants and blocks all above the
+ * diagonal and nothing else becomes an attribute.
  *
  * A mask that is added may not depend on what is trained, since Attention has no gradient for it. Whether this pass is to change anything is
  * found out before (src/choose_attention.c). */
 #include "passes.h"
 
+#include "../src/folding.h"
 #include "../src/gradient.h"
 #include "../src/rewrite.h"
 
@@ -22,6 +24,7 @@ typedef struct Chain {
   Program *program;
   const uint32_t *uses;
   const bool *is_trained; /* by value: depends on a parameter */
+  KnownValues *known;     /* masks */
   NodeId product;         /* of probabilities and v */
   NodeId dropout;         /* NO_NODE */
   Shape scores;
@@ -161,10 +164,11 @@ is_swallowing(const Value *mask, int64_t element)
 static bool
 find_causal(Chain *chain, bool *is_pure)
 {
-  const Value *mask = value_at(chain->program, chain->mask);
   int64_t extent = chain->scores.dim[chain->scores.rank - 1];
   *is_pure = false;
   if (extent < 2 || extent != chain->scores.dim[chain->scores.rank - 2]) return false;
+  const Value *mask = known_value(chain->known, chain->program, chain->mask);
+  if (!mask) return false;
   if (mask->type == ACTNN_BOOL) {
     *is_pure = holds_of_triangle(mask, extent, false, chain->is_inverse ? is_false : is_true);
     return chain->never <= BLOCKS && holds_of_triangle(mask, extent, true, chain->is_inverse ? is_true : is_false);
@@ -241,10 +245,14 @@ fuse_attention(Program *program, const Options *options)
   Insertions insertions = {0};
   const uint32_t *uses = count_uses(program);
   const bool *is_trained = values_of_parameters(program);
-  for (uint32_t i = 0; i < program->order_count; i++) {
-    Chain chain = {.program = program, .uses = uses, .is_trained = is_trained};
-    if (find_chain(&chain, program->order[i]) && !fuse_chain(&chain, i, &insertions)) return false;
+  KnownValues known = start_knowing();
+  bool is_good = true;
+  for (uint32_t i = 0; i < program->order_count && is_good; i++) {
+    Chain chain = {.program = program, .uses = uses, .is_trained = is_trained, .known = &known};
+    is_good = !find_chain(&chain, program->order[i]) || fuse_chain(&chain, i, &insertions);
   }
+  arena_destroy(known.arena);
+  if (!is_good) return false;
   apply_insertions(program, &insertions);
   return simplify(program, options);
 }

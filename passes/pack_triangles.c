@@ -1,8 +1,10 @@
 /* pack-triangles: of attention under a causal mask, saves the half of the probabilities that is not zero.
- * needs: linearize-attention.  keeps: gradients exactly.  makes: of P = Softmax(masked scores), where the mask is a constant that leaves
- * nothing above the diagonal and backward reads P: PackTriangle(P), and UnpackTriangle before each backward reader. What the mask
+ * needs: linearize-attention.  keeps: gradients exactly.  makes: of P = Softmax(masked scores), where the mask follows from constants and
+ * leaves nothing above the diagonal and backward reads P: PackTriangle(P), and UnpackTriangle before each backward reader. What the mask
  * blocks is exp(x - maximum) of an x at least 10,000 below any other, which is zero in float; PackTriangle checks that it is. */
 #include "passes.h"
+
+#include "../src/folding.h"
 
 #include <string.h>
 
@@ -24,7 +26,7 @@ is_blocking(const Value *mask, int64_t element)
 
 /* Softmax over the last axis of scores of which nothing above the diagonal remains. */
 static bool
-is_causal(const Program *program, const Node *softmax)
+is_causal(Program *program, const Node *softmax, KnownValues *known)
 {
   if (strcmp(softmax->operator_name, "Softmax") || softmax->phase != PHASE_FORWARD) return false;
   const Value *p = result_value(program, softmax, 0);
@@ -40,10 +42,10 @@ is_causal(const Program *program, const Node *softmax)
   int64_t extent = p->shape.dim[last];
   if (!strcmp(node->operator_name, "Where"))
     return constant_real(program, operand_id(node, 2), &fill) && fill <= BLOCKS
-           && holds_of_triangle(operand_value(program, node, 0), extent, true, is_false);
+           && holds_of_triangle(known_value(known, program, operand_id(node, 0)), extent, true, is_false);
   if (strcmp(node->operator_name, "Add")) return false;
-  return holds_of_triangle(operand_value(program, node, 0), extent, true, is_blocking)
-         || holds_of_triangle(operand_value(program, node, 1), extent, true, is_blocking);
+  return holds_of_triangle(known_value(known, program, operand_id(node, 0)), extent, true, is_blocking)
+         || holds_of_triangle(known_value(known, program, operand_id(node, 1)), extent, true, is_blocking);
 }
 
 static void
@@ -75,11 +77,13 @@ pack_triangles(Program *program, const Options *options)
   Insertions insertions = {0};
   if (!codes_derived_values(options)) return true;
   const bool *read = values_read_by_backward(program);
+  KnownValues known = start_knowing();
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
-    if (is_causal(program, node) && read[result_id(node, 0)] && is_large_enough(program, result_id(node, 0)))
+    if (is_causal(program, node, &known) && read[result_id(node, 0)] && is_large_enough(program, result_id(node, 0)))
       pack(program, i, &insertions);
   }
+  arena_destroy(known.arena);
   apply_insertions(program, &insertions);
   return !program->diagnostics->errors;
 }

@@ -178,8 +178,8 @@ ValueId insert_node(Program *program, Phase phase, uint32_t position, const char
                     const ValueId *operands, size_t count, Insertions *insertions);
 /* False of operands and results that are weights, statistics or their gradients, whatever their rank. */
 bool is_activation_slot(const Slot *slot);
-/* Whether a constant of shape [.., extent, extent], alike for all of what it broadcasts over, satisfies `test` above the diagonal of every
- * matrix, or up to it. */
+/* Whether a constant of shape [.., extent, extent] (NULL: none), alike for all of what it broadcasts over, satisfies `test` above the diagonal of
+ * every matrix, or up to it. */
 bool holds_of_triangle(const Value *mask, int64_t extent, bool is_above, bool (*test)(const Value *mask, int64_t element));
 /* True of a node by that name; false of NO_NODE. */
 bool is_operator(const Program *program, NodeId id, const char *name);

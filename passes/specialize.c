@@ -6,6 +6,7 @@
 
 #include "../src/canonicalize.h"
 #include "../src/emit.h"
+#include "../src/folding.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -106,87 +107,6 @@ report_unknown(Program *program)
                 count == 1 ? " is" : "s are", list);
 }
 
-/* What may still be folded. */
-typedef struct Folding {
-  int64_t elements, work;
-} Folding;
-
-/* Multiplications, or more: a result element of a product or a pool may need all of the smallest operand. */
-static int64_t
-work_of(const Program *program, const Node *node, int64_t results)
-{
-  static const char *const heavy[] = {"Product", "MatMul", "Conv", "MaxPool", "AveragePool", "LpPool", "LRN", "TopK"};
-  int64_t smallest = INT64_MAX, elements;
-  bool is_heavy = false;
-  for (size_t i = 0; i < sizeof heavy / sizeof *heavy; i++) is_heavy |= !strncmp(node->operator_name, heavy[i], strlen(heavy[i]));
-  for (uint32_t k = 0; is_heavy && k < node->operand_count; k++) {
-    const Value *x = operand_value(program, node, k);
-    if (x && shape_elements(&x->shape, &elements) && elements < smallest) smallest = elements;
-  }
-  return is_heavy && smallest < INT64_MAX ? results * (smallest < FOLD_WORK ? smallest : FOLD_WORK) : results;
-}
-
-/* Takes what a node needs from what is left; false when that is too little. */
-static bool
-afford(const Program *program, const Node *node, Folding *left)
-{
-  int64_t results = 1, elements;
-  for (uint32_t k = 0; k < node->result_count; k++) {
-    const Value *y = result_value(program, node, k);
-    if (y && shape_elements(&y->shape, &elements)) results += elements;
-  }
-  int64_t work = work_of(program, node, results);
-  if (results > left->elements || work > left->work) return false;
-  left->elements -= results;
-  left->work -= work;
-  return true;
-}
-
-static bool
-is_foldable(const Program *program, const Node *node)
-{
-  if (node->operator->flags & (RANDOM | IMPURE | UPDATE | SAVES | RESTORES)) return false;
-  for (uint32_t k = 0; k < node->operand_count; k++) {
-    const Value *x = operand_value(program, node, k);
-    if (x && x->kind != VALUE_CONSTANT) return false;
-  }
-  for (uint32_t k = 0; k < node->result_count; k++) {
-    const Value *y = result_value(program, node, k);
-    int64_t elements;
-    if (!y) continue;
-    if (y->is_output || !shape_elements(&y->shape, &elements) || elements > FOLD_ELEMENTS) return false;
-  }
-  return true;
-}
-
-/* Turns an evaluated result into the constant that the value then is. */
-static void
-become_constant(Program *program, ValueId id, const Tensor *tensor)
-{
-  Value *value = value_at(program, id);
-  int64_t count = 0;
-  shape_elements(&value->shape, &count);
-  size_t width = type_bytes(value->type);
-  char *data = arena_array(program->arena, (size_t)count + 1, width);
-  for (int64_t i = 0; i < count; i++) {
-    char *at = data + (size_t)i * width;
-    if (tensor->type == ACTNN_F32) {
-      double x = ((const double *)tensor->data)[i];
-      float narrow = (float)x;
-      if (width == 8) memcpy(at, &x, 8);
-      else memcpy(at, &narrow, 4);
-    } else if (width == 1) {
-      *at = tensor->type == ACTNN_I64 ? (char)((const int64_t *)tensor->data)[i] : ((const char *)tensor->data)[i];
-    } else {
-      memcpy(at, &((const int64_t *)tensor->data)[i], width); /* little-endian: the low bytes */
-    }
-  }
-  value->kind = VALUE_CONSTANT;
-  value->producer = NO_NODE;
-  value->data = data;
-  value->data_bytes = (size_t)count * width;
-}
-
 static bool
 fold(Program *program, uint32_t position, Folding *left, bool *is_folded)
 {
@@ -197,8 +117,8 @@ fold(Program *program, uint32_t position, Folding *left, bool *is_folded)
   *is_folded = false;
   if (node->result_count > 8) return true;
   bool only_shape = reads_only_shapes(node->operator), is_matrix = only_shape && !strcmp(node->operator_name, "EyeLike");
-  if (!only_shape && !is_foldable(program, node)) return true;
-  if ((!only_shape || is_matrix) && !afford(program, node, left)) {
+  if (!only_shape && !is_foldable(program, node, FOLD_ELEMENTS)) return true;
+  if ((!only_shape || is_matrix) && !afford_evaluation(program, node, left)) {
     if (!is_matrix) return true;
     return report_node(program, id, NULL, "its result is too large to be computed at compile time");
   }

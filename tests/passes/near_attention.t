@@ -76,6 +76,8 @@ other "a mask that is trained" 's/("actnn.constant" : .*?) mask/$1/'
 # shellcheck disable=SC2086
 before where.onnxtxt pack-triangles $options
 kind=where
+changed "where: a mask that nodes make of constants" \
+  "$(declare 'bool[16,16]' twice)"' s/\n  # forward\n/$&  twice = And(mask, mask)\n/; s/(\n  seen = Where\()mask/$1twice/' 'actnn.PackTriangle<' 1
 other "a mask that blocks little" 's/float low = \{.*?\}/float low = {-5}/'
 other "what is blocked is not constant" 's/\(mask, scores, low\)/(mask, scores, qk)/'
 

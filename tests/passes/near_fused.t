@@ -48,6 +48,12 @@ write_block add >little.onnxtxt && before little.onnxtxt fuse-attention $options
 fused "add: a mask to which scores still add something" '' '(q, k, v, mask, ratio, training)'
 # shellcheck disable=SC2086
 before where.onnxtxt fuse-attention $options
+# nodes NODES: an edit that has nodes make the mask of what was the mask
+nodes() { printf '%s' "s/bool\\[16,16\\] mask = /bool[16,16] lower = /; s/\\n>\\n\\{/,\\n  bool[16,16] mask\\n>\\n{/; s/\\{\\n  # forward\\n/\${&}  $1\\n/;"; }
+fused "where: a mask that nodes make of constants" "$(nodes 'mask = And(lower, lower)')" 'causal = 1.*(q, k, v, ""'
+fused "where: a mask that nodes make of an input" "$(nodes 'mask = And(lower, given)') s/block \\(/\$&bool[16,16] given, /" 'causal = 0.*(q, k, v, mask'
+fused "where: a mask that is drawn" "$(nodes 'noise = RandomUniform<shape = [16, 16]>()\n  mask = Less(noise, noise)') $(declare 'float[16,16]' noise)" \
+  'causal = 0.*(q, k, v, mask'
 fused "where: a mask that blocks where it is true" 's/Where\(mask, scores, low\)/Where(mask, low, scores)/' 'never = -1.*causal = 0.*(q, k, v, c\?[^,]*, ratio'
 other "where: what is blocked is not one number" 's/Where\(mask, scores, low\)/Where(mask, scores, qk)/'
 finish
