@@ -129,6 +129,6 @@ gpu_multiply_tile(actnn *trainer, const struct gpu_attention *made, const Attent
 {
   bool is_scaled = which == SCORES || which == QUERY_GRADIENT || which == KEY_GRADIENT;
   bool adds = (which == VALUE_GRADIENT || which == KEY_GRADIENT) && tile.row + tile.rows < attention.rows;
-  product_sum sum = {is_scaled ? (float)attention.scale : 1, adds, NULL};
+  product_sum sum = {is_scaled ? (float)attention.scale : 1, adds ? y : NULL, NULL};
   return gpu_multiply(trainer, find_product(made, which, tile)->product, a, b, y, sum);
 }

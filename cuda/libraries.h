@@ -57,10 +57,11 @@ typedef struct product_steps {
 int gpu_make_product(actnn *trainer, const library_product *shape, bool is_narrow, uint64_t taken_bytes, const product_steps *steps,
                      struct gpu_product **made);
 
-/* What a product is multiplied by, whether it is added to what its result was, and a bias in the result's form; NULL: none. */
+/* What a product is multiplied by, and what is added: what is held as its result is (and may be it), and a bias in the result's form. NULL:
+ * nothing. */
 typedef struct product_sum {
   float scale;
-  bool adds;
+  const void *earlier;
   const void *bias;
 } product_sum;
 

@@ -243,7 +243,8 @@ gpu_multiply(actnn *trainer, struct gpu_product *product, const void *first, con
   const library_product *shape = &product->shape;
   const char *a = (const char *)first, *b = (const char *)second;
   char *y = (char *)result;
-  const float scale = sum.scale, add = sum.adds ? 1 : 0;
+  const char *earlier = (const char *)(sum.earlier ? sum.earlier : result);
+  const float scale = sum.scale, add = sum.earlier ? 1 : 0;
   int64_t index[ACTNN_MAX_RANK] = {0};
   int outer = shape->batch_rank - 1; /* axes that the library does not walk */
   int64_t size = product->is_narrow ? sizeof(bfloat_number) : sizeof(float), y_size = shape->y.is_narrow ? sizeof(bfloat_number) : sizeof(float);
@@ -261,7 +262,7 @@ gpu_multiply(actnn *trainer, struct gpu_product *product, const void *first, con
     }
     if (gpu_check_blas(trainer,
                        cublasLtMatmul(trainer->device_state->library->blas, product->operation, &scale, b + at_b, product->b, a + at_a,
-                                      product->a, &add, y + at_y, product->y, y + at_y, product->y, &product->algorithm,
+                                      product->a, &add, earlier + at_y, product->y, y + at_y, product->y, &product->algorithm,
                                       library_room(trainer, product), product->workspace_bytes, stream_of(trainer)),
                        "a matrix product"))
       return 1;
@@ -284,16 +285,17 @@ is_float(const actnn_call *call, size_t count)
   return true;
 }
 
-extern "C" int
-gpu_Product(const actnn_call *call)
+/* has_sum: operand 0 is what the product is added to. */
+static int
+multiply(const actnn_call *call, bool has_sum)
 {
-  const actnn_view *a = &call->input[0], *b = &call->input[1], *y = &call->output[0];
-  const actnn_view *bias = call->input_count > 2 && call->input[2].data ? &call->input[2] : NULL;
+  const actnn_view *in = has_sum ? call->input + 1 : call->input, *a = &in[0], *b = &in[1], *y = &call->output[0];
+  const actnn_view *bias = call->input + call->input_count > in + 2 && in[2].data ? &in[2] : NULL;
   if (actnn_is_preparing(call)) {
     Product product = product_of(a, b, y, call->attribute[0].i != 0, call->attribute[1].i != 0);
     library_product shape = describe_product(&product, bias != NULL);
     shape.y.is_narrow = bfloat_holds(y);
-    bool is_possible = is_float(call, call->input_count) && product_has_work(&product);
+    bool is_possible = is_float(call, call->input_count) && product_has_work(&product) && (!has_sum || call->input[0].type == y->type);
     const product_steps none = {0, NULL, NULL, NULL};
     return is_possible ? prepare_product(call->trainer, y->id, &shape, a, b, &none) : DEVICE_DECLINES;
   }
@@ -307,50 +309,73 @@ gpu_Product(const actnn_call *call)
     if (gpu_convert(call->trainer, call->trainer->workspace + product->place_of_bias, bias->data, product->shape.columns, true))
       return 1;
   }
-  if (!from_a || !from_b || gpu_multiply(call->trainer, product, from_a, from_b, y->data, {1, false, added}))
+  const product_sum sum = {1, has_sum ? call->input[0].data : NULL, added};
+  if (!from_a || !from_b || gpu_multiply(call->trainer, product, from_a, from_b, y->data, sum))
     return 1;
   int64_t count = element_count(y);
   return bias && !added && LAUNCH(call, add_columns, count, (float *)y->data, (const float *)bias->data, count, product->shape.columns);
 }
 
 extern "C" int
-gpu_ProductGradWeight(const actnn_call *call)
+gpu_Product(const actnn_call *call)
 {
-  const actnn_view *dy = &call->input[0], *a = &call->input[1], *db = &call->output[0];
-  bool transpose_b = call->attribute[1].i != 0;
+  return multiply(call, false);
+}
+
+extern "C" int
+gpu_ProductSum(const actnn_call *call)
+{
+  return multiply(call, true);
+}
+
+static int
+add_gradients(const actnn_call *call, bool has_sum, bool transpose_b)
+{
+  const actnn_view *in = has_sum ? call->input + 1 : call->input, *dy = &in[0], *a = &in[1], *db = &call->output[0];
   Product shape = product_of(a, db, dy, false, transpose_b);
   weight_gradient gradient = describe_gradient(&shape, transpose_b);
   if (actnn_is_preparing(call)) {
     gradient.step.y.is_narrow = bfloat_holds(db);
     bool is_exact = !bfloat_holds(db) || !gradient.step.adds; /* sums of several products are floats */
+    is_exact &= !has_sum || call->input[0].type == db->type;
     const int64_t none[ACTNN_MAX_RANK] = {0};
     const product_steps steps = {gradient.sum_rank, transpose_b ? gradient.y_sum : gradient.a_sum,
                                  transpose_b ? gradient.a_sum : gradient.y_sum, none};
-    return is_float(call, 2) && is_exact && product_has_work(&shape)
+    return is_float(call, call->input_count) && is_exact && product_has_work(&shape)
                ? prepare_product(call->trainer, db->id, &gradient.step, transpose_b ? dy : a, transpose_b ? a : dy, &steps) : DEVICE_DECLINES;
   }
   struct gpu_product *product = gpu_primitive_of(call->trainer, db->id)->product;
   if (!product)
     return DEVICE_DECLINES;
-  int64_t count = 1, index[ACTNN_MAX_RANK] = {0};
-  for (int i = 0; i < db->rank; i++)
-    count *= db->dim[i];
-  if (gradient.step.adds && clear_bytes(call, db->data, count * (int64_t)sizeof(float)))
-    return 1;
+  int64_t index[ACTNN_MAX_RANK] = {0};
   const char *whole_a = given(call, product, a, transpose_b ? product->place_of_b : 0);
   const char *whole_dy = given(call, product, dy, transpose_b ? 0 : product->place_of_b);
   if (!whole_a || !whole_dy)
     return 1;
   int64_t size = product->is_narrow ? sizeof(bfloat_number) : sizeof(float);
+  const void *earlier = has_sum ? call->input[0].data : NULL;
   do {
     const char *from_a = whole_a, *from_dy = whole_dy;
     for (int i = 0; i < gradient.sum_rank; i++) {
       from_a += index[i] * gradient.a_sum[i] * size;
       from_dy += index[i] * gradient.y_sum[i] * size;
     }
-    if (gpu_multiply(call->trainer, product, transpose_b ? from_dy : from_a, transpose_b ? from_a : from_dy, db->data,
-                     {1, gradient.step.adds, NULL}))
+    if (gpu_multiply(call->trainer, product, transpose_b ? from_dy : from_a, transpose_b ? from_a : from_dy, db->data, {1, earlier, NULL}))
       return 1;
+    earlier = db->data;
   } while (next_sum(&gradient, index));
   return 0;
+}
+
+/* Known at compile time, the shape comes as attribute 0. */
+extern "C" int
+gpu_ProductGradWeight(const actnn_call *call)
+{
+  return add_gradients(call, false, call->attribute[1].i != 0);
+}
+
+extern "C" int
+gpu_ProductGradWeightSum(const actnn_call *call)
+{
+  return add_gradients(call, true, call->attribute[0].i != 0);
 }

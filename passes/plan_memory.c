@@ -153,6 +153,18 @@ is_read_alike(const Planner *planner, const Node *node, ValueId result, uint32_t
   return true;
 }
 
+/* Nothing but the first operand is read of the buffer, or that operand itself element by element: a product's factors would be written over. */
+static bool
+is_read_alone(const Planner *planner, const Node *node, uint32_t buffer)
+{
+  for (uint32_t j = 1; j < node->operand_count; j++) {
+    ValueId x = node->operands[j];
+    bool is_same = x == node->operands[0] && node->operator->flags & POINTWISE;
+    if (x != NO_VALUE && planner->plan->buffer_of[x] == buffer && !is_same) return false;
+  }
+  return true;
+}
+
 /* The operand whose buffer result `k` takes; NO_VALUE: none. */
 static ValueId
 shared_operand(const Planner *planner, const Node *node, uint32_t position, uint32_t k)
@@ -164,7 +176,9 @@ shared_operand(const Planner *planner, const Node *node, uint32_t position, uint
     ValueId x = node->operands[j];
     if (x == NO_VALUE || !can_share(planner, node, position, x, result)) continue;
     uint32_t buffer = planner->plan->buffer_of[x];
-    if (!is_joined || (!is_taken(planner, node, k, buffer) && is_read_alike(planner, node, result, buffer))) return x;
+    bool is_free = is_joined ? !is_taken(planner, node, k, buffer) && is_read_alike(planner, node, result, buffer)
+                             : is_view(node) || is_read_alone(planner, node, buffer);
+    if (is_free) return x;
   }
   return NO_VALUE;
 }

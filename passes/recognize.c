@@ -1,7 +1,7 @@
 /* recognize: spells as one operator what exporters write as several.
  * needs: simplify.  keeps: values, up to rounding.  makes: Gelu (both forms), Swish, Mish or HardSwish of the elementwise nodes that
- * compute it; a product's own transB where a Transpose of the last two axes alone feeds it. Backward then reads one slope, and
- * not every step on the way; and a transposed weight is no value to be saved.
+ * compute it; a product's own transB where a Transpose of the last two axes alone feeds it, and its bias where an Add follows. Backward then
+ * reads one slope, and not every step on the way; a transposed weight is no value to be saved; and libraries add a bias as they write.
  *
  * Exporters spell an activation in many ways, so what nodes compute is compared, not how: a cone of elementwise nodes whose only
  * leaves are one value and scalar constants is a function of one number. It is evaluated at points that tell activations
@@ -216,6 +216,28 @@ transpose_by_attribute(Program *program, NodeId id)
   set_int(program, id, "transB", 1 - int_attribute(node_at(program, id), "transB", 0));
 }
 
+/* Turns an Add of a row to what a product alone makes into the product. */
+static void
+take_bias(Program *program, NodeId id, const uint32_t *uses)
+{
+  for (uint32_t k = 0; k < 2; k++) {
+    const Node *node = node_at(program, id);
+    const Value *y = result_value(program, node, 0), *made = operand_value(program, node, k), *bias = operand_value(program, node, 1 - k);
+    if (!y || !made || !bias) return;
+    const Node *product = made->producer == NO_NODE ? NULL : node_at(program, made->producer);
+    bool is_product = product && !strcmp(product->operator_name, "Product") && product->phase == PHASE_FORWARD;
+    if (!is_product || operand_id(product, 2) != NO_VALUE || uses[operand_id(node, k)] != 1 || made->is_output) continue;
+    bool is_row = bias->shape.rank == 1 && made->shape.rank > 1 && bias->shape.dim[0] == made->shape.dim[made->shape.rank - 1];
+    if (!is_row || bias->type != made->type || !shape_equal(&y->shape, &made->shape)) continue;
+    const bool transpose_a = int_attribute(product, "transA", 0), transpose_b = int_attribute(product, "transB", 0);
+    ValueId operands[] = {operand_id(product, 0), operand_id(product, 1), operand_id(node, 1 - k)};
+    become(program, id, "actnn", "Product", operands, 3);
+    if (transpose_a) set_int(program, id, "transA", 1);
+    if (transpose_b) set_int(program, id, "transB", 1);
+    return;
+  }
+}
+
 bool
 recognize(Program *program, const Options *options)
 {
@@ -224,6 +246,7 @@ recognize(Program *program, const Options *options)
     NodeId id = program->order[i];
     const Node *node = node_at(program, id);
     if (node->phase != PHASE_FORWARD) continue;
+    if (is_operator(program, id, "Add")) take_bias(program, id, uses);
     if (!strcmp(node->operator_name, "Product")) transpose_by_attribute(program, id);
     bool may_be = is_analytic(node) && (!strcmp(node->operator_name, "Mul") || !strcmp(node->operator_name, "Div"));
     if (may_be) find_activation(program, id, uses);

@@ -20,7 +20,8 @@ static actnn_kernel *const takers[] = {
     actnn_Attention, actnn_AttentionGrad, actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo};
 
 /* So do those of libraries, where they have it; a GPU's has more. */
-static actnn_kernel *const products[] = {actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_Product, actnn_ProductGradWeight};
+static actnn_kernel *const matrix_products[] = {actnn_Product, actnn_ProductSum, actnn_ProductGradWeight, actnn_ProductGradWeightSum};
+static actnn_kernel *const convolutions[] = {actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight};
 static actnn_kernel *const gpu_products[] = {actnn_ConvTranspose};
 
 /* So do those of codes, which a trainer without saves cannot prepare. */
@@ -84,8 +85,9 @@ static bool
 is_worth_rounding(actnn_kernel *kernel, const actnn_call *call)
 {
   enum { TIMES = 100 };
-  const actnn_view *a = &call->input[0], *b = &call->input[1];
-  return kernel != actnn_Product || b->type != ACTNN_F32 || element_count(b) / TIMES < element_count(a);
+  size_t first = kernel == actnn_ProductSum;
+  const actnn_view *a = &call->input[first], *b = &call->input[first + 1];
+  return (kernel != actnn_Product && kernel != actnn_ProductSum) || b->type != ACTNN_F32 || element_count(b) / TIMES < element_count(a);
 }
 
 #define IS_AMONG(kernel, list) is_among(kernel, list, sizeof(list) / sizeof *(list))
@@ -93,7 +95,7 @@ is_worth_rounding(actnn_kernel *kernel, const actnn_call *call)
 static bool
 is_product(actnn_kernel *kernel, bool is_on_gpu)
 {
-  return IS_AMONG(kernel, products) || (is_on_gpu && IS_AMONG(kernel, gpu_products));
+  return IS_AMONG(kernel, matrix_products) || IS_AMONG(kernel, convolutions) || (is_on_gpu && IS_AMONG(kernel, gpu_products));
 }
 
 bool
@@ -198,12 +200,13 @@ ask_for_copies(actnn *trainer, uint64_t bytes)
     trainer->workspace_wanted = bytes;
 }
 
-/* A GPU's library wants both operands of a product as bfloat16 where any is, and not its result. */
+/* A GPU's library wants both operands of a product as bfloat16 where any is, and not its result, nor what is held as that. */
 static void
-count_copies_of_product(const actnn_call *call)
+count_copies_of_product(actnn_kernel *kernel, const actnn_call *call)
 {
   uint64_t used = 0;
-  for (size_t i = 0; i < call->input_count && bfloat_is_in(call); i++)
+  size_t first = kernel == actnn_ProductSum || kernel == actnn_ProductGradWeightSum;
+  for (size_t i = first; i < call->input_count && bfloat_is_in(call); i++)
     if (call->input[i].data && call->input[i].type == ACTNN_F32)
       used += padded_to_alignment((uint64_t)held_elements(call->trainer, &call->input[i]) * sizeof(uint16_t));
   ask_for_copies(call->trainer, used);
@@ -239,8 +242,8 @@ count_copies_of_convolution(actnn_kernel *kernel, const actnn_call *call)
 static void
 count_copies_for_libraries(actnn_kernel *kernel, const actnn_call *call)
 {
-  if (kernel == actnn_Product || kernel == actnn_ProductGradWeight)
-    count_copies_of_product(call);
+  if (IS_AMONG(kernel, matrix_products))
+    count_copies_of_product(kernel, call);
   else
     count_copies_of_convolution(kernel, call);
 }

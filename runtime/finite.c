@@ -1,15 +1,12 @@
 /* finite.c: see finite.h. */
 #include "finite.h"
+#include "copying.h"
 #include "device.h"
 #include "saves.h"
 #include "trainer.h"
 
 #include <math.h>
-#include <omp.h>
-#include <string.h>
 #include <sys/mman.h>
-
-enum { PIECE = 1 << 20 };
 
 int
 finite_reserve(actnn *trainer)
@@ -31,14 +28,6 @@ finite_release(actnn *trainer)
   trainer->kept = NULL;
 }
 
-static void
-copy(unsigned char *to, const unsigned char *from, size_t bytes)
-{
-#pragma omp parallel for schedule(static) if (bytes > PIECE)
-  for (size_t place = 0; place < bytes; place += PIECE)
-    memcpy(to + place, from + place, bytes - place < PIECE ? bytes - place : PIECE);
-}
-
 int
 finite_keep(actnn *trainer)
 {
@@ -47,7 +36,7 @@ finite_keep(actnn *trainer)
     return 0;
   if (device_fetch(trainer, 0, trainer->model->variable_bytes))
     return 1;
-  copy(trainer->kept, trainer->arena, (size_t)trainer->model->variable_bytes);
+  copy_by_threads(trainer->kept, trainer->arena, (size_t)trainer->model->variable_bytes);
   return 0;
 }
 
@@ -125,7 +114,7 @@ finite_undo(actnn *trainer)
 {
   if (!trainer->is_not_finite || !trainer->kept)
     return false;
-  copy(trainer->arena, trainer->kept, (size_t)trainer->model->variable_bytes);
+  copy_by_threads(trainer->arena, trainer->kept, (size_t)trainer->model->variable_bytes);
   trainer->is_ahead = false; /* inputs are among what was kept: the mirror has this step's again */
   if (device_send(trainer, 0, trainer->model->variable_bytes))
     return false;

@@ -81,11 +81,13 @@ operations_of(actnn_kernel *kernel, const actnn_call *call)
     return 2 * elements(&in[0]) * elements(&in[1]) / (double)in[1].dim[0];
   if (kernel == actnn_ConvGradWeight && out[0].rank > 1)
     return 2 * elements(&in[0]) * elements(&out[0]) / (double)out[0].dim[0];
-  if (kernel == actnn_Product && in[0].rank > 1) {
+  if (kernel == actnn_ProductSum || kernel == actnn_ProductGradWeightSum)
+    in++; /* what the product is added to */
+  if ((kernel == actnn_Product || kernel == actnn_ProductSum) && in[0].rank > 1) {
     bool is_transposed = call->attribute_count > 0 && call->attribute[0].i;
     return 2 * elements(&out[0]) * (double)in[0].dim[in[0].rank - (is_transposed ? 2 : 1)];
   }
-  if (kernel == actnn_ProductGradWeight && in[0].rank > 1)
+  if ((kernel == actnn_ProductGradWeight || kernel == actnn_ProductGradWeightSum) && in[0].rank > 1)
     return 2 * elements(&in[1]) * (double)in[0].dim[in[0].rank - 1];
   return 0;
 }

@@ -26,7 +26,7 @@ note_readings(Check *check, const Node *node, bool *save_for_weights)
 {
   const SaveTable *saves = check->program->saves;
   bool is_for_weights = !strcmp(node->operator_name, "ConvGradWeight")
-                        || !strcmp(node->operator_name, "ProductGradWeight");
+                        || !strncmp(node->operator_name, "ProductGradWeight", strlen("ProductGradWeight"));
   for (uint32_t i = 0; i < node->operand_count; i++) {
     ValueId id = node->operands[i];
     bool is_bounded;

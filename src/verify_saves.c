@@ -236,7 +236,8 @@ makes_weight_gradient(const Emitted *emitted, const EmittedCall *call)
 {
   uint32_t gradient = call_result(call, 0);
   if (gradient == NONE) return false;
-  return kernel_is(call, "ConvGradWeight") || (kernel_is(call, "ProductGradWeight") && emitted->tensor[gradient].at.rank <= 2);
+  bool is_product = kernel_is(call, "ProductGradWeight") || kernel_is(call, "ProductGradWeightSum");
+  return kernel_is(call, "ConvGradWeight") || (is_product && emitted->tensor[gradient].at.rank <= 2);
 }
 
 bool

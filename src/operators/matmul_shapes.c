@@ -1,7 +1,7 @@
 /* matmul_shapes.c: shape rules of matrix products. */
 #include "window_shapes.h"
 
-ShapeRule infer_MatMul, infer_Gemm, infer_Product, infer_ProductGradWeight;
+ShapeRule infer_MatMul, infer_Gemm, infer_Product, infer_ProductGradWeight, infer_ProductSum, infer_ProductGradWeightSum;
 
 /* Rows, inner and columns of operands a and b of rank >= 2 and their broadcast batch axes, as the shape of y. */
 static bool
@@ -63,39 +63,73 @@ infer_Gemm(Program *program, NodeId id)
   return set_result_type(program, id, 0, a->type, &y);
 }
 
-bool
-infer_Product(Program *program, NodeId id)
+/* Of factors that begin at operand `first`, with a bias behind them. */
+static bool
+infer_factors(Program *program, NodeId id, uint32_t first)
 {
-  if (!expect_floats(program, id, 3)) return false;
+  if (!expect_floats(program, id, first + 3)) return false;
   const Node *node = node_at(program, id);
-  actnn_type type = operand_value(program, node, 0)->type;
-  Shape a = operand_value(program, node, 0)->shape, b = operand_value(program, node, 1)->shape, y;
+  actnn_type type = operand_value(program, node, first)->type;
+  Shape a = operand_value(program, node, first)->shape, b = operand_value(program, node, first + 1)->shape, y;
   bool transpose_a = int_attribute(node, "transA", 0) != 0, a_is_vector = a.rank == 1;
   if (a.rank < 1 || b.rank < 2 || (a_is_vector && (transpose_a || b.rank > 2)))
     return report_node(program, id, NULL, "factors of rank %d and %d cannot be multiplied", a.rank, b.rank);
   if (a_is_vector) a = (Shape){.rank = 2, .dim = {1, a.dim[0]}};
   if (!multiply_shapes(program, id, &a, &b, transpose_a, int_attribute(node, "transB", 0) != 0, &y)) return false;
   if (a_is_vector) y = (Shape){.rank = 1, .dim = {y.dim[1]}};
-  if (operand_value(program, node, 2) &&
-      !expect_shape(program, id, 2, &(Shape){.rank = 1, .dim = {y.dim[y.rank - 1]}}))
+  if (operand_value(program, node, first + 2) &&
+      !expect_shape(program, id, first + 2, &(Shape){.rank = 1, .dim = {y.dim[y.rank - 1]}}))
     return false;
   return set_result_type(program, id, 0, type, &y);
 }
 
-/* db has the given shape b; what matters is that dy is what a . b makes. */
+bool
+infer_Product(Program *program, NodeId id)
+{
+  return infer_factors(program, id, 0);
+}
+
+/* Sum and result are of one shape. */
+static bool
+expect_sum(Program *program, NodeId id)
+{
+  const Shape y = result_value(program, node_at(program, id), 0)->shape;
+  return expect_shape(program, id, 0, &y);
+}
+
+bool
+infer_ProductSum(Program *program, NodeId id)
+{
+  return infer_factors(program, id, 1) && expect_sum(program, id);
+}
+
+/* What matters is that dy, operand `first`, is what a . b makes. */
+static bool
+infer_gradient(Program *program, NodeId id, uint32_t first, const Shape *b)
+{
+  const Node *node = node_at(program, id);
+  actnn_type type = operand_value(program, node, first)->type;
+  Shape a = operand_value(program, node, first + 1)->shape, y;
+  bool a_is_vector = a.rank == 1;
+  if (a.rank < 1 || b->rank < 2 || (a_is_vector && b->rank > 2))
+    return report_node(program, id, NULL, "factors of rank %d and %d cannot be multiplied", a.rank, b->rank);
+  if (a_is_vector) a = (Shape){.rank = 2, .dim = {1, a.dim[0]}};
+  if (!multiply_shapes(program, id, &a, b, false, int_attribute(node, "transB", 0) != 0, &y)) return false;
+  if (a_is_vector) y = (Shape){.rank = 1, .dim = {y.dim[1]}};
+  return expect_shape(program, id, first, &y) && set_result_type(program, id, 0, type, b);
+}
+
 bool
 infer_ProductGradWeight(Program *program, NodeId id)
 {
-  if (!expect_floats(program, id, 2)) return false;
-  const Node *node = node_at(program, id);
-  actnn_type type = operand_value(program, node, 0)->type;
-  Shape a = operand_value(program, node, 1)->shape, b, y;
-  if (!read_shape_operand(program, id, 2, &b)) return false;
-  bool a_is_vector = a.rank == 1;
-  if (a.rank < 1 || b.rank < 2 || (a_is_vector && b.rank > 2))
-    return report_node(program, id, NULL, "factors of rank %d and %d cannot be multiplied", a.rank, b.rank);
-  if (a_is_vector) a = (Shape){.rank = 2, .dim = {1, a.dim[0]}};
-  if (!multiply_shapes(program, id, &a, &b, false, int_attribute(node, "transB", 0) != 0, &y)) return false;
-  if (a_is_vector) y = (Shape){.rank = 1, .dim = {y.dim[1]}};
-  return expect_shape(program, id, 0, &y) && set_result_type(program, id, 0, type, &b);
+  Shape b;
+  return expect_floats(program, id, 2) && read_shape_operand(program, id, 2, &b) && infer_gradient(program, id, 0, &b);
+}
+
+bool
+infer_ProductGradWeightSum(Program *program, NodeId id)
+{
+  if (!expect_floats(program, id, 3)) return false;
+  const Shape b = operand_value(program, node_at(program, id), 0)->shape;
+  return infer_gradient(program, id, 1, &b);
 }

@@ -96,6 +96,8 @@ run_prepared(actnn *trainer, actnn_kernel *kernel, actnn_call *call, actnn_view 
   ran_on_processor = trainer->on_processor[0];
   trainer->device->close(trainer);
   free(trainer->scratch);
+  free(trainer->image);
+  free(trainer->winner);
   free(trainer->arena);
   return failed;
 }

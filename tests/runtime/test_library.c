@@ -10,6 +10,7 @@
 actnn_kernel evaluate_Conv, evaluate_ConvGradInput, evaluate_ConvGradWeight, evaluate_ConvTranspose, evaluate_ChannelSum;
 actnn_kernel evaluate_MaxPoolWithOffset, evaluate_MaxPoolGrad, evaluate_AveragePool, evaluate_AveragePoolGrad;
 actnn_kernel evaluate_GlobalAveragePool, evaluate_GlobalAveragePoolGrad, evaluate_Product, evaluate_ProductGradWeight;
+actnn_kernel evaluate_ProductSum, evaluate_ProductGradWeightSum, actnn_ProductSum, actnn_ProductGradWeightSum;
 actnn_kernel actnn_Conv, actnn_ConvGradInput, actnn_ConvGradWeight, actnn_ConvTranspose, actnn_ChannelSum;
 actnn_kernel actnn_MaxPoolWithOffset, actnn_MaxPoolGrad, actnn_AveragePool, actnn_AveragePoolGrad;
 actnn_kernel actnn_GlobalAveragePool, actnn_GlobalAveragePoolGrad, actnn_Product, actnn_ProductGradWeight;
@@ -400,10 +401,19 @@ check_product(counters *counters, const product_case *s)
   char name[160];
   snprintf(name, sizeof name, "Product %s", s->name);
   check(counters, &test, name);
+  test.kernel = actnn_ProductSum, test.oracle = evaluate_ProductSum;
+  test.inputs = 4, test.input[0] = s->y, test.input[1] = s->a, test.input[2] = s->b, test.input[3] = bias;
+  snprintf(name, sizeof name, "ProductSum %s", s->name);
+  check(counters, &test, name);
   if (s->transpose_a) return;
   test.kernel = actnn_ProductGradWeight, test.oracle = evaluate_ProductGradWeight;
   test.inputs = 2, test.input[0] = s->y, test.input[1] = s->a, test.output[0] = s->b;
   snprintf(name, sizeof name, "ProductGradWeight %s", s->name);
+  check(counters, &test, name);
+  test.kernel = actnn_ProductGradWeightSum, test.oracle = evaluate_ProductGradWeightSum;
+  test.inputs = 3, test.input[0] = s->b, test.input[1] = s->y, test.input[2] = s->a, test.attributes = 1;
+  test.attribute[0] = test.attribute[1];
+  snprintf(name, sizeof name, "ProductGradWeightSum %s", s->name);
   check(counters, &test, name);
 }
 

@@ -57,7 +57,7 @@ test_operations(void)
   static const actnn_attribute straight = {.kind = ACTNN_INT, .i = 0}, transposed = {.kind = ACTNN_INT, .i = 1};
   static const struct {
     const char *kernel;
-    actnn_view in[2], out;
+    actnn_view in[3], out;
     const actnn_attribute *attribute;
     double operations; /* multiplications and additions, by hand */
   } tries[] = {{"Conv", {VIEW(image), VIEW(weight)}, VIEW(padded), NULL, 2. * 2 * 8 * 4 * 5 * 27},
@@ -66,7 +66,9 @@ test_operations(void)
                {"Product", {VIEW(left), VIEW(right)}, VIEW(product), NULL, 2. * 7 * 2 * 3 * 4},
                {"Product", {VIEW(left), VIEW(right)}, VIEW(product), &straight, 2. * 7 * 2 * 3 * 4},
                {"Product", {VIEW(turned), VIEW(right)}, VIEW(product), &transposed, 2. * 7 * 2 * 3 * 4},
+               {"ProductSum", {VIEW(product), VIEW(left), VIEW(right)}, VIEW(product), NULL, 2. * 7 * 2 * 3 * 4},
                {"ProductGradWeight", {VIEW(left), VIEW(product)}, VIEW(right), NULL, 2. * 7 * 2 * 3 * 4},
+               {"ProductGradWeightSum", {VIEW(right), VIEW(left), VIEW(product)}, VIEW(right), NULL, 2. * 7 * 2 * 3 * 4},
                {"Conv", {VIEW(image), VIEW(count)}, VIEW(padded), NULL, 0},
                {"ConvGradInput", {VIEW(padded), VIEW(count)}, VIEW(image), NULL, 0},
                {"ConvGradWeight", {VIEW(padded), VIEW(image)}, VIEW(count), NULL, 0},
@@ -78,9 +80,10 @@ test_operations(void)
                {"Add", {VIEW(image), VIEW(image)}, VIEW(image), NULL, 0}};
   for (size_t index = 0; index < sizeof tries / sizeof *tries; index++) {
     struct profile *profile = profile_create();
-    actnn_call call = {.output_count = 1, .input_count = 2, .attribute_count = tries[index].attribute != NULL,
+    bool has_three = tries[index].in[2].data != NULL;
+    actnn_call call = {.output_count = 1, .input_count = 2u + has_three, .attribute_count = tries[index].attribute != NULL,
                        .output = &tries[index].out, .input = tries[index].in, .attribute = tries[index].attribute};
-    int operands = (tries[index].in[0].data != NULL) + (tries[index].in[1].data != NULL) + (tries[index].out.data != NULL);
+    int operands = (tries[index].in[0].data != NULL) + (tries[index].in[1].data != NULL) + has_three + (tries[index].out.data != NULL);
     char wanted[200];
     if (!profile)
       abort();
