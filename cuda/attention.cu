@@ -3,124 +3,18 @@
  * them. A tile is as large as the GPU's cache holds, and so scores are never whole in memory. Where a mask is causal a tile has no keys
  * behind those of its last row.
  *
+ * Where all products are of bfloat16 and rows are short, tensor cores do it without tiles in memory (attention_fused.cu).
+ *
  * Tiles follow one another from the last rows to the first, because those have all keys: what they write of dk and dv the others add to. */
-#include "attention.h"
-#include "floats.h"
+#include "attention_fused.h"
 #include "kernels.h"
-#include "totals.h"
 
-/* ---- rows of scores ---------------------------------------------------------------------------------------------- */
+/* ---- kernels ------------------------------------------------------------------------------------------------------- */
 
-enum { UNIT = ATTENTION_UNIT, DRAWS = 8 /* of one random block */, EXPONENT_OF_ZERO = 104 /* exp(-this) is none in FP32 */ };
-
-/* Rows of a tile's scores, what masks them, and what is drawn for them. */
-typedef struct Rows {
-  Floats scores, made; /* made: what products read */
-  int64_t head, row, count; /* the tile's first ones, and all rows in it */
-  int64_t head_step, row_step;
-  int64_t all_rows, all_keys, keys;
-  Divisor rows, units; /* of a leading index in the tile, of a row */
-  bool is_causal, leaves_out, is_dropped;
-  float never;
-  const uint8_t *allowed; /* NULL: no mask of bool */
-  Floats added;           /* likewise of floats */
-  Axes lead;              /* leading axes of the mask, and its steps */
-  int64_t mask_row, mask_column;
-  gpu_key key;
-  uint32_t threshold;
-  float kept;             /* what is not dropped is multiplied by this */
-} Rows;
-
-/* Where a row is, and what belongs to it. */
-typedef struct Place {
-  int64_t number;  /* in its leading index */
-  int64_t element; /* its first of all scores; */
-  int64_t unit, mask; /* its first unit in the tile, its first element of the mask */
-  int64_t row;     /* of all rows: where o, lse and row_sum have it */
-} Place;
-
-static __device__ Place
-place_of_row(const Rows &rows, int64_t number)
-{
-  int64_t head = quotient(number, rows.rows), row = number - head * rows.rows.number, unused;
-  Place place;
-  place.number = rows.row + row;
-  place.row = (rows.head + head) * rows.all_rows + place.number;
-  place.element = place.row * rows.all_keys;
-  place.unit = (head * rows.head_step + row * rows.row_step) / UNIT;
-  place.mask = offset_over(rows.lead, rows.head + head, &unused) + place.number * rows.mask_row;
-  return place;
-}
-
-/* A mask's elements that belong to those of a row from `first` on: at once where a unit of them begins there, to which tensors are padded. */
-template <typename Whole, typename Each>
-static __device__ void
-read_mask(const Rows &rows, const Place &place, int64_t first, Whole whole, Each each)
-{
-  int64_t at = place.mask + first * rows.mask_column;
-  if (rows.mask_column == 1 && at % UNIT == 0)
-    whole(at);
-  else
-    for (int i = 0; i < UNIT; i++)
-      if (first + i < rows.keys)
-        each(i, at + i * rows.mask_column);
-}
-
-/* Bit i: element `first` + i of a row is blocked. */
-static __device__ unsigned
-blocked_unit(const Rows &rows, const Place &place, int64_t first)
-{
-  unsigned blocked = 0;
-  if (rows.allowed)
-    read_mask(rows, place, first, [&](int64_t at) {
-      Columns<UNIT, uint8_t> allowed = *(const Columns<UNIT, uint8_t> *)(rows.allowed + at);
-      for (int i = 0; i < UNIT; i++)
-        blocked |= (unsigned)!allowed.of[i] << i;
-    }, [&](int i, int64_t at) { blocked |= (unsigned)!rows.allowed[at] << i; });
-  for (int i = 0; i < UNIT && rows.is_causal; i++)
-    blocked |= (unsigned)(first + i > place.number) << i;
-  return blocked;
-}
-
-/* Scores from element `first` of a row on, as the mask leaves them; those behind the row's end are none. */
 static __device__ Columns<UNIT>
-masked_unit(const Rows &rows, const Place &place, int64_t first, unsigned blocked)
+scores_at(const Rows &rows, const Place &place, int64_t first)
 {
-  Columns<UNIT> score = load_columns<UNIT>(rows.scores, place.unit + first / UNIT);
-  if (rows.added.data)
-    read_mask(rows, place, first, [&](int64_t at) {
-      Columns<UNIT> added = load_columns<UNIT>(rows.added, at / UNIT);
-      for (int i = 0; i < UNIT; i++)
-        score.of[i] += added.of[i];
-    }, [&](int i, int64_t at) { score.of[i] += rows.added[at]; });
-  for (int i = 0; i < UNIT; i++)
-    score.of[i] = first + i >= rows.keys ? -INFINITY : blocked >> i & 1 ? rows.never : score.of[i];
-  return score;
-}
-
-/* What dropout multiplies the elements by, from `first` of all scores on. Indices are known where this is compiled, for draws to stay in
- * registers. */
-static __device__ Columns<UNIT>
-dropout_factors(const Rows &rows, const actnn_philox_key &key, int64_t first)
-{
-  uint32_t draw[2 * DRAWS];
-  Columns<UNIT> factor;
-  int64_t number = first / DRAWS;
-  unsigned skipped = (unsigned)(first - number * DRAWS);
-  actnn_philox_block block = random_block(key, (uint64_t)number);
-  for (unsigned i = 0; i < DRAWS; i++)
-    draw[i] = dropout_draw(&block, i);
-  if (skipped) {
-    block = random_block(key, (uint64_t)number + 1);
-    for (unsigned i = 0; i < DRAWS; i++)
-      draw[DRAWS + i] = dropout_draw(&block, i);
-    for (unsigned step = DRAWS / 2; step > 0; step /= 2)
-      for (unsigned i = 0; i + step < 2 * DRAWS; i++)
-        draw[i] = skipped & step ? draw[i + step] : draw[i];
-  }
-  for (unsigned i = 0; i < UNIT; i++)
-    factor.of[i] = draw[i] >= rows.threshold ? rows.kept : 0;
-  return factor;
+  return load_columns<UNIT>(rows.scores, place.unit + first / UNIT);
 }
 
 /* A cell has a row: its probabilities, dropped, and the logarithm of its sum. Where keys were left out that would have added
@@ -134,7 +28,7 @@ attend(Rows rows, Cells cells, Floats lse)
   Total total = {-INFINITY, 0};
   Columns<UNIT> value;
   for (int64_t first = (int64_t)seat.lane * UNIT; first < end; first += step) {
-    value = masked_unit(rows, place, first, blocked_unit(rows, place, first));
+    value = masked_unit(rows, place, first, blocked_unit(rows, place, first), scores_at(rows, place, first));
     widen_total(&total, value.of, UNIT);
   }
   total = cell_total(cells, total);
@@ -147,7 +41,7 @@ attend(Rows rows, Cells cells, Floats lse)
   if (rows.is_dropped)
     key = key_now(rows.key);
   for (int64_t first = (int64_t)seat.lane * UNIT; first < end; first += step) {
-    value = masked_unit(rows, place, first, blocked_unit(rows, place, first));
+    value = masked_unit(rows, place, first, blocked_unit(rows, place, first), scores_at(rows, place, first));
     for (int i = 0; i < UNIT; i++)
       value.of[i] = expf(value.of[i] - total.most) * factor;
     if (rows.is_dropped) {
@@ -170,7 +64,7 @@ differentiate(Rows rows, Floats gradient, Floats made, Floats row_sum, Floats ls
   int64_t unit = place.unit + first / UNIT;
   float sum = lse[place.row], mean = row_sum[place.row];
   unsigned blocked = blocked_unit(rows, place, first);
-  Columns<UNIT> value = masked_unit(rows, place, first, blocked), slope = load_columns<UNIT>(gradient, unit), factor;
+  Columns<UNIT> value = masked_unit(rows, place, first, blocked, scores_at(rows, place, first)), slope = load_columns<UNIT>(gradient, unit), factor;
   if (rows.is_dropped)
     factor = dropout_factors(rows, key_now(rows.key), place.element + first);
   for (int i = 0; i < UNIT; i++) {
@@ -305,6 +199,17 @@ takes_call(const AttentionCall &of, size_t operands)
          attention.heads <= INT32_MAX;
 }
 
+/* Tensor cores take it without scores in memory. */
+static bool
+can_be_fused(const AttentionCall &of, bool is_narrow)
+{
+  const Attention &attention = of.attention;
+  bool is_short = attention.inner <= ATTENTION_FUSED_WIDTH && attention.columns <= ATTENTION_FUSED_WIDTH;
+  bool is_even = attention.inner % UNIT == 0 && attention.columns % UNIT == 0 && (attention.transposes_k || attention.keys % UNIT == 0);
+  int64_t most = attention.rows > attention.keys ? attention.rows : attention.keys;
+  return is_narrow && is_short && is_even && attention.inner && attention.columns && attention.heads * (most / WARP + 1) <= MOST_BLOCKS && gpu_has_tensor_cores();
+}
+
 /* While preparing: makes products of `which`, each with the result that it has in y (NULL: in the workspace). */
 static int
 prepare_attention(AttentionCall of, gpu_primitive *slot, bool is_gradient, const AttentionProduct *which, const actnn_view *const *y, size_t count)
@@ -317,8 +222,11 @@ prepare_attention(AttentionCall of, gpu_primitive *slot, bool is_gradient, const
   struct gpu_attention *made = (struct gpu_attention *)calloc(1, sizeof *made);
   if (!made)
     return actnn_fail(trainer, "out of memory");
-  made->tiles = attention_tiles(of.call, &of.attention, is_gradient, trainer->workspace_bytes);
-  int failed = for_tiles(of.attention, made->tiles, [&](const Tile &tile) {
+  made->tiles = attention_copies(of.call, is_gradient);
+  made->is_fused = can_be_fused(of, made->tiles.is_narrow);
+  if (!made->is_fused)
+    made->tiles = attention_tiles(of.call, &of.attention, is_gradient, trainer->workspace_bytes);
+  int failed = made->is_fused ? 0 : for_tiles(of.attention, made->tiles, [&](const Tile &tile) {
     int failed = 0;
     for (size_t i = 0; i < count && !failed; i++) {
       bool is_summed = (which[i] == KEY_GRADIENT && made->tiles.has_sums[0]) || (which[i] == VALUE_GRADIENT && made->tiles.has_sums[1]);
@@ -336,6 +244,38 @@ prepare_attention(AttentionCall of, gpu_primitive *slot, bool is_gradient, const
   if (of.attention.dropout.is_active && gpu_note_key(trainer, random_id_of(of.call), USE_DROPOUT))
     return 1;
   return gpu_settle_room(of.call, &room);
+}
+
+/* All of a call, with its operands from `first` on. */
+static FusedAttention
+fused_attention(const AttentionCall &of, size_t first)
+{
+  const Tile all = {0, of.attention.heads, 0, of.attention.rows, of.attention.keys};
+  FusedAttention fused = gpu_fused_attention(of.attention, rows_of(of, all));
+  fused.q = (const bfloat_number *)of.operand[first];
+  fused.k = (const bfloat_number *)of.operand[first + 1];
+  fused.v = (const bfloat_number *)of.operand[first + 2];
+  return fused;
+}
+
+static int
+attend_all(const AttentionCall &of)
+{
+  FusedAttention fused = fused_attention(of, 0);
+  fused.made = floats_output(of.call, 0);
+  fused.lse = floats_output(of.call, 1);
+  return gpu_attend_fused(of.call, fused, !of.attention.transposes_k);
+}
+
+static int
+differentiate_all(const AttentionCall &of)
+{
+  const actnn_call *call = of.call;
+  FusedAttention fused = fused_attention(of, 1);
+  fused.d_o = (const bfloat_number *)of.operand[0];
+  fused.row_sum = floats_input(call, 4);
+  fused.lse = floats_input(call, 5);
+  return gpu_differentiate_fused(call, fused, !of.attention.transposes_k, floats_output(call, 0), floats_output(call, 1), floats_output(call, 2));
 }
 
 static int
@@ -366,6 +306,8 @@ gpu_Attention(const actnn_call *call)
   int begun = begin_call(&of, 3);
   if (begun)
     return begun;
+  if (of.made->is_fused)
+    return attend_all(of);
   return for_tiles(of.attention, of.made->tiles, [&](const Tile &tile) { return attend_tile(of, tile); },
                    [](int64_t, int64_t) { return 0; });
 }
@@ -436,6 +378,8 @@ gpu_AttentionGrad(const actnn_call *call)
   int begun = begin_call(&of, ATTENTION_OPERANDS);
   if (begun)
     return begun;
+  if (of.made->is_fused)
+    return differentiate_all(of);
   return for_tiles(of.attention, of.made->tiles, [&](const Tile &tile) { return differentiate_tile(of, tile); },
                    [&](int64_t head, int64_t heads) { return round_sums(of, head, heads); });
 }

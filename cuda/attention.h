@@ -51,6 +51,7 @@ typedef enum AttentionProduct { SCORES, OUTPUT, PROBABILITY_GRADIENT, VALUE_GRAD
 /* What computes a call. Tiles are what they were while the trainer prepared. */
 struct gpu_attention {
   AttentionTiles tiles;
+  bool is_fused; /* there are none, but for copies of operands */
   struct ShapedProduct *product;
   size_t count, capacity;
 };

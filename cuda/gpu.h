@@ -24,6 +24,20 @@ extern "C" { /* the runtime is C */
 
 #include "launch.h"
 
+/* Kernels that keep much in registers: so many blocks are to be at work at once, which hide each other's waiting. */
+#ifdef ACTNN_SHIM
+#define TILE_KERNEL KERNEL
+#else
+#define TILE_KERNEL static __global__ void __launch_bounds__(BLOCK_THREADS, 2)
+#endif
+
+/* Loops over what a thread has of its own are unrolled, so that it stays in registers, and loads are on their way together. */
+#ifdef ACTNN_SHIM
+#define UNROLLED
+#else
+#define UNROLLED _Pragma("unroll")
+#endif
+
 /* What kernels tell the processor, which hears it when it next waits for them. All bits are set: nothing. */
 typedef struct gpu_notes {
   uint32_t not_finite; /* the first tensor found not finite in this step */

@@ -27,21 +27,6 @@ enum {
   WARPS_OF_A_TEAM = WHOLE_TEAM / WARP
 };
 
-/* Kernels that keep much of each row in registers: so many blocks are to be at work at once, which hide each other's waiting. */
-#ifdef ACTNN_SHIM
-#define TILE_KERNEL KERNEL
-#else
-#define TILE_KERNEL static __global__ void __launch_bounds__(BLOCK_THREADS, 2)
-#endif
-
-/* Loops over a thread's own rows and lanes are unrolled, so that what is kept of each stays in registers, and loads of several rows are on
- * their way together. */
-#ifdef ACTNN_SHIM
-#define UNROLLED
-#else
-#define UNROLLED _Pragma("unroll")
-#endif
-
 /* Where a sample's codes are, and which of the save's choices of levels it has. */
 typedef struct sample_place {
   uint64_t offset;

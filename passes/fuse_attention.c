@@ -8,7 +8,7 @@
  * found out before (src/choose_attention.c). */
 #include "passes.h"
 
-#include "../src/folding.h"
+#include "../src/constant_folding.h"
 #include "../src/gradient.h"
 #include "../src/rewrite.h"
 

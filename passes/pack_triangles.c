@@ -4,7 +4,7 @@
  * blocks is exp(x - maximum) of an x at least 10,000 below any other, which is zero in float; PackTriangle checks that it is. */
 #include "passes.h"
 
-#include "../src/folding.h"
+#include "../src/constant_folding.h"
 
 #include <string.h>
 

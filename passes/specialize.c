@@ -6,7 +6,7 @@
 
 #include "../src/canonicalize.h"
 #include "../src/emit.h"
-#include "../src/folding.h"
+#include "../src/constant_folding.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -85,13 +85,12 @@ shape_tiles(AttentionTiles *tiles, const Attention *attention, int buffers, uint
   tiles->key_step = tiles->rows > step ? tiles->rows : step;
 }
 
-/* Of a call with operands do, q, k, v or, without a gradient, without do, in a workspace of so many bytes. Half of that is left to the library. */
+/* Of a call with operands do, q, k, v or, without a gradient, without do: what products of them take, and no tiles yet. */
 static inline AttentionTiles
-attention_tiles(const actnn_call *call, const Attention *attention, bool is_gradient, uint64_t workspace_bytes)
+attention_copies(const actnn_call *call, bool is_gradient)
 {
   AttentionTiles tiles;
   size_t operands = is_gradient ? 4 : 3, results = is_gradient ? 3 : 1;
-  int buffers = is_gradient ? 2 : 1;
   memset(&tiles, 0, sizeof tiles);
   for (size_t i = 0; i < operands; i++) tiles.is_narrow |= bfloat_holds(&call->input[i]);
   for (size_t i = 0; i < results; i++) tiles.is_narrow |= call->output[i].data && bfloat_holds(&call->output[i]);
@@ -99,6 +98,15 @@ attention_tiles(const actnn_call *call, const Attention *attention, bool is_grad
     tiles.is_copied[i] = tiles.is_narrow && !bfloat_holds(&call->input[i]);
     tiles.copy[i] = take_place(&tiles.bytes, tiles.is_copied[i], element_count(&call->input[i]), sizeof(bfloat_number));
   }
+  return tiles;
+}
+
+/* The same, with tiles in a workspace of so many bytes. Half of that is left to the library. */
+static inline AttentionTiles
+attention_tiles(const actnn_call *call, const Attention *attention, bool is_gradient, uint64_t workspace_bytes)
+{
+  AttentionTiles tiles = attention_copies(call, is_gradient);
+  int buffers = is_gradient ? 2 : 1;
   for (size_t i = 0; i < 2 && is_gradient; i++) tiles.has_sums[i] = call->output[i + 1].data && bfloat_holds(&call->output[i + 1]);
   tiles.row_step = whole_units(attention->keys);
   uint64_t limit = workspace_bytes > tiles.bytes ? (workspace_bytes - tiles.bytes) / 2 : 0, most = (uint64_t)buffers * SCORE_BYTES;

@@ -11,10 +11,10 @@ in_order() {
   grep '^not ok' output
   [ $code -eq 0 ] && [ "$good" -gt 0 ] && ! grep -q '^not ok' output
 }
-for test in test_codes test_exact test_pack test_sums test_updates test_kernels; do
+for test in test_attention test_codes test_exact test_pack test_sums test_updates test_kernels; do
   check "$test, last threads first" in_order reverse $test
 done
-for test in test_codes test_exact test_pack test_sums test_updates; do
+for test in test_attention test_codes test_exact test_pack test_sums test_updates; do
   check "$test, threads in no order" in_order shuffle $test
 done
 

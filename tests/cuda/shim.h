@@ -112,6 +112,8 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph);
 static inline cudaError_t cudaStreamCreate(cudaStream_t *stream) { *stream = nullptr; return cudaSuccess; }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 static inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor };
+static inline cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int) { *value = 9; return cudaSuccess; }
 static inline cudaError_t cudaGetDeviceCount(int *count) { *count = 1; return cudaSuccess; }
 static inline const char *
 cudaGetErrorString(cudaError_t status)

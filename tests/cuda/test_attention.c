@@ -24,6 +24,10 @@ static const Case cases[] = {
     {"with dropout", 64, 64, 16, 8, true, false, 0.25, ACTNN_BOOL, {0}},
     {"causal", 90, 90, 8, 8, true, true, 0, ACTNN_BOOL, {0}},
     {"causal, of more rows than a tile has", 520, 520, 4, 4, false, true, 0, ACTNN_BOOL, {0}},
+    {"rows as long as tensor cores take", 136, 200, 64, 64, true, false, 0, ACTNN_BOOL, {0}},
+    {"with rows of k and of v, dropout and a mask of bool", 136, 72, 48, 24, false, false, 0.25, ACTNN_BOOL, {LEAD, 136, 72}},
+    {"with a mask of floats, and keys of any number", 70, 61, 16, 40, true, false, 0, ACTNN_F32, {1, 1, 61}},
+    {"causal, with tiles of its own", 272, 272, 64, 64, false, true, 0.25, ACTNN_BOOL, {0}},
     {"causal with dropout and a mask", 530, 530, 4, 4, true, true, 0.5, ACTNN_BOOL, {LEAD, 1, 530}},
 };
 

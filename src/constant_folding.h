@@ -1,6 +1,6 @@
-/* folding.h: what nodes compute of constants alone. */
-#ifndef ACTNN_FOLDING_H
-#define ACTNN_FOLDING_H
+/* constant_folding.h: what nodes compute of constants alone. */
+#ifndef ACTNN_CONSTANT_FOLDING_H
+#define ACTNN_CONSTANT_FOLDING_H
 
 #include "operators.h"
 

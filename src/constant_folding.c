@@ -1,5 +1,5 @@
-/* folding.c: see folding.h. */
-#include "folding.h"
+/* constant_folding.c: see constant_folding.h. */
+#include "constant_folding.h"
 
 #include <string.h>
 

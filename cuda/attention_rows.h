@@ -1,0 +1,121 @@
+/* attention_rows.h: rows of scores, and what masks and dropout make of them, for the files attention*.cu. */
+#ifndef ACTNN_CUDA_ATTENTION_ROWS_H
+#define ACTNN_CUDA_ATTENTION_ROWS_H
+
+#include "attention.h"
+#include "floats.h"
+#include "totals.h"
+
+enum { UNIT = ATTENTION_UNIT, DRAWS = 8 /* of one random block */, EXPONENT_OF_ZERO = 104 /* exp(-this) is none in FP32 */ };
+
+/* Rows of a tile's scores, what masks them, and what is drawn for them. */
+typedef struct Rows {
+  Floats scores, made; /* made: what products read */
+  int64_t head, row, count; /* the tile's first ones, and all rows in it */
+  int64_t head_step, row_step;
+  int64_t all_rows, all_keys, keys;
+  Divisor rows, units; /* of a leading index in the tile, of a row */
+  bool is_causal, leaves_out, is_dropped;
+  float never;
+  const uint8_t *allowed; /* NULL: no mask of bool */
+  Floats added;           /* likewise of floats */
+  Axes lead;              /* leading axes of the mask, and its steps */
+  int64_t mask_row, mask_column;
+  gpu_key key;
+  uint32_t threshold;
+  float kept;             /* what is not dropped is multiplied by this */
+} Rows;
+
+/* Where a row is, and what belongs to it. */
+typedef struct Place {
+  int64_t number;  /* in its leading index */
+  int64_t element; /* its first of all scores; */
+  int64_t unit, mask; /* its first unit in the tile, its first element of the mask */
+  int64_t row;     /* of all rows: where o, lse and row_sum have it */
+} Place;
+
+static __device__ Place
+place_of_row(const Rows &rows, int64_t number)
+{
+  int64_t head = quotient(number, rows.rows), row = number - head * rows.rows.number, unused;
+  Place place;
+  place.number = rows.row + row;
+  place.row = (rows.head + head) * rows.all_rows + place.number;
+  place.element = place.row * rows.all_keys;
+  place.unit = (head * rows.head_step + row * rows.row_step) / UNIT;
+  place.mask = offset_over(rows.lead, rows.head + head, &unused) + place.number * rows.mask_row;
+  return place;
+}
+
+/* A mask's elements that belong to those of a row from `first` on: at once where a unit of them begins there, to which tensors are padded. */
+template <typename Whole, typename Each>
+static __device__ void
+read_mask(const Rows &rows, const Place &place, int64_t first, Whole whole, Each each)
+{
+  int64_t at = place.mask + first * rows.mask_column;
+  if (rows.mask_column == 1 && at % UNIT == 0)
+    whole(at);
+  else
+    for (int i = 0; i < UNIT; i++)
+      if (first + i < rows.keys)
+        each(i, at + i * rows.mask_column);
+}
+
+/* Bit i: element `first` + i of a row is blocked. */
+static __device__ unsigned
+blocked_unit(const Rows &rows, const Place &place, int64_t first)
+{
+  unsigned blocked = 0;
+  if (rows.allowed)
+    read_mask(rows, place, first, [&](int64_t at) {
+      Columns<UNIT, uint8_t> allowed = *(const Columns<UNIT, uint8_t> *)(rows.allowed + at);
+      for (int i = 0; i < UNIT; i++)
+        blocked |= (unsigned)!allowed.of[i] << i;
+    }, [&](int i, int64_t at) { blocked |= (unsigned)!rows.allowed[at] << i; });
+  bool is_crossed = rows.is_causal && first + UNIT - 1 > place.number;
+  for (int i = 0; i < UNIT && is_crossed; i++)
+    blocked |= (unsigned)(first + i > place.number) << i;
+  return blocked;
+}
+
+/* Scores from element `first` of a row on as the mask leaves them; those behind the row's end are none. */
+static __device__ Columns<UNIT>
+masked_unit(const Rows &rows, const Place &place, int64_t first, unsigned blocked, Columns<UNIT> score)
+{
+  if (rows.added.data)
+    read_mask(rows, place, first, [&](int64_t at) {
+      Columns<UNIT> added = load_columns<UNIT>(rows.added, at / UNIT);
+      for (int i = 0; i < UNIT; i++)
+        score.of[i] += added.of[i];
+    }, [&](int i, int64_t at) { score.of[i] += rows.added[at]; });
+  for (int i = 0; i < UNIT && (blocked || first + UNIT > rows.keys); i++)
+    score.of[i] = first + i >= rows.keys ? -INFINITY : blocked >> i & 1 ? rows.never : score.of[i];
+  return score;
+}
+
+/* What dropout multiplies the elements by, from `first` of all scores on. Indices are known where this is compiled, for draws to stay in
+ * registers. */
+static __device__ Columns<UNIT>
+dropout_factors(const Rows &rows, const actnn_philox_key &key, int64_t first)
+{
+  uint32_t draw[2 * DRAWS];
+  Columns<UNIT> factor;
+  int64_t number = first / DRAWS;
+  unsigned skipped = (unsigned)(first - number * DRAWS);
+  actnn_philox_block block = random_block(key, (uint64_t)number);
+  for (unsigned i = 0; i < DRAWS; i++)
+    draw[i] = dropout_draw(&block, i);
+  if (skipped) {
+    block = random_block(key, (uint64_t)number + 1);
+    for (unsigned i = 0; i < DRAWS; i++)
+      draw[DRAWS + i] = dropout_draw(&block, i);
+    for (unsigned step = DRAWS / 2; step > 0; step /= 2)
+      for (unsigned i = 0; i + step < 2 * DRAWS; i++)
+        draw[i] = skipped & step ? draw[i + step] : draw[i];
+  }
+  for (unsigned i = 0; i < UNIT; i++)
+    factor.of[i] = draw[i] >= rows.threshold ? rows.kept : 0;
+  return factor;
+}
+
+#endif
