@@ -20,7 +20,7 @@ typedef struct Rows {
   int64_t head_step, row_step;
   int64_t all_rows, all_keys, keys;
   Divisor rows, units; /* of a leading index in the tile, of a row */
-  bool is_causal, leaves_out, is_dropped;
+  bool is_causal, leaves_out, is_guarded, is_dropped;
   float never;
   const uint8_t *allowed; /* NULL: no mask of bool */
   Floats added;           /* likewise of floats */
@@ -138,10 +138,11 @@ attend(Rows rows, Cells cells, Floats lse)
     widen_total(&total, value.of, UNIT);
   }
   total = cell_total(cells, total);
+  bool is_lost = rows.is_guarded && !(total.sum > 0);
   if (rows.leaves_out && !(total.most - rows.never >= EXPONENT_OF_ZERO))
     total.most = NAN;
   if (seat.is_inside && !seat.lane && lse.data)
-    lse.put(place.row, (float)(total.most + log(total.sum)));
+    lse.put(place.row, is_lost ? NAN : (float)(total.most + log(total.sum)));
   float factor = (float)(1 / total.sum);
   actnn_philox_key key = actnn_philox_key();
   if (rows.is_dropped)
@@ -149,7 +150,7 @@ attend(Rows rows, Cells cells, Floats lse)
   for (int64_t first = (int64_t)seat.lane * UNIT; first < end; first += step) {
     value = masked_unit(rows, place, first, blocked_unit(rows, place, first));
     for (int i = 0; i < UNIT; i++)
-      value.of[i] = expf(value.of[i] - total.most) * factor;
+      value.of[i] = is_lost ? 0 : expf(value.of[i] - total.most) * factor;
     if (rows.is_dropped) {
       Columns<UNIT> kept = dropout_factors(rows, key, place.element + first);
       for (int i = 0; i < UNIT; i++)
@@ -169,12 +170,13 @@ differentiate(Rows rows, Floats gradient, Floats made, Floats row_sum, Floats ls
   Place place = place_of_row(rows, number);
   int64_t unit = place.unit + first / UNIT;
   float sum = lse[place.row], mean = row_sum[place.row];
+  bool is_lost = rows.is_guarded && isnan(sum);
   unsigned blocked = blocked_unit(rows, place, first);
   Columns<UNIT> value = masked_unit(rows, place, first, blocked), slope = load_columns<UNIT>(gradient, unit), factor;
   if (rows.is_dropped)
     factor = dropout_factors(rows, key_now(rows.key), place.element + first);
   for (int i = 0; i < UNIT; i++) {
-    float p = expf(value.of[i] - sum), kept = rows.is_dropped ? factor.of[i] : 1;
+    float p = is_lost ? 0 : expf(value.of[i] - sum), kept = rows.is_dropped ? factor.of[i] : 1;
     slope.of[i] = blocked >> i & 1 ? 0 : p * ((kept != 0 ? slope.of[i] * kept : 0) - mean);
     value.of[i] = p * kept;
   }
@@ -213,6 +215,7 @@ rows_of(const AttentionCall &of, const Tile &tile)
   rows.rows = divisor_of(tile.rows);
   rows.units = divisor_of(whole_units(tile.keys) / UNIT);
   rows.is_causal = attention.is_causal;
+  rows.is_guarded = attention.is_guarded;
   rows.leaves_out = tile.keys < attention.keys;
   rows.never = (float)attention.never;
   if (attention.mask && is_floating(attention.mask->type))

@@ -26,7 +26,7 @@ typedef struct Chain {
   NodeId dropout;         /* NO_NODE */
   Shape scores;
   ValueId q, k, v, mask; /* mask: NO_VALUE */
-  bool transposes_k, is_inverse; /* is_inverse: blocked where the mask is true */
+  bool transposes_k, is_guarded, is_inverse; /* is_inverse: blocked where the mask is true */
   double scale, never;
 } Chain;
 
@@ -126,6 +126,7 @@ find_chain(Chain *chain, NodeId id)
   const Value *p = value_at(chain->program, probabilities);
   int64_t axis = int_attribute(node, "axis", -1);
   chain->scores = p->shape;
+  chain->is_guarded = int_attribute(node, "guarded", 0) != 0;
   return p->type == ACTNN_F32 && (axis == -1 || axis == p->shape.rank - 1) && find_masked(chain, operand_id(node, 0));
 }
 
@@ -217,6 +218,7 @@ fuse_chain(Chain *chain, uint32_t position, Insertions *insertions)
   set_float(program, chain->product, "scale", chain->scale);
   set_float(program, chain->product, "never", chain->never);
   set_int(program, chain->product, "causal", is_causal);
+  if (chain->is_guarded) set_int(program, chain->product, "guarded", 1);
   if (chain->dropout != NO_NODE) set_int(program, chain->product, "random_id", int_attribute(node_at(program, chain->dropout), "random_id", 0));
   ValueId sums = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, (Shape){.rank = -1});
   value_at(program, sums)->producer = chain->product;

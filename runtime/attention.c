@@ -238,10 +238,11 @@ attend(const Work *work, int64_t unit, const ForwardScratch *scratch)
     Row row = row_of(attention, tile.head, tile.first + i, tile.columns);
     double sum = exponential_sum(p, p, tile.columns, most[i]);
     float factor = (float)(1 / sum);
+    bool is_lost = attention->is_guarded && !(sum > 0);
 #pragma omp simd
-    for (int64_t j = 0; j < tile.columns; j++) p[j] *= factor;
+    for (int64_t j = 0; j < tile.columns; j++) p[j] = is_lost ? 0.0f : p[j] * factor;
     drop_row(work, &row, p);
-    ((float *)work->call->output[1].data)[row_at + i] = (float)(most[i] + log(sum));
+    ((float *)work->call->output[1].data)[row_at + i] = is_lost ? NAN : (float)(most[i] + log(sum));
   }
   float *o = bfloat_place(output, row_at * columns, scratch->o);
   library_tile product = {.a = tile.scores, .b = tile.v, .y = o, .rows = tile.rows, .columns = columns, .inner = tile.columns,
@@ -320,8 +321,9 @@ differentiate_rows(const Tile *tile, float *gradient)
   for (int64_t i = 0; i < tile->rows; i++) {
     float *p = tile->scores + i * tile->columns, *ds = gradient + i * tile->columns, total = lse[i];
     Row row = row_of(attention, tile->head, tile->first + i, tile->columns);
+    bool is_lost = attention->is_guarded && isnan(total);
 #pragma omp simd
-    for (int64_t j = 0; j < tile->columns; j++) p[j] = exp_float(p[j] - total);
+    for (int64_t j = 0; j < tile->columns; j++) p[j] = is_lost ? 0.0f : exp_float(p[j] - total);
     differentiate_row(tile->work, &row, p, ds, row_sum[i]);
     fill_blocked(attention, &row, ds, 0);
   }

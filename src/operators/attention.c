@@ -61,7 +61,7 @@ dropout_factor(const Head *head, int64_t row, int64_t key)
   return dropout_draw(&block, (unsigned)(element % 8)) >= attention->dropout.threshold ? attention->dropout.scale : 0;
 }
 
-/* log(sum(exp(score))) of a row without overflow. */
+/* log(sum(exp(score))) of a row without overflow; of a guarded one that has no probabilities NaN. */
 static double
 log_sum(const Head *head, int64_t row)
 {
@@ -71,9 +71,15 @@ log_sum(const Head *head, int64_t row)
     double s = score(head, row, key, &is_blocked);
     if (s > most) most = s;
   }
-  if (isinf(most)) return most;
+  if (isinf(most)) return head->attention->is_guarded ? NAN : most;
   for (int64_t key = 0; key < head->attention->keys; key++) sum += exp(score(head, row, key, &is_blocked) - most);
   return most + log(sum);
+}
+
+static bool
+is_lost(const Head *head, double total)
+{
+  return head->attention->is_guarded && isnan(total);
 }
 
 /* What is blocked and has no probability adds nothing, whatever stands there. */
@@ -82,6 +88,7 @@ make_row(const Head *head, int64_t row, double total, REAL *o)
 {
   int64_t columns = head->attention->columns;
   for (int64_t i = 0; i < columns; i++) o[i] = 0;
+  if (is_lost(head, total)) return;
   for (int64_t key = 0; key < head->attention->keys; key++) {
     bool is_blocked;
     double p = exp(score(head, row, key, &is_blocked) - total);
@@ -162,7 +169,7 @@ EVALUATE(AttentionGrad)(const actnn_call *call)
                              .dk = place_of_gradient(call, 1, number, keys * inner),
                              .dv = place_of_gradient(call, 2, number, keys * columns)};
     for (int64_t row = 0; row < rows; row++)
-      for (int64_t key = 0; key < keys; key++) add_pair(&gradient, row, key);
+      for (int64_t key = 0; key < keys && !is_lost(&gradient.head, (double)gradient.lse[row]); key++) add_pair(&gradient, row, key);
   }
   return 0;
 }

@@ -7,7 +7,7 @@
 /* Of every one of `heads` leading indices: q [rows, inner], k [inner, keys] or with transposes_k [keys, inner], v [keys, columns]. */
 typedef struct Attention {
   int64_t heads, rows, keys, inner, columns;
-  bool transposes_k, is_causal;
+  bool transposes_k, is_causal, is_guarded;
   double scale, never;
   const actnn_view *mask; /* NULL: none */
   int lead_rank;          /* of the leading axes, over which the mask may be broadcast */
@@ -16,8 +16,8 @@ typedef struct Attention {
   DropoutRule dropout;
 } Attention;
 
-/* The last attributes of both operators: transB, scale, never, causal, random_id; behind Dropout's. */
-enum { ATTENTION_TRANSB = 2, ATTENTION_SCALE, ATTENTION_NEVER, ATTENTION_CAUSAL };
+/* The last attributes of both operators: transB, scale, never, causal, guarded, random_id; behind Dropout's. */
+enum { ATTENTION_TRANSB = 2, ATTENTION_SCALE, ATTENTION_NEVER, ATTENTION_CAUSAL, ATTENTION_GUARDED };
 
 /* Of a mask's axis `axis` counted from the last of `rank`, the step over its own elements. */
 static inline int64_t
@@ -46,6 +46,7 @@ attention_of(const actnn_call *call, const actnn_view *q, const actnn_view *v, c
   attention.scale = call->attribute[ATTENTION_SCALE].f;
   attention.never = call->attribute[ATTENTION_NEVER].f;
   attention.is_causal = call->attribute[ATTENTION_CAUSAL].i != 0;
+  attention.is_guarded = call->attribute[ATTENTION_GUARDED].i != 0;
   attention.dropout = dropout_rule(call);
   attention.lead_rank = rank - 2;
   attention.lead = q->dim;
