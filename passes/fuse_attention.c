@@ -26,7 +26,7 @@ typedef struct Chain {
   NodeId dropout;         /* NO_NODE */
   Shape scores;
   ValueId q, k, v, mask; /* mask: NO_VALUE */
-  bool transposes_k, is_guarded, is_inverse; /* is_inverse: blocked where the mask is true */
+  bool transposes_k, transposes_v, is_guarded, is_inverse; /* is_inverse: blocked where the mask is true */
   double scale, never;
 } Chain;
 
@@ -112,12 +112,11 @@ static bool
 find_chain(Chain *chain, NodeId id)
 {
   const Node *product = node_at(chain->program, id);
-  if (product->phase != PHASE_FORWARD || strcmp(product->operator_name, "Product") || !is_plain_product(product)
-      || int_attribute(product, "transB", 0))
-    return false;
+  if (product->phase != PHASE_FORWARD || strcmp(product->operator_name, "Product") || !is_plain_product(product)) return false;
   ValueId probabilities = operand_id(product, 0);
   chain->product = id;
   chain->v = operand_id(product, 1);
+  chain->transposes_v = int_attribute(product, "transB", 0) != 0;
   const Node *node = made_by(chain, probabilities, "Dropout");
   chain->dropout = node ? value_at(chain->program, probabilities)->producer : NO_NODE;
   if (node && result_id(node, 1) != NO_VALUE && (chain->uses[result_id(node, 1)] || result_value(chain->program, node, 1)->is_output)) return false;
@@ -193,6 +192,21 @@ inverse_of(const Chain *chain, NodeId like, uint32_t position, Insertions *inser
   return add_constant(program, NULL, ACTNN_BOOL, mask->shape, inverse, (size_t)elements);
 }
 
+/* [.., S, E] of v [.., E, S]. */
+static ValueId
+transpose_of(const Chain *chain, uint32_t position, Insertions *insertions)
+{
+  Program *program = chain->program;
+  int64_t perm[ACTNN_MAX_RANK];
+  int rank = value_at(program, chain->v)->shape.rank;
+  for (int i = 0; i < rank; i++) perm[i] = i < rank - 2 ? i : 2 * rank - 3 - i;
+  ValueId transpose = insert_node(program, PHASE_FORWARD, position, "", "Transpose", chain->product, &chain->v, 1, insertions);
+  NodeId maker = value_at(program, transpose)->producer;
+  set_ints(program, maker, "perm", perm, (size_t)rank);
+  infer_node(program, maker);
+  return transpose;
+}
+
 /* ---- the operator ------------------------------------------------------------------------------------------ */
 
 static bool
@@ -201,6 +215,7 @@ fuse_chain(Chain *chain, uint32_t position, Insertions *insertions)
   Program *program = chain->program;
   ValueId operands[] = {chain->q, chain->k, chain->v, NO_VALUE, NO_VALUE, NO_VALUE};
   size_t count = 3;
+  if (chain->transposes_v) operands[2] = transpose_of(chain, position, insertions);
   bool is_pure = false, is_causal = chain->mask != NO_VALUE && find_causal(chain, &is_pure);
   if (chain->mask != NO_VALUE && !(is_causal && is_pure)) {
     operands[3] = chain->is_inverse ? inverse_of(chain, chain->product, position, insertions) : chain->mask;

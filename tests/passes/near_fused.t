@@ -25,11 +25,18 @@ other "scores times something that is not one number" 's/Mul\(qk, root\)/Mul(qk,
 other "scores that are no product" 's/qk = actnn.Product\(q, k\)/qk = Add(q, q)/'
 other "scores with a sum behind the product" 's/qk = actnn.Product\(q, k\)/qk = actnn.Product(q, k, wq)/'
 other "a product of the transpose" 's/qk = actnn.Product\(/qk = actnn.Product<transA = 1>(/'
-other "values that are transposed" 's/o = actnn.Product\(/o = actnn.Product<transB = 1>(/'
+fused "values that are transposed are turned" 's/v = Transpose<perm = \[0, 2, 1, 3\]/v = Transpose<perm = [0, 2, 3, 1]/; s/(float\[8,2,)16,8(\] v\b)/${1}8,16$2/; s/o = actnn.Product\(/o = actnn.Product<transB = 1>(/'
 other "a product that reads the probabilities second" 's/o = actnn.Product\(d, v\)/o = actnn.Product(v, d)/'
 for value in qk scores p d; do
   other "$value that is read twice" "$(declare 'float[8,2,16,16]' extra)"' s/\n  o = /\n  extra = Neg('$value')$&/'
 done
+
+# Products of Einsum, whose batches have several axes, in whatever order their letters have; the last has its result transposed.
+write_block | sed 's/qk = .*/qk = Einsum <equation = "tqhd,tkhd->thqk"> (q1, k1)/; s/o = MatMul.*/oo = Einsum <equation = "thqk,tkhd->thdq"> (d, v1)/
+  s/o1 = .*/o1 = Transpose <perm = [0, 3, 1, 2]> (oo)/' >einsum.onnxtxt
+# shellcheck disable=SC2086
+before einsum.onnxtxt fuse-attention $options
+fused "products of Einsum" ''
 
 for kind in where add; do
   if [ $kind = where ]; then changed_number=0; else changed_number=2; fi
