@@ -3,11 +3,9 @@
  * which but the two products may be missing: Attention(q, k, v, mask), and nothing of the extents of the scores is ever whole in memory
  * (FlashAttention, Dao et al. 2022, arXiv 2205.14135). A constant mask that blocks all above the diagonal and nothing else becomes an attribute.
  *
- * A mask that is added may not depend on what is trained, since Attention has no gradient for it. Whether this pass is to change anything is
- * found out before (src/choose_attention.c). */
+ * Whether this pass is to change anything is found out before (src/choose_attention.c). */
 #include "passes.h"
 
-#include "../src/gradient.h"
 #include "../src/rewrite.h"
 
 #include <math.h>
@@ -21,9 +19,8 @@ static const double BLOCKS = -10000, SWALLOWS = -1e30; /* a number that blocks; 
 typedef struct Chain {
   Program *program;
   const uint32_t *uses;
-  const bool *is_trained; /* by value: depends on a parameter */
-  NodeId product;         /* of probabilities and v */
-  NodeId dropout;         /* NO_NODE */
+  NodeId product; /* of probabilities and v */
+  NodeId dropout; /* NO_NODE */
   Shape scores;
   ValueId q, k, v, mask; /* mask: NO_VALUE */
   bool transposes_k, transposes_v, is_guarded, is_inverse; /* is_inverse: blocked where the mask is true */
@@ -102,8 +99,7 @@ find_masked(Chain *chain, ValueId scores)
   if (!(node = made_by(chain, scores, "Add"))) return find_scaled(chain, scores);
   for (uint32_t i = 0; i < 2; i++) {
     chain->mask = operand_id(node, i);
-    bool may_be_added = value_at(chain->program, chain->mask)->type == ACTNN_F32 && !chain->is_trained[chain->mask];
-    if (may_be_added && find_scaled(chain, operand_id(node, 1 - i))) return true;
+    if (value_at(chain->program, chain->mask)->type == ACTNN_F32 && find_scaled(chain, operand_id(node, 1 - i))) return true;
   }
   return false;
 }
@@ -241,25 +237,14 @@ fuse_chain(Chain *chain, uint32_t position, Insertions *insertions)
   return infer_node(program, chain->product);
 }
 
-static const bool *
-values_of_parameters(const Program *program)
-{
-  ValueId *parameters = arena_array(program->arena, (size_t)program->value_count + 1, sizeof *parameters);
-  size_t count = 0;
-  for (ValueId id = 0; id < program->value_count; id++)
-    if (value_at(program, id)->kind == VALUE_PARAMETER) parameters[count++] = id;
-  return values_that_depend_on(program, parameters, count);
-}
-
 bool
 fuse_attention(Program *program, const Options *options)
 {
   if (options->attention && !strcmp(options->attention, "separate")) return true;
   Insertions insertions = {0};
   const uint32_t *uses = count_uses(program);
-  const bool *is_trained = values_of_parameters(program);
   for (uint32_t i = 0; i < program->order_count; i++) {
-    Chain chain = {.program = program, .uses = uses, .is_trained = is_trained};
+    Chain chain = {.program = program, .uses = uses};
     if (find_chain(&chain, program->order[i]) && !fuse_chain(&chain, i, &insertions)) return false;
   }
   apply_insertions(program, &insertions);

@@ -70,4 +70,41 @@ attention_mask_start(const Attention *attention, int64_t head)
   return start;
 }
 
+/* Which leading indices share the elements of a mask: as many as there are `sharers` each of its `parts`. */
+typedef struct MaskSharing {
+  int64_t parts, sharers;
+  int rank;
+  int64_t lead[ACTNN_MAX_RANK];
+  bool is_shared[ACTNN_MAX_RANK]; /* by leading axis: the mask is broadcast over it */
+} MaskSharing;
+
+static inline MaskSharing
+attention_sharing(const Attention *attention)
+{
+  MaskSharing sharing;
+  memset(&sharing, 0, sizeof sharing);
+  sharing.parts = sharing.sharers = 1;
+  sharing.rank = attention->lead_rank;
+  for (int i = 0; i < sharing.rank; i++) {
+    sharing.lead[i] = attention->lead[i];
+    sharing.is_shared[i] = !attention->mask_lead[i];
+    *(sharing.is_shared[i] ? &sharing.sharers : &sharing.parts) *= sharing.lead[i];
+  }
+  return sharing;
+}
+
+/* The leading index of that number among those that share a part. */
+static inline ACTNN_DEVICE int64_t
+attention_sharer(const MaskSharing *sharing, int64_t part, int64_t number)
+{
+  int64_t head = 0, step = 1;
+  for (int i = sharing->rank - 1; i >= 0; i--) {
+    int64_t *rest = sharing->is_shared[i] ? &number : &part;
+    head += *rest % sharing->lead[i] * step;
+    *rest /= sharing->lead[i];
+    step *= sharing->lead[i];
+  }
+  return head;
+}
+
 #endif

@@ -21,6 +21,7 @@ static const Case cases[] = {
     {"rows and keys of any number", 37, 41, 5, 3, true, false, 0, ACTNN_BOOL, {0}, false},
     {"with a mask of bool", 40, 56, 8, 12, false, false, 0, ACTNN_BOOL, {LEAD, 1, 56}, false},
     {"with a mask of floats", 40, 56, 8, 12, true, false, 0, ACTNN_F32, {1, 40, 56}, false},
+    {"with a mask for each key", 300, 21, 8, 12, true, false, 0, ACTNN_F32, {LEAD, 1, 21}, false},
     {"with a mask that lies odd", 21, 43, 8, 4, true, false, 0.25, ACTNN_BOOL, {1, 21, 43}, false},
     {"with dropout", 64, 64, 16, 8, true, false, 0.25, ACTNN_BOOL, {0}, false},
     {"causal", 90, 90, 8, 8, true, true, 0, ACTNN_BOOL, {0}, false},
@@ -33,7 +34,7 @@ static const Case cases[] = {
 static const uint64_t workspaces[] = {0, 48 << 10, 1 << 20, 64 << 20};
 enum { CASES = sizeof cases / sizeof *cases, WORKSPACES = sizeof workspaces / sizeof *workspaces };
 
-typedef enum Name { Q, K, V, D_O, O, LSE, ROW_SUM, DQ, DK, DV, MASK, NAMES } Name;
+typedef enum Name { Q, K, V, D_O, O, LSE, ROW_SUM, DQ, DK, DV, MASK, D_MASK, NAMES } Name;
 
 /* The operands and results of a case in a memory of their own. */
 typedef struct Operands {
@@ -68,7 +69,7 @@ make_operands(Operands *operands, const Case *of, bool is_narrow, uint64_t works
   operands->both.state = 7;
   operands->both.workspace = workspace;
   operands->is_narrow = is_narrow;
-  operands->id[MASK] = NONE;
+  operands->id[MASK] = operands->id[D_MASK] = NONE;
   for (int name = 0; name < MASK; name++) {
     bool is_total = name == LSE || name == ROW_SUM;
     operands->id[name] = add_tensor(&operands->both, tensor_of(operands, extent[name][0], extent[name][1], is_total),
@@ -78,6 +79,7 @@ make_operands(Operands *operands, const Case *of, bool is_narrow, uint64_t works
   actnn_tensor mask = {.type = (uint8_t)of->mask, .rank = 3};
   memcpy(mask.dim, of->mask_dim, sizeof of->mask_dim);
   operands->id[MASK] = add_tensor(&operands->both, mask, of->mask == ACTNN_BOOL ? 1 : 4, 0);
+  if (of->mask == ACTNN_F32) operands->id[D_MASK] = add_tensor(&operands->both, mask, 4, 0);
 }
 
 static int64_t
@@ -138,7 +140,7 @@ run(Operands *operands, const Case *of, bool is_gradient, bool is_on_gpu)
                                                INT(of->is_causal), INT(of->is_guarded), INT(5))
                                         : WITH(ABSENT, ABSENT, INT(of->transposes_k), REAL_NUMBER(0.5), REAL_NUMBER(-1e9),
                                                INT(of->is_causal), INT(of->is_guarded), INT(5));
-  actnn_list out = is_gradient ? OUT(id[DQ], id[DK], id[DV]) : OUT(id[O], id[LSE]);
+  actnn_list out = is_gradient ? OUT(id[DQ], id[DK], id[DV], id[D_MASK]) : OUT(id[O], id[LSE]);
   actnn_list in = is_gradient ? IN(id[D_O], id[Q], id[K], id[V], id[ROW_SUM], id[LSE], id[MASK]) : IN(id[Q], id[K], id[V], id[MASK]);
   actnn_kernel *kernel = is_gradient ? actnn_AttentionGrad : actnn_Attention;
   return is_on_gpu ? run_on_gpu(&operands->both, kernel, out, in, with) : run_on_processor(&operands->both, kernel, out, in, with);
@@ -148,9 +150,10 @@ run(Operands *operands, const Case *of, bool is_gradient, bool is_on_gpu)
 static void
 compare(const Operands *exact, const Outcome *wanted, const Operands *operands, const Outcome *got, bool is_gradient, const Case *of)
 {
-  static const Name results[2][3] = {{O, LSE, LSE}, {DQ, DK, DV}};
+  static const Name results[2][4] = {{O, LSE, LSE, LSE}, {DQ, DK, DV, D_MASK}};
   double worst = 0, limit = operands->is_narrow ? 0x1p-7 : 1e-6;
-  for (int k = 0; k < 3 && !got->failed; k++) {
+  for (int k = 0; k < 4 && !got->failed; k++) {
+    if (operands->id[results[is_gradient][k]] == NONE) continue;
     double size = 0, distance = 0;
     for (int64_t i = 0; i < count_of(exact, results[is_gradient][k]); i++) {
       double number = number_at(exact, wanted->arena, results[is_gradient][k], i);
@@ -213,7 +216,7 @@ static void
 test_low_scores(void)
 {
   enum { LOW = 3 };
-  Case of = cases[6];
+  Case of = cases[7];
   Operands exact, narrow;
   make_operands(&exact, &of, false, 0);
   make_operands(&narrow, &of, true, 0);
@@ -256,7 +259,7 @@ tiles_of(const Case *of, bool is_narrow, uint64_t workspace)
 static void
 test_tiles(void)
 {
-  const Case *plain = &cases[4], *causal = &cases[6];
+  const Case *plain = &cases[5], *causal = &cases[7];
   AttentionTiles least = tiles_of(plain, true, 0), some = tiles_of(plain, false, 192 << 10), all = tiles_of(plain, true, 64 << 20);
   ok(least.heads == 1 && least.rows == LEAST_ROWS && least.has_sums[0] && least.has_sums[1], "the smallest tile has a few rows of one index");
   ok(some.heads > 1 && some.heads < HEADS && some.rows == plain->rows && some.bytes <= 192 << 10, "a larger one has %lld indices",

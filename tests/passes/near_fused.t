@@ -49,7 +49,7 @@ for kind in where add; do
     'causal = 0, random_id = 1048576>(q, k, v, mask, ratio, training)'
 done
 fused "add: the scores may come first" 's/Add\(mask, scores\)/Add(scores, mask)/' 'causal = 1'
-other "add: a mask that is trained" 's/("actnn.constant" : .*?) mask/$1/'
+fused "add: a mask that is trained" 's/("actnn.constant" : .*?) mask/$1/'
 # shellcheck disable=SC2086
 write_block add >little.onnxtxt && before little.onnxtxt fuse-attention $options
 fused "add: a mask to which scores still add something" '' '(q, k, v, mask, ratio, training)'
