@@ -1,7 +1,8 @@
 /* fuse-attention: spells attention as one operator, whose backward computes the probabilities again from exact q and k.
  * needs: recognize.  keeps: values, up to rounding, and dropout's draws.  makes: of O = Dropout(Softmax(mask(scale * q k))) v, each step of
  * which but the two products may be missing: Attention(q, k, v, mask), and nothing of the extents of the scores is ever whole in memory
- * (FlashAttention, Dao et al. 2022, arXiv 2205.14135). A constant mask that blocks all above the diagonal and nothing else becomes an attribute.
+ * (FlashAttention, Dao et al. 2022, arXiv 2205.14135). A constant mask that blocks all above the diagonal and nothing else becomes an attribute;
+ * of two masks, as where positions have numbers of their own under it, one is made otherwise.
  *
  * Whether this pass is to change anything is found out before (src/choose_attention.c). */
 #include "passes.h"
@@ -22,7 +23,8 @@ typedef struct Chain {
   NodeId product; /* of probabilities and v */
   NodeId dropout; /* NO_NODE */
   Shape scores;
-  ValueId q, k, v, mask; /* mask: NO_VALUE */
+  ValueId q, k, v, mask, added; /* mask: NO_VALUE; added: floats that scores had before the mask, NO_VALUE */
+  ValueId blocking;             /* the number `never` that a mask of bool has */
   bool transposes_k, transposes_v, is_guarded, is_inverse; /* is_inverse: blocked where the mask is true */
   double scale, never;
 } Chain;
@@ -80,6 +82,20 @@ find_scaled(Chain *chain, ValueId scores)
   return isfinite(chain->scale) && find_scores(chain, scores);
 }
 
+/* The same, with floats added. */
+static bool
+find_added(Chain *chain, ValueId scores)
+{
+  const Node *node = made_by(chain, scores, "Add");
+  chain->added = NO_VALUE;
+  if (!node) return find_scaled(chain, scores);
+  for (uint32_t i = 0; i < 2; i++) {
+    chain->added = operand_id(node, i);
+    if (value_at(chain->program, chain->added)->type == ACTNN_F32 && find_scaled(chain, operand_id(node, 1 - i))) return true;
+  }
+  return false;
+}
+
 /* mask ? scores : never, or the other way round. */
 static bool
 find_selected(Chain *chain, const Node *where)
@@ -87,19 +103,20 @@ find_selected(Chain *chain, const Node *where)
   chain->mask = operand_id(where, 0);
   chain->is_inverse = constant_real(chain->program, operand_id(where, 1), &chain->never);
   if (!chain->is_inverse && !constant_real(chain->program, operand_id(where, 2), &chain->never)) return false;
-  return value_at(chain->program, chain->mask)->type == ACTNN_BOOL && find_scaled(chain, operand_id(where, chain->is_inverse ? 2 : 1));
+  chain->blocking = operand_id(where, chain->is_inverse ? 1 : 2);
+  return value_at(chain->program, chain->mask)->type == ACTNN_BOOL && find_added(chain, operand_id(where, chain->is_inverse ? 2 : 1));
 }
 
 static bool
 find_masked(Chain *chain, ValueId scores)
 {
   const Node *node;
-  chain->mask = NO_VALUE;
+  chain->mask = chain->added = NO_VALUE;
   if ((node = made_by(chain, scores, "Where"))) return find_selected(chain, node);
   if (!(node = made_by(chain, scores, "Add"))) return find_scaled(chain, scores);
   for (uint32_t i = 0; i < 2; i++) {
     chain->mask = operand_id(node, i);
-    if (value_at(chain->program, chain->mask)->type == ACTNN_F32 && find_scaled(chain, operand_id(node, 1 - i))) return true;
+    if (value_at(chain->program, chain->mask)->type == ACTNN_F32 && find_added(chain, operand_id(node, 1 - i))) return true;
   }
   return false;
 }
@@ -188,6 +205,28 @@ inverse_of(const Chain *chain, NodeId like, uint32_t position, Insertions *inser
   return add_constant(program, NULL, ACTNN_BOOL, mask->shape, inverse, (size_t)elements);
 }
 
+/* Of two masks a bool one other than the diagonal's is added; what it blocks must come out as it did. */
+static bool
+may_be_joined(Chain *chain)
+{
+  bool is_pure = false, is_selected = chain->added != NO_VALUE && value_at(chain->program, chain->mask)->type == ACTNN_BOOL;
+  return !is_selected || chain->never <= SWALLOWS || (find_causal(chain, &is_pure) && is_pure);
+}
+
+/* One mask of floats of two: what was added first, and the mask, or where that is bool what lets no score through. */
+static ValueId
+join_masks(const Chain *chain, uint32_t position, Insertions *insertions)
+{
+  Program *program = chain->program;
+  bool selects = value_at(program, chain->mask)->type == ACTNN_BOOL;
+  ValueId selected[] = {chain->mask, chain->is_inverse ? chain->blocking : chain->added, chain->is_inverse ? chain->added : chain->blocking};
+  ValueId terms[] = {chain->added, chain->mask};
+  ValueId joined = selects ? insert_node(program, PHASE_FORWARD, position, "", "Where", chain->product, selected, 3, insertions)
+                           : insert_node(program, PHASE_FORWARD, position, "", "Add", chain->product, terms, 2, insertions);
+  infer_node(program, value_at(program, joined)->producer);
+  return joined;
+}
+
 /* [.., S, E] of v [.., E, S]. */
 static ValueId
 transpose_of(const Chain *chain, uint32_t position, Insertions *insertions)
@@ -213,7 +252,10 @@ fuse_chain(Chain *chain, uint32_t position, Insertions *insertions)
   size_t count = 3;
   if (chain->transposes_v) operands[2] = transpose_of(chain, position, insertions);
   bool is_pure = false, is_causal = chain->mask != NO_VALUE && find_causal(chain, &is_pure);
-  if (chain->mask != NO_VALUE && !(is_causal && is_pure)) {
+  if (chain->added != NO_VALUE) {
+    operands[3] = is_causal && is_pure ? chain->added : join_masks(chain, position, insertions);
+    count = 4;
+  } else if (chain->mask != NO_VALUE && !(is_causal && is_pure)) {
     operands[3] = chain->is_inverse ? inverse_of(chain, chain->product, position, insertions) : chain->mask;
     count = 4;
   }
@@ -245,7 +287,7 @@ fuse_attention(Program *program, const Options *options)
   const uint32_t *uses = count_uses(program);
   for (uint32_t i = 0; i < program->order_count; i++) {
     Chain chain = {.program = program, .uses = uses};
-    if (find_chain(&chain, program->order[i]) && !fuse_chain(&chain, i, &insertions)) return false;
+    if (find_chain(&chain, program->order[i]) && may_be_joined(&chain) && !fuse_chain(&chain, i, &insertions)) return false;
   }
   apply_insertions(program, &insertions);
   return simplify(program, options);

@@ -26,6 +26,7 @@ static const Case cases[] = {
     {"with dropout", 64, 64, 16, 8, true, false, 0.25, ACTNN_BOOL, {0}, false},
     {"causal", 90, 90, 8, 8, true, true, 0, ACTNN_BOOL, {0}, false},
     {"causal, of more rows than a tile has", 520, 520, 4, 4, false, true, 0, ACTNN_BOOL, {0}, false},
+    {"causal with a mask of floats", 530, 530, 4, 4, true, true, 0, ACTNN_F32, {LEAD, 1, 530}, false},
     {"causal with dropout and a mask", 530, 530, 4, 4, true, true, 0.5, ACTNN_BOOL, {LEAD, 1, 530}, false},
     {"with rows that are blocked", 40, 56, 8, 12, true, false, 0.25, ACTNN_F32, {1, 40, 56}, true},
 };

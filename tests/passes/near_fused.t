@@ -48,6 +48,8 @@ for kind in where add; do
   fused "$kind: one from outside as well" 's/  ((bool|float)\[16,16\] mask) = \{.*?\},\n//; my $mask = $1; s/block \(/$&$mask, /' \
     'causal = 0, random_id = 1048576>(q, k, v, mask, ratio, training)'
 done
+fused "add: two masks, of which one is the diagonal's" "$(declare 'float[8,2,16,16]' moved)"' s/seen = Add\(mask, scores\)/moved = Add(scores, numbers)
+  seen = Add(mask, moved)/; s/block \(/block (float[2,16,16] numbers, /' 'causal = 1, random_id = 1048576>(q, k, v, numbers, ratio, training)'
 fused "add: the scores may come first" 's/Add\(mask, scores\)/Add(scores, mask)/' 'causal = 1'
 fused "add: a mask that is trained" 's/("actnn.constant" : .*?) mask/$1/'
 # shellcheck disable=SC2086
@@ -56,5 +58,11 @@ fused "add: a mask to which scores still add something" '' '(q, k, v, mask, rati
 # shellcheck disable=SC2086
 before where.onnxtxt fuse-attention $options
 fused "where: a mask that blocks where it is true" 's/Where\(mask, scores, low\)/Where(mask, low, scores)/' 'never = -1.*causal = 0.*(q, k, v, c\?[^,]*, ratio'
+two="$(declare 'float[8,2,16,16]' moved)"' s/Where\(mask, scores, low\)/Where(mask, moved, low)/; s/\n  seen = /\n  moved = Add(numbers, scores)$&/;
+  s/block \(/block (float[2,1,16] numbers, /;'
+fused "where: two masks, of which one is the diagonal's" "$two" 'causal = 1, random_id = 1048576>(q, k, v, numbers, ratio, training)'
+open='s/(bool\[16,16\] mask = \{)\d/${1}0/;'
+fused "where: two masks" "$two $open s/low = \{-1e\+09/low = {-1e38/" 'random_id = 1048576>(q, k, v, v[0-9]*, ratio'
+other "where: two masks, of which one leaves something of what is added" "$two $open"
 other "where: what is blocked is not one number" 's/Where\(mask, scores, low\)/Where(mask, scores, qk)/'
 finish
