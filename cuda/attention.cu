@@ -32,10 +32,11 @@ attend(Rows rows, Cells cells, Floats lse)
     widen_total(&total, value.of, UNIT);
   }
   total = cell_total(cells, total);
+  bool is_lost = rows.is_guarded && !(total.sum > 0);
   if (rows.leaves_out && !(total.most - rows.never >= EXPONENT_OF_ZERO))
     total.most = NAN;
   if (seat.is_inside && !seat.lane && lse.data)
-    lse.put(place.row, (float)(total.most + log(total.sum)));
+    lse.put(place.row, is_lost ? NAN : (float)(total.most + log(total.sum)));
   float factor = (float)(1 / total.sum);
   actnn_philox_key key = actnn_philox_key();
   if (rows.is_dropped)
@@ -43,7 +44,7 @@ attend(Rows rows, Cells cells, Floats lse)
   for (int64_t first = (int64_t)seat.lane * UNIT; first < end; first += step) {
     value = masked_unit(rows, place, first, blocked_unit(rows, place, first), scores_at(rows, place, first));
     for (int i = 0; i < UNIT; i++)
-      value.of[i] = expf(value.of[i] - total.most) * factor;
+      value.of[i] = is_lost ? 0 : expf(value.of[i] - total.most) * factor;
     if (rows.is_dropped) {
       Columns<UNIT> kept = dropout_factors(rows, key, place.element + first);
       for (int i = 0; i < UNIT; i++)
@@ -53,9 +54,10 @@ attend(Rows rows, Cells cells, Floats lse)
   }
 }
 
-/* A thread for each unit: probabilities, dropped, and of the gradient of those what is, but for their scale, that of the scores. */
+/* A thread for each unit: probabilities, dropped, and of the gradient of those what is, but for their scale, that of the scores; for products,
+ * and in the place of that gradient where floats are kept. */
 KERNEL
-differentiate(Rows rows, Floats gradient, Floats made, Floats row_sum, Floats lse)
+differentiate(Rows rows, Floats gradient, Floats made, Floats row_sum, Floats lse, bool keeps_floats)
 {
   int64_t thread = thread_number(), number = quotient(thread, rows.units), first = (thread - number * rows.units.number) * UNIT;
   if (number >= rows.count)
@@ -63,17 +65,50 @@ differentiate(Rows rows, Floats gradient, Floats made, Floats row_sum, Floats ls
   Place place = place_of_row(rows, number);
   int64_t unit = place.unit + first / UNIT;
   float sum = lse[place.row], mean = row_sum[place.row];
+  bool is_lost = rows.is_guarded && isnan(sum);
   unsigned blocked = blocked_unit(rows, place, first);
-  Columns<UNIT> value = masked_unit(rows, place, first, blocked, scores_at(rows, place, first)), slope = load_columns<UNIT>(gradient, unit), factor;
+  Columns<UNIT> value = masked_unit(rows, place, first, blocked, scores_at(rows, place, first));
+  Columns<UNIT> slope = load_columns<UNIT>(gradient, unit), factor;
   if (rows.is_dropped)
     factor = dropout_factors(rows, key_now(rows.key), place.element + first);
   for (int i = 0; i < UNIT; i++) {
-    float p = expf(value.of[i] - sum), kept = rows.is_dropped ? factor.of[i] : 1;
+    float p = is_lost ? 0 : expf(value.of[i] - sum), kept = rows.is_dropped ? factor.of[i] : 1;
     slope.of[i] = blocked >> i & 1 ? 0 : p * ((kept != 0 ? slope.of[i] * kept : 0) - mean);
     value.of[i] = p * kept;
   }
   store_columns(rows.made, unit, value);
   store_columns(made, unit, slope);
+  if (keeps_floats)
+    store_columns(gradient, unit, slope);
+}
+
+/* A mask's gradient, and whose scores' gradients it adds up. */
+typedef struct MaskSums {
+  float *sum;
+  MaskSharing sharing;
+  int64_t heads, mask_row, mask_column; /* heads: of the tile */
+  int64_t first, rows, columns;         /* of the mask, as far as the tile has them */
+  int64_t all_rows, all_columns;        /* the mask's own */
+} MaskSums;
+
+/* A thread for each element of the mask that belongs to the tile: in order over leading indices, rows and keys that share it. */
+KERNEL
+add_to_mask(Rows rows, Floats gradient, MaskSums sums)
+{
+  int64_t thread = thread_number(), column = thread % sums.columns, row = thread / sums.columns % sums.rows;
+  int64_t part = thread / sums.columns / sums.rows;
+  if (part >= sums.sharing.parts)
+    return;
+  int64_t tile_rows = rows.rows.number, first_row = sums.mask_row ? row : 0, end_row = sums.mask_row ? row + 1 : tile_rows;
+  int64_t first_key = sums.mask_column ? column : 0, end_key = sums.mask_column ? column + 1 : rows.keys;
+  float sum = 0;
+  for (int64_t i = 0; i < sums.sharing.sharers; i++) {
+    int64_t head = attention_sharer(&sums.sharing, part, i) - rows.head;
+    for (int64_t r = first_row; r < end_row && head >= 0 && head < sums.heads; r++)
+      for (int64_t key = first_key; key < end_key; key++)
+        sum += gradient[head * rows.head_step + r * rows.row_step + key];
+  }
+  sums.sum[(part * sums.all_rows + sums.first + row) * sums.all_columns + column] += sum;
 }
 
 /* ---- calls ------------------------------------------------------------------------------------------------------- */
@@ -107,6 +142,7 @@ rows_of(const AttentionCall &of, const Tile &tile)
   rows.rows = divisor_of(tile.rows);
   rows.units = divisor_of(whole_units(tile.keys) / UNIT);
   rows.is_causal = attention.is_causal;
+  rows.is_guarded = attention.is_guarded;
   rows.leaves_out = tile.keys < attention.keys;
   rows.never = (float)attention.never;
   if (attention.mask && is_floating(attention.mask->type))
@@ -195,8 +231,9 @@ takes_call(const AttentionCall &of, size_t operands)
   const Attention &attention = of.attention;
   const actnn_view *mask = attention.mask;
   bool takes_mask = !mask || (mask->layout == ACTNN_PLAIN && (mask->type == ACTNN_BOOL || are_floats(mask, 1, true)));
-  return takes_mask && are_floats(of.call->input, operands, true) && are_floats(of.call->output, of.call->output_count, true) &&
-         attention.heads <= INT32_MAX;
+  const actnn_view *d_mask = optional_output(of.call, 3);
+  return takes_mask && (!d_mask || are_floats(d_mask, 1, false)) && are_floats(of.call->input, operands, true) &&
+         are_floats(of.call->output, of.call->output_count, true) && attention.heads <= INT32_MAX;
 }
 
 /* Tensor cores take it without scores in memory. */
@@ -207,7 +244,8 @@ can_be_fused(const AttentionCall &of, bool is_narrow)
   bool is_short = attention.inner <= ATTENTION_FUSED_WIDTH && attention.columns <= ATTENTION_FUSED_WIDTH;
   bool is_even = attention.inner % UNIT == 0 && attention.columns % UNIT == 0 && (attention.transposes_k || attention.keys % UNIT == 0);
   int64_t most = attention.rows > attention.keys ? attention.rows : attention.keys;
-  return is_narrow && is_short && is_even && attention.inner && attention.columns && attention.heads * (most / WARP + 1) <= MOST_BLOCKS && gpu_has_tensor_cores();
+  return is_narrow && is_short && is_even && attention.inner && attention.columns && attention.heads * (most / WARP + 1) <= MOST_BLOCKS &&
+         !optional_output(of.call, 3) && gpu_has_tensor_cores(); /* a mask's gradient needs those of scores */
 }
 
 /* While preparing: makes products of `which`, each with the result that it has in y (NULL: in the workspace). */
@@ -339,6 +377,28 @@ round_sums(const AttentionCall &of, int64_t head, int64_t heads)
   return 0;
 }
 
+/* Of a tile whose scores have their gradients. */
+static int
+sum_mask(const AttentionCall &of, const Tile &tile, const Rows &rows, Floats gradient)
+{
+  const actnn_view *mask = optional_output(of.call, 3);
+  if (!mask)
+    return 0;
+  const Attention &attention = of.attention;
+  MaskSums sums;
+  sums.sum = (float *)mask->data;
+  sums.sharing = attention_sharing(&attention);
+  sums.heads = tile.heads;
+  sums.mask_row = attention.mask_row;
+  sums.mask_column = attention.mask_column;
+  sums.first = attention.mask_row ? tile.row : 0;
+  sums.rows = attention.mask_row ? tile.rows : 1;
+  sums.columns = attention.mask_column ? tile.keys : 1;
+  sums.all_rows = attention.mask_row ? attention.rows : 1;
+  sums.all_columns = attention.mask_column ? attention.keys : 1;
+  return LAUNCH(of.call, add_to_mask, sums.sharing.parts * sums.rows * sums.columns, rows, gradient, sums);
+}
+
 static int
 differentiate_tile(const AttentionCall &of, const Tile &tile)
 {
@@ -351,7 +411,9 @@ differentiate_tile(const AttentionCall &of, const Tile &tile)
   Floats gradient = {call->trainer->workspace + of.made->tiles.score[1], false};
   Floats slope = {call->trainer->workspace + of.made->tiles.made[1], is_narrow};
   return multiply(of, tile, SCORES, q, k, rows.scores.data) || multiply(of, tile, PROBABILITY_GRADIENT, d_o, v, gradient.data) ||
-         LAUNCH(call, differentiate, rows.count * rows.units.number, rows, gradient, slope, floats_input(call, 4), floats_input(call, 5)) ||
+         LAUNCH(call, differentiate, rows.count * rows.units.number, rows, gradient, slope, floats_input(call, 4), floats_input(call, 5),
+                optional_output(call, 3) != NULL) ||
+         sum_mask(of, tile, rows, gradient) ||
          (dv && multiply(of, tile, VALUE_GRADIENT, rows.made.data, d_o, begin_of_sums(of, tile, 1))) ||
          (dq && multiply(of, tile, QUERY_GRADIENT, slope.data, k, begin_of_q(of, tile, dq->data, bfloat_holds(dq)))) ||
          (dk && multiply(of, tile, KEY_GRADIENT, turns_q ? q : slope.data, turns_q ? slope.data : q, begin_of_sums(of, tile, 0)));
@@ -369,15 +431,19 @@ gpu_AttentionGrad(const actnn_call *call)
       which[products] = gradient[i];
       y[products++] = optional_output(call, i);
     }
-  if (products == 2)
+  const actnn_view *mask = optional_output(call, 3);
+  if (products == 2 && !mask)
     return 0;
-  gpu_primitive *slot = gpu_primitive_of(call->trainer, y[2]->id);
+  gpu_primitive *slot = gpu_primitive_of(call->trainer, products == 2 ? mask->id : y[2]->id);
   AttentionCall of = {call, attention_of(call, &call->input[1], &call->input[3], optional_input(call, 6)), slot->attention, {}};
   if (actnn_is_preparing(call))
     return prepare_attention(of, slot, true, which, y, products);
   int begun = begin_call(&of, ATTENTION_OPERANDS);
   if (begun)
     return begun;
+  if (mask && gpu_check(call->trainer, cudaMemsetAsync(mask->data, 0, (size_t)element_count(mask) * sizeof(float), stream_of(call->trainer)),
+                        "AttentionGrad"))
+    return 1;
   if (of.made->is_fused)
     return differentiate_all(of);
   return for_tiles(of.attention, of.made->tiles, [&](const Tile &tile) { return differentiate_tile(of, tile); },

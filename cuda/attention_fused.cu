@@ -1,6 +1,6 @@
-/* attention_fused.cu: attention and its gradient without a score in memory, for operands of bfloat16 whose rows are short: a block's scores stay in
- * its shared memory, and tensor cores multiply (nvcuda::wmma). What they hold of a matrix nobody but they knows, so that a row cannot be scaled
- * there. Forward therefore computes scores twice, for each row's logarithm of a sum and then for its probabilities, instead of scaling
+/* attention_fused.cu: attention and its gradient without a score in memory, for operands of bfloat16 whose rows are short: a block's scores
+ * stay in its shared memory, and tensor cores multiply (nvcuda::wmma). What they hold of a matrix nobody but they knows, so that a row cannot be
+ * scaled there. Forward therefore computes scores twice, for each row's logarithm of a sum and then for its probabilities, instead of scaling
  * what it has added up (Dao et al. 2022, arXiv 2205.14135). Backward has two kernels, one for all that is added up over rows and
  * one for what is added up over keys, so that nothing is added by two blocks and the order of sums is always the same. */
 #include "attention_fused.h"
@@ -238,10 +238,11 @@ attend_fused(FusedAttention of)
     __syncwarp();
   }
   total = total_of_two(total);
+  bool is_lost = of.rows.is_guarded && !(total.sum > 0);
   if (end < of.rows.keys && !(total.most - of.rows.never >= EXPONENT_OF_ZERO))
     total.most = NAN;
   if (seat.is_inside && !seat.half && of.lse.data)
-    of.lse.put(seat.place.row, (float)(total.most + log(total.sum)));
+    of.lse.put(seat.place.row, is_lost ? NAN : (float)(total.most + log(total.sum)));
   float factor = (float)(1 / total.sum);
   actnn_philox_key key = actnn_philox_key();
   if (of.rows.is_dropped)
@@ -258,7 +259,7 @@ attend_fused(FusedAttention of)
       int column = seat.half * (FEW / 2) + i * UNIT;
       value[i] = scores_of(of, seat.place, first + column, own + seat.row * FEW_STEP + column, &blocked);
       for (int j = 0; j < UNIT; j++)
-        value[i].of[j] = expf(value[i].of[j] - total.most) * factor;
+        value[i].of[j] = is_lost ? 0 : expf(value[i].of[j] - total.most) * factor;
       if (of.rows.is_dropped) {
         Columns<UNIT> kept = dropout_factors(of.rows, key, seat.place.element + first + column);
         for (int j = 0; j < UNIT; j++)
@@ -287,11 +288,12 @@ differentiate_unit(const FusedAttention &of, const Place &place, const actnn_phi
                    const float *gradient, float sum, float mean, Columns<UNIT> *value, Columns<UNIT> *slope)
 {
   unsigned blocked;
+  bool is_lost = of.rows.is_guarded && isnan(sum);
   Columns<UNIT> score = scores_of(of, place, first, product, &blocked), factor;
   if (of.rows.is_dropped)
     factor = dropout_factors(of.rows, key, place.element + first);
   for (int i = 0; i < UNIT; i++) {
-    float p = expf(score.of[i] - sum), kept = of.rows.is_dropped ? factor.of[i] : 1;
+    float p = is_lost ? 0 : expf(score.of[i] - sum), kept = of.rows.is_dropped ? factor.of[i] : 1;
     slope->of[i] = blocked >> i & 1 ? 0 : p * ((kept != 0 ? gradient[i] * kept : 0) - mean);
     value->of[i] = p * kept;
   }

@@ -15,7 +15,7 @@ typedef struct Rows {
   int64_t head_step, row_step;
   int64_t all_rows, all_keys, keys;
   Divisor rows, units; /* of a leading index in the tile, of a row */
-  bool is_causal, leaves_out, is_dropped;
+  bool is_causal, leaves_out, is_guarded, is_dropped;
   float never;
   const uint8_t *allowed; /* NULL: no mask of bool */
   Floats added;           /* likewise of floats */

@@ -47,20 +47,24 @@ write_logarithms(const Lines &lines, const Form &x, const Form &y, const Seat &s
                      [&](float term, int64_t) { return term - total.most - below; });
 }
 
+typedef enum Result { PROBABILITIES, GUARDED_PROBABILITIES, LOGARITHMS } Result;
+
+/* Guarded: a line that has no probabilities becomes zeros. */
 template <typename Form>
 KERNEL
-softmax(Lines lines, Form x, Form y, bool is_logarithm)
+softmax(Lines lines, Form x, Form y, Result result)
 {
   Seat seat = take_seat(lines.cells);
   int64_t start = line_start(lines, seat), end = seat.is_inside ? lines.length : 0;
   Total total = total_of(lines, x, seat, start, end);
-  if (is_logarithm) {
+  if (result == LOGARITHMS) {
     write_logarithms(lines, x, y, seat, start, end, total, (float)log(total.sum));
     return;
   }
+  bool is_lost = result == GUARDED_PROBABILITIES && !(total.sum > 0);
   float factor = (float)(1 / total.sum);
   write_terms<float>(seat.lane, end, lines.cells.lanes, [&](int64_t i) { return x[start + i * lines.inner]; }, y, start, lines.inner,
-                     [&](float term, int64_t) { return expf(term - total.most) * factor; });
+                     [&](float term, int64_t) { return is_lost ? 0 : expf(term - total.most) * factor; });
 }
 
 /* dx = y (dy - sum(dy y)), or of the logarithm dy - exp(y) sum(dy) */
@@ -95,9 +99,9 @@ run_softmax(const actnn_call *call, bool is_logarithm)
   if (actnn_is_preparing(call))
     return 0;
   Lines lines = lines_along(x, call->attribute[0].i);
+  Result result = is_logarithm ? LOGARITHMS : call->attribute[1].i ? GUARDED_PROBABILITIES : PROBABILITIES;
   return with_form(x, x, y, [=](auto form) {
-    return LAUNCH_BLOCKS(call, softmax<decltype(form)>, blocks_of_cells(lines.cells), lines, in_form(form, x), in_form(form, y),
-                         is_logarithm);
+    return LAUNCH_BLOCKS(call, softmax<decltype(form)>, blocks_of_cells(lines.cells), lines, in_form(form, x), in_form(form, y), result);
   });
 }
 

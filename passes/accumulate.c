@@ -113,7 +113,8 @@ shown_as(Program *program, const Finder *finder, ValueId sum, NodeId product, In
   const Shape shape = result_value(program, node_at(program, product), 0)->shape;
   if (shape_equal(&shape, &value_at(program, sum)->shape)) return sum;
   ValueId operands[] = {sum, add_int64_constant(program, shape.dim, (size_t)shape.rank)};
-  ValueId shown = insert_node(program, node_at(program, product)->phase, finder->position[product], "", "Reshape", product, operands, 2, insertions);
+  Phase phase = node_at(program, product)->phase;
+  ValueId shown = insert_node(program, phase, finder->position[product], "", "Reshape", product, operands, 2, insertions);
   infer_node(program, value_at(program, shown)->producer);
   return shown;
 }

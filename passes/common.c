@@ -42,7 +42,8 @@ bool
 is_activation_slot(const Slot *slot)
 {
   static const char *const others[] = {"w", "scale", "b", "bias", "mean", "rstd", "running_mean", "running_var", "var",
-                                       "dw", "db", "dscale", "new_mean", "new_var", "slope", "attn_mask", "row_sum", "lse"};
+                                       "dw", "db", "dscale", "new_mean", "new_var", "slope", "attn_mask", "dattn_mask", "row_sum",
+                                       "lse"};
   for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
     if (!strcmp(slot->name, others[i])) return false;
   return !slot->is_constant;

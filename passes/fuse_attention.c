@@ -2,14 +2,12 @@
  * needs: recognize.  keeps: values, up to rounding, and dropout's draws.  makes: of O = Dropout(Softmax(mask(scale * q k))) v, each step of
  * which but the two products may be missing: Attention(q, k, v, mask), and nothing of the extents of the scores is ever whole in memory
  * (FlashAttention, Dao et al. 2022, arXiv 2205.14135). A mask that follows from constants and blocks all above the
- * diagonal and nothing else becomes an attribute.
+ * diagonal and nothing else becomes an attribute; of two masks, as where positions have numbers of their own under it, one is made otherwise.
  *
- * A mask that is added may not depend on what is trained, since Attention has no gradient for it. Whether this pass is to change anything is
- * found out before (src/choose_attention.c). */
+ * Whether this pass is to change anything is found out before (src/choose_attention.c). */
 #include "passes.h"
 
 #include "../src/constant_folding.h"
-#include "../src/gradient.h"
 #include "../src/rewrite.h"
 
 #include <math.h>
@@ -23,13 +21,13 @@ static const double BLOCKS = -10000, SWALLOWS = -1e30; /* a number that blocks; 
 typedef struct Chain {
   Program *program;
   const uint32_t *uses;
-  const bool *is_trained; /* by value: depends on a parameter */
-  KnownValues *known;     /* masks */
-  NodeId product;         /* of probabilities and v */
-  NodeId dropout;         /* NO_NODE */
+  KnownValues *known; /* masks */
+  NodeId product;     /* of probabilities and v */
+  NodeId dropout;     /* NO_NODE */
   Shape scores;
-  ValueId q, k, v, mask; /* mask: NO_VALUE */
-  bool transposes_k, is_inverse; /* is_inverse: blocked where the mask is true */
+  ValueId q, k, v, mask, added; /* mask: NO_VALUE; added: floats that scores had before the mask, NO_VALUE */
+  ValueId blocking;             /* the number `never` that a mask of bool has */
+  bool transposes_k, transposes_v, is_guarded, is_inverse; /* is_inverse: blocked where the mask is true */
   double scale, never;
 } Chain;
 
@@ -86,6 +84,20 @@ find_scaled(Chain *chain, ValueId scores)
   return isfinite(chain->scale) && find_scores(chain, scores);
 }
 
+/* The same, with floats added. */
+static bool
+find_added(Chain *chain, ValueId scores)
+{
+  const Node *node = made_by(chain, scores, "Add");
+  chain->added = NO_VALUE;
+  if (!node) return find_scaled(chain, scores);
+  for (uint32_t i = 0; i < 2; i++) {
+    chain->added = operand_id(node, i);
+    if (value_at(chain->program, chain->added)->type == ACTNN_F32 && find_scaled(chain, operand_id(node, 1 - i))) return true;
+  }
+  return false;
+}
+
 /* mask ? scores : never, or the other way round. */
 static bool
 find_selected(Chain *chain, const Node *where)
@@ -93,20 +105,20 @@ find_selected(Chain *chain, const Node *where)
   chain->mask = operand_id(where, 0);
   chain->is_inverse = constant_real(chain->program, operand_id(where, 1), &chain->never);
   if (!chain->is_inverse && !constant_real(chain->program, operand_id(where, 2), &chain->never)) return false;
-  return value_at(chain->program, chain->mask)->type == ACTNN_BOOL && find_scaled(chain, operand_id(where, chain->is_inverse ? 2 : 1));
+  chain->blocking = operand_id(where, chain->is_inverse ? 1 : 2);
+  return value_at(chain->program, chain->mask)->type == ACTNN_BOOL && find_added(chain, operand_id(where, chain->is_inverse ? 2 : 1));
 }
 
 static bool
 find_masked(Chain *chain, ValueId scores)
 {
   const Node *node;
-  chain->mask = NO_VALUE;
+  chain->mask = chain->added = NO_VALUE;
   if ((node = made_by(chain, scores, "Where"))) return find_selected(chain, node);
   if (!(node = made_by(chain, scores, "Add"))) return find_scaled(chain, scores);
   for (uint32_t i = 0; i < 2; i++) {
     chain->mask = operand_id(node, i);
-    bool may_be_added = value_at(chain->program, chain->mask)->type == ACTNN_F32 && !chain->is_trained[chain->mask];
-    if (may_be_added && find_scaled(chain, operand_id(node, 1 - i))) return true;
+    if (value_at(chain->program, chain->mask)->type == ACTNN_F32 && find_added(chain, operand_id(node, 1 - i))) return true;
   }
   return false;
 }
@@ -115,12 +127,11 @@ static bool
 find_chain(Chain *chain, NodeId id)
 {
   const Node *product = node_at(chain->program, id);
-  if (product->phase != PHASE_FORWARD || strcmp(product->operator_name, "Product") || !is_plain_product(product)
-      || int_attribute(product, "transB", 0))
-    return false;
+  if (product->phase != PHASE_FORWARD || strcmp(product->operator_name, "Product") || !is_plain_product(product)) return false;
   ValueId probabilities = operand_id(product, 0);
   chain->product = id;
   chain->v = operand_id(product, 1);
+  chain->transposes_v = int_attribute(product, "transB", 0) != 0;
   const Node *node = made_by(chain, probabilities, "Dropout");
   chain->dropout = node ? value_at(chain->program, probabilities)->producer : NO_NODE;
   if (node && result_id(node, 1) != NO_VALUE && (chain->uses[result_id(node, 1)] || result_value(chain->program, node, 1)->is_output)) return false;
@@ -129,6 +140,7 @@ find_chain(Chain *chain, NodeId id)
   const Value *p = value_at(chain->program, probabilities);
   int64_t axis = int_attribute(node, "axis", -1);
   chain->scores = p->shape;
+  chain->is_guarded = int_attribute(node, "guarded", 0) != 0;
   return p->type == ACTNN_F32 && (axis == -1 || axis == p->shape.rank - 1) && find_masked(chain, operand_id(node, 0));
 }
 
@@ -196,6 +208,43 @@ inverse_of(const Chain *chain, NodeId like, uint32_t position, Insertions *inser
   return add_constant(program, NULL, ACTNN_BOOL, mask->shape, inverse, (size_t)elements);
 }
 
+/* Of two masks a bool one other than the diagonal's is added; what it blocks must come out as it did. */
+static bool
+may_be_joined(Chain *chain)
+{
+  bool is_pure = false, is_selected = chain->added != NO_VALUE && value_at(chain->program, chain->mask)->type == ACTNN_BOOL;
+  return !is_selected || chain->never <= SWALLOWS || (find_causal(chain, &is_pure) && is_pure);
+}
+
+/* One mask of floats of two: what was added first, and the mask, or where that is bool what lets no score through. */
+static ValueId
+join_masks(const Chain *chain, uint32_t position, Insertions *insertions)
+{
+  Program *program = chain->program;
+  bool selects = value_at(program, chain->mask)->type == ACTNN_BOOL;
+  ValueId selected[] = {chain->mask, chain->is_inverse ? chain->blocking : chain->added, chain->is_inverse ? chain->added : chain->blocking};
+  ValueId terms[] = {chain->added, chain->mask};
+  ValueId joined = selects ? insert_node(program, PHASE_FORWARD, position, "", "Where", chain->product, selected, 3, insertions)
+                           : insert_node(program, PHASE_FORWARD, position, "", "Add", chain->product, terms, 2, insertions);
+  infer_node(program, value_at(program, joined)->producer);
+  return joined;
+}
+
+/* [.., S, E] of v [.., E, S]. */
+static ValueId
+transpose_of(const Chain *chain, uint32_t position, Insertions *insertions)
+{
+  Program *program = chain->program;
+  int64_t perm[ACTNN_MAX_RANK];
+  int rank = value_at(program, chain->v)->shape.rank;
+  for (int i = 0; i < rank; i++) perm[i] = i < rank - 2 ? i : 2 * rank - 3 - i;
+  ValueId transpose = insert_node(program, PHASE_FORWARD, position, "", "Transpose", chain->product, &chain->v, 1, insertions);
+  NodeId maker = value_at(program, transpose)->producer;
+  set_ints(program, maker, "perm", perm, (size_t)rank);
+  infer_node(program, maker);
+  return transpose;
+}
+
 /* ---- the operator ------------------------------------------------------------------------------------------ */
 
 static bool
@@ -204,8 +253,12 @@ fuse_chain(Chain *chain, uint32_t position, Insertions *insertions)
   Program *program = chain->program;
   ValueId operands[] = {chain->q, chain->k, chain->v, NO_VALUE, NO_VALUE, NO_VALUE};
   size_t count = 3;
+  if (chain->transposes_v) operands[2] = transpose_of(chain, position, insertions);
   bool is_pure = false, is_causal = chain->mask != NO_VALUE && find_causal(chain, &is_pure);
-  if (chain->mask != NO_VALUE && !(is_causal && is_pure)) {
+  if (chain->added != NO_VALUE) {
+    operands[3] = is_causal && is_pure ? chain->added : join_masks(chain, position, insertions);
+    count = 4;
+  } else if (chain->mask != NO_VALUE && !(is_causal && is_pure)) {
     operands[3] = chain->is_inverse ? inverse_of(chain, chain->product, position, insertions) : chain->mask;
     count = 4;
   }
@@ -221,21 +274,12 @@ fuse_chain(Chain *chain, uint32_t position, Insertions *insertions)
   set_float(program, chain->product, "scale", chain->scale);
   set_float(program, chain->product, "never", chain->never);
   set_int(program, chain->product, "causal", is_causal);
+  if (chain->is_guarded) set_int(program, chain->product, "guarded", 1);
   if (chain->dropout != NO_NODE) set_int(program, chain->product, "random_id", int_attribute(node_at(program, chain->dropout), "random_id", 0));
   ValueId sums = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, (Shape){.rank = -1});
   value_at(program, sums)->producer = chain->product;
   set_result(program, chain->product, 1, sums);
   return infer_node(program, chain->product);
-}
-
-static const bool *
-values_of_parameters(const Program *program)
-{
-  ValueId *parameters = arena_array(program->arena, (size_t)program->value_count + 1, sizeof *parameters);
-  size_t count = 0;
-  for (ValueId id = 0; id < program->value_count; id++)
-    if (value_at(program, id)->kind == VALUE_PARAMETER) parameters[count++] = id;
-  return values_that_depend_on(program, parameters, count);
 }
 
 bool
@@ -244,12 +288,11 @@ fuse_attention(Program *program, const Options *options)
   if (options->attention && !strcmp(options->attention, "separate")) return true;
   Insertions insertions = {0};
   const uint32_t *uses = count_uses(program);
-  const bool *is_trained = values_of_parameters(program);
   KnownValues known = start_knowing();
   bool is_good = true;
   for (uint32_t i = 0; i < program->order_count && is_good; i++) {
-    Chain chain = {.program = program, .uses = uses, .is_trained = is_trained, .known = &known};
-    is_good = !find_chain(&chain, program->order[i]) || fuse_chain(&chain, i, &insertions);
+    Chain chain = {.program = program, .uses = uses, .known = &known};
+    is_good = !find_chain(&chain, program->order[i]) || !may_be_joined(&chain) || fuse_chain(&chain, i, &insertions);
   }
   arena_destroy(known.arena);
   if (!is_good) return false;

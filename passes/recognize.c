@@ -1,7 +1,8 @@
 /* recognize: spells as one operator what exporters write as several.
  * needs: simplify.  keeps: values, up to rounding.  makes: Gelu (both forms), Swish, Mish or HardSwish of the elementwise nodes that
- * compute it; a product's own transB where a Transpose of the last two axes alone feeds it, and its bias where an Add follows. Backward then
- * reads one slope, and not every step on the way; a transposed weight is no value to be saved; and libraries add a bias as they write.
+ * compute it; a product's own transB where a Transpose of the last two axes alone feeds it, and its bias where an Add follows; a guarded
+ * Softmax of one whose NaN become zero. Backward then reads one slope, and not every step on the way; a transposed weight is no value to be
+ * saved; libraries add a bias as they write; and a row without probabilities has no gradient that is NaN.
  *
  * Exporters spell an activation in many ways, so what nodes compute is compared, not how: a cone of elementwise nodes whose only
  * leaves are one value and scalar constants is a function of one number. It is evaluated at points that tell activations
@@ -238,6 +239,34 @@ take_bias(Program *program, NodeId id, const uint32_t *uses)
   }
 }
 
+/* ---- softmax --------------------------------------------------------------------------------------------- */
+
+/* The forward node of that name which makes a value for so many readers; NULL. */
+static const Node *
+made_for(const Program *program, const uint32_t *uses, ValueId value, uint32_t count, const char *name)
+{
+  if (value == NO_VALUE || uses[value] != count || value_at(program, value)->is_output) return NULL;
+  NodeId maker = value_at(program, value)->producer;
+  return is_operator(program, maker, name) && node_at(program, maker)->phase == PHASE_FORWARD ? node_at(program, maker) : NULL;
+}
+
+/* Where(IsNaN(p), 0, p) of p = Softmax(x). */
+static void
+guard_softmax(Program *program, NodeId id, const uint32_t *uses)
+{
+  const Node *where = node_at(program, id);
+  ValueId p = operand_id(where, 2);
+  const Node *softmax = made_for(program, uses, p, 2, "Softmax"), *test = made_for(program, uses, operand_id(where, 0), 1, "IsNaN");
+  double zero;
+  if (!softmax || !test || operand_id(test, 0) != p || !constant_real(program, operand_id(where, 1), &zero) || zero != 0) return;
+  if (!shape_equal(&value_at(program, p)->shape, &result_value(program, where, 0)->shape)) return;
+  ValueId x = operand_id(softmax, 0);
+  int64_t axis = int_attribute(softmax, "axis", -1);
+  become(program, id, "", "Softmax", &x, 1);
+  set_int(program, id, "axis", axis);
+  set_int(program, id, "guarded", 1);
+}
+
 bool
 recognize(Program *program, const Options *options)
 {
@@ -248,6 +277,7 @@ recognize(Program *program, const Options *options)
     if (node->phase != PHASE_FORWARD) continue;
     if (is_operator(program, id, "Add")) take_bias(program, id, uses);
     if (!strcmp(node->operator_name, "Product")) transpose_by_attribute(program, id);
+    if (!strcmp(node->operator_name, "Where")) guard_softmax(program, id, uses);
     bool may_be = is_analytic(node) && (!strcmp(node->operator_name, "Mul") || !strcmp(node->operator_name, "Div"));
     if (may_be) find_activation(program, id, uses);
   }

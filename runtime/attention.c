@@ -1,8 +1,8 @@
 /* attention.c: attention and its gradient, a tile of rows at a time, so that scores and probabilities are never whole in memory.
  *
  * Forward makes a tile's scores from q and k, probabilities of them, and o; backward makes both once more. The library multiplies. A thread
- * has a tile, in backward all tiles of one leading index, whose sums dk and dv go over them in order: threads change no bit. What is held as
- * bfloat16 is widened to FP32 in the thread's scratch, and o, dq, dk and dv are rounded there once.
+ * has a tile, in backward all tiles of one leading index, whose sums dk and dv go over them in order, and where a mask is trained those of all
+ * that share its elements: threads change no bit. What is held as bfloat16 is widened to FP32 in the thread's scratch, and o, dq, dk and dv are rounded there once.
  *
  * Under a causal mask a tile needs keys only up to its last row, since exp of what is left out is zero in float. Where it is not, because a
  * row's greatest score is not that far above `never`, nothing is left out.
@@ -238,10 +238,11 @@ attend(const Work *work, int64_t unit, const ForwardScratch *scratch)
     Row row = row_of(attention, tile.head, tile.first + i, tile.columns);
     double sum = exponential_sum(p, p, tile.columns, most[i]);
     float factor = (float)(1 / sum);
+    bool is_lost = attention->is_guarded && !(sum > 0);
 #pragma omp simd
-    for (int64_t j = 0; j < tile.columns; j++) p[j] *= factor;
+    for (int64_t j = 0; j < tile.columns; j++) p[j] = is_lost ? 0.0f : p[j] * factor;
     drop_row(work, &row, p);
-    ((float *)work->call->output[1].data)[row_at + i] = (float)(most[i] + log(sum));
+    ((float *)work->call->output[1].data)[row_at + i] = is_lost ? NAN : (float)(most[i] + log(sum));
   }
   float *o = bfloat_place(output, row_at * columns, scratch->o);
   library_tile product = {.a = tile.scores, .b = tile.v, .y = o, .rows = tile.rows, .columns = columns, .inner = tile.columns,
@@ -310,6 +311,19 @@ differentiate_row(const Work *work, const Row *row, float *p, float *ds, float a
   }
 }
 
+/* A mask's gradient is that of the scores, summed over what shares its elements. */
+static void
+add_to_mask(const Attention *attention, const Row *row, const float *ds, float *d_mask)
+{
+  float *sum = d_mask + row->mask;
+  if (attention->mask_column) {
+#pragma omp simd
+    for (int64_t i = 0; i < row->columns; i++) sum[i] += ds[i];
+  } else {
+    *sum += (float)product_sum(ds, NULL, row->columns);
+  }
+}
+
 static void
 differentiate_rows(const Tile *tile, float *gradient)
 {
@@ -320,10 +334,12 @@ differentiate_rows(const Tile *tile, float *gradient)
   for (int64_t i = 0; i < tile->rows; i++) {
     float *p = tile->scores + i * tile->columns, *ds = gradient + i * tile->columns, total = lse[i];
     Row row = row_of(attention, tile->head, tile->first + i, tile->columns);
+    bool is_lost = attention->is_guarded && isnan(total);
 #pragma omp simd
-    for (int64_t j = 0; j < tile->columns; j++) p[j] = exp_float(p[j] - total);
+    for (int64_t j = 0; j < tile->columns; j++) p[j] = is_lost ? 0.0f : exp_float(p[j] - total);
     differentiate_row(tile->work, &row, p, ds, row_sum[i]);
     fill_blocked(attention, &row, ds, 0);
+    if (optional_output(call, 3)) add_to_mask(attention, &row, ds, (float *)call->output[3].data);
   }
 }
 
@@ -443,16 +459,22 @@ ENTRY(AttentionGrad)(const actnn_call *call)
   Work work = work_of(call, 1, 6);
   Scratch counted = {NULL, 0};
   backward_scratch(&work, &counted);
-  int64_t units = work.attention.heads, team = team_of(trainer, units), failures = 0;
+  const actnn_view *d_mask = optional_output(call, 3);
+  MaskSharing sharing = attention_sharing(&work.attention);
+  if (!d_mask) sharing = (MaskSharing){.parts = work.attention.heads, .sharers = 1, .rank = 1, .lead = {work.attention.heads}};
+  int64_t team = team_of(trainer, sharing.parts), failures = 0;
   if (!has_scratch(trainer, counted.used * (uint64_t)team)) return tell_failure(call, true);
   if (actnn_is_preparing(call)) return 0;
+  if (d_mask) memset(d_mask->data, 0, (size_t)element_count(d_mask) * sizeof(float));
   unsigned char *base = trainer->workspace;
 #pragma omp parallel num_threads(trainer->threads > 1 ? trainer->threads : 1) reduction(+ : failures)
   {
     Scratch own = {base + counted.used * (uint64_t)omp_get_thread_num(), 0};
     BackwardScratch scratch = backward_scratch(&work, &own);
 #pragma omp for schedule(static, 1)
-    for (int64_t head = 0; head < units; head++) failures += !differentiate_head(&work, head, &scratch);
+    for (int64_t part = 0; part < sharing.parts; part++)
+      for (int64_t i = 0; i < sharing.sharers; i++)
+        failures += !differentiate_head(&work, attention_sharer(&sharing, part, i), &scratch);
   }
   return failures ? tell_failure(call, false) : 0;
 }

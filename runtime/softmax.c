@@ -44,20 +44,28 @@ unit_start(const Lines *lines, int64_t unit, int *used)
 
 /* ---- one contiguous line --------------------------------------------------------------------------- */
 
-/* Lines without a finite greatest element (all -inf, or an inf or NaN among them) give NaN, as arithmetic does. */
+/* What is made of lines. */
+typedef enum Form { PROBABILITIES, GUARDED_PROBABILITIES, LOGARITHMS } Form;
+
+/* Lines without a finite greatest element (all -inf, or an inf or NaN among them) give NaN, as arithmetic does, or, guarded, zeros. */
 static void
-softmax_line(const float *x, float *y, int64_t count, bool is_logarithm)
+softmax_line(const float *x, float *y, int64_t count, Form form)
 {
   float most = most_of(x, count);
-  if (is_logarithm) {
+  if (form == LOGARITHMS) {
     float below = (float)log(exponential_sum(x, NULL, count, most));
 #pragma omp simd
     for (int64_t i = 0; i < count; i++) y[i] = x[i] - most - below;
-  } else {
-    float factor = (float)(1 / exponential_sum(x, y, count, most));
-#pragma omp simd
-    for (int64_t i = 0; i < count; i++) y[i] *= factor;
+    return;
   }
+  double sum = exponential_sum(x, y, count, most);
+  float factor = (float)(1 / sum);
+  if (form == GUARDED_PROBABILITIES && !(sum > 0)) {
+    memset(y, 0, (size_t)count * sizeof *y);
+    return;
+  }
+#pragma omp simd
+  for (int64_t i = 0; i < count; i++) y[i] *= factor;
 }
 
 /* ---- 16 lines side by side --------------------------------------------------------------------------- */
@@ -81,24 +89,28 @@ tile_sums(const float *x, const Lines *lines, int used, float *most, double *sum
 }
 
 static void
-softmax_tile(const float *x, float *y, const Lines *lines, int used, bool is_logarithm)
+softmax_tile(const float *x, float *y, const Lines *lines, int used, Form form)
 {
   float most[LANES], factor[LANES];
   double sum[LANES];
   tile_sums(x, lines, used, most, sum);
-  for (int k = 0; k < used; k++) factor[k] = (float)(is_logarithm ? log(sum[k]) : 1 / sum[k]);
+  bool is_lost[LANES] = {false};
+  for (int k = 0; k < used; k++) {
+    factor[k] = (float)(form == LOGARITHMS ? log(sum[k]) : 1 / sum[k]);
+    is_lost[k] = form == GUARDED_PROBABILITIES && !(sum[k] > 0);
+  }
   for (int64_t i = 0; i < lines->length; i++) {
     const float *from = x + i * lines->inner;
     float *to = y + i * lines->inner;
-    if (is_logarithm)
+    if (form == LOGARITHMS)
       for (int k = 0; k < used; k++) to[k] = from[k] - most[k] - factor[k];
     else
-      for (int k = 0; k < used; k++) to[k] = exp_float(from[k] - most[k]) * factor[k];
+      for (int k = 0; k < used; k++) to[k] = is_lost[k] ? 0 : exp_float(from[k] - most[k]) * factor[k];
   }
 }
 
 static int
-softmax(const actnn_call *call, bool is_logarithm)
+softmax(const actnn_call *call, Form form)
 {
   if (actnn_is_preparing(call)) return 0;
   const float *x = call->input[0].data;
@@ -108,8 +120,8 @@ softmax(const actnn_call *call, bool is_logarithm)
   for (int64_t unit = 0; unit < lines.units; unit++) {
     int used;
     int64_t start = unit_start(&lines, unit, &used);
-    if (lines.inner == 1) softmax_line(x + start, y + start, lines.length, is_logarithm);
-    else softmax_tile(x + start, y + start, &lines, used, is_logarithm);
+    if (lines.inner == 1) softmax_line(x + start, y + start, lines.length, form);
+    else softmax_tile(x + start, y + start, &lines, used, form);
   }
   return 0;
 }
@@ -118,14 +130,14 @@ int ENTRY(Softmax)(const actnn_call *call);
 int
 ENTRY(Softmax)(const actnn_call *call)
 {
-  return softmax(call, false);
+  return softmax(call, call->attribute[1].i ? GUARDED_PROBABILITIES : PROBABILITIES);
 }
 
 int ENTRY(LogSoftmax)(const actnn_call *call);
 int
 ENTRY(LogSoftmax)(const actnn_call *call)
 {
-  return softmax(call, true);
+  return softmax(call, LOGARITHMS);
 }
 
 /* ---- gradients --------------------------------------------------------------------------------------- */

@@ -2,7 +2,8 @@
  *
  * An axis of an operand is an index. Indices that neither the result nor another operand has are summed away first; an index that an operand
  * has twice is its diagonal. Then operands are joined two at a time, from left to right: indices that both have and something later needs
- * count batches, those that nothing needs any more are summed over by the product, the others are its rows and columns. */
+ * count batches, those that nothing needs any more are summed over by the product, the others are its rows and columns. Batches keep their axes,
+ * in the order of the result: attention that is spelled so is then what any other spelling makes of it. */
 #include "rewrite.h"
 
 #include <string.h>
@@ -24,6 +25,7 @@ typedef struct Equation {
   Program *program;
   NodeId id;
   int64_t extent[INDICES]; /* 0: the index does not occur; otherwise one more than its extent */
+  int order[INDICES];      /* of axes of one group: indices as the result has them, then those that it does not have */
 } Equation;
 
 static bool
@@ -124,6 +126,15 @@ read_result(Equation *equation, const char *text, const Term *terms, uint32_t co
   return true;
 }
 
+static void
+order_indices(Equation *equation, const Term *result)
+{
+  int count = 0;
+  for (int i = 0; i < result->rank; i++) equation->order[count++] = result->index[i];
+  for (int index = 0; index < INDICES; index++)
+    if (!(indices_of(result) & ONE(index))) equation->order[count++] = index;
+}
+
 /* ---- nodes --------------------------------------------------------------------------------------- */
 
 static void
@@ -214,9 +225,9 @@ order_axes(Equation *equation, Term *term, const IndexSet *groups, int group_cou
 {
   int from[ACTNN_MAX_RANK], rank = 0;
   for (int g = 0; g < group_count; g++)
-    for (int index = 0; index < INDICES; index++)
+    for (int k = 0; k < INDICES; k++)
       for (int i = 0; i < term->rank; i++)
-        if (term->index[i] == index && groups[g] & ONE(index)) from[rank++] = i;
+        if (term->index[i] == equation->order[k] && groups[g] & ONE(equation->order[k])) from[rank++] = i;
   transpose(equation, term, from);
 }
 
@@ -229,6 +240,22 @@ elements_of(const Term *term, IndexSet set)
   for (int i = 0; i < term->rank; i++)
     if (set & ONE(term->index[i])) shape.dim[shape.rank++] = term->extent[i];
   return shape_elements(&shape, &elements) ? elements : -1;
+}
+
+/* A term as matrices: its axes of batches, which come first, and two more; where that were too many, batches as one axis. */
+static void
+make_matrices(Equation *equation, Term *term, IndexSet batch, int64_t batches, int64_t rows, int64_t columns)
+{
+  int64_t extents[ACTNN_MAX_RANK + 2];
+  int rank = 0;
+  while (rank < term->rank && batch & ONE(term->index[rank])) {
+    extents[rank] = term->extent[rank];
+    rank++;
+  }
+  if (rank + 2 > ACTNN_MAX_RANK) extents[0] = batches, rank = 1;
+  extents[rank++] = rows;
+  extents[rank++] = columns;
+  reshape(equation, term, extents, rank);
 }
 
 /* Joins b to a; kept: what the result or a later operand needs. */
@@ -252,8 +279,8 @@ join(Equation *equation, Term *a, Term *b, IndexSet kept)
   }
   int64_t batches = elements_of(a, batch), height = elements_of(a, rows), depth = elements_of(a, summed), width = elements_of(b, columns);
   if (batches < 0 || height < 0 || depth < 0 || width < 0) return refuse(equation, "its parts are too large");
-  reshape(equation, a, (int64_t[]){batches, height, depth}, 3);
-  reshape(equation, b, (int64_t[]){batches, depth, width}, 3);
+  make_matrices(equation, a, batch, batches, height, depth);
+  make_matrices(equation, b, batch, batches, depth, width);
   /* Where nothing is summed over, depth is 1 and a product element by element, broadcast, does it. */
   make(equation, &result, summed ? "MatMul" : "Mul", (ValueId[]){a->value, b->value}, 2);
   reshape(equation, &result, result.extent, result.rank);
@@ -278,6 +305,7 @@ rewrite_einsum(Program *program, NodeId id)
   }
   if (!node.operand_count || *text == ',') return refuse(&equation, "there are more terms than operands");
   if (!read_result(&equation, text, terms, node.operand_count, &result)) return false;
+  order_indices(&equation, &result);
   for (uint32_t t = 0; t < node.operand_count; t++)
     if (!take_diagonals(&equation, &terms[t])) return false;
   for (uint32_t t = 1; t < node.operand_count; t++) {

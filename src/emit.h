@@ -51,7 +51,7 @@ typedef struct OutputFile {
 bool write_files(Diagnostics *diagnostics, const OutputFile *file, size_t count);
 bool write_file(Diagnostics *diagnostics, const char *path, const void *data, size_t length);
 
-/* `file` without folders and extension, made an identifier: [a-z][a-z0-9_]*, never a word of C. */
+/* `file` without folders and extension, made an identifier: [a-z][a-z0-9_]*, never a word of C. Names made of it are nobody else's. */
 const char *identifier_from_path(Arena *arena, const char *path);
 
 #endif

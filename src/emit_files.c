@@ -147,6 +147,7 @@ identifier_from_path(Arena *arena, const char *path)
     *at = (char)tolower((unsigned char)*at);
     if (!((*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9'))) *at = '_';
   }
-  if (!(name[0] >= 'a' && name[0] <= 'z')) return arena_format(arena, "trainer_%s", name);
+  bool is_taken = !strcmp(name, "onnx") || !strncmp(name, "actnn", 5); /* onnx_model is emitted; the runtime's names */
+  if (is_taken || !(name[0] >= 'a' && name[0] <= 'z')) return arena_format(arena, "trainer_%s", name);
   return name;
 }

@@ -61,7 +61,7 @@ dropout_factor(const Head *head, int64_t row, int64_t key)
   return dropout_draw(&block, (unsigned)(element % 8)) >= attention->dropout.threshold ? attention->dropout.scale : 0;
 }
 
-/* log(sum(exp(score))) of a row without overflow. */
+/* log(sum(exp(score))) of a row without overflow; of a guarded one that has no probabilities NaN. */
 static double
 log_sum(const Head *head, int64_t row)
 {
@@ -71,9 +71,15 @@ log_sum(const Head *head, int64_t row)
     double s = score(head, row, key, &is_blocked);
     if (s > most) most = s;
   }
-  if (isinf(most)) return most;
+  if (isinf(most)) return head->attention->is_guarded ? NAN : most;
   for (int64_t key = 0; key < head->attention->keys; key++) sum += exp(score(head, row, key, &is_blocked) - most);
   return most + log(sum);
+}
+
+static bool
+is_lost(const Head *head, double total)
+{
+  return head->attention->is_guarded && isnan(total);
 }
 
 /* What is blocked and has no probability adds nothing, whatever stands there. */
@@ -82,6 +88,7 @@ make_row(const Head *head, int64_t row, double total, REAL *o)
 {
   int64_t columns = head->attention->columns;
   for (int64_t i = 0; i < columns; i++) o[i] = 0;
+  if (is_lost(head, total)) return;
   for (int64_t key = 0; key < head->attention->keys; key++) {
     bool is_blocked;
     double p = exp(score(head, row, key, &is_blocked) - total);
@@ -110,7 +117,7 @@ EVALUATE(Attention)(const actnn_call *call)
 typedef struct HeadGradient {
   Head head;
   const REAL *d_o, *row_sum, *lse;
-  REAL *dq, *dk, *dv; /* NULL: not wanted */
+  REAL *dq, *dk, *dv, *d_mask; /* NULL: not wanted; d_mask: the whole of it */
 } HeadGradient;
 
 /* Where one leading index of a result begins, zeroed; NULL where nobody wants it. */
@@ -141,7 +148,9 @@ add_pair(const HeadGradient *gradient, int64_t row, int64_t key)
     if (gradient->dv) gradient->dv[key * columns + i] += (REAL)(kept * (double)d_o[i]);
   }
   if (is_blocked) return;
-  double ds = p * ((factor != 0 ? dp * factor : 0) - (double)gradient->row_sum[row]) * attention->scale;
+  double ds = p * ((factor != 0 ? dp * factor : 0) - (double)gradient->row_sum[row]);
+  if (gradient->d_mask) gradient->d_mask[head->mask_start + row * attention->mask_row + key * attention->mask_column] += (REAL)ds;
+  ds *= attention->scale;
   for (int64_t i = 0; i < inner; i++) {
     if (gradient->dq) gradient->dq[row * inner + i] += (REAL)(ds * (double)head->k[key_place(attention, key, i)]);
     if (gradient->dk) gradient->dk[key_place(attention, key, i)] += (REAL)(ds * (double)head->q[row * inner + i]);
@@ -153,6 +162,8 @@ EVALUATE(AttentionGrad)(const actnn_call *call)
 {
   Attention attention = attention_of(call, &call->input[1], &call->input[3], optional_input(call, 6));
   int64_t rows = attention.rows, keys = attention.keys, inner = attention.inner, columns = attention.columns;
+  const actnn_view *mask = optional_output(call, 3);
+  REAL *d_mask = mask ? place_of_gradient(call, 3, 0, element_count(mask)) : NULL;
   for (int64_t number = 0; number < attention.heads; number++) {
     HeadGradient gradient = {.head = head_of(&attention, call, 1, number),
                              .d_o = (const REAL *)call->input[0].data + number * rows * columns,
@@ -160,9 +171,10 @@ EVALUATE(AttentionGrad)(const actnn_call *call)
                              .lse = (const REAL *)call->input[5].data + number * rows,
                              .dq = place_of_gradient(call, 0, number, rows * inner),
                              .dk = place_of_gradient(call, 1, number, keys * inner),
-                             .dv = place_of_gradient(call, 2, number, keys * columns)};
+                             .dv = place_of_gradient(call, 2, number, keys * columns),
+                             .d_mask = d_mask};
     for (int64_t row = 0; row < rows; row++)
-      for (int64_t key = 0; key < keys; key++) add_pair(&gradient, row, key);
+      for (int64_t key = 0; key < keys && !is_lost(&gradient.head, (double)gradient.lse[row]); key++) add_pair(&gradient, row, key);
   }
   return 0;
 }

@@ -72,5 +72,9 @@ infer_attention_gradient(Program *program, NodeId id)
     Shape shape = operand->shape;
     if (!set_result_type(program, id, i, operand->type, &shape)) return false;
   }
-  return true;
+  const Value *mask = operand_value(program, node_at(program, id), 6);
+  if (result_id(node_at(program, id), 3) == NO_VALUE) return true;
+  if (!mask || mask->type != ACTNN_F32) return report_node(program, id, NULL, "only a mask of float has a gradient");
+  Shape shape = mask->shape;
+  return set_result_type(program, id, 3, mask->type, &shape);
 }

@@ -38,13 +38,14 @@ static int
 softmax(const actnn_call *call, bool is_logarithm)
 {
   Lines lines = lines_along(&call->input[0], call->attribute[0].i);
+  bool is_guarded = !is_logarithm && call->attribute[1].i;
   for (int64_t line = 0; line < lines.outer * lines.inner; line++) {
     const REAL *x = (const REAL *)call->input[0].data + line_start(lines, line);
     REAL *y = (REAL *)call->output[0].data + line_start(lines, line);
     double total = log_sum_exp(x, lines.length, lines.inner);
     for (int64_t i = 0; i < lines.length; i++) {
       double logarithm = x[i * lines.inner] - total;
-      y[i * lines.inner] = (REAL)(is_logarithm ? logarithm : exp(logarithm));
+      y[i * lines.inner] = (REAL)(is_logarithm ? logarithm : is_guarded && !isfinite(total) ? 0 : exp(logarithm));
     }
   }
   return 0;

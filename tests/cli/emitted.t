@@ -37,6 +37,12 @@ check "another folder, time zone and locale: the same source" cmp one/deep/train
 check "and the same header" cmp one/deep/train.h two/train.h
 check "the source names no folder of this machine" sh -c "! grep -F '$work' two/train.c"
 
+# ---- names that the runtime or the source has already
+for name in actnn actnn-cuda onnx 3d int; do
+  if "$actnnc" "$models/mlp.onnx" -o $name.c --batch=4 --loss=softmax-cross-entropy >log 2>&1; then clean $name.c "a file called $name.c"
+  else not_ok "a file called $name.c" log; fi
+done
+
 # ---- as a library
 "$actnnc" "$models/mlp.onnx" -o digits.c --batch=4 --loss=softmax-cross-entropy || exit 1
 cat >host.c <<'HOST'

@@ -28,6 +28,14 @@ long=$(awk 'BEGIN { print "s0 = Sigmoid (x)"; for (i = 0; i < 14; i++) print "s"
 recognized "and in as many" 'y = Swish<' 1 "$long"
 long=$(awk 'BEGIN { print "s0 = Sigmoid (x)"; for (i = 0; i < 15; i++) print "s" i + 1 " = Neg (s" i ")"; print "y = Mul (x, s15)" }')
 recognized "and in one more" 'y = Mul(' 1 "$long"
+numbers='nought = Constant <value_float = 0.0> () one = Constant <value_float = 1.0> ()'
+guarded='y = Softmax<axis = 1, guarded = 1>(x)'
+recognized "softmax whose NaN become zero" "$guarded" 1 "$numbers "'p = Softmax (x) lost = IsNaN (p) y = Where (lost, nought, p)'
+recognized "whose NaN become something else" "$guarded" 0 "$numbers "'p = Softmax (x) lost = IsNaN (p) y = Where (lost, one, p)'
+recognized "whose numbers become zero" "$guarded" 0 "$numbers "'p = Softmax (x) lost = IsNaN (p) y = Where (lost, p, nought)'
+recognized "what is zero where something else is NaN" "$guarded" 0 "$numbers "'p = Softmax (x) lost = IsNaN (x) y = Where (lost, nought, p)'
+recognized "softmax that is read on" "$guarded" 0 "$numbers "'p = Softmax (x) lost = IsNaN (p) z = Where (lost, nought, p) y = Add (z, p)'
+recognized "softmax that is an output" "$guarded" 0 "$numbers "'p = Softmax (x) lost = IsNaN (p) y = Where (lost, nought, p)' ', float[4,8] p'
 recognized "a product by a transpose" 'y = actnn.Product<transB = 1>(x, w)' 1 't = Transpose <perm = [1, 0]> (w) y = MatMul (x, t)'
 recognized "a product by a transpose that changes nothing" 'y = actnn.Product(x, u)' 1 \
   'u = Transpose <perm = [0, 1]> (w) y = MatMul (x, u)'

@@ -25,11 +25,18 @@ other "scores times something that is not one number" 's/Mul\(qk, root\)/Mul(qk,
 other "scores that are no product" 's/qk = actnn.Product\(q, k\)/qk = Add(q, q)/'
 other "scores with a sum behind the product" 's/qk = actnn.Product\(q, k\)/qk = actnn.Product(q, k, wq)/'
 other "a product of the transpose" 's/qk = actnn.Product\(/qk = actnn.Product<transA = 1>(/'
-other "values that are transposed" 's/o = actnn.Product\(/o = actnn.Product<transB = 1>(/'
+fused "values that are transposed are turned" 's/v = Transpose<perm = \[0, 2, 1, 3\]/v = Transpose<perm = [0, 2, 3, 1]/; s/(float\[8,2,)16,8(\] v\b)/${1}8,16$2/; s/o = actnn.Product\(/o = actnn.Product<transB = 1>(/'
 other "a product that reads the probabilities second" 's/o = actnn.Product\(d, v\)/o = actnn.Product(v, d)/'
 for value in qk scores p d; do
   other "$value that is read twice" "$(declare 'float[8,2,16,16]' extra)"' s/\n  o = /\n  extra = Neg('$value')$&/'
 done
+
+# Products of Einsum, whose batches have several axes, in whatever order their letters have; the last has its result transposed.
+write_block | sed 's/qk = .*/qk = Einsum <equation = "tqhd,tkhd->thqk"> (q1, k1)/; s/o = MatMul.*/oo = Einsum <equation = "thqk,tkhd->thdq"> (d, v1)/
+  s/o1 = .*/o1 = Transpose <perm = [0, 3, 1, 2]> (oo)/' >einsum.onnxtxt
+# shellcheck disable=SC2086
+before einsum.onnxtxt fuse-attention $options
+fused "products of Einsum" ''
 
 for kind in where add; do
   if [ $kind = where ]; then changed_number=0; else changed_number=2; fi
@@ -41,8 +48,10 @@ for kind in where add; do
   fused "$kind: one from outside as well" 's/  ((bool|float)\[16,16\] mask) = \{.*?\},\n//; my $mask = $1; s/block \(/$&$mask, /' \
     'causal = 0, random_id = 1048576>(q, k, v, mask, ratio, training)'
 done
+fused "add: two masks, of which one is the diagonal's" "$(declare 'float[8,2,16,16]' moved)"' s/seen = Add\(mask, scores\)/moved = Add(scores, numbers)
+  seen = Add(mask, moved)/; s/block \(/block (float[2,16,16] numbers, /' 'causal = 1, random_id = 1048576>(q, k, v, numbers, ratio, training)'
 fused "add: the scores may come first" 's/Add\(mask, scores\)/Add(scores, mask)/' 'causal = 1'
-other "add: a mask that is trained" 's/("actnn.constant" : .*?) mask/$1/'
+fused "add: a mask that is trained" 's/("actnn.constant" : .*?) mask/$1/'
 # shellcheck disable=SC2086
 write_block add >little.onnxtxt && before little.onnxtxt fuse-attention $options
 fused "add: a mask to which scores still add something" '' '(q, k, v, mask, ratio, training)'
@@ -55,5 +64,11 @@ fused "where: a mask that nodes make of an input" "$(nodes 'mask = And(lower, gi
 fused "where: a mask that is drawn" "$(nodes 'noise = RandomUniform<shape = [16, 16]>()\n  mask = Less(noise, noise)') $(declare 'float[16,16]' noise)" \
   'causal = 0.*(q, k, v, mask'
 fused "where: a mask that blocks where it is true" 's/Where\(mask, scores, low\)/Where(mask, low, scores)/' 'never = -1.*causal = 0.*(q, k, v, c\?[^,]*, ratio'
+two="$(declare 'float[8,2,16,16]' moved)"' s/Where\(mask, scores, low\)/Where(mask, moved, low)/; s/\n  seen = /\n  moved = Add(numbers, scores)$&/;
+  s/block \(/block (float[2,1,16] numbers, /;'
+fused "where: two masks, of which one is the diagonal's" "$two" 'causal = 1, random_id = 1048576>(q, k, v, numbers, ratio, training)'
+open='s/(bool\[16,16\] mask = \{)\d/${1}0/;'
+fused "where: two masks" "$two $open s/low = \{-1e\+09/low = {-1e38/" 'random_id = 1048576>(q, k, v, v[0-9]*, ratio'
+other "where: two masks, of which one leaves something of what is added" "$two $open"
 other "where: what is blocked is not one number" 's/Where\(mask, scores, low\)/Where(mask, scores, qk)/'
 finish
