@@ -242,7 +242,7 @@ can_be_fused(const AttentionCall &of, bool is_narrow)
 {
   const Attention &attention = of.attention;
   bool is_short = attention.inner <= ATTENTION_FUSED_WIDTH && attention.columns <= ATTENTION_FUSED_WIDTH;
-  bool is_even = attention.inner % UNIT == 0 && attention.columns % UNIT == 0 && (attention.transposes_k || attention.keys % UNIT == 0);
+  bool is_even = attention.inner % UNIT == 0 && attention.columns % UNIT == 0;
   int64_t most = attention.rows > attention.keys ? attention.rows : attention.keys;
   return is_narrow && is_short && is_even && attention.inner && attention.columns && attention.heads * (most / WARP + 1) <= MOST_BLOCKS &&
          !optional_output(of.call, 3) && gpu_has_tensor_cores(); /* a mask's gradient needs those of scores */

@@ -43,18 +43,23 @@ numbers(const bfloat_number *memory)
 /* ---- shared memory ------------------------------------------------------------------------------------------------ */
 
 /* Rows of `step` elements in shared memory from those of `width` elements that begin at `from`: `rows` of them, of which `there` exist, and of each
- * `columns`, of which `given` exist. What does not is zero. By `threads` threads, of which this is number `thread`; columns, given and width are
- * multiples of a unit. */
+ * `columns`, of which `given` exist. What does not is zero. By `threads` threads, of which this is number `thread`; a unit at once where
+ * rows have whole ones. */
 static __device__ void
 take_rows(bfloat_number *to, int step, const bfloat_number *from, int64_t width, int rows, int64_t there, int columns, int64_t given, int thread,
           int threads)
 {
   typedef Columns<UNIT, uint16_t> Unit;
+  bool has_units = width % UNIT == 0;
   for (int at = thread; at < rows * (columns / UNIT); at += threads) {
     int row = at / (columns / UNIT), column = at % (columns / UNIT) * UNIT;
     Unit unit = {};
-    if (row < there && column < given)
-      unit = *(const Unit *)(from + row * width + column);
+    const bfloat_number *place = from + row * width + column;
+    if (row < there && column < given && has_units)
+      unit = *(const Unit *)place;
+    for (int i = 0; i < UNIT && !has_units; i++)
+      if (row < there && column + i < given)
+        unit.of[i] = place[i].bits;
     *(Unit *)(to + row * step + column) = unit;
   }
 }

@@ -6,7 +6,8 @@
 
 enum { ATTENTION_FUSED_WIDTH = 64 }; /* inner extent and columns, at most */
 
-/* Operands are bfloat16, [.., rows or keys, inner or columns], k turned [.., inner, keys]; extents that lie side by side are multiples of a unit. */
+/* Operands are bfloat16, [.., rows or keys, inner or columns], k turned [.., inner, keys]; inner and columns are multiples of a
+ * unit. */
 typedef struct FusedAttention {
   Rows rows; /* of all leading indices, with all keys */
   const bfloat_number *q, *k, *v, *d_o; /* d_o: in backward */

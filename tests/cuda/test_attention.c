@@ -30,6 +30,7 @@ static const Case cases[] = {
     {"rows as long as tensor cores take", 136, 200, 64, 64, true, false, 0, ACTNN_BOOL, {0}, false},
     {"with rows of k and of v, dropout and a mask of bool", 136, 72, 48, 24, false, false, 0.25, ACTNN_BOOL, {LEAD, 136, 72}, false},
     {"with keys of any number, and rows that are blocked", 70, 61, 16, 40, true, false, 0, ACTNN_F32, {1, 70, 61}, true},
+    {"with keys of any number in rows of k", 70, 61, 16, 40, false, false, 0.25, ACTNN_BOOL, {0}, false},
     {"causal, with tiles of its own", 272, 272, 64, 64, false, true, 0.25, ACTNN_BOOL, {0}, false},
     {"causal with dropout and a mask", 530, 530, 4, 4, true, true, 0.5, ACTNN_BOOL, {LEAD, 1, 530}, false},
     {"with rows that are blocked", 40, 56, 8, 12, true, false, 0.25, ACTNN_F32, {1, 40, 56}, true},

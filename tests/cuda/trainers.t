@@ -58,11 +58,11 @@ coded() {
   return 1
 }
 
-# curves MODEL BATCH [DIM=N]: losses of five steps on one batch held as bfloat16. Gradients are no measure there: maxima round to ties, values to
+# curves MODEL BATCH [DIM=N [OPTION]]: losses of five steps on one batch held as bfloat16. Gradients are no measure there: maxima round to ties, values to
 # the other side of a kink or of a level, and a processor's library may round weights or not. All of it runs on the GPU.
 curves() {
   rm -rf data && mkdir data && "$oracle" inputs "$1" "$2" 5 data $3 &&
-    both curve "$1" --batch="$2" ${3:+--dim "$3"} --loss=softmax-cross-entropy --precision=bf16 || return 1
+    both curve "$1" --batch="$2" ${3:+--dim "$3"} $4 --loss=softmax-cross-entropy --precision=bf16 || return 1
   ./curve-cuda --memory 2>&1 >/dev/null | grep 'run on the processor' && return 1
   # shellcheck disable=SC2046
   for way in c cuda; do
@@ -239,7 +239,9 @@ check "resnet20: layers computed again, beside codes" coded resnet20r "$models/r
 check "lenet5: bfloat16, losses of a run" curves "$models/lenet5.onnx" 16
 check "resnet20: bfloat16, losses of a run" curves "$models/resnet20.onnx" 8
 check "decoder: bfloat16, losses of a run" curves "$models/decoder.onnx" 2 T=32
+check "decoder: bfloat16, attention on tensor cores, losses of a run" curves "$models/decoder.onnx" 2 T=32 --attention=fused
 check "vit-tiny: bfloat16, losses of a run" curves "$small/vit-tiny.onnx" 4
+check "vit-tiny: bfloat16, attention on tensor cores, losses of a run" curves "$small/vit-tiny.onnx" 4 '' --attention=fused
 check "resnet20: joined nodes have kernels of their own" joined "$models/resnet20.onnx" 4
 check "vit-tiny: joined nodes have kernels of their own" joined "$small/vit-tiny.onnx" 2
 check "decoder: joined nodes have kernels of their own" joined "$models/decoder.onnx" 2 T=16
