@@ -232,8 +232,9 @@ takes_call(const AttentionCall &of, size_t operands)
   const actnn_view *mask = attention.mask;
   bool takes_mask = !mask || (mask->layout == ACTNN_PLAIN && (mask->type == ACTNN_BOOL || are_floats(mask, 1, true)));
   const actnn_view *d_mask = optional_output(of.call, 3);
-  return takes_mask && (!d_mask || are_floats(d_mask, 1, false)) && are_floats(of.call->input, operands, true) &&
-         are_floats(of.call->output, of.call->output_count, true) && attention.heads <= INT32_MAX;
+  bool takes_masks = takes_mask && (!d_mask || are_floats(d_mask, 1));
+  return takes_masks && are_floats(of.call->input, operands, true) && are_floats(of.call->output, of.call->output_count, true) &&
+         attention.heads <= INT32_MAX;
 }
 
 /* Tensor cores take it without scores in memory. */

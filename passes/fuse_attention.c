@@ -3,6 +3,7 @@
  * which but the two products may be missing: Attention(q, k, v, mask), and nothing of the extents of the scores is ever whole in memory
  * (FlashAttention, Dao et al. 2022, arXiv 2205.14135). A mask that follows from constants and blocks all above the
  * diagonal and nothing else becomes an attribute; of two masks, as where positions have numbers of their own under it, one is made otherwise.
+ * The outer may see scores with other leading axes.
  *
  * Whether this pass is to change anything is found out before (src/choose_attention.c). */
 #include "passes.h"
@@ -24,7 +25,7 @@ typedef struct Chain {
   KnownValues *known; /* masks */
   NodeId product;     /* of probabilities and v */
   NodeId dropout;     /* NO_NODE */
-  Shape scores;
+  Shape scores, view; /* view: as a mask sees scores, whose leading axes it may divide otherwise, as Swin's does into images and windows */
   ValueId q, k, v, mask, added; /* mask: NO_VALUE; added: floats that scores had before the mask, NO_VALUE */
   ValueId blocking;             /* the number `never` that a mask of bool has */
   bool transposes_k, transposes_v, is_guarded, is_inverse; /* is_inverse: blocked where the mask is true */
@@ -46,6 +47,32 @@ static bool
 is_plain_product(const Node *product)
 {
   return operand_id(product, 2) == NO_VALUE && !int_attribute(product, "transA", 0);
+}
+
+static bool
+is_viewed(const Chain *chain)
+{
+  return !shape_equal(&chain->view, &chain->scores);
+}
+
+/* How many of the last axes are the same in both views. */
+static int
+axes_alike(const Chain *chain)
+{
+  const Shape *a = &chain->scores, *b = &chain->view;
+  int count = 0;
+  while (count < a->rank && count < b->rank && a->dim[a->rank - 1 - count] == b->dim[b->rank - 1 - count]) count++;
+  return count;
+}
+
+/* What is added to scores in one view is so in the other. */
+static bool
+fits_both(const Chain *chain, ValueId value)
+{
+  const Shape *shape = &value_at(chain->program, value)->shape;
+  for (int i = 0; i + axes_alike(chain) < shape->rank; i++)
+    if (shape->dim[i] != 1 && is_viewed(chain)) return false;
+  return true;
 }
 
 /* q k, alike but for the last two axes; neither is broadcast. */
@@ -88,12 +115,17 @@ find_scaled(Chain *chain, ValueId scores)
 static bool
 find_added(Chain *chain, ValueId scores)
 {
-  const Node *node = made_by(chain, scores, "Add");
+  const Node *node;
   chain->added = NO_VALUE;
-  if (!node) return find_scaled(chain, scores);
+  if (is_viewed(chain)) {
+    if (!(node = made_by(chain, scores, "Reshape"))) return false;
+    scores = operand_id(node, 0);
+  }
+  if (!(node = made_by(chain, scores, "Add"))) return find_scaled(chain, scores);
   for (uint32_t i = 0; i < 2; i++) {
     chain->added = operand_id(node, i);
-    if (value_at(chain->program, chain->added)->type == ACTNN_F32 && find_scaled(chain, operand_id(node, 1 - i))) return true;
+    bool may_be_added = value_at(chain->program, chain->added)->type == ACTNN_F32 && fits_both(chain, chain->added);
+    if (may_be_added && find_scaled(chain, operand_id(node, 1 - i))) return true;
   }
   return false;
 }
@@ -114,8 +146,14 @@ find_masked(Chain *chain, ValueId scores)
 {
   const Node *node;
   chain->mask = chain->added = NO_VALUE;
+  chain->view = chain->scores;
+  if ((node = made_by(chain, scores, "Reshape"))) {
+    scores = operand_id(node, 0);
+    chain->view = value_at(chain->program, scores)->shape;
+    if (axes_alike(chain) < 2 || chain->view.rank < 2) return false;
+  }
   if ((node = made_by(chain, scores, "Where"))) return find_selected(chain, node);
-  if (!(node = made_by(chain, scores, "Add"))) return find_scaled(chain, scores);
+  if (!(node = made_by(chain, scores, "Add"))) return !is_viewed(chain) && find_scaled(chain, scores);
   for (uint32_t i = 0; i < 2; i++) {
     chain->mask = operand_id(node, i);
     if (value_at(chain->program, chain->mask)->type == ACTNN_F32 && find_added(chain, operand_id(node, 1 - i))) return true;
@@ -245,6 +283,25 @@ transpose_of(const Chain *chain, uint32_t position, Insertions *insertions)
   return transpose;
 }
 
+static ValueId
+reshaped(const Chain *chain, ValueId value, const Shape *shape, uint32_t position, Insertions *insertions)
+{
+  Program *program = chain->program;
+  ValueId operands[] = {value, add_int64_constant(program, shape->dim, (size_t)shape->rank)};
+  ValueId result = insert_node(program, PHASE_FORWARD, position, "", "Reshape", chain->product, operands, 2, insertions);
+  infer_node(program, value_at(program, result)->producer);
+  return result;
+}
+
+/* q, k or v with the leading axes that the mask's view has. */
+static ValueId
+in_view(const Chain *chain, ValueId value, uint32_t position, Insertions *insertions)
+{
+  Shape own = value_at(chain->program, value)->shape, shape = chain->view;
+  for (int i = 1; i <= 2; i++) shape.dim[shape.rank - i] = own.dim[own.rank - i];
+  return is_viewed(chain) ? reshaped(chain, value, &shape, position, insertions) : value;
+}
+
 /* ---- the operator ------------------------------------------------------------------------------------------ */
 
 static bool
@@ -254,6 +311,7 @@ fuse_chain(Chain *chain, uint32_t position, Insertions *insertions)
   ValueId operands[] = {chain->q, chain->k, chain->v, NO_VALUE, NO_VALUE, NO_VALUE};
   size_t count = 3;
   if (chain->transposes_v) operands[2] = transpose_of(chain, position, insertions);
+  for (int i = 0; i < 3; i++) operands[i] = in_view(chain, operands[i], position, insertions);
   bool is_pure = false, is_causal = chain->mask != NO_VALUE && find_causal(chain, &is_pure);
   if (chain->added != NO_VALUE) {
     operands[3] = is_causal && is_pure ? chain->added : join_masks(chain, position, insertions);
@@ -268,18 +326,27 @@ fuse_chain(Chain *chain, uint32_t position, Insertions *insertions)
     operands[5] = operand_id(dropout, 2);
     count = 6;
   }
-  become(program, chain->product, "actnn", "Attention", operands, count);
+  NodeId attention = chain->product;
+  if (is_viewed(chain)) {
+    ValueId result = insert_node(program, PHASE_FORWARD, position, "actnn", "Attention", chain->product, operands, count, insertions);
+    attention = value_at(program, result)->producer;
+    Shape shape = result_value(program, node_at(program, chain->product), 0)->shape;
+    ValueId viewed[] = {result, add_int64_constant(program, shape.dim, (size_t)shape.rank)};
+    become(program, chain->product, "", "Reshape", viewed, 2);
+  } else {
+    become(program, chain->product, "actnn", "Attention", operands, count);
+  }
   drop_attributes(program, chain->product, "transA", "transB", NULL);
-  set_int(program, chain->product, "transB", chain->transposes_k);
-  set_float(program, chain->product, "scale", chain->scale);
-  set_float(program, chain->product, "never", chain->never);
-  set_int(program, chain->product, "causal", is_causal);
-  if (chain->is_guarded) set_int(program, chain->product, "guarded", 1);
-  if (chain->dropout != NO_NODE) set_int(program, chain->product, "random_id", int_attribute(node_at(program, chain->dropout), "random_id", 0));
+  set_int(program, attention, "transB", chain->transposes_k);
+  set_float(program, attention, "scale", chain->scale);
+  set_float(program, attention, "never", chain->never);
+  set_int(program, attention, "causal", is_causal);
+  if (chain->is_guarded) set_int(program, attention, "guarded", 1);
+  if (chain->dropout != NO_NODE) set_int(program, attention, "random_id", int_attribute(node_at(program, chain->dropout), "random_id", 0));
   ValueId sums = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, (Shape){.rank = -1});
-  value_at(program, sums)->producer = chain->product;
-  set_result(program, chain->product, 1, sums);
-  return infer_node(program, chain->product);
+  value_at(program, sums)->producer = attention;
+  set_result(program, attention, 1, sums);
+  return infer_node(program, attention) && infer_node(program, chain->product);
 }
 
 bool

@@ -298,11 +298,30 @@ uncompressed_bytes_of_attention(const Program *program, const Node *gradient)
   return probabilities * (keeps_both ? 2 : 1) - (keeps_sums ? value_bytes(program, operand_id(gradient, 5)) : 0);
 }
 
+/* By value: floats that backward reads as masks of attention in one operator alone. A framework that adds them node by node keeps none. */
+static bool *
+masks_of_attention(const Program *program)
+{
+  bool *is_mask = arena_array(program->arena, program->value_count + 1, sizeof *is_mask);
+  bool *is_read = arena_array(program->arena, program->value_count + 1, sizeof *is_read);
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (node->phase != PHASE_BACKWARD && node->phase != PHASE_UPDATE) continue;
+    for (uint32_t k = 0; k < node->operand_count; k++) {
+      bool is_added = k == 6 && is_operator(program, program->order[i], "AttentionGrad") && operand_value(program, node, k)
+                      && operand_value(program, node, k)->type == ACTNN_F32;
+      if (node->operands[k] != NO_VALUE) *(is_added ? &is_mask[node->operands[k]] : &is_read[node->operands[k]]) = true;
+    }
+  }
+  for (ValueId id = 0; id < program->value_count; id++) is_mask[id] &= !is_read[id];
+  return is_mask;
+}
+
 void
 count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompressed)
 {
   bool *is_kept = arena_array(program->arena, program->value_count + 1, sizeof *is_kept);
-  const bool *read = values_read_by_backward(program);
+  const bool *read = values_read_by_backward(program), *is_mask = masks_of_attention(program);
   *saved = *uncompressed = 0;
   for (uint32_t i = 0; program->saves && i < program->saves->count; i++) {
     const Save *save = &program->saves->save[i];
@@ -332,6 +351,7 @@ count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompresse
     if (!read[id] || value->producer == NO_NODE || node_at(program, value->producer)->phase != PHASE_FORWARD) continue;
     const Node *producer = node_at(program, value->producer);
     *saved += value_bytes(program, id);
+    if (is_mask[id]) continue;
     if (value->layout != ACTNN_STASH) *uncompressed += value_bytes(program, id) * (value->type == ACTNN_BF16 ? 2 : 1);
     else if (strncmp(producer->operator_name, "Pack", 4) == 0) *uncompressed += uncompressed_bytes_of_packed(program, producer, is_kept);
   }

@@ -2,7 +2,8 @@
  *
  * Forward makes a tile's scores from q and k, probabilities of them, and o; backward makes both once more. The library multiplies. A thread
  * has a tile, in backward all tiles of one leading index, whose sums dk and dv go over them in order, and where a mask is trained those of all
- * that share its elements: threads change no bit. What is held as bfloat16 is widened to FP32 in the thread's scratch, and o, dq, dk and dv are rounded there once.
+ * that share its elements: threads change no bit. What is held as bfloat16 is widened to FP32 in the thread's scratch, and o, dq, dk and dv are
+ * rounded there once.
  *
  * Under a causal mask a tile needs keys only up to its last row, since exp of what is left out is zero in float. Where it is not, because a
  * row's greatest score is not that far above `never`, nothing is left out.

@@ -38,6 +38,15 @@ write_block | sed 's/qk = .*/qk = Einsum <equation = "tqhd,tkhd->thqk"> (q1, k1)
 before einsum.onnxtxt fuse-attention $options
 fused "products of Einsum" ''
 
+# Masks that see scores otherwise: of samples that are parts of windows.
+write_block windows >windows.onnxtxt
+# shellcheck disable=SC2086
+before windows.onnxtxt fuse-attention $options
+fused "two masks, each with its own leading axes" '' 'causal = 0, random_id = 1048576, .*>(v[0-9]*, v[0-9]*, v[0-9]*, v[0-9]*, ratio'
+other "what is added for each sample, before they are parts of windows" 's/Add\(scores, bias\)/Add(scores, numbers)/; s/block \(/block (float[8,2,16,16] numbers, /'
+other "a view that has no last axes of the scores" 's/(five = \{).*?\}/${1}8, 2, 2, 8, 16}/; s/(view|masked)( = .*?float\[)4,2,2,16/${1}${2}8,2,2,8/g; s/float\[4,2,2,16,16\] (view|masked)/float[8,2,2,8,16] $1/g;
+  s/Add\(view, window\)/Add(view, view)/'
+
 for kind in where add; do
   if [ $kind = where ]; then changed_number=0; else changed_number=2; fi
   write_block $kind | sed 's/-10000/-1e38/g' >$kind.onnxtxt

@@ -1,5 +1,6 @@
 # block.sh: a transformer block of 16 positions and 16 features, written by tests that source this.
-#   write_block [where|add]   prints the model; under a causal mask, which selects scores or is added to them
+#   write_block [where|add|windows]   prints the model; under a causal mask, which selects scores or is added to them, or under two that are
+#                                     trained: one for each head, and one for each of two windows that samples are parts of
 
 # weights NAME ROWS COLUMNS: an initializer with fixed pseudo-random numbers
 weights() {
@@ -32,10 +33,22 @@ mask() {
   }'
 }
 
+# trained NAME EXTENT...: an initializer with fixed numbers
+trained() {
+  awk 'BEGIN {
+    count = 1
+    for (i = 2; i < ARGC; i++) { count *= ARGV[i]; shape = shape (i > 2 ? "," : "") ARGV[i] }
+    printf "   float[%s] %s = {", shape, ARGV[1]
+    for (i = 0; i < count; i++) printf "%s%.4f", i ? ", " : "", sin(i * 1.7)
+    print "},"
+  }' "$@"
+}
+
 write_block() {
   printf '<ir_version: 8, opset_import: ["" : 23]>\nblock (float[N,16,16] x) => (float[N,4] logits)\n<\n'
   vector scale1 16 0.9; vector bias1 16 -0.1; vector scale2 16 0.9
   weights wq 16 16; weights wwk 16 16; weights wwwv 16 16; weights wwwwo 16 16; weights up 16 32; weights down 32 16; weights head 16 4
+  [ "$1" != windows ] || { trained bias 2 16 16; trained window 2 1 16 16; printf '   int64[5] five = {-1, 2, 2, 16, 16},\n   int64[4] four = {-1, 2, 16, 16},\n'; }
   cat <<'END'
    int64[4] heads = {0, 16, 2, 8},
    int64[3] rows = {0, 16, 16},
@@ -62,10 +75,11 @@ write_block() {
    qk = MatMul (q, k)
    scores = Mul (qk, root)
 END
-  [ -z "$1" ] || mask "$1"
+  case $1 in where | add) mask "$1" ;; esac
   case $1 in
     where) echo '   seen = Where (mask, scores, low)' ;;
     add) echo '   seen = Add (mask, scores)' ;;
+    windows) printf '   moved = Add (scores, bias)\n   view = Reshape (moved, five)\n   masked = Add (view, window)\n   seen = Reshape (masked, four)\n' ;;
     *) echo '   seen = Identity (scores)' ;;
   esac
   cat <<'END'

@@ -50,14 +50,13 @@ write_block where | sed 's/{1, 0, /{0, 0, /; s/low = .*/low = Constant <value = 
   s/p = Softmax .*/p0 = Softmax <axis = -1> (seen)\n   lost = IsNaN (p0)\n   p = Where (lost, nought, p0)/' >blocked.onnxtxt
 alike blocked.onnxtxt x 1e-5 --bits=32 && less
 # A mask that is trained has its gradient from the operator: one for each head and pair of positions, and one for each position alone.
-for extents in 2,16,16 1,16; do
-  write_block add | sed "s/^   mask = Constant.*/   mask = Identity (bias)/; s/^   int64\[1\] axis/   float[$extents] bias = {$(awk -v extents=$extents 'BEGIN {
-    n = split(extents, extent, ","); count = 1
-    for (i = 1; i <= n; i++) count *= extent[i]
-    for (i = 0; i < count; i++) printf "%s%.4f", i ? ", " : "", sin(i * 1.7)
-  }')},\n&/" >trained.onnxtxt
+for extents in "2 16 16" "1 16"; do
+  # shellcheck disable=SC2086
+  write_block add | sed "s/^   mask = Constant.*/   mask = Identity (bias)/; s/^   int64\[1\] axis/$(trained bias $extents)\n&/" >trained.onnxtxt
   alike trained.onnxtxt x 1e-5 --bits=32
 done
+write_block windows >windows.onnxtxt
+alike windows.onnxtxt x 1e-5 --bits=32
 
 # shellcheck disable=SC2086
 {
