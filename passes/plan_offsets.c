@@ -1,4 +1,5 @@
-/* plan_offsets.c: offsets by greedy orders, each buffer in the lowest gap that is free while it lives.
+/* plan_offsets.c: offsets by greedy orders, each buffer in the lowest gap that is free while it lives. Where an order reaches higher than what
+ * lives at one time, it is tried again with the buffer first that stood highest.
  *
  * Of tens of thousands of buffers most live for a few nodes, and only those at the same time are in each other's way. So placed buffers are
  * listed by when they live: the short ones by spans of positions, the long ones together. A gap for a short buffer is looked for among the
@@ -9,6 +10,8 @@
 #include <string.h>
 
 enum { SPANS = 256, MOST_SPANS = 3, RULES = 3 };
+/* Orders that are tried without one that is better, while the best reaches too high; and as many more as place so many buffers. */
+enum { PATIENCE = 8, PLACED = 1 << 14 };
 
 /* Buffers by rising offset. */
 typedef struct Shelf {
@@ -137,24 +140,41 @@ compare_ranked(const void *left, const void *right)
   return (a->buffer > b->buffer) - (a->buffer < b->buffer);
 }
 
-/* Places all transient buffers by one rule; the height reached. */
-static uint64_t
-place_greedily(Plan *plan, int rule, Ranked *ranked, Shelves *shelves)
+/* All transient buffers in the order in which a rule places them; how many. */
+static uint32_t
+rank_buffers(const Plan *plan, int rule, Ranked *ranked)
 {
   uint32_t count = 0;
-  uint64_t height = 0;
   for (uint32_t i = 0; i < plan->buffer_count; i++)
     if (!plan->buffer[i].is_persistent)
       ranked[count++] = (Ranked){i, priority(&plan->buffer[i], rule), plan->buffer[i].bytes};
   qsort(ranked, count, sizeof *ranked, compare_ranked);
+  return count;
+}
+
+/* Places them in that order; the height reached, and which of them reaches it first. */
+static uint64_t
+place_ranked(Plan *plan, const Ranked *ranked, uint32_t count, Shelves *shelves, uint32_t *highest)
+{
+  uint64_t height = 0;
   empty(shelves);
   for (uint32_t i = 0; i < count; i++) {
     Buffer *buffer = &plan->buffer[ranked[i].buffer];
     buffer->offset = lowest_gap(shelves, buffer);
     add_to_shelves(shelves, buffer);
-    if (buffer->offset + buffer->bytes > height) height = buffer->offset + buffer->bytes;
+    if (buffer->offset + buffer->bytes <= height) continue;
+    height = buffer->offset + buffer->bytes;
+    *highest = i;
   }
   return height;
+}
+
+static void
+put_first(Ranked *ranked, uint32_t place)
+{
+  Ranked raised = ranked[place];
+  memmove(ranked + 1, ranked, place * sizeof *ranked);
+  ranked[0] = raised;
 }
 
 uint64_t
@@ -167,9 +187,14 @@ place_buffers(Plan *plan, uint32_t positions)
   shelves->arena = scratch;
   shelves->span = positions / SPANS + 1;
   for (int rule = 0; rule < RULES; rule++) {
-    uint64_t reached = place_greedily(plan, rule, ranked, shelves);
-    for (uint32_t i = 0; reached < height && i < plan->buffer_count; i++) best[i] = plan->buffer[i].offset;
-    if (reached < height) height = reached;
+    uint32_t count = rank_buffers(plan, rule, ranked), highest = 0, patience = PATIENCE + PLACED / (count + 1);
+    for (uint32_t left = patience; left > 0 && height > plan->lower_bound; left--) {
+      uint64_t reached = place_ranked(plan, ranked, count, shelves, &highest);
+      for (uint32_t i = 0; reached < height && i < plan->buffer_count; i++) best[i] = plan->buffer[i].offset;
+      if (reached < height) left = patience;
+      if (reached < height) height = reached;
+      put_first(ranked, highest);
+    }
   }
   for (uint32_t i = 0; i < plan->buffer_count; i++) plan->buffer[i].offset = best[i];
   arena_destroy(scratch);

@@ -24,6 +24,16 @@ planned resnet50 "$models/resnet50.onnx" --batch=16 --bits=2
 saved=$(number saved_bytes resnet50.memory) whole=$(number saved_bytes_fp32 resnet50.memory)
 check "resnet50, batch 16, 2 bits: $saved bytes saved, $whole in FP32, at least eleven times less" [ "$((11 * saved))" -le "$whole" ]
 
+# close MODEL [OPTION]...: a step's buffers take no more than what lives at once, or a thousandth
+close() {
+  "$actnnc" "$@" --loss=softmax-cross-entropy --print-memory --no-verify -o close.c |
+    sed -n 's/.*live at once at most: \([0-9.]*\) of that)/\1/p' | awk '{ print } END { exit !(NR == 1 && $1 >= 1 && $1 <= 1.001) }'
+}
+check "resnet50, exact: buffers are packed closely" close "$models/resnet50.onnx" --batch=16 --bits=32
+check "resnet50, ActNN's scheme: buffers are packed closely" close "$models/resnet50.onnx" --batch=16 --scheme=actnn
+check "decoder, exact: buffers are packed closely" close "$models/decoder.onnx" --batch=16 --dim T=128 --bits=32
+check "gpt2: buffers are packed closely" close "$models/gpt2.onnx" --batch=2 --dim T=1024
+
 if "$actnnc" "$models/resnet50.onnx" --batch=16 --loss=softmax-cross-entropy --memory-budget=64MiB -o over.c 2>messages; then
   not_ok "a budget that is too small is refused"
 else
