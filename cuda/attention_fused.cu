@@ -240,7 +240,6 @@ attend_fused(FusedAttention of)
       Columns<UNIT> score = scores_of(of, seat.place, first + column, own + seat.row * FEW_STEP + column, &blocked);
       widen_total(&total, score.of, UNIT);
     }
-    __syncwarp();
   }
   total = total_of_two(total);
   bool is_lost = of.rows.is_guarded && !(total.sum > 0);
