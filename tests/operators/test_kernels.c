@@ -229,12 +229,14 @@ is_of_library(const char *name)
   return !strncmp(name, "Conv", 4) || !strncmp(name, "Product", 7) || !strncmp(name, "Attention", 9);
 }
 
-/* Its library, or copies for it, must suit every convolution, and a kernel elementwise rows of any type, but for powers of integers. */
+/* Its library, or copies for it, must suit every convolution, and kernels elementwise rows of any type, but for powers of integers, and padding
+ * of every kind. */
 static const char *
 check_place(const Run *run, const Node *node)
 {
   bool is_power = !strcmp(node->operator_name, "Pow") && !is_real(run->result[0].type);
-  bool must_be_there = !strncmp(node->operator_name, "Conv", 4) || ((node->operator->flags & POINTWISE) && !is_power);
+  bool is_padding = !strncmp(node->operator_name, "Pad", 3);
+  bool must_be_there = !strncmp(node->operator_name, "Conv", 4) || is_padding || ((node->operator->flags & POINTWISE) && !is_power);
   return ran_on_processor && must_be_there ? "it runs on the processor" : NULL;
 }
 
