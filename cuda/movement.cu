@@ -393,24 +393,21 @@ KEEPS(Squeeze)
 KEEPS(Unsqueeze)
 
 KERNEL
-cast(actnn_view x, actnn_view y, int64_t count)
+cast(actnn_view x, actnn_view y, int64_t count, int64_t to)
 {
   int64_t i = thread_number();
   if (i < count)
-    store_element(&y, i, load_element(&x, i));
+    store_element(&y, i, cast_number(load_element(&x, i), to));
 }
 
-/* Types of half the precision are rounded by the processor. */
 extern "C" int
 gpu_Cast(const actnn_call *call)
 {
   const actnn_view *x = &call->input[0], *y = &call->output[0];
-  if (call->attribute[0].i == ACTNN_F16 || call->attribute[0].i == ACTNN_BF16)
-    return DEVICE_DECLINES;
-  if (cast_copies(x, y))
+  int64_t count = element_count(y), to = call->attribute[0].i;
+  if (cast_copies(x, y, to))
     return copy_whole(call);
-  int64_t count = element_count(y);
-  return actnn_is_preparing(call) ? 0 : LAUNCH(call, cast, count, *x, *y, count);
+  return actnn_is_preparing(call) ? 0 : LAUNCH(call, cast, count, *x, *y, count, to);
 }
 
 /* ---- triangles of zeros ---------------------------------------------------------------------------------------- */
