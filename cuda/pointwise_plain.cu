@@ -95,5 +95,7 @@ gpu_run_plain_row(const actnn_call *call, int row)
     job.real[k] = call->attribute[k].f;
     job.flag[k] = pointwise_flag(known, &call->attribute[k]);
   }
-  return job.count <= INT32_MAX ? LAUNCH(call, run_plain_row<uint32_t>, job.count, job) : LAUNCH(call, run_plain_row<uint64_t>, job.count, job);
+  if (job.count <= INT32_MAX)
+    return LAUNCH(call, run_plain_row<uint32_t>, job.count, job);
+  return LAUNCH(call, run_plain_row<uint64_t>, job.count, job);
 }

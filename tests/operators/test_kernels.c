@@ -1,7 +1,7 @@
 /* test_kernels.c: every kernel of the runtime against its operator's evaluation in double precision, on the shapes
  * that its row of the table gives; blocked as well where the row allows it; with one thread and with several, whose
- * results must agree bit for bit (close to where the library computes, which divides sums among its threads). Then
- * once more with numbers that are not ordinary among the operands, and with activations held as bfloat16.
+ * results must agree bit for bit (close to where the library computes, which divides sums among its threads). Integers
+ * must be the evaluation's. Then once more with numbers that are not ordinary among the operands, and with activations held as bfloat16.
  *
  * Built once more with ON_GPU, every operator runs on a GPU, or on its stand-in, from its memory and back. What it makes of activations held
  * as bfloat16 must then be what it makes of floats, rounded once, without copies of them but for the operators that are named here.
