@@ -7,6 +7,9 @@
 /* NULL: the operator runs on the processor. */
 actnn_kernel *gpu_kernel_for(actnn_kernel *of_processor);
 
+/* An elementwise row by number, of operands and a result of any type (pointwise_plain.cu). */
+int gpu_run_plain_row(const actnn_call *call, int row);
+
 /* To and from bfloat16 (bfloat.cu; runtime/bfloat.h). */
 int gpu_convert(actnn *trainer, void *to, const void *from, int64_t count, bool rounds);
 

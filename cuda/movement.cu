@@ -258,11 +258,33 @@ gpu_Split(const actnn_call *call)
 
 /* ---- padding --------------------------------------------------------------------------------------------------- */
 
+/* Axes of the padded tensor, of what is padded, and strides of the one whose elements are looked for. */
+typedef struct Padding {
+  int rank;
+  int64_t padded[ACTNN_MAX_RANK], inner[ACTNN_MAX_RANK], begin[ACTNN_MAX_RANK], stride[ACTNN_MAX_RANK];
+  PadMode mode;
+} Padding;
+
+/* Pads are attribute `pads`. */
+static Padding
+padding_of(const actnn_call *call, size_t pads, const actnn_view *padded, const actnn_view *inner, const actnn_view *sought)
+{
+  Padding padding;
+  memset(&padding, 0, sizeof padding);
+  padding.rank = padded->rank;
+  padding.mode = pad_mode_named(call->attribute[3].text);
+  pad_begins(call, pads, 2, padded->rank, padding.begin);
+  row_major_strides(sought, padding.stride);
+  memcpy(padding.padded, padded->dim, (size_t)padded->rank * sizeof *padded->dim);
+  memcpy(padding.inner, inner->dim, (size_t)inner->rank * sizeof *inner->dim);
+  return padding;
+}
+
 typedef struct PadJob {
+  Padding padding;
   actnn_view y;
   const void *x;
-  int64_t count, extent[ACTNN_MAX_RANK], inner[ACTNN_MAX_RANK], stride[ACTNN_MAX_RANK], begin[ACTNN_MAX_RANK];
-  PadMode mode;
+  int64_t count;
   double value;
 } PadJob;
 
@@ -270,13 +292,14 @@ template <typename Unit>
 KERNEL
 pad(PadJob job)
 {
+  const Padding &padding = job.padding;
   int64_t i = thread_number(), left = i, at = 0;
   if (i >= job.count)
     return;
-  for (int axis = job.y.rank - 1; axis >= 0 && at >= 0; axis--) {
-    int64_t from = pad_source(left % job.extent[axis], job.begin[axis], job.inner[axis], job.mode);
-    left /= job.extent[axis];
-    at = from < 0 ? -1 : at + from * job.stride[axis];
+  for (int axis = padding.rank - 1; axis >= 0 && at >= 0; axis--) {
+    int64_t from = pad_source(left % padding.padded[axis], padding.begin[axis], padding.inner[axis], padding.mode);
+    left /= padding.padded[axis];
+    at = from < 0 ? -1 : at + from * padding.stride[axis];
   }
   if (at < 0)
     store_element(&job.y, i, job.value);
@@ -290,28 +313,57 @@ gpu_Pad(const actnn_call *call)
   if (actnn_is_preparing(call))
     return 0;
   const actnn_view *x = &call->input[0], *y = &call->output[0];
-  PadJob job;
-  memset(&job, 0, sizeof job);
-  job.y = *y;
-  job.x = x->data;
-  job.count = element_count(y);
-  job.mode = pad_mode_named(call->attribute[3].text);
-  job.value = pad_value(call);
-  pad_begins(call, 0, 2, x->rank, job.begin);
-  row_major_strides(x, job.stride);
-  memcpy(job.extent, y->dim, (size_t)y->rank * sizeof *y->dim);
-  memcpy(job.inner, x->dim, (size_t)x->rank * sizeof *x->dim);
+  PadJob job = {padding_of(call, 0, y, x, x), *y, x->data, element_count(y), pad_value(call)};
   return with_unit(element_bytes(y->type), [=](auto unit) { return LAUNCH(call, pad<decltype(unit)>, job.count, job); });
 }
 
-/* Where padding repeats elements their gradients are sums: left to the processor. */
+/* All that an element was copied to, added up in the order in which it lies. */
+template <typename Form>
+KERNEL
+add_copies(Padding padding, int64_t count, Form dy, Form dx)
+{
+  int64_t i = thread_number(), left = i, index[ACTNN_MAX_RANK], place[ACTNN_MAX_RANK];
+  float sum = 0;
+  if (i >= count)
+    return;
+  bool is_any = true;
+  for (int axis = padding.rank - 1; axis >= 0; axis--) {
+    index[axis] = left % padding.inner[axis];
+    left /= padding.inner[axis];
+    place[axis] = pad_next(-1, index[axis], padding.begin[axis], padding.inner[axis], padding.padded[axis], padding.mode);
+    is_any = is_any && place[axis] < padding.padded[axis];
+  }
+  while (is_any) {
+    int64_t at = 0;
+    for (int axis = 0; axis < padding.rank; axis++)
+      at += place[axis] * padding.stride[axis];
+    sum += dy[at];
+    is_any = false;
+    for (int axis = padding.rank - 1; axis >= 0 && !is_any; axis--) {
+      place[axis] = pad_next(place[axis], index[axis], padding.begin[axis], padding.inner[axis], padding.padded[axis], padding.mode);
+      is_any = place[axis] < padding.padded[axis];
+      if (!is_any)
+        place[axis] = pad_next(-1, index[axis], padding.begin[axis], padding.inner[axis], padding.padded[axis], padding.mode);
+    }
+  }
+  dx.put(i, sum);
+}
+
 extern "C" int
 gpu_PadGrad(const actnn_call *call)
 {
+  const actnn_view *dy = &call->input[0], *dx = &call->output[0];
   Strided pattern;
-  if (!pad_pattern(call, 1, 2, &call->input[0], &call->output[0], &pattern))
-    return DEVICE_DECLINES;
-  return actnn_is_preparing(call) ? 0 : gather(call, pattern, &call->input[0], &call->output[0]);
+  if (actnn_is_preparing(call))
+    return 0;
+  if (pad_pattern(call, 1, 2, dy, dx, &pattern))
+    return gather(call, pattern, dy, dx);
+  Padding padding = padding_of(call, 1, dy, dx, dy);
+  int64_t count = element_count(dx);
+  return with_form(dy, dx, NULL, [=](auto form) {
+    typedef decltype(form) Form;
+    return LAUNCH(call, add_copies<Form>, count, padding, count, in_form(form, dy), in_form(form, dx));
+  });
 }
 
 /* ---- the same elements ----------------------------------------------------------------------------------------- */
@@ -341,24 +393,21 @@ KEEPS(Squeeze)
 KEEPS(Unsqueeze)
 
 KERNEL
-cast(actnn_view x, actnn_view y, int64_t count)
+cast(actnn_view x, actnn_view y, int64_t count, int64_t to)
 {
   int64_t i = thread_number();
   if (i < count)
-    store_element(&y, i, load_element(&x, i));
+    store_element(&y, i, cast_number(load_element(&x, i), to));
 }
 
-/* Types of half the precision are rounded by the processor. */
 extern "C" int
 gpu_Cast(const actnn_call *call)
 {
   const actnn_view *x = &call->input[0], *y = &call->output[0];
-  if (call->attribute[0].i == ACTNN_F16 || call->attribute[0].i == ACTNN_BF16)
-    return DEVICE_DECLINES;
-  if (cast_copies(x, y))
+  int64_t count = element_count(y), to = call->attribute[0].i;
+  if (cast_copies(x, y, to))
     return copy_whole(call);
-  int64_t count = element_count(y);
-  return actnn_is_preparing(call) ? 0 : LAUNCH(call, cast, count, *x, *y, count);
+  return actnn_is_preparing(call) ? 0 : LAUNCH(call, cast, count, *x, *y, count, to);
 }
 
 /* ---- triangles of zeros ---------------------------------------------------------------------------------------- */

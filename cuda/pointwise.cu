@@ -1,6 +1,7 @@
 /* pointwise.cu: kernels of all elementwise rows of the operator table, from the same expressions as the processor's, and of joined nodes,
- * whose kernels the trainer brings along. Integers and mixed types are left to the processor. */
+ * whose kernels the trainer brings along. Integers and mixed types go to pointwise_plain.cu. */
 #include "gpu.h"
+#include "kernels.h"
 
 #include "actnn_pointwise.h"
 
@@ -102,17 +103,21 @@ run_row(const actnn_call *call, int number, Row row)
     __device__ void operator()(const float (&given)[operands_##row], float (&made)[1]) const; \
   }; \
   inline __device__ void row_##NAME::operator()(const float (&given)[operands_##row], float (&made)[1]) const
-#define ROW_KERNEL(NAME) \
+#define ROW_KERNEL(NAME, otherwise) \
   extern "C" int gpu_##NAME(const actnn_call *call); \
-  int gpu_##NAME(const actnn_call *call) { return run_row(call, ROW_##NAME, row_##NAME()); }
+  int gpu_##NAME(const actnn_call *call) \
+  { \
+    int failed = run_row(call, ROW_##NAME, row_##NAME()); \
+    return failed == DEVICE_DECLINES ? otherwise : failed; \
+  }
 #define POINT(NAME, operands_given, attributes, ...) \
   ROW(NAME, NAME) { made[0] = point_##NAME(operands_given attributes); } \
-  ROW_KERNEL(NAME)
+  ROW_KERNEL(NAME, gpu_run_plain_row(call, ROW_##NAME))
 #define UNARY(NAME, attributes, ...) \
   ROW(NAME, NAME) { made[0] = point_##NAME(given[0] attributes); } \
   ROW(NAME##Slope, NAME) { made[0] = point_##NAME##Slope(given[0] attributes); } \
-  ROW_KERNEL(NAME) \
-  ROW_KERNEL(NAME##Slope)
+  ROW_KERNEL(NAME, DEVICE_DECLINES) \
+  ROW_KERNEL(NAME##Slope, DEVICE_DECLINES)
 #define OPERATOR(...)
 #include "../src/operators.def"
 

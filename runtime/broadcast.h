@@ -118,22 +118,21 @@ same_dims(const actnn_view *a, const actnn_view *b)
   return a->rank == b->rank && !memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim);
 }
 
-/* How an operand is read; false when it does not fit the fast path. Blocks are those of the operand's and of the result's layout. */
+/* Where an operand's elements lie, whatever they are; false when no strides tell it. Blocks are those of the operand's and of the result's
+ * layout. */
 static inline bool
-make_source(Source *source, const actnn_view *x, const actnn_view *y, const Extents *e, int64_t x_block, int64_t block)
+place_source(Source *source, const actnn_view *x, const actnn_view *y, const Extents *e, int64_t x_block, int64_t block)
 {
   memset(source, 0, sizeof *source);
   source->data = x->data;
-  source->is_bytes = x->type == ACTNN_BOOL;
-  source->is_bfloat = x->type == ACTNN_BF16;
   source->block_axis = -1;
-  if ((x->type != ACTNN_F32 && !source->is_bytes && !source->is_bfloat) || x->rank > y->rank) return false;
+  if (x->rank > y->rank) return false;
   if (x->layout == ACTNN_PLAIN && elements_of(x) == 1) {
     source->access = REPEATED;
     return true;
   }
   if (x->layout == y->layout && same_dims(x, y)) {
-    source->access = source->is_bytes || source->is_bfloat ? GATHERED : STRAIGHT;
+    source->access = STRAIGHT;
     source->rank = 1;
     source->dim[0] = e->count;
     source->stride[0] = 1;
@@ -152,6 +151,18 @@ make_source(Source *source, const actnn_view *x, const actnn_view *y, const Exte
   }
   merge_axes(source, e);
   return true;
+}
+
+/* How an operand is read; false when it does not fit the fast path. */
+static inline bool
+make_source(Source *source, const actnn_view *x, const actnn_view *y, const Extents *e, int64_t x_block, int64_t block)
+{
+  if (!place_source(source, x, y, e, x_block, block)) return false;
+  source->is_bytes = x->type == ACTNN_BOOL;
+  source->is_bfloat = x->type == ACTNN_BF16;
+  bool is_made_float = source->is_bytes || source->is_bfloat;
+  if (is_made_float && source->access == STRAIGHT) source->access = GATHERED;
+  return is_made_float || x->type == ACTNN_F32;
 }
 
 #endif

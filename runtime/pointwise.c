@@ -211,9 +211,9 @@ holds(const actnn_view *y, bool is_boolean)
   return is_boolean ? y->type == ACTNN_BOOL : y->type == ACTNN_F32 || bfloat_holds(y);
 }
 
-/* All results lie alike. */
+/* All results lie alike. `own` is the kernel that asks, which runs on copies where it needs plain loops for what is held as bfloat16. */
 static int
-run_steps(const actnn_call *call, Chunks *chunks, actnn_kernel *otherwise)
+run_steps(const actnn_call *call, Chunks *chunks, actnn_kernel *own, actnn_kernel *otherwise)
 {
   const actnn_view *y = &call->output[0];
   int64_t block = call->trainer && y->layout == ACTNN_BLOCKED ? call->trainer->channel_block : 1;
@@ -229,21 +229,22 @@ run_steps(const actnn_call *call, Chunks *chunks, actnn_kernel *otherwise)
     is_fast = is_fast && make_source(&chunks->source[k], &call->input[k], y, &e, block, block);
   }
   choose_straight(call, chunks);
+  if (is_plain && !is_fast && bfloat_is_in(call)) return bfloat_run_on_copies(own, call);
+  if (actnn_is_preparing(call)) return 0;
   if (is_fast) return run_chunks(call, chunks, &e, block);
-  if (is_plain) return bfloat_is_in(call) ? bfloat_run_on_copies(otherwise, call) : otherwise(call);
+  if (is_plain) return otherwise(call);
   return actnn_fail(call->trainer, "an elementwise operator got integers or mixed layouts in blocked memory");
 }
 
 /* A row alone: one step. */
 static int
-run_points(const actnn_call *call, ChunkLoop *loop, bool is_boolean, actnn_kernel *otherwise)
+run_points(const actnn_call *call, ChunkLoop *loop, bool is_boolean, actnn_kernel *own, actnn_kernel *otherwise)
 {
-  if (actnn_is_preparing(call)) return 0;
   Chunks chunks = {.count = 1};
   chunks.step[0] = (ChunkStep){.loop = loop, .attribute = call->attribute, .operand = {0, 1, 2}, .result = FIRST_RESULT,
                                .is_boolean = is_boolean};
-  if (call->input_count > MOST_ROW_OPERANDS) return otherwise(call);
-  return run_steps(call, &chunks, otherwise);
+  if (call->input_count > MOST_ROW_OPERANDS) return actnn_is_preparing(call) ? 0 : otherwise(call);
+  return run_steps(call, &chunks, own, otherwise);
 }
 
 #define X(a) T a = operand[0][i]
@@ -278,7 +279,7 @@ run_points(const actnn_call *call, ChunkLoop *loop, bool is_boolean, actnn_kerne
   actnn_kernel plain_##NAME, ENTRY(NAME); \
   int ENTRY(NAME)(const actnn_call *call) \
   { \
-    return run_points(call, loop_##NAME, IS_##result_kind, plain_##NAME); \
+    return run_points(call, loop_##NAME, IS_##result_kind, ENTRY(NAME), plain_##NAME); \
   }
 #define POINT(NAME, operands, attributes, result, expression, gradient, linear, flags, tries) \
   LOOP(NAME, result, attributes, operands, , expression)
@@ -306,7 +307,6 @@ ENTRY(Pointwise)(const actnn_call *call)
   if (wrong) return actnn_fail(call->trainer, "Pointwise: its steps cannot be read: %s", wrong);
   if (call->input_count != (size_t)steps.operands || call->output_count != (size_t)steps.results)
     return actnn_fail(call->trainer, "Pointwise: its steps are of %d operands and %d results", steps.operands, steps.results);
-  if (actnn_is_preparing(call)) return 0;
   Chunks chunks = {.count = steps.count};
   for (int i = 0; i < steps.count; i++) {
     const pointwise_step *step = &steps.step[i];
@@ -315,5 +315,5 @@ ENTRY(Pointwise)(const actnn_call *call)
                          .is_boolean = pointwise_row_at(step->row)->is_boolean};
     for (int k = 0; k < step->operand_count; k++) chunk->operand[k] = step->operand[k];
   }
-  return run_steps(call, &chunks, plain_Pointwise);
+  return run_steps(call, &chunks, ENTRY(Pointwise), plain_Pointwise);
 }

@@ -200,35 +200,15 @@ EVALUATE(Trilu)(const actnn_call *call)
   return 0;
 }
 
-/* Rounds to `fraction` bits after the leading one, ties to even. */
-static double
-round_fraction(double number, int fraction, int lowest, double largest)
-{
-  int exponent;
-  if (number == 0 || !isfinite(number)) return number;
-  frexp(number, &exponent);
-  if (exponent < lowest + 1) exponent = lowest + 1;
-  double unit = ldexp(1, exponent - 1 - fraction), rounded = nearbyint(number / unit) * unit;
-  return fabs(rounded) > largest ? copysign((double)INFINITY, number) : rounded;
-}
-
-/* Values take the precision of the type they are cast to; tensors keep REALs. */
 int
 EVALUATE(Cast)(const actnn_call *call)
 {
   const actnn_view *x = &call->input[0], *y = &call->output[0];
   int64_t count = element_count(y), to = call->attribute[0].i;
-  if (to == ACTNN_F16 || to == ACTNN_BF16) {
-    for (int64_t i = 0; i < count; i++) {
-      double number = load_element(x, i);
-      store_element(y, i,
-                    to == ACTNN_F16 ? round_fraction(number, 10, -14, 65504)
-                                    : round_fraction(number, 7, -126, 3.39e38));
-    }
-  } else if (cast_copies(x, y)) {
+  if (cast_copies(x, y, to)) {
     if (x->data != y->data && count) memcpy(y->data, x->data, plain_bytes(y));
   } else {
-    for (int64_t i = 0; i < count; i++) store_element(y, i, load_element(x, i));
+    for (int64_t i = 0; i < count; i++) store_element(y, i, cast_number(load_element(x, i), to));
   }
   return 0;
 }

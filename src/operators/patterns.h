@@ -211,12 +211,33 @@ is_hot(const actnn_view *indices, int64_t depth, int64_t inner, int64_t i)
   return i / inner % depth == (index < 0 ? index + depth : index);
 }
 
+/* Rounds to `fraction` bits after the leading one, ties to even. */
+static inline ACTNN_DEVICE double
+round_fraction(double number, int fraction, int lowest, double largest)
+{
+  int exponent;
+  if (number == 0 || !isfinite(number)) return number;
+  frexp(number, &exponent);
+  if (exponent < lowest + 1) exponent = lowest + 1;
+  double unit = ldexp(1.0, exponent - 1 - fraction), rounded = nearbyint(number / unit) * unit;
+  return fabs(rounded) > largest ? copysign((double)INFINITY, number) : rounded;
+}
+
+/* Numbers take the precision of the type they are cast to; tensors keep REALs. */
+static inline ACTNN_DEVICE double
+cast_number(double number, int64_t to)
+{
+  return to == ACTNN_F16    ? round_fraction(number, 10, -14, 65504)
+         : to == ACTNN_BF16 ? round_fraction(number, 7, -126, 3.39e38)
+                            : number;
+}
+
 /* True when a cast changes no byte. */
 static inline bool
-cast_copies(const actnn_view *x, const actnn_view *y)
+cast_copies(const actnn_view *x, const actnn_view *y, int64_t to)
 {
-  return element_bytes(x->type) == element_bytes(y->type) && is_floating(x->type) == is_floating(y->type) &&
-         (y->type != ACTNN_BOOL || x->type == ACTNN_BOOL);
+  return to != ACTNN_F16 && to != ACTNN_BF16 && element_bytes(x->type) == element_bytes(y->type) &&
+         is_floating(x->type) == is_floating(y->type) && (y->type != ACTNN_BOOL || x->type == ACTNN_BOOL);
 }
 
 #endif

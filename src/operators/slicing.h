@@ -45,4 +45,20 @@ pad_source(int64_t at, int64_t begin, int64_t extent, PadMode mode)
   return i < extent ? i : period - i;
 }
 
+/* The next padded position behind `at` whose source is `source`; `padded`, all positions there are: none. */
+static inline ACTNN_DEVICE int64_t
+pad_next(int64_t at, int64_t source, int64_t begin, int64_t extent, int64_t padded, PadMode mode)
+{
+  for (at++; at < padded; at++) {
+    if (at < begin || at >= begin + extent) {
+      if (pad_source(at, begin, extent, mode) == source) return at;
+    } else if (at <= begin + source) {
+      return begin + source < padded ? begin + source : padded;
+    } else {
+      at = begin + extent - 1; /* among those that were there before each is its own source alone */
+    }
+  }
+  return padded;
+}
+
 #endif

@@ -190,6 +190,55 @@ padded (float[N,3,$1,$1] image) => (float[N,10] scores)
 TEXT
 }
 
+# masked: attention as exporters write it, its mask made of what inputs hold as integers, and positions counted by what is no padding
+masked() {
+  cat <<TEXT
+<ir_version: 8, opset_import: ["" : 17]>
+masked (int64[N,6] tokens, int64[N,6] mask) => (float[N,10] scores)
+<float[12,8] words = {$(values 96 0.8)}, float[8,8] places = {$(values 64 0.6)}, float[12,8] kinds = {$(values 96 0.7)},
+ float[8,8] wq = {$(values 64 0.5)}, float[8,8] wk = {$(values 64 0.4)}, float[8,8] wv = {$(values 64 0.3)}, float[8,10] w = {$(values 80 0.5)},
+ int64 padding = {0}, int64 one = {1}, int64[1] front = {1}, int64[3] rows = {1, 6, 1}>
+{
+  is_padding = Equal (tokens, padding)
+  is_word = Not (is_padding)
+  counted = Cast <to = 7> (is_word)
+  sums = CumSum (counted, one)
+  numbers = Mul (sums, counted)
+  numbered = Add (numbers, one)
+  word = Gather (words, tokens)
+  place = Gather (places, numbered)
+  h = Add (word, place)
+  shown = Unsqueeze (mask, front)
+  shown_to_all = Expand (shown, rows)
+  unseen = Sub (one, shown_to_all)
+  is_unseen = Cast <to = 9> (unseen)
+  paddings = Unsqueeze (is_padding, front)
+  is_hidden = Or (is_unseen, paddings)
+  q = MatMul (h, wq)
+  k = MatMul (h, wk)
+  v = MatMul (h, wv)
+  kt = Transpose <perm = [0, 2, 1]> (k)
+  products = MatMul (q, kt)
+  root = Constant <value_float = 0.35355> ()
+  scaled = Mul (products, root)
+  never = Constant <value_float = -10000.0> ()
+  visible = Where (is_hidden, never, scaled)
+  reals = Cast <to = 1> (unseen)
+  penalty = Mul (reals, never)
+  sum = Add (visible, penalty)
+  probabilities = Softmax <axis = -1> (sum)
+  mixed = MatMul (probabilities, v)
+  g = Tanh (mixed)
+  is_rare = Greater (tokens, numbered)
+  kind_number = Where (is_rare, tokens, numbered)
+  kind = Gather (kinds, kind_number)
+  r = Add (g, kind)
+  mean = ReduceMean <axes = [1], keepdims = 0> (r)
+  scores = MatMul (mean, w)
+}
+TEXT
+}
+
 check "lenet5: FP32 gradients" exact lenet5 "$models/lenet5.onnx" 4
 check "resnet20: FP32 gradients" exact resnet20 "$models/resnet20.onnx" 2
 # Images of more elements than the library counts go to it in pieces, and none to the processor.
@@ -223,6 +272,16 @@ export SHIM_ELEMENTS
 check "SAME with strides: FP32 gradients of images in pieces" exact pieces padded.onnxtxt 6
 check "SAME with strides: pieces on the GPU" sh -c "./pieces --memory 2>&1 >/dev/null | grep 'run on the processor'; [ \$? = 1 ]"
 unset SHIM_ELEMENTS
+# Masks that are made of integers are made there.
+masked >masked.onnxtxt
+check "masks of integers: FP32 gradients" exact masked masked.onnxtxt 4
+check "masks of integers: on the GPU" sh -c "./masked --memory 2>&1 >/dev/null | grep 'run on the processor'; [ \$? = 1 ]"
+if [ -n "$KERNEL_COMPILER" ]; then
+  skip "masks of integers: steps are launched as a whole" "a GPU does not count them"
+else
+  check "masks of integers: steps are launched as a whole" sh -c "SHIM_GRAPHS=count ./masked $(given data) --eval none --steps 9 --quiet --threads 1 2>&1 | grep 'shim: [1-9] graphs'"
+fi
+check "masks of integers: bfloat16, losses of a run" curves masked.onnxtxt 16
 check "decoder: FP32 gradients" exact decoder "$models/decoder.onnx" 2 T=16
 check "vit-tiny: FP32 gradients" exact vit "$small/vit-tiny.onnx" 2
 check "unet: FP32 gradients" exact unet "$small/unet.onnx" 2

@@ -1,7 +1,7 @@
 /* test_kernels.c: every kernel of the runtime against its operator's evaluation in double precision, on the shapes
  * that its row of the table gives; blocked as well where the row allows it; with one thread and with several, whose
- * results must agree bit for bit (close to where the library computes, which divides sums among its threads). Then
- * once more with numbers that are not ordinary among the operands, and with activations held as bfloat16.
+ * results must agree bit for bit (close to where the library computes, which divides sums among its threads). Integers
+ * must be the evaluation's. Then once more with numbers that are not ordinary among the operands, and with activations held as bfloat16.
  *
  * Built once more with ON_GPU, every operator runs on a GPU, or on its stand-in, from its memory and back. What it makes of activations held
  * as bfloat16 must then be what it makes of floats, rounded once, without copies of them but for the operators that are named here.
@@ -65,8 +65,8 @@ compare(Arena *arena, const actnn_view *view, int64_t block, const Tensor *expec
     double got = element_of(view->type, view->data, place_of(view, block, i), false);
     double wanted = element_of(view->type, expected->data, i, true);
     double relative = RELATIVE + (view->type == ACTNN_BF16 ? ROUNDING : 0);
-    bool is_close =
-        got == wanted || (isnan(got) && isnan(wanted)) || fabs(got - wanted) <= ABSOLUTE + relative * fabs(wanted) + slack * largest;
+    bool is_close = got == wanted || (isnan(got) && isnan(wanted)) ||
+                    (is_real(view->type) && fabs(got - wanted) <= ABSOLUTE + relative * fabs(wanted) + slack * largest);
     /* What is not finite must be noticed. Which it is, and what else it reaches, goes by the order of operations. */
     is_close |= strictness == NOTICED && !isfinite(got);
     if (!is_close)
@@ -229,11 +229,15 @@ is_of_library(const char *name)
   return !strncmp(name, "Conv", 4) || !strncmp(name, "Product", 7) || !strncmp(name, "Attention", 9);
 }
 
-/* Its library, or copies for it, must suit every convolution. */
+/* Its library, or copies for it, must suit every convolution, and kernels elementwise rows of any type, but for powers of integers, and padding
+ * of every kind. */
 static const char *
-check_place(const char *name)
+check_place(const Run *run, const Node *node)
 {
-  return ran_on_processor && !strncmp(name, "Conv", 4) ? "it runs on the processor" : NULL;
+  bool is_power = !strcmp(node->operator_name, "Pow") && !is_real(run->result[0].type);
+  bool is_padding = !strncmp(node->operator_name, "Pad", 3);
+  bool must_be_there = !strncmp(node->operator_name, "Conv", 4) || is_padding || ((node->operator->flags & POINTWISE) && !is_power);
+  return ran_on_processor && must_be_there ? "it runs on the processor" : NULL;
 }
 
 /* What a call with bfloat16 has just made in its views, and what the same call makes of the same numbers as floats. */
@@ -262,9 +266,9 @@ compare_with_floats(const Run *narrow, Arena *arena)
 }
 #else
 static const char *
-check_place(const char *name)
+check_place(const Run *run, const Node *node)
 {
-  return (void)name, NULL;
+  return (void)run, (void)node, NULL;
 }
 
 static const char *
@@ -283,7 +287,7 @@ check_layout(Run *run, Arena *arena)
   const char *difference = run_kernel(run, arena);
   for (uint32_t i = 0; i < node->result_count && !difference; i++)
     if (run->output[i].data) difference = compare(arena, &run->output[i], run->block, &run->result[i], i, run->strictness, slack_of(run));
-  if (!difference) difference = check_place(node->operator_name);
+  if (!difference) difference = check_place(run, node);
   if (!difference && run->is_narrow) difference = compare_with_floats(run, arena);
   if (difference || IS_ON_GPU) return difference; /* a GPU does not ask how many threads the processor has */
   actnn_view single[MOST_VIEWS];
