@@ -42,9 +42,9 @@ numbers(const bfloat_number *memory)
 
 /* ---- shared memory ------------------------------------------------------------------------------------------------ */
 
-/* Rows of `step` elements in shared memory from those of `width` elements that begin at `from`: `rows` of them, of which `there` exist, and of each
- * `columns`, of which `given` exist. What does not is zero. By `threads` threads, of which this is number `thread`; a unit at once where
- * rows have whole ones. */
+/* Rows of `step` elements in shared memory from those of `width` elements that begin at `from`: `rows` of them, of which `there` exist, and
+ * of each `columns`, of which `given` exist. What does not is zero. By `threads` threads, of which this is number `thread`; a unit at once
+ * where rows have whole ones. */
 static __device__ void
 take_rows(bfloat_number *to, int step, const bfloat_number *from, int64_t width, int rows, int64_t there, int columns, int64_t given, int thread,
           int threads)
@@ -164,8 +164,8 @@ static __device__ void
 take_left(Left *left, float *room, const bfloat_number *from, int64_t width, const FusedAttention &of, const RowSeat &seat)
 {
   bfloat_number *rows = (bfloat_number *)room;
-  take_rows(rows, STEP, from + (seat.head * of.rows.all_rows + seat.first) * width, width, TILE, of.rows.all_rows - seat.first, WIDTH, width, seat.lane,
-            WARP);
+  from += (seat.head * of.rows.all_rows + seat.first) * width;
+  take_rows(rows, STEP, from, width, TILE, of.rows.all_rows - seat.first, WIDTH, width, seat.lane, WARP);
   __syncwarp();
   for (int i = 0; i < TILES; i++)
     wmma::load_matrix_sync(left[i], numbers(rows + i * TILE), STEP);
@@ -305,7 +305,8 @@ differentiate_unit(const FusedAttention &of, const Place &place, const actnn_phi
 
 typedef struct alignas(32) QueryRoom {
   bfloat_number k[WIDTH * FEW_TURNED], v[FEW * STEP];
-  float score[WARPS][TILE * FEW_STEP], gradient[WARPS][TILE * FEW_STEP]; /* of a warp its rows; also of q, do, and slopes as they are multiplied */
+  /* Of a warp its rows; also of q, do, and slopes as they are multiplied. */
+  float score[WARPS][TILE * FEW_STEP], gradient[WARPS][TILE * FEW_STEP];
 } QueryRoom;
 
 template <bool is_turned>
@@ -382,7 +383,8 @@ add_over_rows(Accumulator *sums, const bfloat_number *left, const bfloat_number 
 /* Writes what a warp has added up for TILE keys from `key` on, SHARE tiles of columns from `column` on, `factor` times. */
 template <bool is_turned>
 static __device__ void
-put_keys(const Floats &to, const Accumulator *sums, float *room, const FusedAttention &of, int64_t head, int64_t key, int column, int64_t width, float factor)
+put_keys(const Floats &to, const Accumulator *sums, float *room, const FusedAttention &of, int64_t head, int64_t key, int column, int64_t width,
+         float factor)
 {
   int lane = threadIdx.x % WARP;
   for (int i = 0; i < SHARE; i++)
@@ -447,7 +449,8 @@ differentiate_keys(FusedAttention of, Floats dk, Floats dv)
     if (row < there) {
       Place place = place_of_row(of.rows, begin + row);
       int at = row * MANY_STEP + unit * UNIT;
-      differentiate_unit(of, place, random, key + unit * UNIT, room.score + at, room.gradient + at, of.lse[place.row], of.row_sum[place.row], &p, &ds);
+      float sum = of.lse[place.row], mean = of.row_sum[place.row];
+      differentiate_unit(of, place, random, key + unit * UNIT, room.score + at, room.gradient + at, sum, mean, &p, &ds);
     }
     __syncthreads();
     put_unit(made + row * 2 * MANY_STEP + unit * UNIT, p);
