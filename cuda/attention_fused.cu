@@ -172,6 +172,19 @@ take_left(Left *left, float *room, const bfloat_number *from, int64_t width, con
   __syncwarp();
 }
 
+/* What a warp has made of FEW of its rows' scores, as tiles: rounded, it takes their place. */
+static __device__ void
+take_made(Left *tiles, float *room, const Columns<UNIT> *made, const RowSeat &seat)
+{
+  bfloat_number *rows = (bfloat_number *)room;
+  __syncwarp();
+  for (int i = 0; i < FEW / 2 / UNIT; i++)
+    put_unit(rows + seat.row * STEP + seat.half * (FEW / 2) + i * UNIT, made[i]);
+  __syncwarp();
+  for (int i = 0; i < FEW / TILE; i++)
+    wmma::load_matrix_sync(tiles[i], numbers(rows + i * TILE), STEP);
+}
+
 /* Writes rows that a warp has added up, `factor` times: FEW columns at a time go through its room. */
 static __device__ void
 put_sums(const Floats &to, const Accumulator *sums, float *room, int64_t width, float factor, const RowSeat &seat)
@@ -222,7 +235,6 @@ attend_fused(FusedAttention of)
   SHARED AttendRoom room;
   RowSeat seat = take_rows_of_block(of);
   float *own = room.score[seat.warp];
-  bfloat_number *made = (bfloat_number *)own;
   int64_t end = end_of_keys(of, seat.first - seat.warp * TILE + BLOCK_ROWS - 1);
   Left q[TILES], p[FEW / TILE];
   Accumulator o[TILES];
@@ -270,12 +282,7 @@ attend_fused(FusedAttention of)
           value[i].of[j] *= kept.of[j];
       }
     }
-    __syncwarp();
-    for (int i = 0; i < FEW / 2 / UNIT; i++)
-      put_unit(made + seat.row * STEP + seat.half * (FEW / 2) + i * UNIT, value[i]);
-    __syncwarp();
-    for (int i = 0; i < FEW / TILE; i++)
-      wmma::load_matrix_sync(p[i], numbers(made + i * TILE), STEP);
+    take_made(p, own, value, seat);
     for (int column = 0; column < TILES; column++)
       for (int i = 0; i < FEW / TILE && column < of.column_tiles; i++)
         add_product<false>(o[column], p[i], room.v, STEP, i * TILE, column * TILE);
@@ -316,7 +323,6 @@ differentiate_queries(FusedAttention of)
   SHARED QueryRoom room;
   RowSeat seat = take_rows_of_block(of);
   float *own = room.score[seat.warp], *gradient = room.gradient[seat.warp];
-  bfloat_number *made = (bfloat_number *)own;
   int64_t end = end_of_keys(of, seat.first - seat.warp * TILE + BLOCK_ROWS - 1);
   Left q[TILES], d_o[TILES], slope[FEW / TILE];
   Accumulator dq[TILES];
@@ -335,18 +341,13 @@ differentiate_queries(FusedAttention of)
     __syncthreads();
     multiply_keys<is_turned>(own, q, room.k, of.inner_tiles);
     multiply_keys<false>(gradient, d_o, room.v, of.column_tiles);
-    Columns<UNIT> value, made_of[FEW / 2 / UNIT];
+    Columns<UNIT> value, made[FEW / 2 / UNIT];
     UNROLLED
     for (int i = 0; i < FEW / 2 / UNIT; i++) {
       int column = seat.half * (FEW / 2) + i * UNIT, at = seat.row * FEW_STEP + column;
-      differentiate_unit(of, seat.place, key, first + column, own + at, gradient + at, sum, mean, &value, &made_of[i]);
+      differentiate_unit(of, seat.place, key, first + column, own + at, gradient + at, sum, mean, &value, &made[i]);
     }
-    __syncwarp();
-    for (int i = 0; i < FEW / 2 / UNIT; i++)
-      put_unit(made + seat.row * STEP + seat.half * (FEW / 2) + i * UNIT, made_of[i]);
-    __syncwarp();
-    for (int i = 0; i < FEW / TILE; i++)
-      wmma::load_matrix_sync(slope[i], numbers(made + i * TILE), STEP);
+    take_made(slope, own, made, seat);
     for (int column = 0; column < TILES; column++)
       for (int i = 0; i < FEW / TILE && column < of.inner_tiles; i++)
         add_product<is_turned>(dq[column], slope[i], room.k, is_turned ? FEW_TURNED : STEP, i * TILE, column * TILE);
