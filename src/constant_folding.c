@@ -97,7 +97,8 @@ become_constant(Program *program, ValueId id, const Tensor *tensor)
 
 typedef struct Computing {
   Program *program;
-  KnownValues *known;
+  Arena *arena;
+  Folding *left;
   const Tensor **tensor; /* by value; NULL: not yet */
 } Computing;
 
@@ -105,7 +106,7 @@ static bool
 compute(Computing *computing, ValueId id, int steps)
 {
   Program *program = computing->program;
-  Arena *arena = computing->known->arena;
+  Arena *arena = computing->arena;
   const Value *value = value_at(program, id);
   if (computing->tensor[id]) return true;
   const Node *node = value->producer == NO_NODE ? NULL : node_at(program, value->producer);
@@ -115,7 +116,7 @@ compute(Computing *computing, ValueId id, int steps)
     return value->kind == VALUE_CONSTANT && constant_tensor(program, id, arena, constant);
   }
   bool is_possible = steps > 0 && node->operator && node->operator->evaluate && is_same_each_time(node) && !reads_only_shapes(node->operator);
-  if (!is_possible || !afford_evaluation(program, node, &computing->known->left)) return false;
+  if (!is_possible || !afford_evaluation(program, node, computing->left)) return false;
   const Tensor **operands = arena_array(arena, (size_t)node->operand_count + 1, sizeof *operands);
   Tensor *results = arena_array(arena, (size_t)node->result_count + 1, sizeof *results);
   for (uint32_t k = 0; k < node->operand_count; k++) {
@@ -141,12 +142,16 @@ known_value(KnownValues *known, Program *program, ValueId id)
   const Value *value = id == NO_VALUE ? NULL : value_at(program, id);
   if (!value || value->kind == VALUE_CONSTANT) return value;
   if (known->last == id) return known->found;
-  Computing computing = {program, known, arena_array(known->arena, (size_t)program->value_count + 1, sizeof *computing.tensor)};
+  Computing computing = {.program = program, .arena = arena_create(), .left = &known->left};
+  computing.tensor = arena_array(computing.arena, (size_t)program->value_count + 1, sizeof *computing.tensor);
   known->last = id;
   known->found = NULL;
-  if (!compute(&computing, id, MOST_STEPS)) return NULL;
-  Value *copy = arena_allocate(known->arena, sizeof *copy);
-  *copy = *value;
-  hold(copy, computing.tensor[id], known->arena);
-  return known->found = copy;
+  if (compute(&computing, id, MOST_STEPS)) {
+    Value *copy = arena_allocate(known->arena, sizeof *copy);
+    *copy = *value;
+    hold(copy, computing.tensor[id], known->arena);
+    known->found = copy;
+  }
+  arena_destroy(computing.arena);
+  return known->found;
 }
