@@ -1,10 +1,12 @@
 /* precision: under --precision=bf16, holds activations and their gradients as bfloat16.
- * needs: saves and their codes.  keeps: the graph.  makes: Value.type.
+ * needs: saves and their codes.  keeps: the graph.  makes: Value.type; the ranges of levels that are fixed, rounded where values are.
  *
  * Only what a value is held in changes: kernels compute in FP32 (products of bfloat16 are added up in it) and round a result once, to
  * nearest even, when it is stored. Weights, their gradients, optimizer state, statistics, the prediction and what the loss makes of it
  * stay FP32, and so does what is small: it costs nothing. */
 #include "passes.h"
+
+#include "../runtime/bfloat_value.h"
 
 #include <string.h>
 
@@ -120,6 +122,15 @@ mark_copies_alike(const Program *program, bool *is_exact)
   }
 }
 
+/* Rounding keeps the order of numbers: those of a fixed range then lie between its rounded ends. */
+static void
+round_range(const Program *program, Save *save)
+{
+  if (save->spacing != ACTNN_FIXED_LEVELS || value_at(program, save->value)->type != ACTNN_BF16) return;
+  save->low = (double)bfloat_widened(bfloat_rounded((float)save->low));
+  save->high = (double)bfloat_widened(bfloat_rounded((float)save->high));
+}
+
 bool
 precision(Program *program, const Options *options)
 {
@@ -128,11 +139,9 @@ precision(Program *program, const Options *options)
   mark_behind_predictions(program, is_exact);
   mark_by_nodes(program, is_exact);
   mark_parts_of_gradients(program, is_exact);
-  /* Rounded, a value could leave the fixed range of its levels. */
-  for (uint32_t i = 0; program->saves && i < program->saves->count; i++)
-    if (program->saves->save[i].spacing == ACTNN_FIXED_LEVELS) is_exact[program->saves->save[i].value] = true;
   mark_copies_alike(program, is_exact);
   for (ValueId id = 0; id < program->value_count; id++)
     if (!is_exact[id] && may_be_narrow(value_at(program, id))) value_at(program, id)->type = ACTNN_BF16;
+  for (uint32_t i = 0; program->saves && i < program->saves->count; i++) round_range(program, &program->saves->save[i]);
   return true;
 }

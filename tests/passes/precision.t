@@ -43,7 +43,8 @@ check "the same nodes in the same order" sh -c 'for file in narrow wide; do sed 
 
 dump attention "$models/decoder.onnx" --batch=2 --dim T=64 --precision=bf16
 held "what attention weighs" attention Softmax 0 bfloat16
-held "a slope, whose levels have a fixed range" attention actnn.GeluSlope 0 float
+held "a slope, whose levels have a fixed range" attention actnn.GeluSlope 0 bfloat16
+check "whose ends are rounded, too" grep -q ' fixed dither plain -0.12890625 1.1328125 ' attention
 cat >shared.onnxtxt <<'END'
 <ir_version: 8, opset_import: ["" : 17]>
 shared (float[64,256] x, float[64,256] target) => (float loss)
