@@ -71,7 +71,7 @@ find_head(const Program *program, ValueId loss, const ReaderList *list, Head *he
   head->w = operand_id(product, 1);
   head->bias = operand_id(product, 2);
   head->features = x->dim[x->rank - 1];
-  return scores->dim[scores->rank - 1] == head->classes;
+  return head->rows > 0 && scores->dim[scores->rank - 1] == head->classes;
 }
 
 /* True of the scores, and of what shows them to the loss as rows. */
