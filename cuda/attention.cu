@@ -31,25 +31,13 @@ attend(Rows rows, Cells cells, Floats lse)
     value = masked_unit(rows, place, first, blocked_unit(rows, place, first), scores_at(rows, place, first));
     widen_total(&total, value.of, UNIT);
   }
-  total = cell_total(cells, total);
-  bool is_lost = rows.is_guarded && !(total.sum > 0);
-  if (rows.leaves_out && !(total.most - rows.never >= EXPONENT_OF_ZERO))
-    total.most = NAN;
+  RowScale scale = scale_of_row(rows, cell_total(cells, total), rows.leaves_out);
   if (seat.is_inside && !seat.lane && lse.data)
-    lse.put(place.row, is_lost ? NAN : (float)(total.most + log(total.sum)));
-  float factor = (float)(1 / total.sum);
-  actnn_philox_key key = actnn_philox_key();
-  if (rows.is_dropped)
-    key = key_now(rows.key);
+    lse.put(place.row, scale.lse);
+  actnn_philox_key key = key_of_rows(rows);
   for (int64_t first = (int64_t)seat.lane * UNIT; first < end; first += step) {
     value = masked_unit(rows, place, first, blocked_unit(rows, place, first), scores_at(rows, place, first));
-    for (int i = 0; i < UNIT; i++)
-      value.of[i] = is_lost ? 0 : expf(value.of[i] - total.most) * factor;
-    if (rows.is_dropped) {
-      Columns<UNIT> kept = dropout_factors(rows, key, place.element + first);
-      for (int i = 0; i < UNIT; i++)
-        value.of[i] *= kept.of[i];
-    }
+    make_probabilities(rows, scale, key, place.element + first, &value);
     store_columns(rows.made, place.unit + first / UNIT, value);
   }
 }
@@ -64,18 +52,10 @@ differentiate(Rows rows, Floats gradient, Floats made, Floats row_sum, Floats ls
     return;
   Place place = place_of_row(rows, number);
   int64_t unit = place.unit + first / UNIT;
-  float sum = lse[place.row], mean = row_sum[place.row];
-  bool is_lost = rows.is_guarded && isnan(sum);
   unsigned blocked = blocked_unit(rows, place, first);
   Columns<UNIT> value = masked_unit(rows, place, first, blocked, scores_at(rows, place, first));
-  Columns<UNIT> slope = load_columns<UNIT>(gradient, unit), factor;
-  if (rows.is_dropped)
-    factor = dropout_factors(rows, key_now(rows.key), place.element + first);
-  for (int i = 0; i < UNIT; i++) {
-    float p = is_lost ? 0 : expf(value.of[i] - sum), kept = rows.is_dropped ? factor.of[i] : 1;
-    slope.of[i] = blocked >> i & 1 ? 0 : p * ((kept != 0 ? slope.of[i] * kept : 0) - mean);
-    value.of[i] = p * kept;
-  }
+  Columns<UNIT> slope = load_columns<UNIT>(gradient, unit);
+  differentiate_unit(rows, key_of_rows(rows), place.element + first, blocked, lse[place.row], row_sum[place.row], &value, &slope);
   store_columns(rows.made, unit, value);
   store_columns(made, unit, slope);
   if (keeps_floats)
@@ -442,8 +422,7 @@ gpu_AttentionGrad(const actnn_call *call)
   int begun = begin_call(&of, ATTENTION_OPERANDS);
   if (begun)
     return begun;
-  if (mask && gpu_check(call->trainer, cudaMemsetAsync(mask->data, 0, (size_t)element_count(mask) * sizeof(float), stream_of(call->trainer)),
-                        "AttentionGrad"))
+  if (mask && clear_bytes(call, mask->data, element_count(mask) * (int64_t)sizeof(float)))
     return 1;
   if (of.made->is_fused)
     return differentiate_all(of);

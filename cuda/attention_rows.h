@@ -34,7 +34,7 @@ typedef struct Place {
   int64_t row;     /* of all rows: where o, lse and row_sum have it */
 } Place;
 
-static __device__ Place
+static inline __device__ Place
 place_of_row(const Rows &rows, int64_t number)
 {
   int64_t head = quotient(number, rows.rows), row = number - head * rows.rows.number, unused;
@@ -49,7 +49,7 @@ place_of_row(const Rows &rows, int64_t number)
 
 /* A mask's elements that belong to those of a row from `first` on: at once where a unit of them begins there, to which tensors are padded. */
 template <typename Whole, typename Each>
-static __device__ void
+static inline __device__ void
 read_mask(const Rows &rows, const Place &place, int64_t first, Whole whole, Each each)
 {
   int64_t at = place.mask + first * rows.mask_column;
@@ -62,7 +62,7 @@ read_mask(const Rows &rows, const Place &place, int64_t first, Whole whole, Each
 }
 
 /* Bit i: element `first` + i of a row is blocked. */
-static __device__ unsigned
+static inline __device__ unsigned
 blocked_unit(const Rows &rows, const Place &place, int64_t first)
 {
   unsigned blocked = 0;
@@ -79,7 +79,7 @@ blocked_unit(const Rows &rows, const Place &place, int64_t first)
 }
 
 /* Scores from element `first` of a row on as the mask leaves them; those behind the row's end are none. */
-static __device__ Columns<UNIT>
+static inline __device__ Columns<UNIT>
 masked_unit(const Rows &rows, const Place &place, int64_t first, unsigned blocked, Columns<UNIT> score)
 {
   if (rows.added.data)
@@ -95,7 +95,7 @@ masked_unit(const Rows &rows, const Place &place, int64_t first, unsigned blocke
 
 /* What dropout multiplies the elements by, from `first` of all scores on. Indices are known where this is compiled, for draws to stay in
  * registers. */
-static __device__ Columns<UNIT>
+static inline __device__ Columns<UNIT>
 dropout_factors(const Rows &rows, const actnn_philox_key &key, int64_t first)
 {
   uint32_t draw[2 * DRAWS];
@@ -116,6 +116,60 @@ dropout_factors(const Rows &rows, const actnn_philox_key &key, int64_t first)
   for (unsigned i = 0; i < UNIT; i++)
     factor.of[i] = draw[i] >= rows.threshold ? rows.kept : 0;
   return factor;
+}
+
+/* What makes a row's probabilities of its scores, and the logarithm of its sum. */
+typedef struct RowScale {
+  float most, factor, lse;
+  bool is_lost; /* guarded, and without probabilities: they are zeros */
+} RowScale;
+
+/* Of all scores of a row; leaves_out: but for those of keys above the diagonal. Where these would have added something the row is NaN. */
+static inline __device__ RowScale
+scale_of_row(const Rows &rows, Total total, bool leaves_out)
+{
+  RowScale scale = {total.most, (float)(1 / total.sum), 0, rows.is_guarded && !(total.sum > 0)};
+  if (leaves_out && !(total.most - rows.never >= EXPONENT_OF_ZERO))
+    scale.most = NAN;
+  scale.lse = scale.is_lost ? NAN : (float)(scale.most + log(total.sum));
+  return scale;
+}
+
+/* Probabilities, dropped, of the scores in `value`; element: the first of them among all scores. */
+static inline __device__ void
+make_probabilities(const Rows &rows, const RowScale &scale, const actnn_philox_key &key, int64_t element, Columns<UNIT> *value)
+{
+  for (int i = 0; i < UNIT; i++)
+    value->of[i] = scale.is_lost ? 0 : expf(value->of[i] - scale.most) * scale.factor;
+  if (!rows.is_dropped)
+    return;
+  Columns<UNIT> kept = dropout_factors(rows, key, element);
+  for (int i = 0; i < UNIT; i++)
+    value->of[i] *= kept.of[i];
+}
+
+/* Of the scores in `value` probabilities, dropped, and of the gradient of those in `slope` what is, but for its scale, that of the scores. lse
+ * and mean: the row's logarithm of a sum, and its sum of gradients by probabilities. */
+static inline __device__ void
+differentiate_unit(const Rows &rows, const actnn_philox_key &key, int64_t element, unsigned blocked, float lse, float mean, Columns<UNIT> *value,
+                   Columns<UNIT> *slope)
+{
+  bool is_lost = rows.is_guarded && isnan(lse);
+  Columns<UNIT> factor;
+  if (rows.is_dropped)
+    factor = dropout_factors(rows, key, element);
+  for (int i = 0; i < UNIT; i++) {
+    float p = is_lost ? 0 : expf(value->of[i] - lse), kept = rows.is_dropped ? factor.of[i] : 1;
+    slope->of[i] = blocked >> i & 1 ? 0 : p * ((kept != 0 ? slope->of[i] * kept : 0) - mean);
+    value->of[i] = p * kept;
+  }
+}
+
+/* The key of this step's draws, where there are any. */
+static inline __device__ actnn_philox_key
+key_of_rows(const Rows &rows)
+{
+  return rows.is_dropped ? key_now(rows.key) : actnn_philox_key();
 }
 
 #endif

@@ -7,6 +7,8 @@
 /* NULL: the operator runs on the processor. */
 actnn_kernel *gpu_kernel_for(actnn_kernel *of_processor);
 
+/* The elements as they lie, in the form that the result has (movement.cu). */
+int gpu_copy_whole(const actnn_call *call);
 /* An elementwise row by number, of operands and a result of any type (pointwise_plain.cu). */
 int gpu_run_plain_row(const actnn_call *call, int row);
 

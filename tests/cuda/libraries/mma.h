@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 
 namespace nvcuda {
 namespace wmma {
@@ -56,24 +57,15 @@ fill_fragment(fragment<Use, SIZE, SIZE, SIZE, float> &to, float value)
       to.x[row][column] = value;
 }
 
-template <typename Use>
+template <typename Use, typename Layout>
 static inline void
-load_matrix_sync(fragment<Use, SIZE, SIZE, SIZE, __nv_bfloat16, row_major> &to, const __nv_bfloat16 *from, unsigned step)
+load_matrix_sync(fragment<Use, SIZE, SIZE, SIZE, __nv_bfloat16, Layout> &to, const __nv_bfloat16 *from, unsigned step)
 {
+  bool is_by_rows = std::is_same<Layout, row_major>::value;
   check_place(from, step * sizeof *from);
   for (int row = 0; row < SIZE && is_first_lane(); row++)
     for (int column = 0; column < SIZE; column++)
-      to.x[row][column] = number_of(from[row * step + column]);
-}
-
-template <typename Use>
-static inline void
-load_matrix_sync(fragment<Use, SIZE, SIZE, SIZE, __nv_bfloat16, col_major> &to, const __nv_bfloat16 *from, unsigned step)
-{
-  check_place(from, step * sizeof *from);
-  for (int row = 0; row < SIZE && is_first_lane(); row++)
-    for (int column = 0; column < SIZE; column++)
-      to.x[row][column] = number_of(from[column * step + row]);
+      to.x[row][column] = number_of(from[is_by_rows ? row * step + column : column * step + row]);
 }
 
 static inline void
