@@ -6,28 +6,70 @@
 
 /* ---- kernels ----------------------------------------------------------------------------------------------------- */
 
+/* What is coded: a value as it lies in memory, */
+typedef struct Lying {
+  Floats value;
+  __device__ float at(int64_t place) const { return value[place]; }
+  __device__ void make(const tiles_job &, const tile_part &, own_values &) const {}
+} Lying;
+
+/* or the normalized rows of one, which nobody writes: (x - mean) * rstd, or x * rstd. */
+typedef struct Normalized {
+  Floats value;
+  const float *mean, *rstd; /* mean: NULL where it is zero */
+  Divisor each;             /* elements that share these */
+  bool by_fours;            /* four side by side do */
+
+  __device__ float mean_of(int64_t number) const { return mean ? mean[number] : 0; }
+  __device__ float at(int64_t place) const
+  {
+    int64_t number = quotient(place, each);
+    return (value[place] - mean_of(number)) * rstd[number];
+  }
+  __device__ void make(const tiles_job &job, const tile_part &part, own_values &own) const
+  {
+    for_own_runs(job, part, [&](const row_run &run, uint32_t rows) {
+      for_rows(rows, [&](int k) {
+        int64_t number = quotient(place_of(job, run, k, 0), each);
+        UNROLLED
+        for (int j = 0; j < FOUR; j++) {
+          if (j >= run.lanes)
+            continue;
+          if (j > 0 && !by_fours)
+            number = quotient(place_of(job, run, k, j), each);
+          own.of[k][j] = (own.of[k][j] - mean_of(number)) * rstd[number];
+        }
+      });
+    });
+  }
+} Normalized;
+
 /* A thread's own values. What stands in for missing elements leaves its group's range as it is. */
+template <typename Source>
 static __device__ own_values
-load_values(const tiles_job &job, const tile_part &part, const Floats &value)
+load_values(const tiles_job &job, const tile_part &part, const Source &source)
 {
-  return load_own(job, part, value, [&](float *padding) {
+  own_values own = load_own(job, part, source.value, [&](float *padding) {
     const row_run first = run_at(job, part, 0);
     UNROLLED
     for (int j = 0; j < FOUR; j++) {
       int lane = job.codec.lane_groups ? j : -part.four * FOUR; /* of a group that is shared: the first */
-      padding[j] = lane < first.lanes ? value[place_of(job, first, 0, lane)] : 0;
+      padding[j] = lane < first.lanes ? source.at(place_of(job, first, 0, lane)) : 0;
     }
   });
+  source.make(job, part, own);
+  return own;
 }
 
 /* Sums of elements * (maximum - minimum)^2 over groups, of masked levels positive elements * maximum^2. */
+template <typename Source>
 TILE_KERNEL
-find_ranges(tiles_job job, Floats value, actnn_tile_range *found, double *sum)
+find_ranges(tiles_job job, Source source, actnn_tile_range *found, double *sum)
 {
   SHARED range_room room;
   tile_part part = part_of(job);
   bool counts_positives = job.code.spacing == ACTNN_MASKED_LEVELS;
-  const own_values own = load_values(job, part, value);
+  const own_values own = load_values(job, part, source);
   own_range range[FOUR];
   int count[FOUR] = {0, 0, 0, 0};
   find_own_ranges(part, own, range);
@@ -140,31 +182,30 @@ make_groups(const tiles_job &job, const tile_part &part, const own_values &own, 
 }
 
 /* noise: of each tile; not written without WithNoise. Spacing: even for fixed levels, too. */
-template <actnn_spacing Spacing, bool WithNoise>
+template <actnn_spacing Spacing, bool WithNoise, typename Source>
 TILE_KERNEL
-quantize(tiles_job job, Floats value, const actnn_tile_range *known, bool exact, double *noise)
+quantize(tiles_job job, Source source, const actnn_tile_range *known, bool exact, double *noise)
 {
   SHARED group_room room;
   SHARED code_room codes;
   tile_part part = part_of(job);
-  const own_values own = load_values(job, part, value);
+  const own_values own = load_values(job, part, source);
   const own_groups groups = make_groups(job, part, own, known, room);
   const actnn_philox_key key = key_now(job.key);
   float top = actnn_codec_top(&part.code);
   own_codes made = no_codes();
-  double sum = 0;
   UNROLLED
   for (int j = 0; j < FOUR; j++) {
     const actnn_philox_block draws = draw_lane(part, key, j);
-    for_rows(ALL_ROWS, [&](int k) {
-      set_code(made, k, j, code_of<Spacing>(groups.lane[j], top, own.of[k][j], draw_of(draws, k)));
-      if (WithNoise && exists(own, k, j))
-        sum += noise_of(part.code, groups.lane[j], own.of[k][j], exact);
-    });
+    for_rows(ALL_ROWS, [&](int k) { set_code(made, k, j, code_of<Spacing>(groups.lane[j], top, own.of[k][j], draw_of(draws, k))); });
   }
   pack_tile(part, made, codes);
   if (!WithNoise)
     return;
+  double sum = 0;
+  UNROLLED
+  for (int j = 0; j < FOUR; j++)
+    for_rows(ALL_ROWS, [&](int k) { sum += exists(own, k, j) ? noise_of(part.code, groups.lane[j], own.of[k][j], exact) : 0; });
   sum = team_sum(part, sum);
   if (part.active && part.thread == 0)
     noise[part.each] = sum;
@@ -269,15 +310,16 @@ with_spacing(actnn_spacing spacing, Run run)
 }
 
 /* Ranges of the samples, and of tiles, for the coding. */
+template <typename Source>
 static int
-find_sample_ranges(const actnn_call *call, uint32_t index, const actnn_view *value)
+find_sample_ranges(const actnn_call *call, uint32_t index, const Source &source)
 {
   actnn *trainer = call->trainer;
   struct gpu_saves *saves = trainer->device_state->saves;
   save_state *state = &trainer->saves->save[index];
-  tiles_job job = gpu_plain_job(trainer, &state->codec, value);
+  tiles_job job = gpu_plain_job(trainer, &state->codec, &call->input[0]);
   job.code.spacing = trainer->model->save[index].spacing;
-  return LAUNCH_BLOCKS(call, find_ranges, blocks_of_tiles(job.codec), job, floats_of(value),
+  return LAUNCH_BLOCKS(call, (find_ranges<Source>), blocks_of_tiles(job.codec), job, source,
                        job.codec.lane_groups ? saves->range : (actnn_tile_range *)NULL, saves->tile_sum) ||
          gpu_saves_sum(call, &state->codec, 1);
 }
@@ -300,13 +342,14 @@ fetch_choices(const actnn_call *call, uint32_t index)
 }
 
 /* The levels of the samples: as for the processor's own kernels, or, by ranges, there; nobody waits but where choices are to be known. */
+template <typename Source>
 static int
-decide(const actnn_call *call, uint32_t index, const actnn_view *value)
+decide(const actnn_call *call, uint32_t index, const Source &source)
 {
   actnn *trainer = call->trainer;
   if (!saves_go_by_range(trainer, index))
     return saves_decide(trainer, index);
-  if (saves_decide_elsewhere(trainer, index) || find_sample_ranges(call, index, value) || gpu_spend(call, index))
+  if (saves_decide_elsewhere(trainer, index) || find_sample_ranges(call, index, source) || gpu_spend(call, index))
     return 1;
   return saves_look_at_choices(trainer) && fetch_choices(call, index);
 }
@@ -325,32 +368,63 @@ fetch_noise(const actnn_call *call, uint32_t index)
   return 0;
 }
 
+static int
+launch_quantize(const actnn_call *call, const Lying &source, const tiles_job &job, const actnn_tile_range *known, bool exact, double *noise)
+{
+  return with_spacing(job.code.spacing, [&](auto spacing) {
+    constexpr actnn_spacing Spacing = decltype(spacing)::value;
+    return noise ? LAUNCH_BLOCKS(call, (quantize<Spacing, true, Lying>), blocks_of_tiles(job.codec), job, source, known, exact, noise)
+                 : LAUNCH_BLOCKS(call, (quantize<Spacing, false, Lying>), blocks_of_tiles(job.codec), job, source, known, exact, noise);
+  });
+}
+
+/* Normalized rows have both signs: no levels start at zero. */
+static int
+launch_quantize(const actnn_call *call, const Normalized &source, const tiles_job &job, const actnn_tile_range *known, bool exact, double *noise)
+{
+  constexpr actnn_spacing Spacing = ACTNN_EVEN_LEVELS;
+  return noise ? LAUNCH_BLOCKS(call, (quantize<Spacing, true, Normalized>), blocks_of_tiles(job.codec), job, source, known, exact, noise)
+               : LAUNCH_BLOCKS(call, (quantize<Spacing, false, Normalized>), blocks_of_tiles(job.codec), job, source, known, exact, noise);
+}
+
+template <typename Source>
+static int
+code_source(const actnn_call *call, uint32_t index, const Source &source)
+{
+  actnn *trainer = call->trainer;
+  tiles_job job;
+  if (decide(call, index, source) || gpu_saves_job(call, index, &call->input[0], &job))
+    return 1;
+  struct gpu_saves *saves = trainer->device_state->saves;
+  double *noise = gpu_saves_wants_noise(trainer) ? saves->tile_sum : NULL;
+  const actnn_tile_range *known = saves_go_by_range(trainer, index) && job.codec.lane_groups ? saves->range : NULL;
+  bool exact = saves_job(trainer, index, NULL).exact_noise;
+  if (launch_quantize(call, source, job, known, exact, noise))
+    return 1;
+  return noise && fetch_noise(call, index);
+}
+
+static Normalized
+normalized_of(const saves_source &source)
+{
+  const actnn_making &making = source.making;
+  Normalized normalized = {floats_of(source.value), making.others > 1 ? making.other[0] : NULL, making.other[making.others - 1],
+                           divisor_of(making.each), making.each % FOUR == 0};
+  return normalized;
+}
+
 extern "C" int
 gpu_QuantizeOnSave(const actnn_call *call)
 {
   actnn *trainer = call->trainer;
   const actnn_view *value = &call->input[0];
   uint32_t index = 0;
-  if (saves_find(call, actnn_is_preparing(call) ? NULL : value, &index))
+  saves_source source;
+  if (saves_find(call, actnn_is_preparing(call) ? NULL : value, &index) || saves_find_source(call, &source))
     return 1;
   if (actnn_is_preparing(call))
     return saves_get_to_know(trainer, index, value, actnn_affine()) || gpu_saves_note(call, index);
-  bool by_range = saves_go_by_range(trainer, index);
-  tiles_job job;
-  if (decide(call, index, value) || gpu_saves_job(call, index, value, &job))
-    return 1;
-  struct gpu_saves *saves = trainer->device_state->saves;
-  double *noise = gpu_saves_wants_noise(trainer) ? saves->tile_sum : NULL;
-  const actnn_tile_range *known = by_range && job.codec.lane_groups ? saves->range : NULL;
-  bool exact = saves_job(trainer, index, NULL).exact_noise;
-  int failed = with_spacing(job.code.spacing, [&](auto spacing) {
-    constexpr actnn_spacing Spacing = decltype(spacing)::value;
-    return noise ? LAUNCH_BLOCKS(call, (quantize<Spacing, true>), blocks_of_tiles(job.codec), job, floats_of(value), known, exact, noise)
-                 : LAUNCH_BLOCKS(call, (quantize<Spacing, false>), blocks_of_tiles(job.codec), job, floats_of(value), known, exact, noise);
-  });
-  if (failed)
-    return 1;
-  return noise && fetch_noise(call, index);
+  return source.is_made ? code_source(call, index, normalized_of(source)) : code_source(call, index, Lying{floats_of(value)});
 }
 
 /* Opens the codes that a call decodes into output 0. */

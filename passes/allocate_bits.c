@@ -87,8 +87,7 @@ leave_small_ones(SaveTable *table)
 static SaveProfile *
 profile_of(const Program *program, const Save *save, SavesProfile *profile)
 {
-  const Value *value = value_at(program, save->value);
-  const char *name = value->name ? value->name : node_at(program, value->producer)->name;
+  const char *name = save_name(program, save);
   for (uint32_t i = 0; i < profile->count; i++)
     if (!profile->save[i].is_taken && !strcmp(profile->save[i].name, name)) return &profile->save[i];
   return NULL;

@@ -79,7 +79,10 @@ look_around_for_groups(Program *program)
   const NamedResults pinned = named_results(program);
   for (size_t i = 0; i < NAMED_RESULTS; i++)
     if (pinned.value[i] != NO_VALUE) joiner.is_pinned[pinned.value[i]] = true;
-  for (uint32_t i = 0; program->saves && i < program->saves->count; i++) joiner.is_pinned[program->saves->save[i].value] = true;
+  for (uint32_t i = 0; program->saves && i < program->saves->count; i++) {
+    ValueId value = program->saves->save[i].value;
+    if (value != NO_VALUE) joiner.is_pinned[value] = true;
+  }
   for (uint32_t i = 0; i < program->order_count; i++) {
     const Node *node = node_at(program, program->order[i]);
     joiner.place[i] = i;

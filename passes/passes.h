@@ -43,7 +43,7 @@ uint32_t position_of(const Program *program, NodeId id);
 /* ---- what save-normalized and quantize make, allocate-bits decides and emit prints --------------------------------- */
 
 typedef struct Save {
-  ValueId value; /* the forward value */
+  ValueId value; /* the forward value; NO_VALUE: the node that makes the codes makes it as well (code-where-made) */
   ValueId stash; /* its codes */
   actnn_spacing spacing;
   bool dither;        /* subtractive dither; otherwise stochastic rounding */
@@ -68,6 +68,8 @@ typedef struct SaveTable {
   uint64_t allocated_bytes, budget;
 } SaveTable;
 
+/* By the trainer and in profiles: its value's name, or that of the node that makes it or, where the coder does, of the coder. */
+const char *save_name(const Program *program, const Save *save);
 /* Adds a save to program->saves; its number. */
 uint32_t add_save(Program *program, Save save);
 /* True for the schemes that go beyond ActNN's: see options.h. */

@@ -326,7 +326,7 @@ count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompresse
   for (uint32_t i = 0; program->saves && i < program->saves->count; i++) {
     const Save *save = &program->saves->save[i];
     /* In place of a normalized value a framework keeps what was normalized, which is another value. */
-    is_kept[save->value] = save->spacing != ACTNN_NORMAL_LEVELS || save->is_rectified;
+    if (save->value != NO_VALUE) is_kept[save->value] = save->spacing != ACTNN_NORMAL_LEVELS || save->is_rectified;
     *saved += save->bytes;
     *uncompressed += save->uncompressed;
   }

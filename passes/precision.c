@@ -126,7 +126,7 @@ mark_copies_alike(const Program *program, bool *is_exact)
 static void
 round_range(const Program *program, Save *save)
 {
-  if (save->spacing != ACTNN_FIXED_LEVELS || value_at(program, save->value)->type != ACTNN_BF16) return;
+  if (save->spacing != ACTNN_FIXED_LEVELS || save->value == NO_VALUE || value_at(program, save->value)->type != ACTNN_BF16) return;
   save->low = (double)bfloat_widened(bfloat_rounded((float)save->low));
   save->high = (double)bfloat_widened(bfloat_rounded((float)save->high));
 }

@@ -49,10 +49,26 @@ save_cap(const Save *save)
   return save->spacing == ACTNN_NORMAL_LEVELS ? save->high : 0;
 }
 
+const char *
+save_name(const Program *program, const Save *save)
+{
+  if (save->value == NO_VALUE) return node_at(program, value_at(program, save->stash)->producer)->name;
+  const Value *value = value_at(program, save->value);
+  return value->name ? value->name : node_at(program, value->producer)->name;
+}
+
+/* What lies as the save's value: itself, or what the coder makes it of. */
+static const Value *
+value_lying_alike(const Program *program, const Save *save)
+{
+  if (save->value != NO_VALUE) return value_at(program, save->value);
+  return operand_value(program, node_at(program, value_at(program, save->stash)->producer), 0);
+}
+
 uint64_t
 save_bytes_at(const Program *program, const Save *save, int choice)
 {
-  const Value *x = value_at(program, save->value);
+  const Value *x = value_lying_alike(program, save);
   int levels = actnn_choice_levels(choice);
   if (!(save->choices >> choice & 1) || levels < actnn_least_levels(save->spacing, save->is_rectified, (float)save_cap(save))) return UINT64_MAX;
   return actnn_stash_bytes(x->shape.dim, x->shape.rank, x->layout, save->spacing, levels);

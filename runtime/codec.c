@@ -89,8 +89,12 @@ open_tile(const actnn_tile_work *work, actnn_tile tile, const void *value, const
           bool in_eights, float *buffer, tile_rows *rows, actnn_tile_range *range)
 {
   float padding[LANES];
-  choose_padding(work, tile, value, padding);
-  read_rows(work, tile, value, padding, in_eights, buffer, rows);
+  if (work->making) {
+    make_rows(work, tile, value, buffer, rows);
+  } else {
+    choose_padding(work, tile, value, padding);
+    read_rows(work, tile, value, padding, in_eights, buffer, rows);
+  }
   if (known) {
     *range = *known;
     return;

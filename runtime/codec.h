@@ -255,6 +255,7 @@ typedef struct actnn_tile_work {
   int block; /* channel block of the value's layout */
   int64_t sample, tile;
   bool reads_bfloat, writes_bfloat; /* of tensors with the value's extents, the one read, the one written, is held as bfloat16 */
+  const struct actnn_making *making; /* `range` and `quantize`: what makes the value of what is read (making.h); NULL: that is the value */
 } actnn_tile_work;
 
 /* The extreme values of each lane of a tile; where all lanes are one group, all have the group's. */

@@ -5,6 +5,7 @@
 #define ACTNN_CODEC_ROWS_H
 
 #include "bfloat_value.h"
+#include "making.h"
 
 enum { LANES = ACTNN_LANES, EIGHT = 8 };
 
@@ -219,7 +220,60 @@ read_rows(const actnn_tile_work *work, actnn_tile tile, const void *value, const
   list_tail(tile.rows, rows);
 }
 
-/* The same for rows that lie one after the other anyway. */
+/* A number for each element of some rows, of a tensor that has one for several. */
+static void
+spread_numbers(const actnn_tile_work *work, const float *numbers, int64_t each, int64_t row, int64_t rows, float *to)
+{
+  for (int64_t end = row + rows; row < end; row++, to += LANES) {
+    int64_t first = actnn_codec_element(work->codec, work->block, work->sample, row, 0), number = first / each, left = each - first % each;
+    int lanes = valid_lanes(work->codec, row);
+    for (int lane = 0; lane < LANES; lane++, left--) {
+      if (left == 0 && lane < lanes) {
+        number++;
+        left = each;
+      }
+      to[lane] = numbers[number];
+    }
+  }
+}
+
+/* Fills lanes that hold no element, as choose_padding and gather do. */
+static void
+fill_missing(const actnn_codec *codec, actnn_tile tile, float *buffer)
+{
+  float padding[LANES];
+  if (valid_lanes(codec, tile.first_row + tile.rows - 1) == LANES)
+    return;
+  for (int lane = 0; lane < LANES; lane++) {
+    int from = codec->lane_groups ? lane : 0;
+    padding[lane] = from < valid_lanes(codec, tile.first_row) ? buffer[from] : 0;
+  }
+  for (int64_t row = 0; row < tile.rows; row++)
+    for (int lane = valid_lanes(codec, tile.first_row + row); lane < LANES; lane++)
+      buffer[row * LANES + lane] = padding[lane];
+}
+
+/* Makes the tile's rows in `buffer`, eight at a time. */
+static void
+make_rows(const actnn_tile_work *work, actnn_tile tile, const void *value, float *buffer, tile_rows *rows)
+{
+  static const float zeros[LANES];
+  const actnn_making *making = work->making;
+  float other[2][EIGHT * LANES];
+  gather(work, tile, value, zeros, buffer);
+  for (int64_t done = 0; done < tile.rows; done += EIGHT) {
+    int64_t count = tile.rows - done < EIGHT ? tile.rows - done : EIGHT;
+    float *row = buffer + done * LANES;
+    for (int k = 0; k < making->others; k++)
+      spread_numbers(work, making->other[k], making->each, tile.first_row + done, count, other[k]);
+    making->loop(count * LANES, row, (const float *const[]){row, other[0], other[1]}, making->attribute);
+  }
+  fill_missing(work->codec, tile, buffer);
+  rows->row = buffer;
+  list_tail(tile.rows, rows);
+}
+
+/* Rows that lie one after the other anyway. */
 static void
 list_rows(const float *row, int64_t count, tile_rows *rows)
 {

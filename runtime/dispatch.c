@@ -1,5 +1,6 @@
 /* dispatch.c: the kernels' public names. Each calls the build of it for the best instruction set of this machine. */
 #include "instruction_set.h"
+#include "making.h"
 
 #if defined(__x86_64__) && !defined(ACTNN_SCALAR_ONLY)
 #define DISPATCH(NAME) \
@@ -31,6 +32,25 @@ best_instruction_set(void)
 #define OPERATOR(...)
 #include "../src/operators.def"
 DISPATCH(Pointwise)
+
+#if defined(__x86_64__) && !defined(ACTNN_SCALAR_ONLY)
+actnn_row_loop *row_loop_scalar(int row), *row_loop_avx2(int row), *row_loop_avx512(int row);
+
+actnn_row_loop *
+actnn_row_loop_of(int row)
+{
+  static actnn_row_loop *(*const build[])(int row) = {row_loop_scalar, row_loop_avx2, row_loop_avx512};
+  return build[best_instruction_set()](row);
+}
+#else
+actnn_row_loop *row_loop_scalar(int row);
+
+actnn_row_loop *
+actnn_row_loop_of(int row)
+{
+  return row_loop_scalar(row);
+}
+#endif
 
 /* normalization.c */
 DISPATCH(BatchNormalization)

@@ -11,6 +11,7 @@
 #include "bfloat.h"
 #include "broadcast.h"
 #include "instruction_set.h"
+#include "making.h"
 #include "vector_math.h"
 
 #include "../src/operators/pointwise_steps.h"
@@ -35,11 +36,9 @@
 /* Buffers of a little less than 4 KiB, one behind the other: what a step reads never has the low bits of what it has just written. */
 enum { CHUNK = 960 };
 
-typedef void ChunkLoop(int64_t count, void *result, const float *const *operand, const actnn_attribute *attribute);
-
 /* One row's loop among those of a call. Operands and the result are places of pointwise_steps.h. */
 typedef struct ChunkStep {
-  ChunkLoop *loop;
+  actnn_row_loop *loop;
   const actnn_attribute *attribute;
   int operand[MOST_ROW_OPERANDS], result;
   bool is_boolean;
@@ -238,7 +237,7 @@ run_steps(const actnn_call *call, Chunks *chunks, actnn_kernel *own, actnn_kerne
 
 /* A row alone: one step. */
 static int
-run_points(const actnn_call *call, ChunkLoop *loop, bool is_boolean, actnn_kernel *own, actnn_kernel *otherwise)
+run_points(const actnn_call *call, actnn_row_loop *loop, bool is_boolean, actnn_kernel *own, actnn_kernel *otherwise)
 {
   Chunks chunks = {.count = 1};
   chunks.step[0] = (ChunkStep){.loop = loop, .attribute = call->attribute, .operand = {0, 1, 2}, .result = FIRST_RESULT,
@@ -294,9 +293,16 @@ run_points(const actnn_call *call, ChunkLoop *loop, bool is_boolean, actnn_kerne
 #define UNARY(NAME, ...) [ROW_##NAME] = loop_##NAME, [ROW_##NAME##Slope] = loop_##NAME##Slope,
 #define POINT(NAME, ...) [ROW_##NAME] = loop_##NAME,
 #define OPERATOR(...)
-static ChunkLoop *const loops[POINTWISE_ROWS] = {
+static actnn_row_loop *const loops[POINTWISE_ROWS] = {
 #include "../src/operators.def"
 };
+
+actnn_row_loop *ENTRY(row_loop)(int row);
+actnn_row_loop *
+ENTRY(row_loop)(int row)
+{
+  return loops[row];
+}
 
 actnn_kernel plain_Pointwise, ENTRY(Pointwise);
 int

@@ -3,7 +3,7 @@
  *
  * Kernels (standard signature; attribute 0 is the number of the save in the model). A save belongs to one of two
  * pairs. Any float value:
- *   actnn_QuantizeOnSave       x -> code
+ *   actnn_QuantizeOnSave       x others* -> code: of x, or, where attribute 1 has steps, of what their row makes of the operands
  *   actnn_DequantizeOnBackward code -> x, in the layout that was saved
  *   actnn_SelectCoded          dy code -> dx: dy where x is positive, of masked levels
  * A value normalized by channel, channel-blocked; attribute 1 says whether a rectifier follows:

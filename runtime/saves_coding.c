@@ -227,10 +227,9 @@ find_range(const tile_job *job, int64_t each, const actnn_tile_work *work)
 }
 
 void
-saves_find_ranges(actnn *trainer, uint32_t index, const actnn_view *value)
+saves_find_ranges(actnn *trainer, uint32_t index, const saves_source *source)
 {
-  tile_job job = saves_job(trainer, index, value->data);
-  job.reads_bfloat = value->type == ACTNN_BF16;
+  tile_job job = saves_coding_job(trainer, index, source);
   saves_run_tiles(trainer, &job, find_range);
   saves_sum_tiles(&trainer->saves->save[index].codec, trainer->saves->partial, trainer->saves->save[index].range);
 }
@@ -360,6 +359,15 @@ saves_job(const actnn *trainer, uint32_t index, void *value)
   return job;
 }
 
+tile_job
+saves_coding_job(const actnn *trainer, uint32_t index, const saves_source *source)
+{
+  tile_job job = saves_job(trainer, index, source->value->data);
+  job.reads_bfloat = source->value->type == ACTNN_BF16;
+  job.making = source->is_made ? &source->making : NULL;
+  return job;
+}
+
 actnn_code
 saves_code_of(const tile_job *job, int64_t sample)
 {
@@ -371,7 +379,7 @@ saves_code_of(const tile_job *job, int64_t sample)
 static void
 run_tile(const tile_job *job, int64_t tiles, int64_t each, tile_action *action)
 {
-  actnn_tile_work work = {job->codec, job->block, each / tiles, each % tiles, job->reads_bfloat, job->writes_bfloat};
+  actnn_tile_work work = {job->codec, job->block, each / tiles, each % tiles, job->reads_bfloat, job->writes_bfloat, job->making};
   action(job, each, &work);
 }
 
@@ -450,5 +458,44 @@ saves_find(const actnn_call *call, const actnn_view *value, uint32_t *index)
       !is_same(&codec, &state->codec) || !saves_may_code(value))
     return actnn_fail(trainer, "%s: the value differs from the one that was coded",
                       trainer->model->save[*index].name);
+  return 0;
+}
+
+/* How many elements of x side by side share a number; 0: it does not have one for each of x's rows. */
+static int64_t
+elements_a_number(const actnn_view *x, const actnn_view *other)
+{
+  int axis = 0;
+  int64_t each = 1;
+  if (other->type != ACTNN_F32 || other->layout != ACTNN_PLAIN || x->layout != ACTNN_PLAIN || other->rank != x->rank)
+    return 0;
+  while (axis < x->rank && other->dim[axis] == x->dim[axis])
+    axis++;
+  for (; axis < x->rank && other->dim[axis] == 1; axis++)
+    each *= x->dim[axis];
+  return axis == x->rank ? each : 0;
+}
+
+int
+saves_find_source(const actnn_call *call, saves_source *source)
+{
+  source->value = &call->input[0];
+  source->is_made = call->attribute_count > 1 && call->attribute[1].kind == ACTNN_TEXT;
+  if (!source->is_made)
+    return 0;
+  const char *wrong = parse_coded_row(call->attribute[1].text, &source->steps);
+  if (wrong)
+    return actnn_fail(call->trainer, "QuantizeOnSave: its steps cannot be coded: %s", wrong);
+  if (call->input_count != (size_t)source->steps.operands)
+    return actnn_fail(call->trainer, "QuantizeOnSave: its steps are of %d operands", source->steps.operands);
+  const pointwise_step *step = source->steps.step;
+  source->making = (actnn_making){.loop = actnn_row_loop_of(step->row), .attribute = step->attribute, .others = source->steps.operands - 1};
+  for (int k = 0; k < source->making.others; k++) {
+    int64_t each = elements_a_number(source->value, &call->input[k + 1]);
+    if (!each || (k && each != source->making.each))
+      return actnn_fail(call->trainer, "QuantizeOnSave: operand %d does not have a float for each of operand 0's rows", k + 1);
+    source->making.each = each;
+    source->making.other[k] = call->input[k + 1].data;
+  }
   return 0;
 }

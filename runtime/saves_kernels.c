@@ -29,18 +29,17 @@ int
 actnn_QuantizeOnSave(const actnn_call *call)
 {
   actnn *trainer = call->trainer;
-  const actnn_view *value = &call->input[0];
+  saves_source source;
   uint32_t index = 0;
-  if (saves_find(call, actnn_is_preparing(call) ? NULL : value, &index))
+  if (saves_find(call, actnn_is_preparing(call) ? NULL : &call->input[0], &index) || saves_find_source(call, &source))
     return 1;
   if (actnn_is_preparing(call))
-    return saves_get_to_know(trainer, index, value, (actnn_affine){0});
+    return saves_get_to_know(trainer, index, source.value, (actnn_affine){0});
   if (saves_go_by_range(trainer, index))
-    saves_find_ranges(trainer, index, value);
+    saves_find_ranges(trainer, index, &source);
   if (saves_decide(trainer, index))
     return 1;
-  tile_job job = saves_job(trainer, index, value->data);
-  job.reads_bfloat = value->type == ACTNN_BF16;
+  tile_job job = saves_coding_job(trainer, index, &source);
   saves_run_tiles(trainer, &job, code_tile);
   saves_note_noise(trainer, index);
   return 0;

@@ -4,8 +4,11 @@
 
 #include "allocation.h"
 #include "codec.h"
+#include "making.h"
 #include "saves.h"
 #include "spending.h"
+
+#include "../src/operators/pointwise_steps.h"
 
 /* Whose gradient a save's noise was measured in. */
 typedef enum demand_kind {
@@ -96,7 +99,8 @@ typedef struct tile_job {
   const actnn_codec *codec;
   int block;
   void *value, *other;
-  bool reads_bfloat, writes_bfloat; /* as of actnn_tile_work */
+  bool reads_bfloat, writes_bfloat; /* as of actnn_tile_work, */
+  const actnn_making *making;       /* and so is this */
   uint8_t *stash;
   const save_state *state;
   const uint64_t *offset;
@@ -127,6 +131,15 @@ actnn_code saves_code_of(const tile_job *job, int64_t sample);
 void saves_sum_tiles(const actnn_codec *codec, const double *partial, double *sum);
 /* The save that a call names, once its view (NULL: none) fits what is known of it. */
 int saves_find(const actnn_call *call, const actnn_view *value, uint32_t *index);
+/* What is coded: operand 0, or what a row makes of it. Points into itself: not to be copied. */
+typedef struct saves_source {
+  const actnn_view *value; /* operand 0 */
+  bool is_made;
+  actnn_making making;
+  pointwise_steps steps;
+} saves_source;
+/* That of a call that codes. 0, or 1 with a message. */
+int saves_find_source(const actnn_call *call, saves_source *source);
 /* Floats can be coded, in whatever form they are held. */
 bool saves_may_code(const actnn_view *value);
 /* Takes note of the value that save `index` will code: its layout, and so its geometry; of a normalized one, the rectifier. */
@@ -136,7 +149,9 @@ int saves_grow(struct saves *saves, int64_t partial, int64_t samples);
 /* True where the samples of a save get bytes by their ranges: of normalized values they are all alike. */
 bool saves_go_by_range(const actnn *trainer, uint32_t index);
 /* Finds these ranges. */
-void saves_find_ranges(actnn *trainer, uint32_t index, const actnn_view *value);
+void saves_find_ranges(actnn *trainer, uint32_t index, const saves_source *source);
+/* A job on the codes of save `index` of this step, and what they are made of. */
+tile_job saves_coding_job(const actnn *trainer, uint32_t index, const saves_source *source);
 /* Decides how many levels every sample has, and where its codes lie: saves->offset. 0, or 1 with a message. */
 int saves_decide(actnn *trainer, uint32_t index);
 /* The same where a device decides by the ranges of samples: what it decided is wanted only when saves_look_at_choices says so, and then

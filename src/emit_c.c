@@ -235,9 +235,8 @@ emit_saves(Emitter *emitter)
   const ValueId *parameter = save_parameters(program);
   for (uint32_t i = 0; i < table->count; i++) {
     const Save *save = &table->save[i];
-    const Value *value = value_at(program, save->value);
     text_append(&emitter->text, "  {v%u, %s, %s, %s, %s, %s, %u, %u, %s, %s, ", emitter->number[save->stash],
-                quoted(program->arena, value->name ? value->name : node_at(program, value->producer)->name), spacings[save->spacing],
+                quoted(program->arena, save_name(program, save)), spacings[save->spacing],
                 save->dither ? "true" : "false", c_real(program->arena, save->low), c_real(program->arena, save->high), save->choices, i,
                 adaptations[save->adaptation], c_real(program->arena, save->weight));
     append_id(emitter, parameter[i]);
@@ -252,7 +251,7 @@ emit_saves(Emitter *emitter)
 /* ---- calls -------------------------------------------------------------------------------------------- */
 
 static void
-append_attribute(Emitter *emitter, const actnn_attribute *attribute)
+append_attribute(Emitter *emitter, const actnn_attribute *attribute, bool is_steps)
 {
   Text *text = &emitter->text;
   Arena *arena = emitter->program->arena;
@@ -260,7 +259,10 @@ append_attribute(Emitter *emitter, const actnn_attribute *attribute)
   case ACTNN_ABSENT: text_append(text, "ABSENT"); break;
   case ACTNN_INT: text_append(text, "INT(%" PRId64 ")", attribute->i); break;
   case ACTNN_REAL: text_append(text, "REAL_NUMBER(%s)", c_real(arena, attribute->f)); break;
-  case ACTNN_TEXT: text_append(text, "TEXT(%s)", quoted(arena, attribute->text)); break;
+  case ACTNN_TEXT:
+    if (is_steps) text_append(text, "TEXT(\"%s\")", attribute->text); /* no character of steps needs an escape */
+    else text_append(text, "TEXT(%s)", quoted(arena, attribute->text));
+    break;
   case ACTNN_INTS:
     if (!attribute->count) { text_append(text, "NO_INTS"); break; }
     text_append(text, "INTS(");
@@ -319,13 +321,10 @@ emit_call(Emitter *emitter, const Node *node)
   text_append(text, "%s), ", node->operand_count ? "" : "NONE");
   text_append(text, count ? "WITH(" : "WITHOUT");
   pointwise_steps steps;
-  if (joined_steps(node, &steps)) {
-    text_append(text, "TEXT(\"%s\")));\n", attributes[0].text); /* no character of steps needs an escape */
-    return;
-  }
+  bool has_steps = joined_steps(node, &steps) || coded_row_name(node);
   for (size_t k = 0; k < count; k++) {
     if (k) text_append(text, ", ");
-    append_attribute(emitter, &attributes[k]);
+    append_attribute(emitter, &attributes[k], has_steps);
   }
   text_append(text, "%s);\n", count ? ")" : "");
 }

@@ -16,6 +16,14 @@ joined_name(const Node *node, int step)
   return names && names->kind == ATTRIBUTE_STRINGS && (size_t)step < names->count ? names->strings[step] : "";
 }
 
+const char *
+coded_row_name(const Node *node)
+{
+  pointwise_steps steps;
+  const char *text = strcmp(node->operator_name, "QuantizeOnSave") ? NULL : string_attribute(node, "steps", NULL);
+  return text && !parse_coded_row(text, &steps) ? pointwise_row_at(steps.step[0].row)->name : NULL;
+}
+
 void
 tell_maker(const Program *program, ValueId value, const char **operator_name, const char **node_name)
 {

@@ -9,6 +9,8 @@
 bool joined_steps(const Node *node, pointwise_steps *steps);
 /* The name in the model of the node that was a step; "": it had none. */
 const char *joined_name(const Node *node, int step);
+/* The row that a coder makes what it codes by; NULL of any other node. */
+const char *coded_row_name(const Node *node);
 /* The operator of the node that made a value, and that node's name, also where it is joined now; both "" where no node made it. */
 void tell_maker(const Program *program, ValueId value, const char **operator_name, const char **node_name);
 

@@ -71,6 +71,8 @@ size_t call_attributes(const Program *program, const Node *node, actnn_attribute
 /* ---- for shape rules (shape_rules.c has the common ones) ---------------------------------------- */
 
 ShapeRule infer_same, infer_broadcast, infer_broadcast_bool;
+/* True of a shape that has one element for so many neighbours of x, all along x's last axes. */
+bool numbers_stand_for(const Shape *x, const Shape *other);
 bool set_result_type(Program *program, NodeId node, uint32_t result, actnn_type type, const Shape *shape);
 /* Axis in [-rank, rank) to [0, rank); reports otherwise. */
 bool normalize_axis(Program *program, NodeId node, int64_t *axis, int rank);

@@ -94,7 +94,7 @@ node_identity(const Node *node, const uint64_t *identity)
 static uint64_t
 save_identity(const Save *save, const uint64_t *identity)
 {
-  uint64_t hash = join(join(join(identity[save->value], save->spacing), save->dither), save->is_rectified);
+  uint64_t hash = join(join(join(save->value == NO_VALUE ? 0 : identity[save->value], save->spacing), save->dither), save->is_rectified);
   return join_real(join_real(join_real(join(join(join(hash, save->choices), save->bytes), save->adaptation), save->low), save->high),
                    save->weight);
 }

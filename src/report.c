@@ -96,7 +96,8 @@ describe_saved(const Program *program, ValueId id, const bool *read, SavedValue 
   *saved = (SavedValue){.readers = readers_of(program, id), .name = name_of(program, id)};
   if (!strcmp(producer->operator_name, "QuantizeOnSave") || !strcmp(producer->operator_name, "NormalizeOnSave")) {
     const Save *save = &program->saves->save[int_attribute(producer, "save", 0)];
-    saved->name = name_of(program, save->value);
+    const char *row = coded_row_name(producer);
+    saved->name = row ? arena_format(program->arena, "%s:%s", safe_name(program->arena, producer->name), row) : name_of(program, save->value);
     saved->codec = arena_format(program->arena, "%s/%s", actnn_spacing_name(save->spacing), save->dither ? "dither" : "stochastic");
     saved->planned = save_levels(program, save);
     saved->bits = elements ? 8.0 * (double)save->bytes / (double)elements : 0;

@@ -198,6 +198,33 @@ check_steps(Emitted *emitted, const EmittedCall *call)
   return true;
 }
 
+/* The row by which a coder makes what it codes can be read, and is of its operands: x, and others alike that have a float for so many neighbours
+ * of x, which the coder finds by their places. */
+static bool
+check_coded_row(Emitted *emitted, const EmittedCall *call)
+{
+  pointwise_steps steps;
+  if (!kernel_is(call, "QuantizeOnSave")) return true;
+  bool has_row = call->attribute[1].kind == ACTNN_TEXT;
+  const char *wrong = has_row ? parse_coded_row(call->attribute[1].text, &steps) : NULL;
+  if (wrong) return refuse(emitted, call->position, "%s has steps that cannot be coded: %s", call->name, wrong);
+  if (call->input_count != (has_row ? (uint32_t)steps.operands : 1))
+    return refuse(emitted, call->position, "%s has another number of operands than its steps", call->name);
+  for (uint32_t i = 0; i < call->input_count; i++)
+    if (call->input[i] == NONE) return refuse(emitted, call->position, "%s lacks operand %u", call->name, i);
+  const actnn_tensor *x = &emitted->tensor[call->input[0]].at;
+  for (uint32_t i = 1; i < call->input_count; i++) {
+    const actnn_tensor *other = &emitted->tensor[call->input[i]].at;
+    int axis = 0;
+    while (axis < x->rank && axis < other->rank && other->dim[axis] == x->dim[axis]) axis++;
+    while (axis < x->rank && axis < other->rank && other->dim[axis] == 1) axis++;
+    if (other->type != ACTNN_F32 || other->layout != ACTNN_PLAIN || x->layout != ACTNN_PLAIN || other->rank != x->rank || axis < x->rank
+        || !same_extents(emitted, call->input[i], call->input[1]))
+      return refuse(emitted, call->position, "v%u does not have a float for each of the rows that %s codes", call->input[i], call->name);
+  }
+  return true;
+}
+
 /* The learning rate and the step number come from the trainer, by the tensors that the model names. */
 static bool
 check_rate(Emitted *emitted, const EmittedCall *call)
@@ -222,7 +249,7 @@ check_signatures(Emitted *emitted)
     if (!check_side(emitted, call, OPERANDS, call->input, call->input_count)
         || !check_side(emitted, call, RESULTS, call->output, call->output_count) || !check_attributes(emitted, call)
         || !check_shape(emitted, call) || !check_fill(emitted, call) || !check_rate(emitted, call)
-        || !check_steps(emitted, call))
+        || !check_steps(emitted, call) || !check_coded_row(emitted, call))
       return false;
   }
   return true;

@@ -155,14 +155,15 @@ check_save_entry(Emitted *emitted, uint32_t index, uint32_t parameter)
   const Program *program = emitted->program;
   const EmittedSave *given = &emitted->save[index];
   const Save *save = &program->saves->save[index];
-  const Value *value = value_at(program, save->value);
   const Node *writer = node_at(program, value_at(program, save->stash)->producer);
+  const Value *value = save->value == NO_VALUE ? NULL : value_at(program, save->value);
+  const char *name = !value ? writer->name : value->name ? value->name : node_at(program, value->producer)->name;
   ValueId scale = save->spacing == ACTNN_NORMAL_LEVELS ? operand_id(writer, 3) : NO_VALUE;
   if (!stands_for(emitted, given->tensor, save->stash, given->position)) return false;
   bool is_same = given->spacing == save->spacing && given->dithers == save->dither && given->low == save->low
               && given->high == save->high && given->choices == save->choices && given->weight == save->weight
               && given->adaptation == save->adaptation && emitted->tensor[given->tensor].at.bytes == save->bytes
-              && same_name(given->name, value->name ? value->name : node_at(program, value->producer)->name);
+              && same_name(given->name, name);
   if (!is_same) return refuse(emitted, given->position, "save %u has other levels, another weight or other bytes in the plan", index);
   if (given->scale != (scale == NO_VALUE ? NONE : emitted->tensor_of[scale]))
     return refuse(emitted, given->position, "save %u names another scale than its normalization has", index);

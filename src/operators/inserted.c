@@ -2,6 +2,8 @@
 #include "evaluation.h"
 
 int EVALUATE(copy)(const actnn_call *call);
+int EVALUATE(Pointwise)(const actnn_call *call);
+int EVALUATE(quantize_on_save)(const actnn_call *call);
 int EVALUATE(nothing)(const actnn_call *call);
 int EVALUATE(positive)(const actnn_call *call);
 int EVALUATE(dequantize_affine)(const actnn_call *call);
@@ -14,6 +16,17 @@ EVALUATE(copy)(const actnn_call *call)
   int64_t count = element_count(&call->input[0]);
   for (int64_t i = 0; i < count; i++) store_element(&call->output[0], i, load_element(&call->input[0], i));
   return 0;
+}
+
+/* With steps, those of what the row makes. */
+int
+EVALUATE(quantize_on_save)(const actnn_call *call)
+{
+  actnn_call row = *call;
+  if (call->attribute_count < 2 || call->attribute[1].kind != ACTNN_TEXT) return EVALUATE(copy)(call);
+  row.attribute++;
+  row.attribute_count--;
+  return EVALUATE(Pointwise)(&row);
 }
 
 /* Scale and b lie along the last axes. */

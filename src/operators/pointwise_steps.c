@@ -215,3 +215,23 @@ parse_pointwise_steps(const char *text, pointwise_steps *steps)
   if (*parser.at) return "steps are parted by ;";
   return steps->results ? NULL : "there is no result";
 }
+
+/* ---- rows that coders make ------------------------------------------------------------------------------- */
+
+/* Normalized rows, of LayerNormalization and of RMSNormalization: a difference and a product. Slopes would be computed there once more, what
+ * they share with what they are the slopes of included, which takes a GPU longer than to write and read them. */
+bool
+may_be_coded_row(int row)
+{
+  return row == ROW_Standardize || row == ROW_Mul;
+}
+
+const char *
+parse_coded_row(const char *text, pointwise_steps *steps)
+{
+  const char *wrong = parse_pointwise_steps(text, steps);
+  if (wrong) return wrong;
+  const pointwise_step *step = steps->step;
+  if (steps->count != 1 || !may_be_coded_row(step->row)) return "no coder makes these";
+  return steps->operands == step->operand_count ? NULL : "an operand is read twice";
+}

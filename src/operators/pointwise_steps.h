@@ -57,6 +57,11 @@ const pointwise_row *pointwise_row_at(int row);
 int pointwise_row_named(const char *name, size_t length);
 /* NULL, or what is wrong with the text, which may be anything. The steps' attributes point into *steps. */
 const char *parse_pointwise_steps(const char *text, pointwise_steps *steps);
+/* The same of a row that a coder makes the value by which it codes (QuantizeOnSave): one step, of x and of operands that have one number for
+ * several of x's elements. */
+const char *parse_coded_row(const char *text, pointwise_steps *steps);
+/* Whether there are coders that make it. */
+bool may_be_coded_row(int row);
 /* A flag or choice as 0 or 1. */
 int pointwise_flag(const pointwise_row *row, const actnn_attribute *attribute);
 
