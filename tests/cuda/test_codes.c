@@ -16,6 +16,7 @@
 enum {
   X, LAID_OUT, CODE, DECODED, RESULT, AFFINE, /* a value, coded as it is; of rows also decoded with a scale and a bias */
   GRADIENT, MEAN, RSTD, SCALE, BIAS, Y, Y_RESULT, DSCALE, DBIAS, DY, DX, DX_RESULT, /* or normalized */
+  ROWS, ROW_MEAN, ROW_RSTD, /* or normalized rows of it, which are made before it or by the coder */
   TENSORS
 };
 
@@ -30,6 +31,9 @@ typedef struct code_case {
   double cap;
   int choice, more; /* all samples have the number of levels numbered so; or, with `more`, some the next */
   enum { ORDINARY, CONSTANT, NOT_FINITE, WIDE, ZEROS } values;
+  enum { AS_IT_IS, ROWS_WRITTEN, ROWS_MADE } coded;
+  bool centered; /* rows: mean and rstd are taken, or rstd alone, */
+  int axes;      /* of so many last axes */
   enum { IN_FP32, READ_AS_BFLOAT16, WRITTEN_AS_BFLOAT16, IN_BFLOAT16, WAYS_TO_HOLD } held; /* what is coded, and what is decoded */
 } code_case;
 
@@ -45,8 +49,18 @@ code(actnn *trainer)
   if (current.spacing == ACTNN_NORMAL_LEVELS) {
     RUN(actnn_NormalizeOnSave, OUT(Y, CODE), IN(LAID_OUT, MEAN, RSTD, SCALE, BIAS), WITH(INT(0), INT(current.rectified), REAL_NUMBER(current.cap)));
     RUN(actnn_ToPlain, OUT(Y_RESULT), IN(Y), WITHOUT);
-  } else {
+  } else if (current.coded == AS_IT_IS) {
     RUN(actnn_QuantizeOnSave, OUT(CODE), IN(LAID_OUT), WITH(INT(0)));
+  } else if (current.coded == ROWS_MADE && current.centered) {
+    RUN(actnn_QuantizeOnSave, OUT(CODE), IN(LAID_OUT, ROW_MEAN, ROW_RSTD), WITH(INT(0), TEXT("y0=Standardize(x0,x1,x2)")));
+  } else if (current.coded == ROWS_MADE) {
+    RUN(actnn_QuantizeOnSave, OUT(CODE), IN(LAID_OUT, ROW_RSTD), WITH(INT(0), TEXT("y0=Mul(x0,x1)")));
+  } else {
+    if (current.centered)
+      RUN(actnn_Standardize, OUT(ROWS), IN(LAID_OUT, ROW_MEAN, ROW_RSTD), WITHOUT);
+    else
+      RUN(actnn_Mul, OUT(ROWS), IN(LAID_OUT, ROW_RSTD), WITHOUT);
+    RUN(actnn_QuantizeOnSave, OUT(CODE), IN(ROWS), WITH(INT(0)));
   }
   return 0;
 }
@@ -113,13 +127,13 @@ plan(run *run)
   uint64_t end = 0;
   for (int i = 0; i < TENSORS; i++) {
     bool is_image = i == LAID_OUT || i == DECODED || i == Y || i == DY || i == DX || i == AFFINE;
-    bool is_vector = (i >= MEAN && i <= BIAS) || i == DSCALE || i == DBIAS;
+    bool is_vector = (i >= MEAN && i <= BIAS) || i == DSCALE || i == DBIAS, is_of_rows = i == ROW_MEAN || i == ROW_RSTD;
     actnn_tensor *tensor = &run->tensor[i];
     *tensor = (actnn_tensor){.type = is_bfloat(i) ? ACTNN_BF16 : ACTNN_F32, .layout = (uint8_t)(is_image ? current.layout : i == CODE ? ACTNN_STASH : ACTNN_PLAIN)};
     tensor->rank = (uint8_t)(is_vector ? 1 : current.rank);
     uint64_t count = 1;
     for (int axis = 0; axis < tensor->rank; axis++) {
-      tensor->dim[axis] = is_vector ? current.dim[1] : current.dim[axis];
+      tensor->dim[axis] = is_vector ? current.dim[1] : is_of_rows && axis >= current.rank - current.axes ? 1 : current.dim[axis];
       count *= is_image && axis == 1 && current.layout == ACTNN_BLOCKED ? ((uint64_t)tensor->dim[axis] + 15) / 16 * 16
                                                                       : (uint64_t)tensor->dim[axis];
     }
@@ -191,14 +205,19 @@ fill(run *run)
     scale[c] = c % 11 == 5 ? 0 : (float)(c % 5) - 1.5f;
     bias[c] = c % 7 ? 0.2f * (float)((int)(c % 9) - 4) : 0;
   }
-  for (uint32_t i = X; i <= BIAS; i++)
-    if (i == X || i >= GRADIENT)
+  float *row_mean = actnn_data(run->trainer, ROW_MEAN), *row_rstd = actnn_data(run->trainer, ROW_RSTD);
+  for (size_t i = 0; i < trainer_elements(&run->tensor[ROW_MEAN]); i++) {
+    row_mean[i] = 0.1f * (float)((int)(i % 7) - 3);
+    row_rstd[i] = current.spacing == ACTNN_FIXED_LEVELS ? 0.7f : i % 13 ? 0.4f + 0.1f * (float)(i % 5) : 0;
+  }
+  for (uint32_t i = X; i < TENSORS; i++)
+    if (i == X || (i >= GRADIENT && i <= BIAS) || i > ROWS)
       actnn_put(run->trainer, i);
 }
 
-/* False with a diagnostic. */
+/* False with a diagnostic. kernels: of codes on the processor; NULL: the best. */
 static bool
-go(run *run, const actnn_device *device, int block)
+go(run *run, const actnn_device *device, int block, const actnn_codec_kernels *kernels)
 {
   static const actnn_input input = {X, "x"};
   char error[512] = "";
@@ -219,6 +238,8 @@ go(run *run, const actnn_device *device, int block)
     return false;
   }
   fill(run);
+  if (kernels)
+    run->trainer->saves->kernels = kernels;
   saves_count_noise(run->trainer, current.looked_at);
   run->trainer->step = 3;
   if (!saves_begin_step(run->trainer) && !code(run->trainer) && !decode(run->trainer))
@@ -296,7 +317,7 @@ static bool
 compare(void)
 {
   run one = {.trainer = NULL}, other = {.trainer = NULL};
-  bool same = go(&one, NULL, 16) && go(&other, &actnn_cuda, current.in_planes);
+  bool same = go(&one, NULL, 16, NULL) && go(&other, &actnn_cuda, current.in_planes, NULL);
   same = same && same_codes(&one, &other) && same_noise(&one, &other);
   if (same && current.spacing == ACTNN_NORMAL_LEVELS)
     same = same_bytes(&one, &other, Y_RESULT) && close_to(&one, &other, RESULT) && close_to(&one, &other, DSCALE) &&
@@ -307,6 +328,32 @@ compare(void)
             same_bytes(&one, &other, current.layout == ACTNN_BLOCKED ? DX_RESULT : DX));
   actnn_destroy(one.trainer);
   actnn_destroy(other.trainer);
+  return same;
+}
+
+/* Rows that a coder makes have the codes of rows that are written before it, for every instruction set and on a GPU. Held as bfloat16 they are
+ * rounded only there. */
+static bool
+compare_rows(void)
+{
+  static const char *const sets[] = {"scalar", "avx2", "avx512"};
+  bool same = true;
+  run written = {.trainer = NULL}, made = {.trainer = NULL};
+  current.coded = current.held & READ_AS_BFLOAT16 ? ROWS_MADE : ROWS_WRITTEN;
+  same = go(&written, NULL, 16, actnn_codec_kernels_named("scalar"));
+  current.coded = ROWS_MADE;
+  for (size_t i = 0; i <= sizeof sets / sizeof *sets && same; i++) {
+    bool is_there = i == sizeof sets / sizeof *sets;
+    const actnn_codec_kernels *kernels = is_there ? NULL : actnn_codec_kernels_named(sets[i]);
+    if (!is_there && !kernels)
+      continue;
+    same = go(&made, is_there ? &actnn_cuda : NULL, is_there ? 1 : 16, kernels) && same_codes(&written, &made) && same_noise(&written, &made) &&
+           same_bytes(&written, &made, RESULT);
+    actnn_destroy(made.trainer);
+    made.trainer = NULL;
+  }
+  actnn_destroy(written.trainer);
+  current.coded = AS_IT_IS;
   return same;
 }
 
@@ -327,6 +374,23 @@ static const struct {
     {"rows of an odd length", 2, {3, 501}, ACTNN_PLAIN},
     {"many rows", 2, {700, 40}, ACTNN_PLAIN},
     {"many small maps", 4, {65, 16, 3, 3}, ACTNN_BLOCKED},
+};
+
+static const struct {
+  const char *what;
+  int rank, axes; /* rows are of so many last axes */
+  int64_t dim[4];
+} row_shapes[] = {
+    {"tokens and features", 3, 1, {2, 137, 48}},
+    {"more tokens than a tile has rows", 3, 1, {2, 300, 32}},
+    {"few tokens", 3, 1, {2, 5, 32}},
+    {"rows of no whole lanes", 3, 1, {2, 37, 20}},
+    {"rows of an odd length", 3, 1, {3, 29, 21}},
+    {"rows of less than four", 3, 1, {2, 401, 3}},
+    {"rows of two axes", 3, 2, {3, 11, 48}},
+    {"odd rows of two axes", 4, 2, {2, 3, 7, 9}},
+    {"samples that are rows", 2, 1, {3, 501}},
+    {"samples smaller than a group", 3, 1, {9, 3, 16}},
 };
 
 static const char *const ways_to_hold[WAYS_TO_HOLD] = {"in FP32", "read as bfloat16", "written as bfloat16", "in bfloat16"};
@@ -361,6 +425,29 @@ check_shape(size_t shape, actnn_spacing spacing, int held)
   ok(is_same && cases > 0, "%s levels, %s, %s: %d cases", actnn_spacing_name((int)spacing), shapes[shape].what, ways_to_hold[held], cases);
 }
 
+static void
+check_rows(size_t shape, actnn_spacing spacing, int held)
+{
+  bool is_same = true;
+  int cases = 0, possible = 0;
+  for (int choice = 0; choice < ACTNN_LEVEL_CHOICES && is_same; choice++)
+    for (int variant = 0; variant < 8 && is_same; variant++) {
+      current = (code_case){.rank = row_shapes[shape].rank, .layout = ACTNN_PLAIN, .spacing = spacing, .dither = variant & 1, .centered = variant & 2,
+                            .by_range = variant & 4, .looked_at = choice % 2, .more = choice < 6, .choice = choice, .axes = row_shapes[shape].axes,
+                            .values = (choice + variant) % 5, .held = held};
+      memcpy(current.dim, row_shapes[shape].dim, sizeof current.dim);
+      if (possible++ % one_of)
+        continue;
+      cases++;
+      is_same = compare_rows();
+      if (!is_same)
+        printf("# %d levels, dither %d, centered %d, by range %d, values %d\n", actnn_choice_levels(choice), current.dither, current.centered,
+               current.by_range, (int)current.values);
+    }
+  ok(is_same && cases > 0, "%s levels, normalized rows, %s, %s: %d cases", actnn_spacing_name((int)spacing), row_shapes[shape].what,
+     ways_to_hold[held], cases);
+}
+
 /* test_codes [N]: all cases, or one of N of each shape, spacing and way to hold values. */
 int
 main(int argc, char **argv)
@@ -371,5 +458,10 @@ main(int argc, char **argv)
     for (size_t shape = 0; shape < sizeof shapes / sizeof *shapes; shape++)
       for (int held = 0; held < WAYS_TO_HOLD; held++)
         check_shape(shape, (actnn_spacing)spacing, held);
+  for (size_t shape = 0; shape < sizeof row_shapes / sizeof *row_shapes; shape++)
+    for (int held = 0; held < WAYS_TO_HOLD; held++) {
+      check_rows(shape, ACTNN_EVEN_LEVELS, held);
+      check_rows(shape, ACTNN_FIXED_LEVELS, held);
+    }
   return tap_done();
 }
