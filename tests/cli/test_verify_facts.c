@@ -326,6 +326,89 @@ test_list(void)
   free(listed);
 }
 
+/* ---- rows that coders make ------------------------------------------------------------------------------------------------------------ */
+
+static const char rows[] =
+    "<ir_version: 8, opset_import: [\"\" : 23]>\n"
+    "net (float[N,16,32] x) => (float[N,8] logits)\n"
+    "<float[32,32] w1 = [\"location\" : \"none\"], float[32] s1 = [\"location\" : \"none\"], float[32] b1 = [\"location\" : \"none\"],\n"
+    " float[32,32] w2 = [\"location\" : \"none\"], float[32] s2 = [\"location\" : \"none\"], float[32,8] w3 = [\"location\" : \"none\"]>\n"
+    "{\n"
+    "  h1 = MatMul (x, w1) n1 = LayerNormalization <axis = 2> (h1, s1, b1) h2 = MatMul (n1, w2) n2 = RMSNormalization <axis = 2> (h2, s2)\n"
+    "  h3 = MatMul (n2, w3) logits = ReduceMean <axes = [1], keepdims = 0> (h3)\n"
+    "}\n";
+
+static const Origin with_rows = {.what = "normalized rows", .text = rows, .optimizer = "sgd", .scheme = "actnnc", .batch = 4};
+
+/* The coder of the first normalization's rows. */
+static EmittedCall *
+coder_with(const char *steps)
+{
+  EmittedCall *call = call_of("QuantizeOnSave", 0);
+  call->attribute[1] = (actnn_attribute){.kind = steps ? ACTNN_TEXT : ACTNN_ABSENT, .text = steps};
+  return call;
+}
+
+static void
+test_rows(void)
+{
+  static const char standardize[] = "y0=Standardize(x0,x1,x2)";
+  ok(call_of("QuantizeOnSave", 0)->input_count == 3 && call_of("QuantizeOnSave", 1)->input_count == 2, "coders make the rows of both");
+  coder_with("y0=Standardize(x0,x1");
+  refuses(SIGNATURES, "V2", "steps that cannot be coded: a call has too few operands", "steps that end early");
+  coder_with("y0=Affine(x0,x1,x2)");
+  refuses(SIGNATURES, "V2", "steps that cannot be coded: no coder makes these", "a row that coders do not have");
+  coder_with("t0=Mul(x0,x1);y0=Mul(t0,x2)");
+  refuses(SIGNATURES, "V2", "steps that cannot be coded: no coder makes these", "two steps");
+  coder_with("y0=Standardize(x0,x1,x1)");
+  refuses(SIGNATURES, "V2", "steps that cannot be coded: an operand is read twice", "an operand for two");
+  coder_with("y0=Mul(x0,x1)");
+  refuses(SIGNATURES, "V2", "another number of operands than its steps", "steps of fewer operands");
+  coder_with(NULL);
+  refuses(SIGNATURES, "V2", "another number of operands than its steps", "operands of no steps");
+  coder_with(standardize)->input[2] = NONE;
+  refuses(SIGNATURES, "V2", "lacks operand 2", "an operand that is not there");
+  EmittedCall *coder = coder_with(standardize);
+  coder->input[1] = coder->input[2] = coder->input[0];
+  accepts(SIGNATURES, "an operand that has a float for each element");
+  tensor_at(coder_with(standardize)->input[1])->dim[2] = 2;
+  refuses(SIGNATURES, "V2", "does not have a float for each of the rows", "floats for half rows");
+  coder = coder_with(standardize);
+  tensor_at(coder->input[1])->dim[0] = 1;
+  refuses(SIGNATURES, "V2", "does not have a float for each of the rows", "fewer floats than rows");
+  tensor_at(coder_with(standardize)->input[2])->dim[1] = 1;
+  refuses(SIGNATURES, "V2", "does not have a float for each of the rows", "fewer deviations than means");
+  tensor_at(coder_with(standardize)->input[1])->rank = 2;
+  refuses(SIGNATURES, "V2", "does not have a float for each of the rows", "floats of another rank");
+  tensor_at(coder_with(standardize)->input[1])->rank = 4;
+  refuses(SIGNATURES, "V2", "does not have a float for each of the rows", "floats of a higher rank");
+  tensor_at(coder_with(standardize)->input[1])->type = ACTNN_BF16;
+  refuses(SIGNATURES, "V2", "does not have a float for each of the rows", "means that are no floats");
+  tensor_at(coder_with(standardize)->input[1])->layout = ACTNN_BLOCKED;
+  refuses(SIGNATURES, "V2", "does not have a float for each of the rows", "means in blocks");
+  tensor_at(coder_with(standardize)->input[0])->layout = ACTNN_BLOCKED;
+  refuses(SIGNATURES, "V2", "does not have a float for each of the rows", "rows in blocks");
+  facts->save[coder_with(standardize)->attribute[0].i].spacing = ACTNN_MASKED_LEVELS;
+  refuses(CODES, "V5", "levels from zero on, of rows that have both signs", "levels of a rectifier's result");
+  facts->save[coder_with(standardize)->attribute[0].i].spacing = ACTNN_SQUARE_LEVELS;
+  refuses(CODES, "V5", "levels from zero on, of rows that have both signs", "squares");
+  coder = call_of("QuantizeOnSave", 1);
+  coder->attribute[1].text = "y0=Mul(x1,x0)";
+  refuses(SIGNATURES, "V2", "steps that cannot be coded", "operands out of turn");
+  coder = coder_with(standardize);
+  const uint32_t mean = coder->input[1];
+  coder->input[1] = coder->input[2];
+  refuses(PROGRAM, "V7", "stands for value", "the deviation for the mean");
+  coder = coder_with(standardize);
+  coder->input[1] = coder->input[2];
+  coder->input[2] = mean;
+  refuses(PROGRAM, "V7", "stands for value", "the mean for the deviation");
+  coder_with("y0=Standardize(x0,x1,x2)")->attribute[1].text = "y0=Mul(x0,x1)";
+  refuses(PROGRAM, "V7", "another 'steps:string' than node", "another row than the program's");
+  facts->save[0].name = "other";
+  refuses(PROGRAM, "V8", "another weight or other bytes in the plan", "a save of another name than its coder");
+}
+
 int
 main(void)
 {
@@ -344,6 +427,9 @@ main(void)
   finish();
   start_called("a convolutional net, sgd");
   test_packed();
+  finish();
+  start(&with_rows);
+  test_rows();
   finish();
   return tap_done();
 }

@@ -11,7 +11,7 @@ static const Change changes[] = {
     {"V2", "system for a kernel", "forward(actnn", "actnn_Relu", "system"},
     {"V2", "a function of the runtime for a kernel", "forward(actnn", "actnn_Relu", "actnn_destroy"},
     {"V2", "a kernel with other operands", "forward(actnn", "actnn_Relu", "actnn_Conv"},
-    {"V2", "an attribute too few", "forward(actnn", "WITH(INT(0))", "WITHOUT"},
+    {"V2", "an attribute too few", "forward(actnn", "WITH(INT(0), ABSENT)", "WITH(INT(0))"},
     {"V2", "an interface function that calls another", "net_step", "actnn_step(", "actnn_evaluate_batch("},
     {"V2", "another phase function in the model", ".initialize", "= initialize", "= forward"},
     {"V2", "a model of another name", "_model =", ".name = \"net\"", ".name = \"ten\""},

@@ -142,11 +142,57 @@ test_refused(void)
   forget(reading);
 }
 
+static void
+cannot_code(Reading *reading, NodeId coder, const char *steps, ValueId first, ValueId second, uint32_t operands, const char *message)
+{
+  Node *node = node_at(reading->program, coder);
+  node->operands[1] = first;
+  node->operands[2] = second;
+  node->operand_count = operands;
+  if (steps) set_string(reading->program, coder, "steps", steps);
+  else remove_attribute(reading->program, coder, "steps");
+  ok(!infer_node(reading->program, coder) && strstr(messages_of(reading), message), "no code of %s of %u operands: %s", steps ? steps : "no row", operands,
+     message);
+}
+
+/* A code stands for what its row makes of its operands, which have a float for each of the first one's rows. */
+static void
+test_coded_rows(void)
+{
+  static const float data[6] = {1, 2, 3, 4, 5, 6}, mean[2] = {1, 4}, factor[2] = {2, 3};
+  static const char no_float[] = "does not have a float for each of operand 0's rows";
+  Reading *reading = begin();
+  Program *program = reading->program;
+  Shape shape = {2, {2, 3}}, numbers = {2, {2, 1}};
+  ValueId operands[] = {add_constant(program, NULL, ACTNN_F32, shape, data, sizeof data), add_constant(program, NULL, ACTNN_F32, numbers, mean, sizeof mean),
+                        add_constant(program, NULL, ACTNN_F32, numbers, factor, sizeof factor)};
+  ValueId stash = add_value(program, NULL, VALUE_STASH, ACTNN_UNDEFINED, (Shape){.rank = -1});
+  ValueId one = add_scalar_constant(program, 1), narrow = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_BF16, numbers);
+  ValueId first_axis = add_value(program, NULL, VALUE_TEMPORARY, ACTNN_F32, (Shape){2, {1, 3}}), mean_id = operands[1], factor_id = operands[2];
+  NodeId coder = add_node(program, PHASE_FORWARD, "actnn", "QuantizeOnSave", "", operands, 3, &stash, 1);
+  Tensor result;
+  set_string(program, coder, "steps", "y0=Standardize(x0,x1,x2)");
+  ok(infer_node(program, coder) && value_at(program, stash)->type == ACTNN_U8 && shape_equal(&value_at(program, stash)->shape, &shape),
+     "a code has the extents of its rows");
+  ok(evaluate_node(program, coder, reading->arena, NULL, &result) && ((const double *)result.data)[2] == 4 && ((const double *)result.data)[5] == 6,
+     "and stands for them");
+  cannot_code(reading, coder, "y0=Relu(x0)", mean_id, factor_id, 1, "no coder makes these");
+  cannot_code(reading, coder, "y0=Mul(x0,x1)", mean_id, factor_id, 3, "3 operands, its steps another number");
+  cannot_code(reading, coder, NULL, mean_id, factor_id, 2, "2 operands, its steps another number");
+  cannot_code(reading, coder, "y0=Standardize(x0,x1,x2)", one, one, 3, no_float);
+  cannot_code(reading, coder, "y0=Standardize(x0,x1,x2)", mean_id, operands[0], 3, no_float);
+  cannot_code(reading, coder, "y0=Standardize(x0,x1,x2)", narrow, narrow, 3, no_float);
+  cannot_code(reading, coder, "y0=Standardize(x0,x1,x2)", first_axis, first_axis, 3, no_float);
+  cannot_code(reading, coder, "y0=Standardize(x0,x1,x2)", NO_VALUE, factor_id, 3, no_float);
+  forget(reading);
+}
+
 int
 main(void)
 {
   test_numbers();
   test_constants();
   test_refused();
+  test_coded_rows();
   return tap_done();
 }

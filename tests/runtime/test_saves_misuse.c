@@ -83,6 +83,52 @@ test_misuse(void)
   discard(rig);
 }
 
+/* Coding the third value, {6, 500}, by a row of it and one or two others. */
+static void
+misuse_rows(rig *rig, const char *steps, size_t operands, actnn_view first, actnn_view second, const char *message)
+{
+  actnn_view value[4] = {view_of(rig, 2, rig->value[2]), first, second, second}, stash = {.data = rig->trainer.arena};
+  actnn_attribute with[2] = {INT(2), TEXT(steps)};
+  rig->trainer.error[0] = 0;
+  bool failed = actnn_QuantizeOnSave(&(actnn_call){&rig->trainer, 1, operands, 2, &stash, value, with});
+  ok(message ? failed && strstr(rig->trainer.error, message) : !failed, "%s of %zu operands: %s", steps, operands, failed ? rig->trainer.error : "coded");
+}
+
+static void
+test_misuse_of_rows(void)
+{
+  static const char standardize[] = "y0=Standardize(x0,x1,x2)", no_float[] = "does not have a float for each of operand 0's rows";
+  static const int64_t dim[] = {6, 1}, one[] = {1, 1}, half[] = {6, 250}, deep[] = {6, 1, 1};
+  float numbers[6] = {1, 2, 3, 4, 5, 6};
+  rig *rig = make_rig(4, 1, 16);
+  actnn_view right = {numbers, ACTNN_F32, ACTNN_PLAIN, 2, dim, sizeof numbers, 0}, wrong = right;
+  saves_begin_step(&rig->trainer);
+  misuse_rows(rig, standardize, 3, right, right, NULL);
+  misuse_rows(rig, "y0=Mul(x0,x1)", 2, right, right, NULL);
+  misuse_rows(rig, "", 3, right, right, "its steps cannot be coded: a step makes y or t and its number");
+  misuse_rows(rig, "y0=Relu(x0)", 1, right, right, "its steps cannot be coded: no coder makes these");
+  misuse_rows(rig, "t0=Mul(x0,x1);y0=Mul(t0,x2)", 3, right, right, "its steps cannot be coded: no coder makes these");
+  misuse_rows(rig, "y0=Mul(x0,x0)", 1, right, right, "its steps cannot be coded: an operand is read twice");
+  misuse_rows(rig, standardize, 2, right, right, "its steps are of 3 operands");
+  misuse_rows(rig, standardize, 4, right, right, "its steps are of 3 operands");
+  wrong.type = ACTNN_BF16;
+  misuse_rows(rig, standardize, 3, wrong, right, no_float);
+  wrong = right;
+  wrong.layout = ACTNN_BLOCKED;
+  misuse_rows(rig, standardize, 3, right, wrong, no_float);
+  wrong = right;
+  wrong.dim = one; /* one number for all rows */
+  misuse_rows(rig, standardize, 3, wrong, wrong, NULL);
+  wrong.dim = half;
+  misuse_rows(rig, standardize, 3, wrong, wrong, no_float);
+  wrong.dim = extents[2];
+  misuse_rows(rig, standardize, 3, right, wrong, no_float);
+  wrong.dim = deep;
+  wrong.rank = 3;
+  misuse_rows(rig, standardize, 3, wrong, wrong, no_float);
+  discard(rig);
+}
+
 static void
 test_misuse_of_measure(void)
 {
@@ -214,6 +260,7 @@ int
 main(void)
 {
   test_misuse();
+  test_misuse_of_rows();
   test_misuse_of_measure();
   test_kept_numbers();
   test_extents();
