@@ -1,9 +1,10 @@
 /* code-where-made: has a coder make the value that it codes, where it alone reads it: normalized rows, which are then never in memory.
- * needs: the final order.  keeps: every other result; codes, but where the value was held as bfloat16, which is now coded before it is rounded;
+ * needs: joined nodes.  keeps: every other result; codes, but where the value was held as bfloat16, which is now coded before it is rounded;
  * the arena does not grow.  makes: QuantizeOnSave of what a row of elementwise.def reads, its steps those of join-pointwise;
  * program->identity and uncompressed_bytes of before.
  *
- * The coder moves to where the row stood: what that reads is there, and nothing lives longer for it. */
+ * The coder moves to where the row stood: what that reads is there, and nothing lives longer for it. Nodes are joined before, so that gaps
+ * between buffers, which may be others then, never decide against that. */
 #include "passes.h"
 
 #include "../src/operators/pointwise_steps.h"
@@ -37,19 +38,12 @@ look_around(const Program *program)
   return finder;
 }
 
-static int
-coded_row(const Node *node)
-{
-  int row = pointwise_row_named(node->operator_name, strlen(node->operator_name));
-  return row >= 0 && may_be_coded_row(row) ? row : -1;
-}
-
 /* What a coder may make a value of: a tensor that lies as it does, and few numbers for its rows. */
 static bool
 makes_rows(const Program *program, const Node *node, const Value *value)
 {
-  int row = coded_row(node);
-  if (row < 0 || node->operand_count != (uint32_t)pointwise_row_at(row)->operands) return false;
+  int row = pointwise_row_named(node->operator_name, strlen(node->operator_name));
+  if (row < 0 || !may_be_coded_row(row) || node->operand_count != (uint32_t)pointwise_row_at(row)->operands) return false;
   const Value *x = operand_value(program, node, 0), *first = operand_value(program, node, 1);
   if (!x || (x->type != ACTNN_F32 && x->type != ACTNN_BF16) || x->layout != ACTNN_PLAIN || value->layout != ACTNN_PLAIN) return false;
   if (!shape_equal(&x->shape, &value->shape) || x->shape.rank < 1) return false;

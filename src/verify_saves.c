@@ -72,7 +72,7 @@ check_quantize(Emitted *emitted, const EmittedCall *call, uint32_t value, uint32
   double cap = rectified && call->attribute_count > 2 ? call->attribute[2].f : 0;
   if (save->spacing != ACTNN_FIXED_LEVELS && (save->low != 0 || save->high != cap))
     return refuse(emitted, save->position, "a range that its levels do not have");
-  bool is_made = kernel_is(call, "QuantizeOnSave") && call->attribute[1].kind == ACTNN_TEXT;
+  bool is_made = kernel_is(call, "QuantizeOnSave") && call->attribute_count > 1 && call->attribute[1].kind == ACTNN_TEXT;
   if (is_made && save->spacing != ACTNN_EVEN_LEVELS && save->spacing != ACTNN_FIXED_LEVELS)
     return refuse(emitted, save->position, "levels from zero on, of rows that have both signs");
   if (save->choices >> ACTNN_LEVEL_CHOICES) return refuse(emitted, save->position, "a number of levels that there is not");
