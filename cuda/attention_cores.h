@@ -41,19 +41,19 @@ numbers(const bfloat_number *memory)
 
 /* ---- shared memory ------------------------------------------------------------------------------------------------ */
 
-/* Rows of `step` elements in shared memory from those of `width` elements that begin at `from`: `rows` of them, of which `there` exist, and
- * of each `columns`, of which `given` exist. What does not is zero. By `threads` threads, of which this is number `thread`; a unit at once
- * where rows have whole ones. */
+/* Rows of `step` elements in shared memory from those that begin at `from`, `apart` elements from each other: `rows` of them, of which `there`
+ * exist, and of each `columns`, of which `given` exist. What does not is zero. By `threads` threads, of which this is number `thread`; a unit
+ * at once where rows begin at whole ones. */
 static inline __device__ void
-take_rows(bfloat_number *to, int step, const bfloat_number *from, int64_t width, int rows, int64_t there, int columns, int64_t given, int thread,
+take_rows(bfloat_number *to, int step, const bfloat_number *from, int64_t apart, int rows, int64_t there, int columns, int64_t given, int thread,
           int threads)
 {
   typedef Columns<UNIT, uint16_t> Unit;
-  bool has_units = width % UNIT == 0;
+  bool has_units = apart % UNIT == 0;
   for (int at = thread; at < rows * (columns / UNIT); at += threads) {
     int row = at / (columns / UNIT), column = at % (columns / UNIT) * UNIT;
     Unit unit = {};
-    const bfloat_number *place = from + row * width + column;
+    const bfloat_number *place = from + row * apart + column;
     if (row < there && column < given && has_units)
       unit = *(const Unit *)place;
     for (int i = 0; i < UNIT && !has_units; i++)
@@ -68,18 +68,19 @@ template <bool is_turned>
 static inline __device__ void
 take_keys(bfloat_number *to, int turned_step, const FusedAttention &of, int64_t head, int64_t first, int count)
 {
-  const bfloat_number *k = of.k + head * of.rows.all_keys * of.inner;
+  int64_t apart = of.k_place.row_step, there = of.rows.all_keys - first;
+  const bfloat_number *k = of.k + place_in(of.k_place, head, is_turned ? 0 : first);
   if (is_turned)
-    take_rows(to, turned_step, k + first, of.rows.all_keys, WIDTH, of.inner, count, of.rows.all_keys - first, threadIdx.x, BLOCK_THREADS);
+    take_rows(to, turned_step, k + first, apart, WIDTH, of.inner, count, there, threadIdx.x, BLOCK_THREADS);
   else
-    take_rows(to, STEP, k + first * of.inner, of.inner, count, of.rows.all_keys - first, WIDTH, of.inner, threadIdx.x, BLOCK_THREADS);
+    take_rows(to, STEP, k, apart, count, there, WIDTH, of.inner, threadIdx.x, BLOCK_THREADS);
 }
 
 static inline __device__ void
 take_values(bfloat_number *to, const FusedAttention &of, int64_t head, int64_t first, int count)
 {
-  const bfloat_number *v = of.v + (head * of.rows.all_keys + first) * of.columns;
-  take_rows(to, STEP, v, of.columns, count, of.rows.all_keys - first, WIDTH, of.columns, threadIdx.x, BLOCK_THREADS);
+  const bfloat_number *v = of.v + place_in(of.v_place, head, first);
+  take_rows(to, STEP, v, of.v_place.row_step, count, of.rows.all_keys - first, WIDTH, of.columns, threadIdx.x, BLOCK_THREADS);
 }
 
 /* sums += left right: of `right` the tile at row `row` and column `column`, which lies with rows and columns exchanged where it is turned. */
@@ -151,11 +152,11 @@ take_rows_of_block(const FusedAttention &of)
 
 /* A warp's own rows of q or do as tiles; `room` is the warp's. */
 static inline __device__ void
-take_left(Left *left, float *room, const bfloat_number *from, int64_t width, const FusedAttention &of, const RowSeat &seat)
+take_left(Left *left, float *room, const bfloat_number *from, const Places &places, int64_t width, const FusedAttention &of, const RowSeat &seat)
 {
   bfloat_number *rows = (bfloat_number *)room;
-  from += (seat.head * of.rows.all_rows + seat.first) * width;
-  take_rows(rows, STEP, from, width, TILE, of.rows.all_rows - seat.first, WIDTH, width, seat.lane, WARP);
+  from += place_in(places, seat.head, seat.first);
+  take_rows(rows, STEP, from, places.row_step, TILE, of.rows.all_rows - seat.first, WIDTH, width, seat.lane, WARP);
   __syncwarp();
   for (int i = 0; i < TILES; i++)
     wmma::load_matrix_sync(left[i], numbers(rows + i * TILE), STEP);
@@ -177,8 +178,9 @@ take_made(Left *tiles, float *room, const Columns<UNIT> *made, const RowSeat &se
 
 /* Writes rows that a warp has added up, `factor` times: FEW columns at a time go through its room. */
 static inline __device__ void
-put_sums(const Floats &to, const Accumulator *sums, float *room, int64_t width, float factor, const RowSeat &seat)
+put_sums(const Floats &to, const Places &places, const Accumulator *sums, float *room, int64_t width, float factor, const RowSeat &seat)
 {
+  int64_t begin = place_in(places, seat.place.head, seat.place.number);
   for (int part = 0; part < WIDTH / FEW; part++) {
     for (int i = 0; i < FEW / TILE; i++)
       wmma::store_matrix_sync(room + i * TILE, sums[part * (FEW / TILE) + i], FEW_STEP, wmma::mem_row_major);
@@ -189,7 +191,7 @@ put_sums(const Floats &to, const Accumulator *sums, float *room, int64_t width, 
       for (int j = 0; j < UNIT; j++)
         unit.of[j] = factor * room[seat.row * FEW_STEP + column + j];
       if (part * FEW + column < width)
-        store_columns(to, (seat.place.row * width + part * FEW + column) / UNIT, unit);
+        store_columns(to, (begin + part * FEW + column) / UNIT, unit);
     }
     __syncwarp();
   }

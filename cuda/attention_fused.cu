@@ -42,7 +42,7 @@ attend_fused(FusedAttention of)
   Accumulator o[TILES];
   Total total = {-INFINITY, 0};
   unsigned blocked;
-  take_left(q, own, of.q, of.inner, of, seat);
+  take_left(q, own, of.q, of.q_place, of.inner, of, seat);
   for (int i = 0; i < TILES; i++)
     wmma::fill_fragment(o[i], 0.0f);
   for (int64_t first = 0; first < end; first += FEW) {
@@ -57,7 +57,7 @@ attend_fused(FusedAttention of)
   }
   RowScale scale = scale_of_row(of.rows, total_of_two(total), end < of.rows.keys);
   if (seat.is_inside && !seat.half && of.lse.data)
-    of.lse.put(seat.place.row, scale.lse);
+    of.lse.put(seat.place.total, scale.lse);
   actnn_philox_key key = key_of_rows(of.rows);
   for (int64_t first = 0; first < end; first += FEW) {
     __syncthreads();
@@ -78,7 +78,7 @@ attend_fused(FusedAttention of)
         add_product<false>(o[column], p[i], room.v, STEP, i * TILE, column * TILE);
     __syncwarp();
   }
-  put_sums(of.made, o, own, of.columns, 1, seat);
+  put_sums(of.made, of.o_place, o, own, of.columns, 1, seat);
 }
 
 #else
@@ -103,6 +103,10 @@ gpu_fused_attention(const Attention &attention, const Rows &rows)
   of.columns = attention.columns;
   of.inner_tiles = (int)((attention.inner + TILE - 1) / TILE);
   of.column_tiles = (int)((attention.columns + TILE - 1) / TILE);
+  of.q_place = places_of(attention.q);
+  of.k_place = places_of(attention.k);
+  of.v_place = places_of(attention.v);
+  of.o_place = places_of(attention.o);
   of.scale = (float)attention.scale;
   of.leaves_out = attention_leaves_out(&attention);
   of.row_blocks = divisor_of((attention.rows + BLOCK_ROWS - 1) / BLOCK_ROWS);

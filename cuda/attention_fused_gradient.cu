@@ -35,9 +35,9 @@ differentiate_queries(FusedAttention of)
   Left q[TILES], d_o[TILES], slope[FEW / TILE];
   Accumulator dq[TILES];
   actnn_philox_key key = key_of_rows(of.rows);
-  take_left(q, own, of.q, of.inner, of, seat);
-  take_left(d_o, gradient, of.d_o, of.columns, of, seat);
-  float lse = of.lse[seat.place.row], mean = of.row_sum[seat.place.row];
+  take_left(q, own, of.q, of.q_place, of.inner, of, seat);
+  take_left(d_o, gradient, of.d_o, of.o_place, of.columns, of, seat);
+  float lse = of.lse[seat.place.total], mean = of.row_sum[seat.place.total];
   for (int i = 0; i < TILES; i++)
     wmma::fill_fragment(dq[i], 0.0f);
   for (int64_t first = 0; first < end; first += FEW) {
@@ -59,7 +59,7 @@ differentiate_queries(FusedAttention of)
         add_product<is_turned>(dq[column], slope[i], room.k, is_turned ? FEW_TURNED : STEP, i * TILE, column * TILE);
     __syncwarp();
   }
-  put_sums(of.made, dq, own, of.inner, of.scale, seat);
+  put_sums(of.made, of.q_place, dq, own, of.inner, of.scale, seat);
 }
 
 /* ---- what is added up over rows ----------------------------------------------------------------------------- */
@@ -95,9 +95,10 @@ add_over_rows(Accumulator *sums, const bfloat_number *left, const bfloat_number 
 /* Writes what a warp has added up for TILE keys from `key` on, SHARE tiles of columns from `column` on, `factor` times. */
 template <bool is_turned>
 static __device__ void
-put_keys(const Floats &to, const Accumulator *sums, float *room, const FusedAttention &of, int64_t head, int64_t key, int column, int64_t width,
-         float factor)
+put_keys(const Floats &to, const Places &places, const Accumulator *sums, float *room, const FusedAttention &of, int64_t head, int64_t key,
+         int column, int64_t width, float factor)
 {
+  int64_t begin = place_in(places, head, 0);
   int lane = threadIdx.x % WARP;
   for (int i = 0; i < SHARE; i++)
     wmma::store_matrix_sync(room + i * TILE, sums[i], FEW_STEP, wmma::mem_row_major);
@@ -111,9 +112,9 @@ put_keys(const Floats &to, const Accumulator *sums, float *room, const FusedAtte
     if (key + row >= of.rows.all_keys || column + first >= width)
       continue;
     if (!is_turned)
-      store_columns(to, ((head * of.rows.all_keys + key + row) * width + column + first) / UNIT, unit);
+      store_columns(to, (begin + (key + row) * places.row_step + column + first) / UNIT, unit);
     for (int j = 0; j < UNIT && is_turned; j++)
-      to.put((head * width + column + first + j) * of.rows.all_keys + key + row, unit.of[j]);
+      to.put(begin + (column + first + j) * places.row_step + key + row, unit.of[j]);
   }
   __syncwarp();
 }
@@ -139,8 +140,10 @@ differentiate_keys(FusedAttention of, Floats dk, Floats dv)
   for (int64_t first = of.leaves_out ? key / SOME_ROWS * SOME_ROWS : 0; first < of.rows.all_rows; first += SOME_ROWS) {
     int64_t begin = head * of.rows.all_rows + first, there = of.rows.all_rows - first;
     __syncthreads();
-    take_rows(room.q, STEP, of.q + begin * of.inner, of.inner, SOME_ROWS, there, WIDTH, of.inner, threadIdx.x, BLOCK_THREADS);
-    take_rows(room.d_o, STEP, of.d_o + begin * of.columns, of.columns, SOME_ROWS, there, WIDTH, of.columns, threadIdx.x, BLOCK_THREADS);
+    take_rows(room.q, STEP, of.q + place_in(of.q_place, head, first), of.q_place.row_step, SOME_ROWS, there, WIDTH, of.inner, threadIdx.x,
+              BLOCK_THREADS);
+    take_rows(room.d_o, STEP, of.d_o + place_in(of.o_place, head, first), of.o_place.row_step, SOME_ROWS, there, WIDTH, of.columns, threadIdx.x,
+              BLOCK_THREADS);
     __syncthreads();
     Accumulator sums[2];
     wmma::fill_fragment(sums[0], 0.0f);
@@ -159,7 +162,7 @@ differentiate_keys(FusedAttention of, Floats dk, Floats dv)
     if (row < there) {
       Place place = place_of_row(of.rows, begin + row);
       int at = row * MANY_STEP + unit * UNIT;
-      float lse = of.lse[place.row], mean = of.row_sum[place.row];
+      float lse = of.lse[place.total], mean = of.row_sum[place.total];
       differentiate_scores(of, place, random, key + unit * UNIT, room.score + at, room.gradient + at, lse, mean, &p, &ds);
     }
     __syncthreads();
@@ -172,9 +175,9 @@ differentiate_keys(FusedAttention of, Floats dk, Floats dv)
   __syncthreads();
   float *own = (float *)&room + warp * TILE * FEW_STEP;
   if (dv.data)
-    put_keys<false>(dv, of_v, own, of, head, key + own_key, own_column, of.columns, 1);
+    put_keys<false>(dv, of.v_place, of_v, own, of, head, key + own_key, own_column, of.columns, 1);
   if (dk.data)
-    put_keys<is_turned>(dk, of_k, own, of, head, key + own_key, own_column, of.inner, of.scale);
+    put_keys<is_turned>(dk, of.k_place, of_k, own, of, head, key + own_key, own_column, of.inner, of.scale);
 }
 
 #else

@@ -8,6 +8,7 @@
 #include "plan_offsets.h"
 
 #include "../runtime/codec.h"
+#include "../src/operators/attention.h"
 
 #include <string.h>
 
@@ -285,11 +286,10 @@ static uint64_t
 uncompressed_bytes_of_attention(const Program *program, const Node *gradient)
 {
   int64_t scores = 0;
-  Shape shape = operand_value(program, gradient, 1)->shape;
   const Value *v = operand_value(program, gradient, 3), *sums = operand_value(program, gradient, 5);
   double ratio = 0.5, training = 0;
-  shape.dim[shape.rank - 1] = v->shape.dim[v->shape.rank - 2];
-  shape_elements(&shape, &scores);
+  shape_elements(&sums->shape, &scores);
+  scores *= v->shape.dim[attention_axis(v->shape.rank, (int)int_attribute(gradient, "inside_v", 0), v->shape.rank - 2)];
   if (operand_id(gradient, 7) != NO_VALUE) constant_real(program, operand_id(gradient, 7), &ratio);
   if (operand_id(gradient, 8) != NO_VALUE) constant_real(program, operand_id(gradient, 8), &training);
   bool is_coded = program->saves && program->saves->count, keeps_both = training != 0 && ratio > 0 && !is_coded;

@@ -253,8 +253,7 @@ static void
 count_attention_tile(actnn_kernel *kernel, const actnn_call *call)
 {
   bool is_gradient = kernel == actnn_AttentionGrad;
-  const actnn_view *q = &call->input[is_gradient ? 1 : 0];
-  Attention attention = attention_of(call, q, q + 2, NULL);
+  Attention attention = is_gradient ? attention_of(call, 1, 6) : attention_of(call, 0, 3);
   uint64_t used = attention_tiles(call, &attention, is_gradient, 0).bytes;
   if (call->trainer->workspace_wanted < used)
     call->trainer->workspace_wanted = used;
