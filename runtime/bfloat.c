@@ -26,8 +26,8 @@ static actnn_kernel *const gpu_products[] = {actnn_ConvTranspose};
 
 /* So do those of codes, which a trainer without saves cannot prepare. */
 static actnn_kernel *const coders[] = {
-    actnn_QuantizeOnSave, actnn_DequantizeOnBackward, actnn_SelectCoded, actnn_NormalizeOnSave, actnn_DequantizeNormal,
-    actnn_NormalGradScale, actnn_NormalGradInput, actnn_MeasureSensitivity};
+    actnn_QuantizeOnSave, actnn_DequantizeOnBackward, actnn_SelectCoded, actnn_MultiplyCoded, actnn_NormalizeOnSave,
+    actnn_DequantizeNormal, actnn_NormalGradScale, actnn_NormalGradInput, actnn_MeasureSensitivity};
 
 /* Kernels that write it, and read floats. */
 static actnn_kernel *const writers[] = {actnn_SoftmaxCrossEntropyGrad, actnn_NegativeLogLikelihoodGrad, actnn_CrossEntropyRows};

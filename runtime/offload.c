@@ -65,7 +65,8 @@ touches_codes(actnn_kernel *kernel)
 {
   actnn_kernel *const kernels[] = {actnn_QuantizeOnSave,   actnn_DequantizeOnBackward, actnn_SelectCoded,
                                    actnn_NormalizeOnSave,  actnn_DequantizeAffine,     actnn_DequantizeNormal,
-                                   actnn_NormalGradScale,  actnn_NormalGradInput,      actnn_MeasureSensitivity};
+                                   actnn_NormalGradScale,  actnn_NormalGradInput,      actnn_MeasureSensitivity,
+                                   actnn_MultiplyCoded};
   for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
     if (kernels[i] == kernel)
       return true;

@@ -6,6 +6,7 @@
  *   actnn_QuantizeOnSave       x -> code
  *   actnn_DequantizeOnBackward code -> x, in the layout that was saved
  *   actnn_SelectCoded          dy code -> dx: dy where x is positive, of masked levels
+ *   actnn_MultiplyCoded        dy code -> dx: dy times what is decoded
  * A value normalized by channel, channel-blocked; attribute 1 says whether a rectifier follows:
  *   actnn_NormalizeOnSave      x mean rstd scale b -> y code: y = scale * (x - mean) * rstd + b, rectified
  *   actnn_DequantizeAffine     code scale b? -> y: what is decoded times scale, plus b

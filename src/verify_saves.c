@@ -115,6 +115,7 @@ static const struct Pair {
 } pairs[] = {{"QuantizeOnSave", "DequantizeOnBackward", 0, 0, true, false},
              {"QuantizeOnSave", "DequantizeAffine", 0, 0, true, false},
              {"QuantizeOnSave", "SelectCoded", 0, 1, true, true},
+             {"QuantizeOnSave", "MultiplyCoded", 0, 1, true, true},
              {"NormalizeOnSave", "DequantizeNormal", 1, 0, true, false},
              {"NormalizeOnSave", "NormalGradScale", 1, 1, false, true},
              {"NormalizeOnSave", "NormalGradInput", 1, 1, true, true},

@@ -6,7 +6,7 @@
 static bool
 is_coding(const EmittedCall *call)
 {
-  static const char *const names[] = {"QuantizeOnSave", "NormalizeOnSave", "DequantizeOnBackward", "DequantizeAffine", "SelectCoded",
+  static const char *const names[] = {"QuantizeOnSave", "NormalizeOnSave", "DequantizeOnBackward", "DequantizeAffine", "SelectCoded", "MultiplyCoded",
                                       "DequantizeNormal", "NormalGradScale", "NormalGradInput", "PackBits", "UnpackBits"};
   return is_one_of(call->name, names, COUNT(names));
 }
