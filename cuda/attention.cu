@@ -212,8 +212,9 @@ can_be_fused(const AttentionCall &of, bool is_narrow)
   bool is_short = attention.inner <= ATTENTION_FUSED_WIDTH && attention.columns <= ATTENTION_FUSED_WIDTH;
   bool is_even = attention.inner % UNIT == 0 && attention.columns % UNIT == 0;
   int64_t most = attention.rows > attention.keys ? attention.rows : attention.keys;
-  return is_narrow && is_short && is_even && attention.inner && attention.columns && attention.heads * (most / WARP + 1) <= MOST_BLOCKS &&
-         !optional_output(of.call, 3) && gpu_has_tensor_cores(); /* a mask's gradient needs those of scores */
+  bool is_countable = most <= INT32_MAX / 2 && attention.heads * (most / WARP + 1) <= MOST_BLOCKS;
+  bool needs_scores = optional_output(of.call, 3) != NULL; /* a mask's gradient is made of theirs */
+  return is_narrow && is_short && is_even && attention.inner && attention.columns && is_countable && !needs_scores && gpu_has_tensor_cores(); /* a mask's gradient needs those of scores */
 }
 
 /* While preparing: makes products of `which`, each with the result that it has in y (NULL: in the workspace). */

@@ -11,7 +11,7 @@ shim_place threadIdx, blockIdx;
 
 /* ---- threads -------------------------------------------------------------------------------------------- */
 
-enum { MOST_THREADS = 1024, LANES_OF_A_WARP = 32, STACK_BYTES = 256 * 1024, MOST_EXCHANGED = 16 };
+enum { MOST_THREADS = 1024, LANES_OF_A_WARP = 32, STACK_BYTES = 256 * 1024 };
 
 struct barrier {
   unsigned arrived, turn;
@@ -33,7 +33,7 @@ static ucontext_t return_to;
 static const std::function<void()> *body;
 static unsigned thread_count, alive, alive_in_warp[MOST_THREADS / LANES_OF_A_WARP];
 static barrier of_block, of_warp[MOST_THREADS / LANES_OF_A_WARP];
-static unsigned char slot[2][MOST_THREADS][MOST_EXCHANGED];
+static shim_slot slot[2][MOST_THREADS];
 
 static void
 release_if_complete(barrier *point, unsigned expected)
@@ -69,17 +69,23 @@ __syncwarp(unsigned)
   wait_at(&of_warp[warp], alive_in_warp[warp]);
 }
 
-void
-shim_exchange(const void *own, void *other, size_t bytes, unsigned from)
+const shim_slot *
+shim_gather(const void *own, size_t bytes)
 {
-  if (bytes > MOST_EXCHANGED)
+  if (bytes > sizeof slot[0][0].bytes)
     abort();
   /* By turns in two slots: whoever is at the next exchange already does not write over what others have yet to read, and
    * nobody is further ahead. */
   unsigned warp = threadIdx.x / LANES_OF_A_WARP, turn = of_warp[warp].turn % 2;
-  memcpy(slot[turn][threadIdx.x], own, bytes);
+  memcpy(slot[turn][threadIdx.x].bytes, own, bytes);
   __syncwarp();
-  memcpy(other, slot[turn][warp * LANES_OF_A_WARP + from], bytes);
+  return &slot[turn][warp * LANES_OF_A_WARP];
+}
+
+void
+shim_exchange(const void *own, void *other, size_t bytes, unsigned from)
+{
+  memcpy(other, shim_gather(own, bytes)[from].bytes, bytes);
 }
 
 /* Stays in its context for good: after each block it waits for the next one. */

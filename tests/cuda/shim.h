@@ -44,7 +44,13 @@ shim_launch(Run run, unsigned blocks, unsigned threads, void (*kernel)(Taken...)
   shim_do([=]() { run(blocks, threads, [=]() { kernel(operands...); }); });
   return 0;
 }
-/* Puts `bytes` where the other lanes of the warp can see them, and takes those of lane `from`. */
+/* What a lane tells the others. */
+struct shim_slot {
+  alignas(16) unsigned char bytes[32];
+};
+/* Puts `bytes` where the other lanes of the warp can see them; what all of them have put there, until the one after the next call. */
+const shim_slot *shim_gather(const void *own, size_t bytes);
+/* The same, and takes those of lane `from`. */
 void shim_exchange(const void *own, void *other, size_t bytes, unsigned from);
 
 template <typename T>
