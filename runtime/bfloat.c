@@ -16,7 +16,7 @@
 static actnn_kernel *const takers[] = {
 #include "../src/operators.def"
     actnn_Pointwise, actnn_BatchNormalization, actnn_BatchNorm, actnn_BatchNormStatistics, actnn_BatchNormApply, actnn_BatchNormGrad,
-    actnn_BatchNormFrozenGrad, actnn_PackPositive, actnn_SelectPacked, actnn_Dropout, actnn_DropoutReplay,
+    actnn_BatchNormFrozenGrad, actnn_PackPositive, actnn_SelectPacked, actnn_Dropout, actnn_DropoutReplay, actnn_DropoutSum,
     actnn_Attention, actnn_AttentionGrad, actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo};
 
 /* So do those of libraries, where they have it; a GPU's has more. */
