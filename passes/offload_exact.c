@@ -12,7 +12,7 @@
 
 PassFunction offload_exact;
 
-/* What takes less than this part of all that is saved is not worth copies of its own. */
+/* What takes less than this part of all that is saved (statistics, seeds, small rows) is not worth copies of its own. */
 enum { SMALLEST_PART = 512 };
 
 typedef struct Candidate {
@@ -22,6 +22,12 @@ typedef struct Candidate {
 } Candidate;
 
 /* ---- what could leave -------------------------------------------------------------------------------------- */
+
+static bool
+is_float_of_samples(const Value *value)
+{
+  return (value->type == ACTNN_F32 || value->type == ACTNN_BF16) && value->shape.rank >= 2;
+}
 
 /* Values that lie in a step's buffers from forward to backward, in the order in which they are made. What is looked at after the step has to
  * stay. */
@@ -38,7 +44,7 @@ list_candidates(const Program *program, uint32_t *count)
     const Node *node = node_at(program, program->order[i]);
     for (uint32_t k = 0; k < node->result_count; k++) {
       ValueId id = node->results[k];
-      if (id == NO_VALUE || !is_saved_value(program, id, read) || !is_large_enough(program, id)) continue;
+      if (id == NO_VALUE || !is_saved_value(program, id, read) || !is_float_of_samples(value_at(program, id))) continue;
       bool is_named = false;
       for (size_t j = 0; j < NAMED_RESULTS; j++) is_named |= named.value[j] == id;
       uint64_t bytes = value_bytes(program, id);
@@ -51,9 +57,10 @@ list_candidates(const Program *program, uint32_t *count)
 
 /* ---- saving them -------------------------------------------------------------------------------------------- */
 
-/* Whoever reads the value after forward reads what is restored. Both are read by backward; what is computed again may read no backward node. */
+/* Whoever reads the value after forward reads what is restored before the first of them; its position in *position. What is computed again
+ * may read no node of backward. */
 static NodeId
-restore(Program *program, ValueId value, ValueId stash, const ReaderList *list, uint32_t *position)
+restore(Program *program, ValueId value, ValueId stash, uint32_t number, const ReaderList *list, uint32_t *position)
 {
   NodeId node = NO_NODE;
   ValueId restored = NO_VALUE;
@@ -65,6 +72,7 @@ restore(Program *program, ValueId value, ValueId stash, const ReaderList *list, 
     if (!runs_after_forward(node_at(program, reader))) continue;
     if (node == NO_NODE) {
       node = make_unplaced(program, phase, "actnn", "RestoreExact", reader, &stash, 1, &restored);
+      set_int(program, node, "number", number);
       set_int(program, node, "to", value_at(program, value)->type);
       *position = list->reader[r];
     }
@@ -87,8 +95,7 @@ save_values(Program *program, const Candidate *candidate, uint32_t count)
     set_int(program, save, "number", i);
     infer_node(program, save);
     insert_before(program, &insertions, position_of(program, maker) + 1, save);
-    NodeId back = restore(program, value, stash, &list, &position);
-    set_int(program, back, "number", i);
+    NodeId back = restore(program, value, stash, i, &list, &position);
     infer_node(program, back);
     value_at(program, result_id(node_at(program, back), 0))->layout = value_at(program, value)->layout;
     insert_before(program, &insertions, position, back);

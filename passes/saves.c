@@ -171,7 +171,7 @@ is_large_enough(const Program *program, ValueId id)
 {
   const Value *value = value_at(program, id);
   int64_t elements;
-  return (value->type == ACTNN_F32 || value->type == ACTNN_BF16) && value->shape.rank >= 2 && shape_elements(&value->shape, &elements)
+  return value->type == ACTNN_F32 && value->shape.rank >= 2 && shape_elements(&value->shape, &elements)
          && elements >= WORTH_CODING && elements / value->shape.dim[0] >= WORTH_CODING_A_SAMPLE;
 }
 
