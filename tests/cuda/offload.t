@@ -54,6 +54,15 @@ end() {
   # shellcheck disable=SC2086
   "./$level" $given --eval none --steps "$steps" --seed 5 --lr 0.01 --quiet --threads 1 --checkpoint "$file" "$@" >profile
 }
+# poisoned MODEL BATCH STEPS [OPTION]...: the same at L5, when all that nobody has yet to read is NaN (tests/random/poison.h)
+poisoned() {
+  same -gt "$@" --workspace=1MiB || return 1
+  # shellcheck disable=SC2086 # lists of words
+  $CC -std=c11 $includes -DACTNN_NO_MAIN -Dactnn_run=poisoned_run -DMODEL=l5_model L5.c "$top_srcdir/tests/random/poison.c" \
+    "$top_srcdir/tests/random/poisoned_trainer.c" ./libL5-kernels.so -L"$library" -L"$top_builddir/tests/cuda" -lactnn-cuda -lactnn \
+    -Wl,-rpath,"$PWD" -o poisoned || return 1
+  mv poisoned L5 && end L5 poisoned.safetensors --profile && cmp stays.safetensors poisoned.safetensors && grep 'bytes poisoned' profile
+}
 # values COUNT SIZE: so many numbers up to that size, none like the next
 values() { awk -v count="$1" -v size="$2" 'BEGIN { for (i = 0; i < count; i++) printf "%s%.5f", i ? ", " : "", size * sin(i * 1.7 + 0.4) }'; }
 # block NUMBER: names the weights of a convolution that is normalized
@@ -87,8 +96,8 @@ $(layer 4 a3 r4; layer 5 r4 r5; layer 6 r5 r6)
 TEXT
 check "convolutions, normalizations, a skip from the first layer to the last" same -eq skips.onnxtxt 4 36
 check "held as bfloat16, codes of fixed bits" same -eq skips.onnxtxt 3 6 --precision=bf16 --scheme=actnn
-check "nothing coded: all that is large waits as it is" same -gt skips.onnxtxt 3 4 --bits=32
+check "nothing coded: all that is large waits as it is" poisoned skips.onnxtxt 3 4 --bits=32
 check "attention, codes that adapt by steps computed twice; queries and keys as they are" same -gt "$models/decoder.onnx" 2 4 --dim=T=32 --attention=fused
-check "held as bfloat16" same -gt "$models/decoder.onnx" 2 4 --dim=T=32 --attention=fused --precision=bf16
+check "held as bfloat16" poisoned "$models/decoder.onnx" 2 3 --dim=T=32 --attention=fused --precision=bf16
 check "layers that are computed again from what waits" same -gt "$models/decoder.onnx" 2 3 --dim=T=32 --attention=fused --recompute=always --bits=8
 finish
