@@ -37,7 +37,7 @@ gpu_open_offload(actnn *trainer)
   if (cudaMallocHost((void **)&offload->host, (size_t)bytes) == cudaSuccess)
     return 0;
   cudaGetLastError();
-  return actnn_fail(trainer, "%s: cannot reserve %.1f MiB of pinned memory for codes that wait for backward; compile with --level=L3",
+  return actnn_fail(trainer, "%s: cannot reserve %.1f MiB of pinned memory for what waits for backward; compile with --level=L3",
                     trainer->model->name, (double)bytes / 1048576);
 }
 
