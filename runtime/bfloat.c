@@ -36,7 +36,8 @@ static actnn_kernel *const writers[] = {actnn_SoftmaxCrossEntropyGrad, actnn_Neg
 static actnn_kernel *const movers[] = {
     actnn_Identity, actnn_Reshape, actnn_Flatten, actnn_Squeeze, actnn_Unsqueeze, actnn_Transpose, actnn_TransposeInverse,
     actnn_DepthToSpace, actnn_SpaceToDepth, actnn_Concat, actnn_ConcatPart, actnn_Split, actnn_Slice, actnn_SliceGrad, actnn_Expand,
-    actnn_Tile, actnn_Gather, actnn_PackTriangle, actnn_UnpackTriangle, actnn_ToBlocked, actnn_ToPlain};
+    actnn_Tile, actnn_Gather, actnn_PackTriangle, actnn_UnpackTriangle, actnn_ToBlocked, actnn_ToPlain,
+    actnn_SaveExact, actnn_RestoreExact};
 
 /* Those of a GPU take bfloat16 themselves but for these: windows of floats, and what reads again what it has made. */
 static actnn_kernel *const gpu_others[] = {
