@@ -62,6 +62,7 @@ static inline void
 load_matrix_sync(fragment<Use, SIZE, SIZE, SIZE, __nv_bfloat16, Layout> &to, const __nv_bfloat16 *from, unsigned step)
 {
   bool is_by_rows = std::is_same<Layout, row_major>::value;
+  races_of_warp all;
   check_place(from, step * sizeof *from);
   for (int row = 0; row < SIZE && is_first_lane(); row++)
     for (int column = 0; column < SIZE; column++)
@@ -71,6 +72,7 @@ load_matrix_sync(fragment<Use, SIZE, SIZE, SIZE, __nv_bfloat16, Layout> &to, con
 static inline void
 store_matrix_sync(float *to, const fragment<accumulator, SIZE, SIZE, SIZE, float> &from, unsigned step, layout_t layout)
 {
+  races_of_warp all;
   check_place(to, step * sizeof *to);
   for (int row = 0; row < SIZE && is_first_lane(); row++)
     for (int column = 0; column < SIZE; column++)
