@@ -149,7 +149,7 @@ take_rows_of_block(const FusedAttention &of)
   return seat;
 }
 
-/* A warp's own rows of q or do as tiles; `room` is the warp's. */
+/* A warp's own rows of q or do as tiles; `room` is the warp's, which writes there again behind a barrier of the block. */
 static inline __device__ void
 take_left(Left *left, float *room, const bfloat_number *from, int64_t width, const FusedAttention &of, const RowSeat &seat)
 {
@@ -159,7 +159,6 @@ take_left(Left *left, float *room, const bfloat_number *from, int64_t width, con
   __syncwarp();
   for (int i = 0; i < TILES; i++)
     wmma::load_matrix_sync(left[i], numbers(rows + i * TILE), STEP);
-  __syncwarp();
 }
 
 /* What a warp has made of FEW of its rows' scores, as tiles: rounded, it takes their place. */

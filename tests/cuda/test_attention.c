@@ -34,6 +34,7 @@ static const Case cases[] = {
     {"causal, with tiles of its own", 272, 272, 64, 64, false, true, 0.25, ACTNN_BOOL, {0}, false},
     {"causal with dropout and a mask", 530, 530, 4, 4, true, true, 0.5, ACTNN_BOOL, {LEAD, 1, 530}, false},
     {"with rows that are blocked", 40, 56, 8, 12, true, false, 0.25, ACTNN_F32, {1, 40, 56}, true},
+    {"causal, of keys that no row reads", 40, 200, 8, 16, true, true, 0, ACTNN_BOOL, {0}, false},
 };
 
 /* Of workspace: none, so that tiles are the smallest; and what has tiles of some leading indices, of all. */
