@@ -7,8 +7,8 @@
  * last, and two who have read it since, such that whoever races with any of its readers races with one of these.
  *
  * Misaligned accesses and indices beyond arrays are told by the compiler's checks, whose functions are here as well. A program that has
- * something to report ends with a status of its own, and at once when that is much. SHIM_KERNELS=FILE: the names of kernels launched, added
- * to that file. */
+ * something to report ends with a status of its own, and at once when that is much. SHIM_KERNELS=FILE: the names of kernels launched and
+ * told of, added to that file. */
 #include "races.h"
 
 #include <algorithm>
@@ -148,6 +148,7 @@ area_of(uintptr_t address)
 /* ---- reports --------------------------------------------------------------------------------------------- */
 
 static const char *kernel_name = "", *kernel_file = "";
+static bool is_told_of; /* an access of the kernel */
 static std::set<std::pair<uint64_t, uint64_t>> told; /* by places in the code */
 
 static void
@@ -323,6 +324,7 @@ touch(const void *memory, size_t bytes, access_kind kind, uintptr_t code)
 {
   if (!now)
     return;
+  is_told_of = true;
   const area *one = area_of((uintptr_t)memory);
   if (one->of_byte)
     for (size_t i = 0; i < bytes && (uintptr_t)memory + i < one->end; i++)
@@ -332,9 +334,9 @@ touch(const void *memory, size_t bytes, access_kind kind, uintptr_t code)
 #define CALLER ((uintptr_t)__builtin_return_address(0))
 
 void
-races_touch_atomically(void *memory, size_t bytes)
+races_touch_atomically(void *memory, size_t bytes, const void *code)
 {
-  touch(memory, bytes, ATOMIC, CALLER);
+  touch(memory, bytes, ATOMIC, (uintptr_t)code);
 }
 
 unsigned
@@ -351,7 +353,7 @@ note_kernel()
 {
   static std::set<std::pair<std::string, std::string>> launched;
   const char *path = getenv("SHIM_KERNELS");
-  if (!path || !launched.insert(std::make_pair(kernel_file, kernel_name)).second)
+  if (!path || !is_told_of || !launched.insert(std::make_pair(kernel_file, kernel_name)).second)
     return;
   const char *base = strrchr(kernel_file, '/');
   FILE *names = fopen(path, "a");
@@ -366,7 +368,7 @@ races_begin_launch(const char *kernel, const char *file)
 {
   kernel_name = kernel;
   kernel_file = file;
-  note_kernel();
+  is_told_of = false;
   first_of_launch = next_turn();
   turns.clear();
   if (first_of_launch > LAST_TURN / 2) { /* numbers begin anew */
@@ -381,6 +383,7 @@ void
 races_end_launch()
 {
   now = 0;
+  note_kernel();
 }
 
 void

@@ -16,8 +16,8 @@ void races_begin_block(unsigned block);
 void races_resume(unsigned thread);
 void races_pass_block_barrier();
 void races_pass_warp_barrier();
-/* An access that other such accesses do not race with. */
-void races_touch_atomically(void *memory, size_t bytes);
+/* An access that other such accesses do not race with. code: where it is. */
+void races_touch_atomically(void *memory, size_t bytes, const void *code);
 /* Kernels are compiled to tell of all that they read. This reads a word of which only so many bytes from `first` on count. */
 unsigned races_read_part(const unsigned *word, size_t first, size_t bytes);
 
@@ -37,7 +37,7 @@ static inline void races_begin_block(unsigned) {}
 static inline void races_resume(unsigned) {}
 static inline void races_pass_block_barrier() {}
 static inline void races_pass_warp_barrier() {}
-static inline void races_touch_atomically(void *, size_t) {}
+static inline void races_touch_atomically(void *, size_t, const void *) {}
 static inline unsigned races_read_part(const unsigned *word, size_t, size_t) { return *word; }
 
 struct races_of_warp {

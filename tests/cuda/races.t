@@ -57,7 +57,7 @@ check "a step of lenet5 in bfloat16" trainer lenet "$models/lenet5.onnx" 4 '' --
 check "a step of the decoder in bfloat16, on tensor cores, its loss in parts" trainer decoder "$models/decoder.onnx" 16 T=32 --precision=bf16 \
   --attention=fused --split-loss=always
 
-# every_kernel: those of the sources, by file, have been launched by what went before
+# every_kernel: those of the sources, by file, have been launched by what went before, and told of their accesses
 every_kernel() {
   for file in "$top_srcdir"/cuda/*.cu "$top_srcdir"/cuda/*.h; do
     sed -n '/^\(TILE_\)*KERNEL$/ { n; s/(.*//; p; }' "$file" | sed "s/^/${file##*/} /"

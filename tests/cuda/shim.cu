@@ -91,6 +91,25 @@ shim_exchange(const void *own, void *other, size_t bytes, unsigned from)
   memcpy(other, slot[turn][warp * LANES_OF_A_WARP + from], bytes);
 }
 
+unsigned
+atomicCAS(unsigned *at, unsigned expected, unsigned wanted)
+{
+  races_touch_atomically(at, sizeof *at, __builtin_return_address(0));
+  unsigned old = *at;
+  if (old == expected)
+    *at = wanted;
+  return old;
+}
+
+unsigned long long
+atomicAdd(unsigned long long *at, unsigned long long more)
+{
+  races_touch_atomically(at, sizeof *at, __builtin_return_address(0));
+  unsigned long long old = *at;
+  *at += more;
+  return old;
+}
+
 /* Stays in its context for good: after each block it waits for the next one. */
 static void
 live()

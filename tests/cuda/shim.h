@@ -73,24 +73,8 @@ __shfl_sync(unsigned, T value, int from)
   return other;
 }
 
-static inline __attribute__((no_sanitize("thread"))) unsigned
-atomicCAS(unsigned *at, unsigned expected, unsigned wanted)
-{
-  races_touch_atomically(at, sizeof *at);
-  unsigned old = *at;
-  if (old == expected)
-    *at = wanted;
-  return old;
-}
-
-static inline __attribute__((no_sanitize("thread"))) unsigned long long
-atomicAdd(unsigned long long *at, unsigned long long more)
-{
-  races_touch_atomically(at, sizeof *at);
-  unsigned long long old = *at;
-  *at += more;
-  return old;
-}
+unsigned atomicCAS(unsigned *at, unsigned expected, unsigned wanted);
+unsigned long long atomicAdd(unsigned long long *at, unsigned long long more);
 
 typedef enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation, cudaErrorStreamCaptureUnsupported } cudaError_t;
 typedef enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice } cudaMemcpyKind;
