@@ -2,13 +2,13 @@
  *
  * Kernels are compiled with -fsanitize=thread, by which each access to memory calls a function; those are here, instead of that sanitizer's
  * own, for which threads that take turns are one. Two accesses to a byte within a launch race unless both read, both are atomic or volatile
- * (PTX: relaxed), or one comes before the other: in the same thread; in a block with __syncthreads between them; in a warp with __syncwarp between them. Shuffles order no
- * memory. Nothing orders blocks. What one turn of a thread does is told by a number, so that a byte's history is three numbers: who wrote it
- * last, and two who have read it since, such that whoever races with any of its readers races with one of these.
+ * (PTX: relaxed), or one comes before the other: in the same thread; in a block with __syncthreads between them; in a warp with __syncwarp
+ * between them. Shuffles order no memory. Nothing orders blocks. What one turn of a thread does is told by a number, so that a byte's history
+ * is three numbers: who wrote it last, and two who have read it since, such that whoever races with any of its readers races with one of these.
  *
  * Misaligned accesses and indices beyond arrays are told by the compiler's checks, whose functions are here as well. A program that has
- * something to report ends with a status of its own, and at once when that is much. SHIM_KERNELS=FILE: the names of kernels launched and
- * told of, added to that file. */
+ * something to report ends with a status of its own, at once when that is much or an access is misaligned. SHIM_KERNELS=FILE: the names of
+ * kernels launched and told of, added to that file. */
 #include "races.h"
 
 #include <algorithm>
@@ -468,16 +468,16 @@ struct mismatch {
   unsigned char logarithm_of_alignment;
 };
 
-/* Where accesses of a type are that lie as it may not: in memory of the host as well. */
+/* An access of a type that lies as it may not, in memory of the host as well. A GPU stops there, and so may the processor. */
 EXPORTED void
 __ubsan_handle_type_mismatch_v1(const mismatch *what, uintptr_t address)
 {
   unsigned long alignment = 1ul << what->logarithm_of_alignment;
-  if (!address || address % alignment == 0 || !begin_report((uintptr_t)what, 0))
+  if (!address || address % alignment == 0)
     return;
   fprintf(stderr, "races: %s at 0x%lx, which is no multiple of %lu, in %s\n  at       %s:%u\n", what->type->name, (unsigned long)address, alignment,
           kernel_name, what->place.file, what->place.line);
-  end_report();
+  end_with_status();
 }
 
 EXPORTED void
