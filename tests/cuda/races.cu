@@ -451,7 +451,11 @@ EXPORTED void __tsan_func_entry(void *) {}
 EXPORTED void __tsan_func_exit() {}
 EXPORTED void __tsan_vptr_update(void **, void *) {}
 /* Guards of what functions initialize once, which kernels have none of. */
-EXPORTED unsigned char __tsan_atomic8_load(const volatile unsigned char *at, int) { return __atomic_load_n(at, __ATOMIC_ACQUIRE); }
+EXPORTED unsigned char
+__tsan_atomic8_load(const volatile unsigned char *at, int)
+{
+  return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+}
 
 /* As gcc and clang lay them out. */
 struct source_place {

@@ -1,4 +1,4 @@
-/* races.h: what the stand-in for a GPU tells of threads and memory to whoever looks for races (races.cu). Built without SHIM_RACES nobody does. */
+/* races.h: what the stand-in for a GPU tells of threads and memory to whoever looks for races (races.cu); without SHIM_RACES nobody does. */
 #ifndef ACTNN_RACES_H
 #define ACTNN_RACES_H
 

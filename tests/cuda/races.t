@@ -1,6 +1,7 @@
 #!/bin/sh
-# races.t: kernels for GPUs once more, on the stand-in, with each of their accesses told to what looks for races (races.cu): two threads at one
-# place with no barrier between them, misaligned accesses, indices beyond arrays; and that such kernels are noticed. Every kernel is launched.
+# races.t: kernels for GPUs once more, on the stand-in, with each of their accesses told to what looks for races (races.cu): two threads at
+# one place with no barrier between them, misaligned accesses, indices beyond arrays; and that such kernels are noticed. Every kernel is
+# launched.
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
 tries=$top_builddir/tests/cuda/races/tries
 [ -f "$tries" ] || skip_all "no C++ compiler told what looks for races of accesses"
@@ -33,7 +34,7 @@ done
 
 # told TRAINER OPTION...: one step and, of the same numbers, an evaluation, of which nothing is told
 told() {
-  given=$(for file in data/*.npy; do input=${file##*/}; printf ' --data %s=%s --eval %s=%s' "${input%.npy}" "$file" "${input%.npy}" "$file"; done)
+  given=$(for file in data/*.npy; do input=${file##*/} && printf ' --data %s=%s --eval %s=%s' "${input%.npy}" "$file" "${input%.npy}" "$file"; done)
   # shellcheck disable=SC2086 # a list of words
   "$@" $given --steps 1 --lr 0.01 --seed 3 --quiet --threads 1 2>told
   code=$?
@@ -46,7 +47,8 @@ trainer() {
   shift 4
   rm -rf data && mkdir data && "$oracle" inputs "$model" "$batch" 5 data $dimension &&
     device=actnn-cuda && device_library=$top_builddir/tests/cuda/races && shim_flags="-DSHIM_RACES $RACES_FLAGS -nodefaultlibs" &&
-    build_trainer "$name" "$model" --target=cuda --batch="$batch" ${dimension:+--dim="$dimension"} --loss=softmax-cross-entropy "$@" && told "./$name"
+    build_trainer "$name" "$model" --target=cuda --batch="$batch" ${dimension:+--dim="$dimension"} --loss=softmax-cross-entropy "$@" &&
+    told "./$name"
 }
 check "a step of resnet20" trainer resnet20 "$models/resnet20.onnx" 2 ''
 SHIM_LACKS=channels-last
