@@ -43,6 +43,7 @@ static const Case cases[] = {
     {"side by side, as long as tensor cores take", 136, 200, 64, 64, true, false, 0, ACTNN_BOOL, {LEAD, 1, 200}, false, 1 << Q | 1 << K | 1 << V | 1 << O},
     {"q and o side by side, beside rows of k", 70, 61, 16, 40, false, false, 0.25, ACTNN_BOOL, {0}, false, 1 << Q | 1 << O},
     {"v and o side by side, causal", 90, 90, 48, 24, true, true, 0.25, ACTNN_BOOL, {0}, false, 1 << V | 1 << O},
+    {"causal, of keys that no row reads", 40, 200, 8, 16, true, true, 0, ACTNN_BOOL, {0}, false, 0},
 };
 
 /* Of workspace: none, so that tiles are the smallest; and what has tiles of some leading indices, of all. */

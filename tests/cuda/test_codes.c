@@ -333,6 +333,7 @@ static const struct {
     {"rows of an odd length", 2, {3, 501}, ACTNN_PLAIN},
     {"many rows", 2, {700, 40}, ACTNN_PLAIN},
     {"many small maps", 4, {65, 16, 3, 3}, ACTNN_BLOCKED},
+    {"one block of channels, 400 positions", 4, {2, 16, 20, 20}, ACTNN_BLOCKED},
 };
 
 static const char *const ways_to_hold[WAYS_TO_HOLD] = {"in FP32", "read as bfloat16", "written as bfloat16", "in bfloat16"};
