@@ -33,7 +33,7 @@ attend(Rows rows, Cells cells, Floats lse)
   }
   RowScale scale = scale_of_row(rows, cell_total(cells, total), rows.leaves_out);
   if (seat.is_inside && !seat.lane && lse.data)
-    lse.put(place.row, scale.lse);
+    lse.put(place.total, scale.lse);
   actnn_philox_key key = key_of_rows(rows);
   for (int64_t first = (int64_t)seat.lane * UNIT; first < end; first += step) {
     value = masked_unit(rows, place, first, blocked_unit(rows, place, first), scores_at(rows, place, first));
@@ -55,7 +55,7 @@ differentiate(Rows rows, Floats gradient, Floats made, Floats row_sum, Floats ls
   unsigned blocked = blocked_unit(rows, place, first);
   Columns<UNIT> value = masked_unit(rows, place, first, blocked, scores_at(rows, place, first));
   Columns<UNIT> slope = load_columns<UNIT>(gradient, unit);
-  differentiate_unit(rows, key_of_rows(rows), place.element + first, blocked, lse[place.row], row_sum[place.row], &value, &slope);
+  differentiate_unit(rows, key_of_rows(rows), place.element + first, blocked, lse[place.total], row_sum[place.total], &value, &slope);
   store_columns(rows.made, unit, value);
   store_columns(made, unit, slope);
   if (keeps_floats)
@@ -91,6 +91,17 @@ add_to_mask(Rows rows, Floats gradient, MaskSums sums)
   sums.sum[(part * sums.all_rows + sums.first + row) * sums.all_columns + column] += sum;
 }
 
+/* A thread for each of `count` sums, so many of a leading index: rounded to where the rows lie side by side, from the first leading
+ * index on. */
+KERNEL
+round_beside(const float *sums, Floats to, HeadRows rows, int64_t count, int64_t of_head)
+{
+  int64_t thread = thread_number(), head = thread / of_head, columns = rows.inner_step;
+  int64_t row = (thread - head * of_head) / columns, column = thread % columns;
+  if (thread < count)
+    to.put(head * rows.inner_step + row * rows.row_step + column, sums[thread]);
+}
+
 /* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 typedef struct AttentionCall {
@@ -118,6 +129,7 @@ rows_of(const AttentionCall &of, const Tile &tile)
   rows.row_step = tiles.row_step;
   rows.all_rows = attention.rows;
   rows.all_keys = attention.keys;
+  rows.total = places_of(attention.lse);
   rows.keys = tile.keys;
   rows.rows = divisor_of(tile.rows);
   rows.units = divisor_of(whole_units(tile.keys) / UNIT);
@@ -150,12 +162,12 @@ multiply(const AttentionCall &of, const Tile &tile, AttentionProduct which, cons
   return gpu_multiply_tile(of.call->trainer, of.made, of.attention, tile, which, a, b, y);
 }
 
-/* Where the tile's leading indices and rows begin in memory of such elements, each leading index having so many and each row so many. */
+/* Where a tile begins of an operand or result: the rows of its first leading index from `row` on. */
 static char *
-begin_of(const void *memory, bool is_narrow, const Tile &tile, int64_t of_head, int64_t of_row)
+begin_of(const void *memory, bool is_narrow, const HeadRows &rows, const Tile &tile, int64_t row)
 {
   int64_t size = is_narrow ? sizeof(bfloat_number) : sizeof(float);
-  return (char *)memory + (tile.head * of_head + tile.row * of_row) * size;
+  return (char *)memory + (head_start(&rows, tile.head) + row * rows.row_step) * size;
 }
 
 /* After preparing: sees that there is room, and rounds operands that are held otherwise. 0, 1 with a message, or DEVICE_DECLINES. */
@@ -179,31 +191,6 @@ begin_call(AttentionCall *of, size_t operands)
   return 0;
 }
 
-/* Where the tile begins of q, k, v and o, or of their gradients. */
-static char *
-begin_of_q(const AttentionCall &of, const Tile &tile, const void *q, bool is_narrow)
-{
-  return begin_of(q, is_narrow, tile, of.attention.rows * of.attention.inner, of.attention.inner);
-}
-
-static char *
-begin_of_k(const AttentionCall &of, const Tile &tile, const void *k, bool is_narrow)
-{
-  return begin_of(k, is_narrow, tile, of.attention.keys * of.attention.inner, 0);
-}
-
-static char *
-begin_of_v(const AttentionCall &of, const Tile &tile, const void *v, bool is_narrow)
-{
-  return begin_of(v, is_narrow, tile, of.attention.keys * of.attention.columns, 0);
-}
-
-static char *
-begin_of_o(const AttentionCall &of, const Tile &tile, const void *o, bool is_narrow)
-{
-  return begin_of(o, is_narrow, tile, of.attention.rows * of.attention.columns, of.attention.columns);
-}
-
 /* Floats that are not empty, and a mask of bool or floats; sizes that products have. */
 static bool
 takes_call(const AttentionCall &of, size_t operands)
@@ -225,8 +212,9 @@ can_be_fused(const AttentionCall &of, bool is_narrow)
   bool is_short = attention.inner <= ATTENTION_FUSED_WIDTH && attention.columns <= ATTENTION_FUSED_WIDTH;
   bool is_even = attention.inner % UNIT == 0 && attention.columns % UNIT == 0;
   int64_t most = attention.rows > attention.keys ? attention.rows : attention.keys;
-  return is_narrow && is_short && is_even && attention.inner && attention.columns && attention.heads * (most / WARP + 1) <= MOST_BLOCKS &&
-         !optional_output(of.call, 3) && gpu_has_tensor_cores(); /* a mask's gradient needs those of scores */
+  bool is_countable = most <= INT32_MAX / 2 && attention.heads * (most / WARP + 1) <= MOST_BLOCKS;
+  bool needs_scores = optional_output(of.call, 3) != NULL; /* a mask's gradient is made of theirs */
+  return is_narrow && is_short && is_even && attention.inner && attention.columns && is_countable && !needs_scores && gpu_has_tensor_cores(); /* a mask's gradient needs those of scores */
 }
 
 /* While preparing: makes products of `which`, each with the result that it has in y (NULL: in the workspace). */
@@ -305,18 +293,18 @@ attend_tile(const AttentionCall &of, const Tile &tile)
   bool is_narrow = of.made->tiles.is_narrow;
   Rows rows = rows_of(of, tile);
   Cells cells = cells_of(rows.count, 1, rows.units.number);
-  const char *q = begin_of_q(of, tile, of.operand[0], is_narrow), *k = begin_of_k(of, tile, of.operand[1], is_narrow);
-  const char *v = begin_of_v(of, tile, of.operand[2], is_narrow);
+  const char *q = begin_of(of.operand[0], is_narrow, of.attention.q, tile, tile.row);
+  const char *k = begin_of(of.operand[1], is_narrow, of.attention.k, tile, 0), *v = begin_of(of.operand[2], is_narrow, of.attention.v, tile, 0);
   return multiply(of, tile, SCORES, q, k, rows.scores.data) ||
          LAUNCH_BLOCKS(call, attend, blocks_of_cells(cells), rows, cells, floats_output(call, 1)) ||
-         multiply(of, tile, OUTPUT, rows.made.data, v, begin_of_o(of, tile, o->data, bfloat_holds(o)));
+         multiply(of, tile, OUTPUT, rows.made.data, v, begin_of(o->data, bfloat_holds(o), of.attention.o, tile, tile.row));
 }
 
 extern "C" int
 gpu_Attention(const actnn_call *call)
 {
   gpu_primitive *slot = gpu_primitive_of(call->trainer, call->output[0].id);
-  AttentionCall of = {call, attention_of(call, &call->input[0], &call->input[2], optional_input(call, 3)), slot->attention, {}};
+  AttentionCall of = {call, attention_of(call, 0, 3), slot->attention, {}};
   if (actnn_is_preparing(call)) {
     const AttentionProduct which[] = {SCORES, OUTPUT};
     const actnn_view *const y[] = {NULL, &call->output[0]};
@@ -340,7 +328,7 @@ begin_of_sums(const AttentionCall &of, const Tile &tile, int sum)
   const actnn_view *y = &of.call->output[sum + 1];
   if (tiles.has_sums[sum])
     return (char *)of.call->trainer->workspace + tiles.sum[sum];
-  return sum ? begin_of_v(of, tile, y->data, bfloat_holds(y)) : begin_of_k(of, tile, y->data, bfloat_holds(y));
+  return begin_of(y->data, bfloat_holds(y), sum ? of.attention.v : of.attention.k, tile, 0);
 }
 
 /* What has been added up of these leading indices is rounded. */
@@ -350,9 +338,12 @@ round_sums(const AttentionCall &of, int64_t head, int64_t heads)
   const AttentionTiles &tiles = of.made->tiles;
   actnn *trainer = of.call->trainer;
   for (int sum = 0; sum < 2; sum++) {
-    int64_t elements = of.attention.keys * (sum ? of.attention.columns : of.attention.inner);
-    bfloat_number *to = (bfloat_number *)of.call->output[sum + 1].data + head * elements;
-    if (tiles.has_sums[sum] && gpu_convert(trainer, to, trainer->workspace + tiles.sum[sum], heads * elements, true))
+    const HeadRows &rows = sum ? of.attention.v : of.attention.k;
+    int64_t elements = of.attention.keys * (sum ? of.attention.columns : of.attention.inner), start = head_start(&rows, head);
+    const float *sums = (const float *)(trainer->workspace + tiles.sum[sum]);
+    Floats to = {(bfloat_number *)of.call->output[sum + 1].data + start, true};
+    if (tiles.has_sums[sum] && (rows.beside > 1 ? LAUNCH(of.call, round_beside, heads * elements, sums, to, rows, heads * elements, elements)
+                                                : gpu_convert(trainer, to.data, sums, heads * elements, true)))
       return 1;
   }
   return 0;
@@ -386,8 +377,10 @@ differentiate_tile(const AttentionCall &of, const Tile &tile)
   const actnn_call *call = of.call;
   const actnn_view *dq = optional_output(call, 0), *dk = optional_output(call, 1), *dv = optional_output(call, 2);
   bool is_narrow = of.made->tiles.is_narrow, turns_q = !of.attention.transposes_k;
-  const char *d_o = begin_of_o(of, tile, of.operand[0], is_narrow), *q = begin_of_q(of, tile, of.operand[1], is_narrow);
-  const char *k = begin_of_k(of, tile, of.operand[2], is_narrow), *v = begin_of_v(of, tile, of.operand[3], is_narrow);
+  const Attention &attention = of.attention;
+  const char *d_o = begin_of(of.operand[0], is_narrow, attention.o, tile, tile.row);
+  const char *q = begin_of(of.operand[1], is_narrow, attention.q, tile, tile.row);
+  const char *k = begin_of(of.operand[2], is_narrow, attention.k, tile, 0), *v = begin_of(of.operand[3], is_narrow, attention.v, tile, 0);
   Rows rows = rows_of(of, tile);
   Floats gradient = {call->trainer->workspace + of.made->tiles.score[1], false};
   Floats slope = {call->trainer->workspace + of.made->tiles.made[1], is_narrow};
@@ -396,7 +389,7 @@ differentiate_tile(const AttentionCall &of, const Tile &tile)
                 optional_output(call, 3) != NULL) ||
          sum_mask(of, tile, rows, gradient) ||
          (dv && multiply(of, tile, VALUE_GRADIENT, rows.made.data, d_o, begin_of_sums(of, tile, 1))) ||
-         (dq && multiply(of, tile, QUERY_GRADIENT, slope.data, k, begin_of_q(of, tile, dq->data, bfloat_holds(dq)))) ||
+         (dq && multiply(of, tile, QUERY_GRADIENT, slope.data, k, begin_of(dq->data, bfloat_holds(dq), attention.q, tile, tile.row))) ||
          (dk && multiply(of, tile, KEY_GRADIENT, turns_q ? q : slope.data, turns_q ? slope.data : q, begin_of_sums(of, tile, 0)));
 }
 
@@ -416,7 +409,7 @@ gpu_AttentionGrad(const actnn_call *call)
   if (products == 2 && !mask)
     return 0;
   gpu_primitive *slot = gpu_primitive_of(call->trainer, products == 2 ? mask->id : y[2]->id);
-  AttentionCall of = {call, attention_of(call, &call->input[1], &call->input[3], optional_input(call, 6)), slot->attention, {}};
+  AttentionCall of = {call, attention_of(call, 1, 6), slot->attention, {}};
   if (actnn_is_preparing(call))
     return prepare_attention(of, slot, true, which, y, products);
   int begun = begin_call(&of, ATTENTION_OPERANDS);

@@ -17,6 +17,8 @@ static inline Tile
 tile_at(const Attention &attention, const AttentionTiles &tiles, int64_t head, int64_t row)
 {
   Tile tile = {head, attention.heads - head, row, attention.rows - row, attention.keys};
+  if (attention.beside > 1 && tile.heads > attention.beside - head % attention.beside)
+    tile.heads = attention.beside - head % attention.beside;
   if (tile.heads > tiles.heads)
     tile.heads = tiles.heads;
   if (tile.rows > tiles.rows)
@@ -33,13 +35,14 @@ template <typename Run, typename Last>
 static int
 for_tiles(const Attention &attention, const AttentionTiles &tiles, Run run, Last last)
 {
-  for (int64_t head = 0; head < attention.heads; head += tiles.heads) {
+  for (int64_t head = 0, heads; head < attention.heads; head += heads) {
+    heads = tile_at(attention, tiles, head, 0).heads;
     for (int64_t row = (attention.rows - 1) / tiles.rows * tiles.rows; row >= 0; row -= tiles.rows) {
       int failed = run(tile_at(attention, tiles, head, row));
       if (failed)
         return failed;
     }
-    int failed = last(head, tile_at(attention, tiles, head, 0).heads);
+    int failed = last(head, heads);
     if (failed)
       return failed;
   }

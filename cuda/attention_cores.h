@@ -1,214 +1,294 @@
-/* attention_cores.h: what attention on tensor cores is made of, for attention_fused.cu and attention_fused_gradient.cu: tiles in shared memory,
- * their products, and the rows that a warp has of its own. */
+/* attention_cores.h: what attention on tensor cores is made of, for attention_fused.cu and attention_fused_gradient.cu: rows that a warp has in
+ * registers, and those that a block has in shared memory. */
 #ifndef ACTNN_CUDA_ATTENTION_CORES_H
 #define ACTNN_CUDA_ATTENTION_CORES_H
 
 #include "attention_fused.h"
-
-#include <cuda_bf16.h>
-#include <mma.h>
-
-using namespace nvcuda;
+#include "warp_matrices.h"
 
 enum {
   WIDTH = ATTENTION_FUSED_WIDTH,
-  TILE = 16,                       /* rows and columns of what tensor cores multiply */
-  TILES = WIDTH / TILE,            /* of a row of q, k, v or o */
+  TILE = 16,                 /* rows of a warp */
+  EIGHT = 8,                 /* columns of the smallest matrix */
+  TILES = WIDTH / TILE,      /* of a row of q, k, v or o */
+  EIGHTS = WIDTH / EIGHT,
   WARPS = BLOCK_THREADS / WARP,
-  STEP = WIDTH + UNIT,             /* from row to row in shared memory: the next one lies in other banks */
-  BLOCK_ROWS = WARPS * TILE,       /* of scores, where each warp has rows of its own */
-  FEW = 32,                        /* keys then at a time */
-  FEW_STEP = FEW + 4,              /* floats from a row of their scores to the next */
-  FEW_TURNED = FEW + UNIT,         /* elements from row to row, where k lies [inner, keys] */
-  KEYS_OF_BLOCK = 64               /* of scores, where each block has keys of its own */
+  STEP = WIDTH + UNIT,       /* from row to row in shared memory: rows side by side lie in other banks */
+  OF_BLOCK = WARPS * TILE,   /* rows, or keys, of a block: each warp has its own */
+  MANY = 64                  /* keys, or rows, that go through shared memory at once */
 };
 
-/* Tensor cores know bfloat16 from compute capability 8.0 on. Before, kernels are empty and nobody launches them (gpu_has_tensor_cores). */
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
-#define HAS_TENSOR_CORES
+#ifdef HAS_TENSOR_CORES
 
-typedef wmma::fragment<wmma::accumulator, TILE, TILE, TILE, float> Accumulator;
-typedef wmma::fragment<wmma::matrix_a, TILE, TILE, TILE, __nv_bfloat16, wmma::row_major> Left;
-typedef wmma::fragment<wmma::matrix_a, TILE, TILE, TILE, __nv_bfloat16, wmma::col_major> LeftTurned;
-typedef wmma::fragment<wmma::matrix_b, TILE, TILE, TILE, __nv_bfloat16, wmma::row_major> Right;
-typedef wmma::fragment<wmma::matrix_b, TILE, TILE, TILE, __nv_bfloat16, wmma::col_major> RightTurned;
+/* ---- memory -------------------------------------------------------------------------------------------------------- */
 
-static inline __device__ const __nv_bfloat16 *
-numbers(const bfloat_number *memory)
-{
-  return (const __nv_bfloat16 *)memory;
-}
-
-/* ---- shared memory ------------------------------------------------------------------------------------------------ */
-
-/* Rows of `step` elements in shared memory from those of `width` elements that begin at `from`: `rows` of them, of which `there` exist, and
- * of each `columns`, of which `given` exist. What does not is zero. By `threads` threads, of which this is number `thread`; a unit at once
- * where rows have whole ones. */
+/* Rows of k, v, q or do into shared memory: MANY of them, of which `there` exist, from `from` on, `apart` elements from each other; of each
+ * `given` columns exist. What does not exist is zero. A unit at once: rows begin at whole ones. */
 static inline __device__ void
-take_rows(bfloat_number *to, int step, const bfloat_number *from, int64_t width, int rows, int64_t there, int columns, int64_t given, int thread,
-          int threads)
+take_rows(bfloat_number *to, const bfloat_number *from, int64_t apart, int64_t there, int64_t given)
 {
   typedef Columns<UNIT, uint16_t> Unit;
-  bool has_units = width % UNIT == 0;
-  for (int at = thread; at < rows * (columns / UNIT); at += threads) {
-    int row = at / (columns / UNIT), column = at % (columns / UNIT) * UNIT;
+  UNROLLED
+  for (int i = 0; i < MANY * EIGHTS / BLOCK_THREADS; i++) {
+    int at = threadIdx.x + i * BLOCK_THREADS, row = at / EIGHTS, column = at % EIGHTS * UNIT;
     Unit unit = {};
-    const bfloat_number *place = from + row * width + column;
-    if (row < there && column < given && has_units)
-      unit = *(const Unit *)place;
-    for (int i = 0; i < UNIT && !has_units; i++)
-      if (row < there && column + i < given)
-        unit.of[i] = place[i].bits;
-    *(Unit *)(to + row * step + column) = unit;
+    if (row < there && column < given)
+      unit = *(const Unit *)(from + row * apart + column);
+    *(Unit *)(to + row * STEP + column) = unit;
   }
 }
 
-/* Of k, `count` keys from `first` on. Turned it lies [inner, keys], and so here, too. */
+/* The same of rows that lie as columns, so many elements from one element of a row to the next. */
+static inline __device__ void
+take_columns(bfloat_number *to, const bfloat_number *from, int64_t apart, int64_t there, int64_t given)
+{
+  for (int at = threadIdx.x; at < MANY * WIDTH; at += BLOCK_THREADS) {
+    int row = at % MANY, column = at / MANY;
+    to[row * STEP + column] = row < there && column < given ? from[column * apart + row] : bfloat_number();
+  }
+}
+
 template <bool is_turned>
 static inline __device__ void
-take_keys(bfloat_number *to, int turned_step, const FusedAttention &of, int64_t head, int64_t first, int count)
+take_keys(bfloat_number *to, const FusedAttention &of, int64_t head, int64_t first)
 {
-  const bfloat_number *k = of.k + head * of.rows.all_keys * of.inner;
+  const bfloat_number *k = of.k + place_in(of.k_place, head, is_turned ? 0 : first);
   if (is_turned)
-    take_rows(to, turned_step, k + first, of.rows.all_keys, WIDTH, of.inner, count, of.rows.all_keys - first, threadIdx.x, BLOCK_THREADS);
+    take_columns(to, k + first, of.k_place.row_step, of.rows.all_keys - first, of.inner);
   else
-    take_rows(to, STEP, k + first * of.inner, of.inner, count, of.rows.all_keys - first, WIDTH, of.inner, threadIdx.x, BLOCK_THREADS);
+    take_rows(to, k, of.k_place.row_step, of.rows.all_keys - first, of.inner);
 }
 
 static inline __device__ void
-take_values(bfloat_number *to, const FusedAttention &of, int64_t head, int64_t first, int count)
+take_values(bfloat_number *to, const FusedAttention &of, int64_t head, int64_t first)
 {
-  const bfloat_number *v = of.v + (head * of.rows.all_keys + first) * of.columns;
-  take_rows(to, STEP, v, of.columns, count, of.rows.all_keys - first, WIDTH, of.columns, threadIdx.x, BLOCK_THREADS);
+  take_rows(to, of.v + place_in(of.v_place, head, first), of.v_place.row_step, of.rows.all_keys - first, of.columns);
 }
 
-/* sums += left right: of `right` the tile at row `row` and column `column`, which lies with rows and columns exchanged where it is turned. */
+/* TILE rows as left operands, straight from memory. */
 template <bool is_turned>
 static inline __device__ void
-add_product(Accumulator &sums, const Left &left, const bfloat_number *right, int step, int row, int column)
+load_lefts(uint32_t (*left)[4], const bfloat_number *from, int64_t apart, int64_t there, int64_t given)
 {
-  if (is_turned) {
-    RightTurned tile;
-    wmma::load_matrix_sync(tile, numbers(right + column * step + row), step);
-    wmma::mma_sync(sums, left, tile, sums);
-  } else {
-    Right tile;
-    wmma::load_matrix_sync(tile, numbers(right + row * step + column), step);
-    wmma::mma_sync(sums, left, tile, sums);
+  int group = threadIdx.x % WARP / 4, pair = threadIdx.x % 4;
+  UNROLLED
+  for (int i = 0; i < 4 * TILES; i++) {
+    int row = group + i % 2 * EIGHT, column = i / 4 * TILE + i % 4 / 2 * EIGHT + 2 * pair;
+    uint32_t word = 0;
+    if (row < there && column < given)
+      word = is_turned ? from[column * apart + row].bits | (uint32_t)from[(column + 1) * apart + row].bits << 16
+                       : *(const uint32_t *)(from + row * apart + column);
+    left[i / 4][i % 4] = word;
   }
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------------------------ */
-
-/* Scores of a row as the mask leaves them, and which it blocks; behind its end there are none. */
-static inline __device__ Columns<UNIT>
-scores_of(const FusedAttention &of, const Place &place, int64_t first, const float *product, unsigned *blocked)
+/* Writes TILE rows of sums, `factor` times those of row group and of row group + 8. */
+static inline __device__ void
+put_sums(const Floats &to, const Places &places, int64_t head, int64_t first, int64_t there, int64_t given, const float (*sums)[4],
+         const float *factor)
 {
-  Columns<UNIT> score;
-  for (int i = 0; i < UNIT; i++)
-    score.of[i] = first < of.rows.keys ? of.scale * product[i] : -INFINITY;
-  *blocked = first < of.rows.keys ? blocked_unit(of.rows, place, first) : 0;
-  return first < of.rows.keys ? masked_unit(of.rows, place, first, *blocked, score) : score;
+  int group = threadIdx.x % WARP / 4, pair = threadIdx.x % 4;
+  for (int half = 0; half < 2; half++) {
+    int row = group + half * EIGHT;
+    int64_t begin = place_in(places, head, first + row) + 2 * pair;
+    UNROLLED
+    for (int i = 0; i < EIGHTS; i++) {
+      float one = factor[half] * sums[i][2 * half], other = factor[half] * sums[i][2 * half + 1];
+      if (row >= there || i * EIGHT >= given)
+        continue;
+      if (to.is_bfloat)
+        *(uint32_t *)((bfloat_number *)to.data + begin + i * EIGHT) = rounded_pair(one, other);
+      else
+        *(Columns<2> *)((float *)to.data + begin + i * EIGHT) = Columns<2>{{one, other}};
+    }
+  }
 }
 
+/* ---- products ------------------------------------------------------------------------------------------------------ */
+
+/* sums = left rows', of `Count` rows in shared memory; `tiles` of their columns are not zero. */
+template <int Count>
 static inline __device__ void
-put_unit(bfloat_number *to, const Columns<UNIT> &unit)
+multiply_by_rows(float (*sums)[4], const uint32_t (*left)[4], const bfloat_number *rows, int tiles)
 {
-  *(Columns<UNIT, uint16_t> *)to = rounded(unit);
+  UNROLLED
+  for (int i = 0; i < Count / EIGHT; i++)
+    for (int k = 0; k < 4; k++)
+      sums[i][k] = 0;
+  UNROLLED
+  for (int tile = 0; tile < TILES; tile++)
+    if (tile < tiles) { /* the loop's number is known, for operands to stay in registers */
+      UNROLLED
+      for (int i = 0; i < Count / TILE; i++) {
+        uint32_t right[4];
+        load_rights<true>(right, rows + i * TILE * STEP + tile * TILE, STEP);
+        multiply_matrices(sums[2 * i], left[tile], right);
+        multiply_matrices(sums[2 * i + 1], left[tile], right + 2);
+      }
+    }
+}
+
+/* sums += made rows, of TILE rows in shared memory; made: two neighbouring matrices of sums, to be rounded. */
+static inline __device__ void
+add_rows(float (*sums)[4], const float (*made)[4], const bfloat_number *rows, int tiles)
+{
+  uint32_t left[4] = {rounded_pair(made[0][0], made[0][1]), rounded_pair(made[0][2], made[0][3]), rounded_pair(made[1][0], made[1][1]),
+                      rounded_pair(made[1][2], made[1][3])};
+  UNROLLED
+  for (int tile = 0; tile < TILES; tile++)
+    if (tile < tiles) {
+      uint32_t right[4];
+      load_rights<false>(right, rows + tile * TILE, STEP);
+      multiply_matrices(sums[2 * tile], left, right);
+      multiply_matrices(sums[2 * tile + 1], left, right + 2);
+    }
+}
+
+/* ---- draws ----------------------------------------------------------------------------------------------------------- */
+
+/* What dropout draws for TILE rows by TILE keys, a row's eight keys of one random block: each lane makes one, and reads of others what its
+ * elements want. */
+typedef struct DrawnBlocks {
+  actnn_philox_block of[2 * TILE];
+} DrawnBlocks;
+
+/* element: of all scores, that of the first row and key. */
+static inline __device__ void
+draw_blocks(DrawnBlocks &room, const FusedAttention &of, const actnn_philox_key &key, int64_t element)
+{
+  int lane = threadIdx.x % WARP;
+  int64_t own = element + lane % TILE * of.rows.all_keys + lane / TILE * EIGHT;
+  __syncwarp();
+  room.of[lane] = random_block(key, (uint64_t)own / DRAWS);
+  __syncwarp();
+}
+
+static inline __device__ float
+factor_of_draw(const FusedAttention &of, uint32_t draw)
+{
+  return draw >= of.rows.threshold ? of.rows.kept : 0;
+}
+
+/* Where rows do not begin at whole blocks. */
+static inline __device__ float
+single_factor(const FusedAttention &of, const actnn_philox_key &key, int64_t element)
+{
+  actnn_philox_block block = random_block(key, (uint64_t)element / DRAWS);
+  return factor_of_draw(of, dropout_draw(&block, (unsigned)(element % DRAWS)));
+}
+
+/* ---- scores ---------------------------------------------------------------------------------------------------------- */
+
+/* Where the elements of a mask begin that belong to a row. */
+static inline __device__ int64_t
+mask_of_row(const FusedAttention &of, int64_t head, int row)
+{
+  int64_t unused;
+  return of.rows.allowed || of.rows.added.data ? offset_over(of.rows.lead, head, &unused) + row * of.rows.mask_row : 0;
+}
+
+/* A score as the mask leaves it, and whether it blocks it; behind a row's end there are none. */
+static inline __device__ float
+masked_score(const FusedAttention &of, int row, int64_t mask, int key, float product, bool *is_blocked)
+{
+  const Rows &rows = of.rows;
+  int64_t at = mask + key * rows.mask_column;
+  float score = of.scale * product;
+  *is_blocked = false;
+  if (key >= rows.keys)
+    return -INFINITY;
+  if (rows.added.data)
+    score += rows.added[at];
+  *is_blocked = (rows.is_causal && key > row) || (rows.allowed && !rows.allowed[at]);
+  return *is_blocked ? rows.never : score;
+}
+
+/* No mask has to be looked at from row `row` on and for `keys` keys from `key` on. */
+static inline __device__ bool
+is_open(const FusedAttention &of, int row, int key, int keys)
+{
+  return !of.rows.allowed && !of.rows.added.data && key + keys <= of.rows.keys && (!of.rows.is_causal || key + keys - 1 <= row);
 }
 
 /* Behind which key rows up to `last` have nothing to read. */
-static inline __device__ int64_t
-end_of_keys(const FusedAttention &of, int64_t last)
+static inline __device__ int
+end_of_keys(const FusedAttention &of, int last)
 {
-  return of.leaves_out && last + 1 < of.rows.keys ? last + 1 : of.rows.keys;
+  return of.leaves_out && last + 1 < of.rows.keys ? last + 1 : (int)of.rows.keys;
 }
 
-/* What a warp has of rows of its own. A lane has half of the columns of a row. */
+/* Of a score probability and, but for its scale, gradient: `score` becomes what dropout leaves of it, `slope` was the gradient of that. */
+static inline __device__ void
+differentiate_score(const FusedAttention &of, float kept, bool is_blocked, float lse, float mean, float *score, float *slope)
+{
+  float p = of.rows.is_guarded && isnan(lse) ? 0 : expf(*score - lse);
+  *slope = is_blocked ? 0 : p * ((kept != 0 ? *slope * kept : 0) - mean);
+  *score = p * kept;
+}
+
+/* ---- rows of a warp ---------------------------------------------------------------------------------------------- */
+
 typedef struct RowSeat {
-  int warp, lane, row, half;
-  int64_t head, first; /* the warp's first row */
-  bool is_inside;
-  Place place;
+  int warp, group, pair;
+  int first, end;   /* the warp's first row, and behind which key its rows have nothing to read */
+  int block_end;    /* the same of the block */
+  int64_t head, element; /* element: the first of all scores of the first row */
+  int64_t mask[2];  /* where the mask has row group and row group + 8 */
 } RowSeat;
 
 static inline __device__ RowSeat
 take_rows_of_block(const FusedAttention &of)
 {
   RowSeat seat;
-  int64_t number = (int64_t)blockIdx.x, last = of.row_blocks.number - 1;
+  int64_t number = (int64_t)blockIdx.x;
   seat.warp = threadIdx.x / WARP;
-  seat.lane = threadIdx.x % WARP;
-  seat.row = seat.lane / 2;
-  seat.half = seat.lane % 2;
+  seat.group = threadIdx.x % WARP / 4;
+  seat.pair = threadIdx.x % 4;
   seat.head = quotient(number, of.row_blocks);
   /* Those of most keys come first. */
-  seat.first = (last - (number - seat.head * of.row_blocks.number)) * BLOCK_ROWS + seat.warp * TILE;
-  seat.is_inside = seat.first + seat.row < of.rows.all_rows;
-  seat.place = place_of_row(of.rows, seat.head * of.rows.all_rows + (seat.is_inside ? seat.first + seat.row : 0));
+  int begin = (int)(of.row_blocks.number - 1 - (number - seat.head * of.row_blocks.number)) * OF_BLOCK;
+  seat.first = begin + seat.warp * TILE;
+  seat.end = end_of_keys(of, seat.first + TILE - 1);
+  seat.block_end = end_of_keys(of, begin + OF_BLOCK - 1);
+  seat.element = (seat.head * of.rows.all_rows + seat.first) * of.rows.all_keys;
+  for (int half = 0; half < 2; half++) {
+    int row = seat.first + seat.group + half * EIGHT;
+    seat.mask[half] = mask_of_row(of, seat.head, row < of.rows.all_rows ? row : 0);
+  }
   return seat;
 }
 
-/* A warp's own rows of q or do as tiles; `room` is the warp's. */
-static inline __device__ void
-take_left(Left *left, float *room, const bfloat_number *from, int64_t width, const FusedAttention &of, const RowSeat &seat)
+/* Where lse and row_sum have row group and row group + 8; where these do not exist, another. */
+static inline __device__ int64_t
+total_of_row(const FusedAttention &of, const RowSeat &seat, int half)
 {
-  bfloat_number *rows = (bfloat_number *)room;
-  from += (seat.head * of.rows.all_rows + seat.first) * width;
-  take_rows(rows, STEP, from, width, TILE, of.rows.all_rows - seat.first, WIDTH, width, seat.lane, WARP);
-  __syncwarp();
-  for (int i = 0; i < TILES; i++)
-    wmma::load_matrix_sync(left[i], numbers(rows + i * TILE), STEP);
-  __syncwarp();
+  int row = seat.first + seat.group + half * EIGHT;
+  return place_in(of.rows.total, seat.head, row < of.rows.all_rows ? row : 0);
 }
 
-/* What a warp has made of FEW of its rows' scores, as tiles: rounded, it takes their place. */
-static inline __device__ void
-take_made(Left *tiles, float *room, const Columns<UNIT> *made, const RowSeat &seat)
+static inline __device__ float
+score_of_row(const FusedAttention &of, const RowSeat &seat, int half, int key, float product, bool *is_blocked)
 {
-  bfloat_number *rows = (bfloat_number *)room;
-  __syncwarp();
-  for (int i = 0; i < FEW / 2 / UNIT; i++)
-    put_unit(rows + seat.row * STEP + seat.half * (FEW / 2) + i * UNIT, made[i]);
-  __syncwarp();
-  for (int i = 0; i < FEW / TILE; i++)
-    wmma::load_matrix_sync(tiles[i], numbers(rows + i * TILE), STEP);
+  return masked_score(of, seat.first + seat.group + half * EIGHT, seat.mask[half], key, product, is_blocked);
 }
 
-/* Writes rows that a warp has added up, `factor` times: FEW columns at a time go through its room. */
+/* What dropout multiplies elements of a warp's rows by: of a pair of matrices of sums, whose keys begin at `first`. */
 static inline __device__ void
-put_sums(const Floats &to, const Accumulator *sums, float *room, int64_t width, float factor, const RowSeat &seat)
+draw_for_rows(float (*kept)[4], DrawnBlocks &room, const FusedAttention &of, const actnn_philox_key &key, const RowSeat &seat, int first)
 {
-  for (int part = 0; part < WIDTH / FEW; part++) {
-    for (int i = 0; i < FEW / TILE; i++)
-      wmma::store_matrix_sync(room + i * TILE, sums[part * (FEW / TILE) + i], FEW_STEP, wmma::mem_row_major);
-    __syncwarp();
-    for (int i = 0; i < FEW / 2 / UNIT && seat.is_inside; i++) {
-      int column = seat.half * (FEW / 2) + i * UNIT;
-      Columns<UNIT> unit;
-      for (int j = 0; j < UNIT; j++)
-        unit.of[j] = factor * room[seat.row * FEW_STEP + column + j];
-      if (part * FEW + column < width)
-        store_columns(to, (seat.place.row * width + part * FEW + column) / UNIT, unit);
-    }
-    __syncwarp();
+  bool has_whole_blocks = of.rows.all_keys % DRAWS == 0;
+  if (of.rows.is_dropped && has_whole_blocks)
+    draw_blocks(room, of, key, seat.element + first);
+  UNROLLED
+  for (int i = 0; i < 8; i++) {
+    int matrix = i / 4, half = i / 2 % 2, next = i % 2;
+    float factor = 1;
+    if (of.rows.is_dropped && has_whole_blocks)
+      factor = factor_of_draw(of, room.of[seat.group + half * EIGHT + matrix * TILE].word[seat.pair] >> (16 * next) & 0xffff);
+    else if (of.rows.is_dropped)
+      factor = single_factor(of, key, seat.element + (seat.group + half * EIGHT) * of.rows.all_keys + first + matrix * EIGHT + 2 * seat.pair + next);
+    kept[matrix][2 * half + next] = factor;
   }
-}
-
-/* A warp's scores with FEW keys, into its room. */
-template <bool is_turned>
-static inline __device__ void
-multiply_keys(float *room, const Left *left, const bfloat_number *k, int tiles)
-{
-  for (int column = 0; column < FEW; column += TILE) {
-    Accumulator sums;
-    wmma::fill_fragment(sums, 0.0f);
-    for (int i = 0; i < TILES; i++) /* a number known here, for tiles to stay in registers */
-      if (i < tiles)
-        add_product<!is_turned>(sums, left[i], k, is_turned ? FEW_TURNED : STEP, i * TILE, column);
-    wmma::store_matrix_sync(room + column, sums, FEW_STEP, wmma::mem_row_major);
-  }
-  __syncwarp();
 }
 
 #endif

@@ -1,8 +1,7 @@
-/* attention_fused.cu: attention and its gradient without a score in memory, for operands of bfloat16 whose rows are short: a block's scores
- * stay in its shared memory, and tensor cores multiply (nvcuda::wmma). What they hold of a matrix nobody but they knows, so that a row cannot be
- * scaled there. Forward therefore computes scores twice, for each row's logarithm of a sum and then for its probabilities, instead of scaling
- * what it has added up (Dao et al. 2022, arXiv 2205.14135). Backward has two kernels, one for all that is added up over rows and
- * one for what is added up over keys, so that nothing is added by two blocks and the order of sums is always the same. */
+/* attention_fused.cu: attention and its gradient without a score in memory, for operands of bfloat16 whose rows are short: tensor cores multiply,
+ * and what they make stays in the registers of a warp, which has some rows of scores of its own (Dao 2023, arXiv 2307.08691). Forward scales what
+ * it has added up wherever a row has a greater score. Backward has two kernels, one for all that is added up over keys and one for what is added
+ * up over rows, so that nothing is added by two blocks and the order of sums is always the same. */
 #include "attention_cores.h"
 
 bool
@@ -16,18 +15,65 @@ gpu_has_tensor_cores(void)
 
 #ifdef HAS_TENSOR_CORES
 
-/* What two neighbouring lanes have of a row. */
-static __device__ Total
-total_of_two(Total total)
+static __device__ float
+larger_of_four(float value)
 {
-  float most = __shfl_xor_sync(0xffffffffu, total.most, 1), larger = most > total.most ? most : total.most;
-  double sum = total.most == larger ? total.sum : total.sum * expf(total.most - larger);
-  return Total{larger, sum + __shfl_xor_sync(0xffffffffu, sum, 1)};
+  for (int apart = 1; apart < 4; apart *= 2) {
+    float other = __shfl_xor_sync(0xffffffffu, value, apart);
+    value = other > value ? other : value;
+  }
+  return value;
 }
 
-typedef struct alignas(32) AttendRoom {
-  bfloat_number k[WIDTH * FEW_TURNED], v[FEW * STEP];
-  float score[WARPS][TILE * FEW_STEP]; /* of a warp its rows; also of q, and probabilities as they are multiplied */
+static __device__ float
+sum_of_four(float value)
+{
+  for (int apart = 1; apart < 4; apart *= 2)
+    value += __shfl_xor_sync(0xffffffffu, value, apart);
+  return value;
+}
+
+/* Scores of MANY keys of a warp's rows, masked. */
+static __device__ void
+make_scores(float (*score)[4], const FusedAttention &of, const RowSeat &seat, const uint32_t (*q)[4], const bfloat_number *k, int first)
+{
+  multiply_by_rows<MANY>(score, q, k, of.inner_tiles);
+  bool needs_no_mask = is_open(of, seat.first, first, MANY), is_blocked;
+  UNROLLED
+  for (int i = 0; i < MANY / EIGHT; i++)
+    for (int j = 0; j < 4; j++)
+      score[i][j] = needs_no_mask ? of.scale * score[i][j]
+                                  : score_of_row(of, seat, j / 2, first + i * EIGHT + 2 * seat.pair + j % 2, score[i][j], &is_blocked);
+}
+
+/* The scores of row `half` become exponentials beside the greatest so far, and what has been made beside another is scaled to that. */
+static __device__ void
+widen_row(float (*score)[4], float (*o)[4], float *most, float *sum, int half)
+{
+  float top = *most, own = 0;
+  UNROLLED
+  for (int i = 0; i < MANY / EIGHT; i++)
+    for (int j = 2 * half; j < 2 * half + 2; j++)
+      top = score[i][j] > top ? score[i][j] : top;
+  top = larger_of_four(top);
+  float shrinks = term_of(*most, top);
+  UNROLLED
+  for (int i = 0; i < MANY / EIGHT; i++)
+    for (int j = 2 * half; j < 2 * half + 2; j++) {
+      score[i][j] = term_of(score[i][j], top);
+      own += score[i][j];
+    }
+  UNROLLED
+  for (int i = 0; i < EIGHTS; i++)
+    for (int j = 2 * half; j < 2 * half + 2; j++)
+      o[i][j] *= shrinks;
+  *sum = *sum * shrinks + own;
+  *most = top;
+}
+
+typedef struct alignas(16) AttendRoom {
+  bfloat_number k[MANY * STEP], v[MANY * STEP];
+  DrawnBlocks drawn[WARPS];
 } AttendRoom;
 
 template <bool is_turned>
@@ -36,49 +82,39 @@ attend_fused(FusedAttention of)
 {
   SHARED AttendRoom room;
   RowSeat seat = take_rows_of_block(of);
-  float *own = room.score[seat.warp];
-  int64_t end = end_of_keys(of, seat.first - seat.warp * TILE + BLOCK_ROWS - 1);
-  Left q[TILES], p[FEW / TILE];
-  Accumulator o[TILES];
-  Total total = {-INFINITY, 0};
-  unsigned blocked;
-  take_left(q, own, of.q, of.inner, of, seat);
-  for (int i = 0; i < TILES; i++)
-    wmma::fill_fragment(o[i], 0.0f);
-  for (int64_t first = 0; first < end; first += FEW) {
-    __syncthreads();
-    take_keys<is_turned>(room.k, FEW_TURNED, of, seat.head, first, FEW);
-    __syncthreads();
-    multiply_keys<is_turned>(own, q, room.k, of.inner_tiles);
-    for (int column = seat.half * (FEW / 2); column < (seat.half + 1) * (FEW / 2); column += UNIT) {
-      Columns<UNIT> score = scores_of(of, seat.place, first + column, own + seat.row * FEW_STEP + column, &blocked);
-      widen_total(&total, score.of, UNIT);
-    }
-  }
-  RowScale scale = scale_of_row(of.rows, total_of_two(total), end < of.rows.keys);
-  if (seat.is_inside && !seat.half && of.lse.data)
-    of.lse.put(seat.place.row, scale.lse);
   actnn_philox_key key = key_of_rows(of.rows);
-  for (int64_t first = 0; first < end; first += FEW) {
+  uint32_t q[TILES][4];
+  float o[EIGHTS][4] = {}, most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}, factor[2];
+  load_lefts<false>(q, of.q + place_in(of.q_place, seat.head, seat.first), of.q_place.row_step, of.rows.all_rows - seat.first, of.inner);
+  for (int first = 0; first < seat.block_end; first += MANY) {
     __syncthreads();
-    take_keys<is_turned>(room.k, FEW_TURNED, of, seat.head, first, FEW);
-    take_values(room.v, of, seat.head, first, FEW);
+    take_keys<is_turned>(room.k, of, seat.head, first);
+    take_values(room.v, of, seat.head, first);
     __syncthreads();
-    multiply_keys<is_turned>(own, q, room.k, of.inner_tiles);
-    Columns<UNIT> value[FEW / 2 / UNIT];
+    if (first >= seat.end)
+      continue;
+    float score[MANY / EIGHT][4];
+    make_scores(score, of, seat, q, room.k, first);
+    widen_row(score, o, &most[0], &sum[0], 0);
+    widen_row(score, o, &most[1], &sum[1], 1);
     UNROLLED
-    for (int i = 0; i < FEW / 2 / UNIT; i++) {
-      int column = seat.half * (FEW / 2) + i * UNIT;
-      value[i] = scores_of(of, seat.place, first + column, own + seat.row * FEW_STEP + column, &blocked);
-      make_probabilities(of.rows, scale, key, seat.place.element + first + column, &value[i]);
+    for (int i = 0; i < MANY / TILE; i++) {
+      float kept[2][4];
+      draw_for_rows(kept, room.drawn[seat.warp], of, key, seat, first + i * TILE);
+      for (int j = 0; j < 8; j++)
+        score[2 * i + j / 4][j % 4] *= kept[j / 4][j % 4];
+      add_rows(o, score + 2 * i, room.v + i * TILE * STEP, of.column_tiles);
     }
-    take_made(p, own, value, seat);
-    for (int column = 0; column < TILES; column++)
-      for (int i = 0; i < FEW / TILE && column < of.column_tiles; i++)
-        add_product<false>(o[column], p[i], room.v, STEP, i * TILE, column * TILE);
-    __syncwarp();
   }
-  put_sums(of.made, o, own, of.columns, 1, seat);
+  for (int half = 0; half < 2; half++) {
+    RowScale scale = scale_of_row(of.rows, Total{most[half], sum_of_four(sum[half])}, seat.end < of.rows.keys);
+    if (seat.first + seat.group + half * EIGHT < of.rows.all_rows && !seat.pair && of.lse.data)
+      of.lse.put(total_of_row(of, seat, half), scale.lse);
+    factor[half] = isnan(scale.most) ? NAN : scale.factor;
+    for (int i = 0; i < EIGHTS && scale.is_lost; i++)
+      o[i][2 * half] = o[i][2 * half + 1] = factor[half] = 0;
+  }
+  put_sums(of.made, of.o_place, seat.head, seat.first, of.rows.all_rows - seat.first, of.columns, o, factor);
 }
 
 #else
@@ -103,10 +139,14 @@ gpu_fused_attention(const Attention &attention, const Rows &rows)
   of.columns = attention.columns;
   of.inner_tiles = (int)((attention.inner + TILE - 1) / TILE);
   of.column_tiles = (int)((attention.columns + TILE - 1) / TILE);
+  of.q_place = places_of(attention.q);
+  of.k_place = places_of(attention.k);
+  of.v_place = places_of(attention.v);
+  of.o_place = places_of(attention.o);
   of.scale = (float)attention.scale;
   of.leaves_out = attention_leaves_out(&attention);
-  of.row_blocks = divisor_of((attention.rows + BLOCK_ROWS - 1) / BLOCK_ROWS);
-  of.key_blocks = divisor_of((attention.keys + KEYS_OF_BLOCK - 1) / KEYS_OF_BLOCK);
+  of.row_blocks = divisor_of((attention.rows + OF_BLOCK - 1) / OF_BLOCK);
+  of.key_blocks = divisor_of((attention.keys + OF_BLOCK - 1) / OF_BLOCK);
   return of;
 }
 

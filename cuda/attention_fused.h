@@ -6,12 +6,12 @@
 
 enum { ATTENTION_FUSED_WIDTH = 64 }; /* inner extent and columns, at most */
 
-/* Operands are bfloat16, [.., rows or keys, inner or columns], k turned [.., inner, keys]; inner and columns are multiples of a
- * unit. */
+/* Operands are bfloat16, k turned where it lies [.., inner, keys]; inner and columns are multiples of a unit. */
 typedef struct FusedAttention {
   Rows rows; /* of all leading indices, with all keys */
   const bfloat_number *q, *k, *v, *d_o; /* d_o: in backward */
   Floats made, lse, row_sum;            /* made: o; lse: written in forward, and read with row_sum in backward */
+  Places q_place, k_place, v_place, o_place;
   int64_t inner, columns;
   int inner_tiles, column_tiles;
   float scale;

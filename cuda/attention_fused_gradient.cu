@@ -6,23 +6,30 @@
 
 /* ---- what is added up over keys ------------------------------------------------------------------------------- */
 
-/* Of a row's unit: probabilities, dropped, into `value`, and what is, but for its scale, the gradient of the scores into `slope`. */
-static __device__ void
-differentiate_scores(const FusedAttention &of, const Place &place, const actnn_philox_key &key, int64_t first, const float *product,
-                     const float *gradient, float lse, float mean, Columns<UNIT> *value, Columns<UNIT> *slope)
-{
-  unsigned blocked;
-  *value = scores_of(of, place, first, product, &blocked);
-  for (int i = 0; i < UNIT; i++)
-    slope->of[i] = gradient[i];
-  differentiate_unit(of.rows, key, place.element + first, blocked, lse, mean, value, slope);
-}
+enum { SOME = 16 /* keys whose scores and gradients are in registers at once */ };
 
-typedef struct alignas(32) QueryRoom {
-  bfloat_number k[WIDTH * FEW_TURNED], v[FEW * STEP];
-  /* Of a warp its rows; also of q, do, and slopes as they are multiplied. */
-  float score[WARPS][TILE * FEW_STEP], gradient[WARPS][TILE * FEW_STEP];
+typedef struct alignas(16) QueryRoom {
+  bfloat_number k[MANY * STEP], v[MANY * STEP];
+  DrawnBlocks drawn[WARPS];
 } QueryRoom;
+
+/* Of TILE keys from `first` on: products become probabilities, and their gradients those of scores. */
+static __device__ void
+differentiate_rows(float (*score)[4], float (*slope)[4], DrawnBlocks &drawn, const FusedAttention &of, const actnn_philox_key &key,
+                   const RowSeat &seat, int first, const float *lse, const float *mean)
+{
+  bool needs_no_mask = is_open(of, seat.first, first, TILE);
+  float kept[2][4];
+  draw_for_rows(kept, drawn, of, key, seat, first);
+  UNROLLED
+  for (int i = 0; i < 8; i++) {
+    int matrix = i / 4, half = i / 2 % 2, j = i % 4;
+    bool is_blocked = false;
+    score[matrix][j] = needs_no_mask ? of.scale * score[matrix][j]
+                                     : score_of_row(of, seat, half, first + matrix * EIGHT + 2 * seat.pair + i % 2, score[matrix][j], &is_blocked);
+    differentiate_score(of, kept[matrix][j], is_blocked, lse[half], mean[half], &score[matrix][j], &slope[matrix][j]);
+  }
+}
 
 template <bool is_turned>
 TILE_KERNEL
@@ -30,151 +37,144 @@ differentiate_queries(FusedAttention of)
 {
   SHARED QueryRoom room;
   RowSeat seat = take_rows_of_block(of);
-  float *own = room.score[seat.warp], *gradient = room.gradient[seat.warp];
-  int64_t end = end_of_keys(of, seat.first - seat.warp * TILE + BLOCK_ROWS - 1);
-  Left q[TILES], d_o[TILES], slope[FEW / TILE];
-  Accumulator dq[TILES];
   actnn_philox_key key = key_of_rows(of.rows);
-  take_left(q, own, of.q, of.inner, of, seat);
-  take_left(d_o, gradient, of.d_o, of.columns, of, seat);
-  float lse = of.lse[seat.place.row], mean = of.row_sum[seat.place.row];
-  for (int i = 0; i < TILES; i++)
-    wmma::fill_fragment(dq[i], 0.0f);
-  for (int64_t first = 0; first < end; first += FEW) {
-    __syncthreads();
-    take_keys<is_turned>(room.k, FEW_TURNED, of, seat.head, first, FEW);
-    take_values(room.v, of, seat.head, first, FEW);
-    __syncthreads();
-    multiply_keys<is_turned>(own, q, room.k, of.inner_tiles);
-    multiply_keys<false>(gradient, d_o, room.v, of.column_tiles);
-    Columns<UNIT> value, made[FEW / 2 / UNIT];
-    UNROLLED
-    for (int i = 0; i < FEW / 2 / UNIT; i++) {
-      int column = seat.half * (FEW / 2) + i * UNIT, at = seat.row * FEW_STEP + column;
-      differentiate_scores(of, seat.place, key, first + column, own + at, gradient + at, lse, mean, &value, &made[i]);
-    }
-    take_made(slope, own, made, seat);
-    for (int column = 0; column < TILES; column++)
-      for (int i = 0; i < FEW / TILE && column < of.inner_tiles; i++)
-        add_product<is_turned>(dq[column], slope[i], room.k, is_turned ? FEW_TURNED : STEP, i * TILE, column * TILE);
-    __syncwarp();
+  uint32_t q[TILES][4], d_o[TILES][4];
+  float dq[EIGHTS][4] = {}, lse[2], mean[2], factor[2] = {of.scale, of.scale};
+  int64_t there = of.rows.all_rows - seat.first;
+  load_lefts<false>(q, of.q + place_in(of.q_place, seat.head, seat.first), of.q_place.row_step, there, of.inner);
+  load_lefts<false>(d_o, of.d_o + place_in(of.o_place, seat.head, seat.first), of.o_place.row_step, there, of.columns);
+  for (int half = 0; half < 2; half++) {
+    lse[half] = of.lse[total_of_row(of, seat, half)];
+    mean[half] = of.row_sum[total_of_row(of, seat, half)];
   }
-  put_sums(of.made, dq, own, of.inner, of.scale, seat);
+  for (int first = 0; first < seat.block_end; first += MANY) {
+    __syncthreads();
+    take_keys<is_turned>(room.k, of, seat.head, first);
+    take_values(room.v, of, seat.head, first);
+    __syncthreads();
+    for (int part = 0; part < MANY && first + part < seat.end; part += SOME) {
+      float score[SOME / EIGHT][4], slope[SOME / EIGHT][4];
+      multiply_by_rows<SOME>(score, q, room.k + part * STEP, of.inner_tiles);
+      multiply_by_rows<SOME>(slope, d_o, room.v + part * STEP, of.column_tiles);
+      UNROLLED
+      for (int i = 0; i < SOME / TILE; i++) {
+        differentiate_rows(score + 2 * i, slope + 2 * i, room.drawn[seat.warp], of, key, seat, first + part + i * TILE, lse, mean);
+        add_rows(dq, slope + 2 * i, room.k + (part + i * TILE) * STEP, of.inner_tiles);
+      }
+    }
+  }
+  put_sums(of.made, of.q_place, seat.head, seat.first, there, of.inner, dq, factor);
 }
 
 /* ---- what is added up over rows ----------------------------------------------------------------------------- */
 
-enum {
-  MANY = KEYS_OF_BLOCK,
-  MANY_STEP = MANY + 4,
-  SOME_ROWS = 32 /* at a time */
-};
-enum { KEY_TILES = MANY / TILE, SHARE = TILES * KEY_TILES / WARPS /* tiles of dk and of dv that a warp adds up: neighbours in a row */ };
-
-typedef struct alignas(32) KeyRoom {
-  bfloat_number k[MANY * STEP], v[MANY * STEP]; /* at the end what a warp has added up goes through here */
-  bfloat_number q[SOME_ROWS * STEP], d_o[SOME_ROWS * STEP];
-  float score[SOME_ROWS * MANY_STEP], gradient[SOME_ROWS * MANY_STEP]; /* and, as they are multiplied, probabilities and slopes */
+typedef struct alignas(16) KeyRoom {
+  bfloat_number q[MANY * STEP], d_o[MANY * STEP];
+  DrawnBlocks drawn[WARPS];
+  float lse[MANY], mean[MANY];
 } KeyRoom;
 
-/* sums += left' right, of rows in shared memory, for the tiles of a warp. */
+/* A warp has TILE keys of its own, and scores lie with a row for each of them. */
+typedef struct KeySeat {
+  int warp, group, pair;
+  int first; /* the warp's first key */
+  int64_t head;
+} KeySeat;
+
+/* Of TILE keys and TILE rows from `row` on, the first of which is number `at` of those in shared memory. */
 static __device__ void
-add_over_rows(Accumulator *sums, const bfloat_number *left, const bfloat_number *right, int key, int column)
+differentiate_keys_of_rows(float (*score)[4], float (*slope)[4], KeyRoom &room, const FusedAttention &of, const actnn_philox_key &key,
+                           const KeySeat &seat, int row, int at)
 {
-  for (int row = 0; row < SOME_ROWS; row += TILE) {
-    LeftTurned turned;
-    wmma::load_matrix_sync(turned, numbers(left + row * 2 * MANY_STEP + key), 2 * MANY_STEP);
-    for (int i = 0; i < SHARE; i++) {
-      Right tile;
-      wmma::load_matrix_sync(tile, numbers(right + row * STEP + column + i * TILE), STEP);
-      wmma::mma_sync(sums[i], turned, tile, sums[i]);
+  bool needs_no_mask = is_open(of, row, seat.first, TILE) && row + TILE <= of.rows.all_rows;
+  bool has_whole_blocks = of.rows.all_keys % DRAWS == 0;
+  DrawnBlocks &drawn = room.drawn[seat.warp];
+  if (of.rows.is_dropped && has_whole_blocks)
+    draw_blocks(drawn, of, key, (seat.head * of.rows.all_rows + row) * of.rows.all_keys + seat.first);
+  UNROLLED
+  for (int i = 0; i < 4; i++) {
+    int matrix = i / 2, number = matrix * EIGHT + 2 * seat.pair + i % 2; /* of the row */
+    bool is_there = row + number < of.rows.all_rows;
+    int64_t mask = needs_no_mask ? 0 : mask_of_row(of, seat.head, is_there ? row + number : 0);
+    UNROLLED
+    for (int half = 0; half < 2; half++) {
+      int j = 2 * half + i % 2;
+      int own = seat.first + seat.group + half * EIGHT;
+      bool is_blocked = false;
+      float kept = 1;
+      score[matrix][j] = needs_no_mask ? of.scale * score[matrix][j] : masked_score(of, row + number, mask, own, score[matrix][j], &is_blocked);
+      if (of.rows.is_dropped && has_whole_blocks)
+        kept = factor_of_draw(of, drawn.of[number + half * TILE].word[seat.group / 2] >> (seat.group % 2 * 16) & 0xffff);
+      else if (of.rows.is_dropped)
+        kept = single_factor(of, key, (seat.head * of.rows.all_rows + row + number) * of.rows.all_keys + own);
+      differentiate_score(of, kept, is_blocked, room.lse[at + number], room.mean[at + number], &score[matrix][j], &slope[matrix][j]);
+      if (!is_there)
+        score[matrix][j] = slope[matrix][j] = 0;
     }
   }
 }
 
-/* Writes what a warp has added up for TILE keys from `key` on, SHARE tiles of columns from `column` on, `factor` times. */
-template <bool is_turned>
+/* Writes sums of keys that lie as columns, [inner, keys]. */
 static __device__ void
-put_keys(const Floats &to, const Accumulator *sums, float *room, const FusedAttention &of, int64_t head, int64_t key, int column, int64_t width,
-         float factor)
+put_columns(const Floats &to, const Places &places, const KeySeat &seat, int64_t there, int64_t given, const float (*sums)[4], float factor)
 {
-  int lane = threadIdx.x % WARP;
-  for (int i = 0; i < SHARE; i++)
-    wmma::store_matrix_sync(room + i * TILE, sums[i], FEW_STEP, wmma::mem_row_major);
-  __syncwarp();
-  for (int at = lane; at < TILE * SHARE * TILE / UNIT; at += WARP) {
-    /* Neighbouring lanes have neighbours in memory: units of a row, or keys. */
-    int row = is_turned ? at % TILE : at / (SHARE * TILE / UNIT), first = (is_turned ? at / TILE : at % (SHARE * TILE / UNIT)) * UNIT;
-    Columns<UNIT> unit;
-    for (int j = 0; j < UNIT; j++)
-      unit.of[j] = factor * room[row * FEW_STEP + first + j];
-    if (key + row >= of.rows.all_keys || column + first >= width)
-      continue;
-    if (!is_turned)
-      store_columns(to, ((head * of.rows.all_keys + key + row) * width + column + first) / UNIT, unit);
-    for (int j = 0; j < UNIT && is_turned; j++)
-      to.put((head * width + column + first + j) * of.rows.all_keys + key + row, unit.of[j]);
-  }
-  __syncwarp();
+  int64_t begin = place_in(places, seat.head, 0) + seat.first;
+  for (int i = 0; i < EIGHTS; i++)
+    for (int j = 0; j < 4; j++) {
+      int row = seat.group + j / 2 * EIGHT, column = i * EIGHT + 2 * seat.pair + j % 2;
+      if (row < there && column < given)
+        to.put(begin + column * places.row_step + row, factor * sums[i][j]);
+    }
 }
 
 template <bool is_turned>
-TILE_KERNEL
+KERNEL
 differentiate_keys(FusedAttention of, Floats dk, Floats dv)
 {
   SHARED KeyRoom room;
-  int warp = threadIdx.x / WARP, row = threadIdx.x / (MANY / UNIT), unit = threadIdx.x % (MANY / UNIT);
-  int64_t head = quotient((int64_t)blockIdx.x, of.key_blocks), key = ((int64_t)blockIdx.x - head * of.key_blocks.number) * MANY;
-  int own_key = warp % KEY_TILES * TILE, own_column = warp / KEY_TILES * SHARE * TILE;
-  int score_row = warp / KEY_TILES * TILE; /* of the tile of scores that the warp multiplies */
-  bfloat_number *made = (bfloat_number *)room.score, *slope = (bfloat_number *)room.gradient;
-  Accumulator of_k[SHARE], of_v[SHARE];
-  actnn_philox_key random = key_of_rows(of.rows);
-  for (int i = 0; i < SHARE; i++) {
-    wmma::fill_fragment(of_k[i], 0.0f);
-    wmma::fill_fragment(of_v[i], 0.0f);
-  }
-  take_keys<is_turned>(room.k, STEP, of, head, key, MANY);
-  take_values(room.v, of, head, key, MANY);
-  for (int64_t first = of.leaves_out ? key / SOME_ROWS * SOME_ROWS : 0; first < of.rows.all_rows; first += SOME_ROWS) {
-    int64_t begin = head * of.rows.all_rows + first, there = of.rows.all_rows - first;
+  KeySeat seat;
+  seat.warp = threadIdx.x / WARP;
+  seat.group = threadIdx.x % WARP / 4;
+  seat.pair = threadIdx.x % 4;
+  seat.head = quotient((int64_t)blockIdx.x, of.key_blocks);
+  int begin = (int)((int64_t)blockIdx.x - seat.head * of.key_blocks.number) * OF_BLOCK;
+  seat.first = begin + seat.warp * TILE;
+  int64_t there = of.rows.all_keys - seat.first;
+  actnn_philox_key key = key_of_rows(of.rows);
+  uint32_t k[TILES][4], v[TILES][4];
+  float of_k[EIGHTS][4] = {}, of_v[EIGHTS][4] = {}, factor[2] = {of.scale, of.scale}, one[2] = {1, 1};
+  load_lefts<is_turned>(k, of.k + place_in(of.k_place, seat.head, is_turned ? 0 : seat.first) + (is_turned ? seat.first : 0),
+                        of.k_place.row_step, there, of.inner);
+  load_lefts<false>(v, of.v + place_in(of.v_place, seat.head, seat.first), of.v_place.row_step, there, of.columns);
+  for (int first = of.leaves_out ? begin / MANY * MANY : 0; first < of.rows.all_rows; first += MANY) {
+    int64_t rows = of.rows.all_rows - first;
     __syncthreads();
-    take_rows(room.q, STEP, of.q + begin * of.inner, of.inner, SOME_ROWS, there, WIDTH, of.inner, threadIdx.x, BLOCK_THREADS);
-    take_rows(room.d_o, STEP, of.d_o + begin * of.columns, of.columns, SOME_ROWS, there, WIDTH, of.columns, threadIdx.x, BLOCK_THREADS);
-    __syncthreads();
-    Accumulator sums[2];
-    wmma::fill_fragment(sums[0], 0.0f);
-    wmma::fill_fragment(sums[1], 0.0f);
-    for (int i = 0; i < TILES; i++) {
-      Left left;
-      wmma::load_matrix_sync(left, numbers(room.q + score_row * STEP + i * TILE), STEP);
-      add_product<!is_turned>(sums[0], left, room.k, STEP, i * TILE, own_key);
-      wmma::load_matrix_sync(left, numbers(room.d_o + score_row * STEP + i * TILE), STEP);
-      add_product<true>(sums[1], left, room.v, STEP, i * TILE, own_key);
-    }
-    wmma::store_matrix_sync(room.score + score_row * MANY_STEP + own_key, sums[0], MANY_STEP, wmma::mem_row_major);
-    wmma::store_matrix_sync(room.gradient + score_row * MANY_STEP + own_key, sums[1], MANY_STEP, wmma::mem_row_major);
-    __syncthreads();
-    Columns<UNIT> p = {}, ds = {};
-    if (row < there) {
-      Place place = place_of_row(of.rows, begin + row);
-      int at = row * MANY_STEP + unit * UNIT;
-      float lse = of.lse[place.row], mean = of.row_sum[place.row];
-      differentiate_scores(of, place, random, key + unit * UNIT, room.score + at, room.gradient + at, lse, mean, &p, &ds);
+    take_rows(room.q, of.q + place_in(of.q_place, seat.head, first), of.q_place.row_step, rows, of.inner);
+    take_rows(room.d_o, of.d_o + place_in(of.o_place, seat.head, first), of.o_place.row_step, rows, of.columns);
+    if (threadIdx.x < MANY) {
+      bool is_there = threadIdx.x < rows;
+      int64_t total = place_in(of.rows.total, seat.head, is_there ? first + threadIdx.x : 0);
+      room.lse[threadIdx.x] = of.lse[total];
+      room.mean[threadIdx.x] = of.row_sum[total];
     }
     __syncthreads();
-    put_unit(made + row * 2 * MANY_STEP + unit * UNIT, p);
-    put_unit(slope + row * 2 * MANY_STEP + unit * UNIT, ds);
-    __syncthreads();
-    add_over_rows(of_v, made, room.d_o, own_key, own_column);
-    add_over_rows(of_k, slope, room.q, own_key, own_column);
+    for (int at = 0; at < MANY && at < rows; at += TILE) {
+      if (there <= 0 || (of.leaves_out && first + at + TILE <= seat.first))
+        continue;
+      float score[2][4], slope[2][4];
+      multiply_by_rows<TILE>(score, k, room.q + at * STEP, of.inner_tiles);
+      multiply_by_rows<TILE>(slope, v, room.d_o + at * STEP, of.column_tiles);
+      differentiate_keys_of_rows(score, slope, room, of, key, seat, first + at, at);
+      add_rows(of_v, score, room.d_o + at * STEP, of.column_tiles);
+      add_rows(of_k, slope, room.q + at * STEP, of.inner_tiles);
+    }
   }
-  __syncthreads();
-  float *own = (float *)&room + warp * TILE * FEW_STEP;
   if (dv.data)
-    put_keys<false>(dv, of_v, own, of, head, key + own_key, own_column, of.columns, 1);
-  if (dk.data)
-    put_keys<is_turned>(dk, of_k, own, of, head, key + own_key, own_column, of.inner, of.scale);
+    put_sums(dv, of.v_place, seat.head, seat.first, there, of.columns, of_v, one);
+  if (dk.data && is_turned)
+    put_columns(dk, of.k_place, seat, there, of.inner, of_k, of.scale);
+  else if (dk.data)
+    put_sums(dk, of.k_place, seat.head, seat.first, there, of.inner, of_k, factor);
 }
 
 #else
@@ -186,7 +186,7 @@ differentiate_queries(FusedAttention)
 }
 
 template <bool is_turned>
-TILE_KERNEL
+KERNEL
 differentiate_keys(FusedAttention, Floats, Floats)
 {
 }

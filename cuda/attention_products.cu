@@ -34,7 +34,7 @@ find_product(const struct gpu_attention *made, AttentionProduct which, const Til
   return NULL;
 }
 
-enum { TILE_STEPS = 2 };
+enum { TILE_STEPS = 3 };
 
 /* An operand's matrices, one a leading index, and the steps in elements from one tile to the next. */
 typedef struct TileMatrix {
@@ -43,15 +43,25 @@ typedef struct TileMatrix {
 } TileMatrix;
 
 static TileMatrix
-tile_matrix(int64_t batch, int64_t row, int64_t column, int64_t head_step, int64_t row_step)
+tile_matrix(int64_t batch, int64_t row, int64_t column)
 {
   TileMatrix made;
   memset(&made, 0, sizeof made);
   made.matrix.batch[0] = batch;
   made.matrix.row = row;
   made.matrix.column = column;
-  made.step[0] = head_step;
-  made.step[1] = row_step;
+  return made;
+}
+
+/* Of an operand or result; tile_rows: of the tile, 0 where each tile has all. */
+static TileMatrix
+matrix_of_rows(const HeadRows &rows, int64_t tile_heads, int64_t tile_rows)
+{
+  int64_t head_step = rows.beside > 1 ? rows.inner_step : rows.outer_step;
+  TileMatrix made = tile_matrix(head_step, rows.row_step, 1);
+  made.step[0] = tile_heads * head_step;
+  made.step[1] = tile_rows * rows.row_step;
+  made.step[2] = rows.beside > 1 ? rows.outer_step : 0;
   return made;
 }
 
@@ -69,15 +79,24 @@ typedef struct TileProduct {
   int64_t rows, inner, columns;
 } TileProduct;
 
+/* Where rows would lie without others beside them, as sums do in the workspace. */
+static HeadRows
+apart(const HeadRows &rows)
+{
+  return HeadRows{1, rows.outer_step / rows.beside, 0, rows.row_step / rows.beside};
+}
+
 static TileProduct
 describe_tile(const Attention &attention, const AttentionTiles &tiles, const Tile &tile, AttentionProduct which)
 {
-  int64_t inner = attention.inner, columns = attention.columns, keys = attention.keys, all = keys * inner;
-  TileMatrix q = tile_matrix(attention.rows * inner, inner, 1, tiles.heads * attention.rows * inner, tiles.rows * inner);
-  TileMatrix o = tile_matrix(attention.rows * columns, columns, 1, tiles.heads * attention.rows * columns, tiles.rows * columns);
-  TileMatrix k = tile_matrix(all, attention.transposes_k ? 1 : keys, attention.transposes_k ? inner : 1, tiles.heads * all, 0);
-  TileMatrix v = tile_matrix(keys * columns, columns, 1, tiles.heads * keys * columns, 0);
-  TileMatrix scores = tile_matrix(tiles.rows * tiles.row_step, tiles.row_step, 1, 0, 0);
+  int64_t inner = attention.inner, columns = attention.columns, heads = tiles.heads;
+  TileMatrix q = matrix_of_rows(attention.q, heads, tiles.rows), o = matrix_of_rows(attention.o, heads, tiles.rows);
+  bool sums_k = which == KEY_GRADIENT && tiles.has_sums[0], sums_v = which == VALUE_GRADIENT && tiles.has_sums[1];
+  TileMatrix k = matrix_of_rows(sums_k ? apart(attention.k) : attention.k, heads, 0);
+  TileMatrix v = matrix_of_rows(sums_v ? apart(attention.v) : attention.v, heads, 0);
+  if (attention.transposes_k)
+    k = turned(k);
+  TileMatrix scores = tile_matrix(tiles.rows * tiles.row_step, tiles.row_step, 1);
   switch (which) {
   case SCORES: return TileProduct{q, k, scores, tile.rows, inner, tile.keys};
   case OUTPUT: return TileProduct{scores, v, o, tile.rows, tile.keys, columns};

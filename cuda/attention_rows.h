@@ -8,6 +8,26 @@
 
 enum { UNIT = ATTENTION_UNIT, DRAWS = 8 /* of one random block */, EXPONENT_OF_ZERO = 104 /* exp(-this) is none in FP32 */ };
 
+/* HeadRows, for kernels. */
+typedef struct Places {
+  Divisor beside;
+  int64_t outer_step, inner_step, row_step;
+} Places;
+
+static inline Places
+places_of(const HeadRows &rows)
+{
+  return Places{divisor_of(rows.beside), rows.outer_step, rows.inner_step, rows.row_step};
+}
+
+/* Where a row of a leading index begins, in elements. */
+static inline __device__ int64_t
+place_in(const Places &places, int64_t head, int64_t row)
+{
+  int64_t outer = quotient(head, places.beside);
+  return outer * places.outer_step + (head - outer * places.beside.number) * places.inner_step + row * places.row_step;
+}
+
 /* Rows of a tile's scores, what masks them, and what is drawn for them. */
 typedef struct Rows {
   Floats scores, made; /* made: what products read */
@@ -15,6 +35,7 @@ typedef struct Rows {
   int64_t head_step, row_step;
   int64_t all_rows, all_keys, keys;
   Divisor rows, units; /* of a leading index in the tile, of a row */
+  Places total;        /* lse and row_sum */
   bool is_causal, leaves_out, is_guarded, is_dropped;
   float never;
   const uint8_t *allowed; /* NULL: no mask of bool */
@@ -28,10 +49,10 @@ typedef struct Rows {
 
 /* Where a row is, and what belongs to it. */
 typedef struct Place {
-  int64_t number;  /* in its leading index */
+  int64_t head, number; /* its leading index, and its number in that */
   int64_t element; /* its first of all scores; */
   int64_t unit, mask; /* its first unit in the tile, its first element of the mask */
-  int64_t row;     /* of all rows: where o, lse and row_sum have it */
+  int64_t total;   /* where lse and row_sum have it */
 } Place;
 
 static inline __device__ Place
@@ -39,11 +60,12 @@ place_of_row(const Rows &rows, int64_t number)
 {
   int64_t head = quotient(number, rows.rows), row = number - head * rows.rows.number, unused;
   Place place;
+  place.head = rows.head + head;
   place.number = rows.row + row;
-  place.row = (rows.head + head) * rows.all_rows + place.number;
-  place.element = place.row * rows.all_keys;
+  place.element = (place.head * rows.all_rows + place.number) * rows.all_keys;
+  place.total = place_in(rows.total, place.head, place.number);
   place.unit = (head * rows.head_step + row * rows.row_step) / UNIT;
-  place.mask = offset_over(rows.lead, rows.head + head, &unused) + place.number * rows.mask_row;
+  place.mask = offset_over(rows.lead, place.head, &unused) + place.number * rows.mask_row;
   return place;
 }
 

@@ -66,7 +66,7 @@ typedef struct Floats {
    * is cut off may be another thread's, which is writing it. */
   __device__ float operator[](int64_t at) const
   {
-    uint32_t word = ((const uint32_t *)data)[at >> is_bfloat];
+    uint32_t word = READ_PART((const uint32_t *)data + (at >> is_bfloat), is_bfloat ? at % 2 * 2 : 0, is_bfloat ? 2 : 4);
     return actnn_float_of(!is_bfloat ? word : at & 1 ? word & 0xffff0000u : word << 16);
   }
   __device__ void put(int64_t at, float value) const
@@ -75,6 +75,14 @@ typedef struct Floats {
       ((uint16_t *)data)[at] = bfloat_rounded(value);
     else
       ((float *)data)[at] = value;
+  }
+  /* Where others may be writing the same number: volatile, for such writes do not race on a GPU. */
+  __device__ void put_likewise(int64_t at, float value) const
+  {
+    if (is_bfloat)
+      ((volatile uint16_t *)data)[at] = bfloat_rounded(value);
+    else
+      ((volatile float *)data)[at] = value;
   }
 } Floats;
 

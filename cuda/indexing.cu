@@ -369,13 +369,14 @@ gpu_ScatterND(const actnn_call *call)
 
 /* ---- no gradient for what is written over ------------------------------------------------------------------------ */
 
+/* Several positions may name a row. */
 KERNEL
 zero_rows(NamedRows named, Floats dx)
 {
   int64_t i = thread_number(), width = named.rows.width, position = i / width;
   int64_t row = position < named.rows.count ? named_row(named, position) : -1;
   if (row >= 0)
-    dx.put(row * width + i % width, 0);
+    dx.put_likewise(row * width + i % width, 0);
 }
 
 static int

@@ -10,6 +10,8 @@
 #else
 #include <cuda_runtime.h>
 #define SHARED __shared__
+/* A word of which only so many bytes from `first` on count; others may be another thread's, which is writing them. */
+#define READ_PART(word, first, bytes) (*(word))
 #endif
 
 #define KERNEL static __global__ void
@@ -34,7 +36,7 @@ thread_number(void)
  * where threads share nothing, otherwise shim_run_blocks. */
 #ifdef ACTNN_SHIM
 #define LAUNCH_ON(stream, run, kernel, blocks, ...) \
-  ((void)(stream), (blocks) > 0 ? (void)shim_launch(run, (blocks), BLOCK_THREADS, kernel, __VA_ARGS__) : (void)0)
+  ((void)(stream), (blocks) > 0 ? (void)shim_launch(run, (blocks), BLOCK_THREADS, #kernel, __FILE__, kernel, __VA_ARGS__) : (void)0)
 #else
 #define LAUNCH_ON(stream, run, kernel, blocks, ...) \
   ((blocks) > 0 ? kernel<<<(blocks), BLOCK_THREADS, 0, (stream)>>>(__VA_ARGS__) : (void)0)

@@ -4,6 +4,10 @@
 
 #include "../src/operators/patterns.h"
 
+extern "C" {
+#include "saves.h"
+}
+
 static int64_t
 bytes_of(const actnn_view *view)
 {
@@ -391,6 +395,25 @@ KEEPS(Reshape)
 KEEPS(Flatten)
 KEEPS(Squeeze)
 KEEPS(Unsqueeze)
+
+/* To its place in the pool, and from there. */
+extern "C" int
+gpu_SaveExact(const actnn_call *call)
+{
+  if (actnn_is_preparing(call))
+    return 0;
+  void *stash = saves_exact_stash(call, &call->input[0], &call->output[0]);
+  return !stash || copy_bytes(call, stash, call->input[0].data, (int64_t)call->output[0].bytes);
+}
+
+extern "C" int
+gpu_RestoreExact(const actnn_call *call)
+{
+  if (actnn_is_preparing(call))
+    return 0;
+  const void *stash = saves_exact_stash(call, &call->output[0], &call->input[0]);
+  return !stash || copy_bytes(call, call->output[0].data, stash, (int64_t)call->input[0].bytes);
+}
 
 KERNEL
 cast(actnn_view x, actnn_view y, int64_t count, int64_t to)

@@ -88,7 +88,7 @@ gpu_RMSNormalization(const actnn_call *call)
 template <typename Form> struct BackwardJob {
   Cells cells;
   int64_t length;
-  Form dy, x, dx;
+  Form dy, x, dx, sum; /* sum: what dx is added to, if there is any */
   const float *scale, *mean, *rstd;
   bool is_centered, is_normalized;
 };
@@ -119,8 +119,9 @@ pull_rows(BackwardJob<Form> job)
   double count = (double)job.length, scaled = job.is_normalized ? 1 : rstd;
   float shift = job.is_centered ? (float)(cell_sum(job.cells, sums.a) / count) : 0;
   float slope = (float)(cell_sum(job.cells, sums.b) * scaled * scaled / count);
-  write_terms<Pair>(seat.lane, end, job.cells.lanes, load, job.dx, start, 1, [&](Pair flow, int64_t) {
-    return rstd * (flow.a - shift - (flow.b - center) * slope);
+  write_terms<Pair>(seat.lane, end, job.cells.lanes, load, job.dx, start, 1, [&](Pair flow, int64_t i) {
+    float pulled = rstd * (flow.a - shift - (flow.b - center) * slope);
+    return job.sum.data ? job.sum[start + i] + pulled : pulled;
   });
 }
 
@@ -155,8 +156,8 @@ pull(const actnn_call *call, const BackwardJob<Form> &job, const Fold &fold, Sum
 static int
 backward_rows(const actnn_call *call, bool has_mean, bool is_centered, bool is_normalized)
 {
-  const actnn_view *dy = &call->input[0], *x = &call->input[1], *dx = optional_output(call, 0);
-  if (!is_for_floats(call, true))
+  const actnn_view *dy = &call->input[0], *x = &call->input[1], *dx = optional_output(call, 0), *sum = optional_input(call, has_mean ? 5 : 4);
+  if (!is_for_floats(call, true) || (sum && dx && sum->type != dx->type))
     return DEVICE_DECLINES;
   AroundAxis rows = rows_of(x, &call->attribute[0]);
   Fold fold = matrix_fold(rows.outer, rows.extent, false);
@@ -166,7 +167,7 @@ backward_rows(const actnn_call *call, bool has_mean, bool is_centered, bool is_n
     return outcome;
   return with_form(dy, x, dx, [=](auto form) {
     BackwardJob<decltype(form)> job = {cells_of(rows.outer, 1, rows.extent), rows.extent, in_form(form, dy), in_form(form, x),
-                                       in_form(form, dx), float_input(call, 2), has_mean ? float_input(call, 3) : NULL,
+                                       in_form(form, dx), in_form(form, sum), float_input(call, 2), has_mean ? float_input(call, 3) : NULL,
                                        float_input(call, has_mean ? 4 : 3), is_centered, is_normalized};
     return pull(call, job, fold, partial);
   });

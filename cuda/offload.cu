@@ -1,6 +1,6 @@
-/* offload.cu: codes on their way to pinned memory of the host and back, by a stream of their own, in the order in which they are asked for
- * (offload.h). A step that is recorded has these copies in its graph: the stream joins the step's when it first waits for it, and the
- * step's waits for the last copy at its end. */
+/* offload.cu: codes, and values that are saved as they are, on their way to pinned memory of the host and back, by a stream of their own, in
+ * the order in which they are asked for (offload.h). A step that is recorded has these copies in its graph: the stream joins the step's when
+ * it first waits for it, and the step's waits for the last copy at its end. */
 #include "kernels.h"
 
 extern "C" {
@@ -20,7 +20,7 @@ int
 gpu_open_offload(actnn *trainer)
 {
   uint64_t bytes = offload_bytes(trainer->model);
-  uint32_t count = trainer->model->save_count;
+  uint32_t count = offload_count(trainer->model);
   if (!bytes)
     return 0;
   struct gpu_offload *offload = trainer->device_state->offload = (struct gpu_offload *)calloc(1, sizeof *offload);
@@ -37,7 +37,7 @@ gpu_open_offload(actnn *trainer)
   if (cudaMallocHost((void **)&offload->host, (size_t)bytes) == cudaSuccess)
     return 0;
   cudaGetLastError();
-  return actnn_fail(trainer, "%s: cannot reserve %.1f MiB of pinned memory for codes that wait for backward; compile with --level=L3",
+  return actnn_fail(trainer, "%s: cannot reserve %.1f MiB of pinned memory for what waits for backward; compile with --level=L3",
                     trainer->model->name, (double)bytes / 1048576);
 }
 
@@ -53,7 +53,7 @@ gpu_close_offload(actnn *trainer)
   }
   if (offload->launched)
     cudaEventDestroy(offload->launched);
-  for (uint32_t i = 0; offload->copied && i <= trainer->model->save_count; i++)
+  for (uint32_t i = 0; offload->copied && i <= offload_count(trainer->model); i++)
     if (offload->copied[i])
       cudaEventDestroy(offload->copied[i]);
   if (offload->host)
@@ -103,7 +103,7 @@ gpu_join_copies(actnn *trainer)
 {
   struct device_state *state = trainer->device_state;
   struct gpu_offload *offload = state->offload;
-  cudaEvent_t last = offload->copied[trainer->model->save_count];
+  cudaEvent_t last = offload->copied[offload_count(trainer->model)];
   return gpu_check(trainer, cudaEventRecord(offload->launched, state->stream), "codes on their way") ||
          gpu_check(trainer, cudaStreamWaitEvent(offload->stream, offload->launched, 0), "codes on their way") ||
          gpu_check(trainer, cudaEventRecord(last, offload->stream), "codes on their way") ||

@@ -10,8 +10,8 @@
 enum { DRAWS = 8 }; /* of one random block, for one thread */
 
 typedef struct DropoutJob {
-  Floats x, y;
-  uint8_t *mask; /* NULL: not asked for */
+  Floats x, y, sum; /* sum: what is left is added to it, unless there is none */
+  uint8_t *mask;    /* NULL: not asked for */
   int64_t count;
   gpu_key key;
   uint32_t threshold;
@@ -22,6 +22,18 @@ struct alignas(8) EightBytes {
   uint8_t of[DRAWS];
 };
 
+/* Elements of group `number` of so many; those that exist. */
+static __device__ void
+take_eight(const Floats &from, int64_t number, int64_t count, Columns<DRAWS> *value)
+{
+  if (number * DRAWS + DRAWS <= count)
+    *value = load_columns<DRAWS>(from, number);
+  else
+    for (int i = 0; i < DRAWS; i++)
+      if (number * DRAWS + i < count)
+        value->of[i] = from[number * DRAWS + i];
+}
+
 KERNEL
 drop(DropoutJob job)
 {
@@ -29,18 +41,16 @@ drop(DropoutJob job)
   if (first >= job.count)
     return;
   bool are_eight = first + DRAWS <= job.count; /* loops have fixed ends, for what they index stays in registers then */
-  Columns<DRAWS> value = Columns<DRAWS>();
+  Columns<DRAWS> value = Columns<DRAWS>(), sum = Columns<DRAWS>();
   EightBytes kept;
-  if (are_eight)
-    value = load_columns<DRAWS>(job.x, number);
-  else
-    for (int i = 0; i < DRAWS; i++)
-      if (first + i < job.count)
-        value.of[i] = job.x[first + i];
+  take_eight(job.x, number, job.count, &value);
+  if (job.sum.data)
+    take_eight(job.sum, number, job.count, &sum);
   actnn_philox_block block = random_block(key_now(job.key), (uint64_t)number);
   for (unsigned i = 0; i < DRAWS; i++) {
     kept.of[i] = dropout_draw(&block, i) >= job.threshold && job.scale != 0;
     value.of[i] = kept.of[i] ? value.of[i] * job.scale : 0;
+    value.of[i] = job.sum.data ? sum.of[i] + value.of[i] : value.of[i];
   }
   if (are_eight) {
     store_columns(job.y, number, value);
@@ -56,17 +66,19 @@ drop(DropoutJob job)
   }
 }
 
+/* has_sum: operand 0 is what the result is added to. */
 static int
-run_dropout(const actnn_call *call)
+run_dropout(const actnn_call *call, bool has_sum)
 {
   if (actnn_is_preparing(call))
     return gpu_note_key(call->trainer, random_id_of(call), USE_DROPOUT);
-  const actnn_view *mask = optional_output(call, 1);
+  const actnn_view *mask = optional_output(call, 1), *x = &call->input[has_sum ? 1 : 0];
   DropoutRule rule = dropout_rule(call);
-  int64_t count = element_count(&call->input[0]);
-  DropoutJob job = {floats_of(&call->input[0]), floats_of(&call->output[0]), mask ? (uint8_t *)mask->data : NULL, count,
-                    gpu_key_of(call->trainer, random_id_of(call), USE_DROPOUT), rule.threshold, (float)rule.scale};
-  if (rule.is_active)
+  int64_t count = element_count(x);
+  DropoutJob job = {floats_of(x), floats_of(&call->output[0]), has_sum ? floats_of(&call->input[0]) : Floats(),
+                    mask ? (uint8_t *)mask->data : NULL, count, gpu_key_of(call->trainer, random_id_of(call), USE_DROPOUT), rule.threshold,
+                    (float)rule.scale};
+  if (rule.is_active || has_sum)
     return LAUNCH(call, drop, (count + DRAWS - 1) / DRAWS, job);
   if (mask && count > 0 && gpu_check(call->trainer, cudaMemsetAsync(mask->data, 1, (size_t)count, stream_of(call->trainer)), "a mask"))
     return 1;
@@ -78,13 +90,19 @@ run_dropout(const actnn_call *call)
 extern "C" int
 gpu_Dropout(const actnn_call *call)
 {
-  return run_dropout(call);
+  return run_dropout(call, false);
 }
 
 extern "C" int
 gpu_DropoutReplay(const actnn_call *call)
 {
-  return run_dropout(call);
+  return run_dropout(call, false);
+}
+
+extern "C" int
+gpu_DropoutSum(const actnn_call *call)
+{
+  return run_dropout(call, true);
 }
 
 /* ---- distributions --------------------------------------------------------------------------------------------- */

@@ -290,6 +290,24 @@ select_coded(tiles_job job, Floats dy, Floats dx)
   store_own(job, part, dx, gradient);
 }
 
+/* dx = dy times what is decoded; dx may be dy. */
+template <actnn_spacing Spacing>
+TILE_KERNEL
+multiply_coded(tiles_job job, Floats dy, Floats dx)
+{
+  tile_part part = part_of(job);
+  const own_codes codes = read_own_codes(part);
+  const actnn_philox_key key = key_now(job.key);
+  own_values gradient = load_own(job, part, dy);
+  UNROLLED
+  for (int j = 0; j < FOUR; j++) {
+    const actnn_group group = actnn_codec_group_of(&part.code, read_header(job, part, part.four * FOUR + j));
+    const actnn_philox_block draws = draws_of_codes(part, key, j);
+    for_rows(ALL_ROWS, [&](int k) { gradient.of[k][j] *= value_of<Spacing>(group, code_at(codes, k, j), draw_of(draws, k)); });
+  }
+  store_own(job, part, dx, gradient);
+}
+
 /* ---- calls --------------------------------------------------------------------------------------------------------- */
 
 /* run(a type whose value is the spacing), even for all that are coded as even levels are. */
@@ -483,4 +501,19 @@ gpu_SelectCoded(const actnn_call *call)
   if (job.code.spacing != ACTNN_MASKED_LEVELS)
     return actnn_fail(call->trainer, "%s: its codes do not tell what is positive", call->trainer->model->save[index].name);
   return LAUNCH_BLOCKS(call, select_coded, blocks_of_tiles(job.codec), job, floats_of(&call->input[0]), floats_of(&call->output[0]));
+}
+
+extern "C" int
+gpu_MultiplyCoded(const actnn_call *call)
+{
+  uint32_t index = 0;
+  tiles_job job;
+  if (actnn_is_preparing(call))
+    return saves_find(call, NULL, &index);
+  if (open_codes(call, &index, &job))
+    return 1;
+  return with_spacing(job.code.spacing, [&](auto spacing) {
+    constexpr actnn_spacing Spacing = decltype(spacing)::value;
+    return LAUNCH_BLOCKS(call, multiply_coded<Spacing>, blocks_of_tiles(job.codec), job, floats_of(&call->input[0]), floats_of(&call->output[0]));
+  });
 }

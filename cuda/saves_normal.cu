@@ -101,8 +101,8 @@ normalize(tiles_job job, Floats x, const float *mean, const float *rstd, actnn_a
     normalize_run(job, run, rows, mean, rstd, affine, y, values, any);
     for (int j = 0; j < FOUR; j++)
       for (int side = 0; side < SIDES; side++)
-        if (any[j] >> side & 1)
-          room.any[side][start + run.segment * ACTNN_LANES + part.four * FOUR + j] = 1;
+        if (any[j] >> side & 1) /* volatile: threads that share a lane all write this */
+          *(volatile uint8_t *)&room.any[side][start + run.segment * ACTNN_LANES + part.four * FOUR + j] = 1;
   });
   own_range range[FOUR];
   find_own_ranges(part, values.x, range);

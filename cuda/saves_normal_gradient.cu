@@ -55,7 +55,7 @@ add_to_channels(const tile_part &part, const own_sums *own, sums_room &room, int
 static inline __host__ __device__ int64_t
 tiles_in_turn(const actnn_codec &codec)
 {
-  return codec.lane_groups && codec.runs == 1 ? 1 : codec.run_tiles;
+  return codec.lane_groups && codec.tile_rows >= codec.positions ? 1 : codec.run_tiles;
 }
 
 /* WithNoise: what the codes' noise does is summed as well. */

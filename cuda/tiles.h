@@ -343,7 +343,8 @@ team_sum(const tile_part &part, double value)
   if (part.team_threads <= WARP)
     return value;
   __syncthreads(); /* the last sums have been read */
-  of_warp[threadIdx.x / WARP] = value;
+  if (threadIdx.x % WARP == 0)
+    of_warp[threadIdx.x / WARP] = value;
   __syncthreads();
   value = 0;
   for (int warp = 0; warp < WARPS_OF_A_TEAM; warp++)

@@ -1,7 +1,7 @@
 /* linearize-attention: the gradient of softmax in attention reads the probabilities once.
  * needs: linearize-saves.  keeps: gradients.  makes: of SoftmaxGrad(dP, P), where P alone feeds (through Dropout or not) a product
  * O = P V: SoftmaxGradAlong(dP, along, P) with along = rowsum(dO * O), where O is the value that backward reads for the next
- * layer's weight gradient, moved back as its gradient was.
+ * layer's weight gradient, and the product is moved back as its gradient was.
  *
  * dS = P * (dP - rowsum(dP * P)) is quadratic in P, and so biased for a coded P. But rowsum(dP * P) = rowsum(dO * O): with
  * D = m * P what dropout leaves of P and dD = dO V', dP = m * dD, so sum_k dP P = sum_k dD D = dO V' D' = dO O' row by row. O has a
@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-PassFunction linearize_attention;
+PassFunction linearize_attention, simplify;
 
 enum { MOST_MOVES = 8 };
 
@@ -23,7 +23,7 @@ typedef struct Attention {
   ValueId p, d, o;           /* probabilities, what dropout leaves of them (p itself without), result of the product */
   ValueId d_o;               /* gradient of o */
   NodeId replay;             /* DropoutReplay of d's gradient; NO_NODE */
-  ValueId kept;              /* o moved to where backward reads it anyway; o itself otherwise */
+  ValueId kept, d_kept;      /* o moved to where backward reads it anyway, and the gradient there; o and d_o otherwise */
   NodeId move[MOST_MOVES];   /* what moved the gradient of `kept` to that of o, last first */
   uint32_t moves;
 } Attention;
@@ -103,6 +103,7 @@ find_kept(const Program *program, Attention *found, const bool *read_by_backward
   ValueId value = found->o, gradient = found->d_o;
   uint32_t moves = 0;
   found->kept = found->o;
+  found->d_kept = found->d_o;
   found->moves = 0;
   while (!read_by_backward[value] && moves < MOST_MOVES) {
     NodeId forward = forward_reader(program, value), back = producer_of(program, gradient);
@@ -115,6 +116,7 @@ find_kept(const Program *program, Attention *found, const bool *read_by_backward
   }
   if (!read_by_backward[value]) return;
   found->kept = value;
+  found->d_kept = gradient;
   found->moves = moves;
 }
 
@@ -171,22 +173,22 @@ insert_copy(Program *program, uint32_t position, NodeId original, ValueId operan
   return result;
 }
 
-/* O from the kept value. */
+/* dO * O, multiplied where O is kept, and moved to where the gradient of O is. */
 static ValueId
-move_back(Program *program, uint32_t position, const Attention *found, Insertions *insertions)
+multiply_kept(Program *program, uint32_t position, const Attention *found, Insertions *insertions)
 {
-  ValueId o = found->kept;
-  for (uint32_t i = found->moves; i-- > 0;) o = insert_copy(program, position, found->move[i], o, insertions);
-  return o;
+  ValueId factors[] = {found->d_kept, found->kept};
+  ValueId product = insert_node(program, PHASE_BACKWARD, position, "", "Mul", found->gradient, factors, 2, insertions);
+  infer_node(program, value_at(program, product)->producer);
+  for (uint32_t i = found->moves; i-- > 0;) product = insert_copy(program, position, found->move[i], product, insertions);
+  return product;
 }
 
 /* rowsum(dO * O) */
 static ValueId
 sum_along(Program *program, uint32_t position, const Attention *found, Insertions *insertions)
 {
-  ValueId factors[] = {found->d_o, move_back(program, position, found, insertions)};
-  ValueId product = insert_node(program, PHASE_BACKWARD, position, "", "Mul", found->gradient, factors, 2, insertions);
-  infer_node(program, value_at(program, product)->producer);
+  ValueId product = multiply_kept(program, position, found, insertions);
   int64_t axis = value_at(program, product)->shape.rank - 1;
   ValueId operands[] = {product, add_int64_constant(program, &axis, 1)};
   ValueId sum = insert_node(program, PHASE_BACKWARD, position, "", "ReduceSum", found->gradient, operands, 2, insertions);
@@ -230,12 +232,12 @@ linearize_attention(Program *program, const Options *options)
     Attention found;
     NodeId id = program->order[i];
     if (find_fused(program, id, read, &found)) {
-      set_operand(program, id, 1, move_back(program, i, &found, &insertions));
+      replace_uses(program, result_id(node_at(program, id), 0), multiply_kept(program, i, &found, &insertions));
     } else if (codes_derived_values(options) && find_attention(program, id, read, &found)) {
       rewrite_gradient(program, i, &found, &insertions);
       replay_dropout(program, &found, &insertions);
     }
   }
   apply_insertions(program, &insertions);
-  return !program->diagnostics->errors;
+  return !program->diagnostics->errors && simplify(program, options); /* products that were moved are read no more */
 }

@@ -132,6 +132,7 @@ typedef struct Plan {
   uint32_t buffer_count;
   uint32_t *buffer_of; /* by value; NO_VALUE: none */
   uint64_t variable_bytes, stash_offset, stash_bytes, workspace_offset, workspace_bytes, arena_bytes;
+  uint64_t exact_bytes;             /* of the pool, behind its codes: what is saved as it is */
   uint64_t window_bytes;            /* of the pool, what the arena holds; 0: all of it */
   uint64_t lower_bound;             /* the most bytes that live at once: no plan can be smaller */
   uint64_t saved_bytes, saved_bytes_fp32;
@@ -140,12 +141,23 @@ typedef struct Plan {
 /* Bytes of a value in the arena, for every channel block; a multiple of ACTNN_ALIGNMENT. 0 for coded stashes (they live in the pool). */
 uint64_t value_bytes(const Program *program, ValueId value);
 
+static inline uint64_t
+planned_pool(const Plan *plan)
+{
+  return plan->stash_bytes + plan->exact_bytes;
+}
+
 /* Of the pool, what lies in the arena. */
 static inline uint64_t
 planned_pool_in_arena(const Plan *plan)
 {
-  return plan->window_bytes ? plan->window_bytes : plan->stash_bytes;
+  return plan->window_bytes ? plan->window_bytes : planned_pool(plan);
 }
+
+/* Values that are saved through the pool as they are (offload-exact): by number the stash; NO_VALUE where a text leaves a number out. */
+ValueId *exact_saves(const Program *program, uint32_t *count);
+/* What such a stash takes: as much as the value that it holds. */
+uint64_t exact_save_bytes(const Program *program, ValueId stash);
 
 /* What plan-memory would lay out, but for the library's scratch. */
 uint64_t planned_bytes(Program *program, const Options *options);

@@ -4,10 +4,11 @@
  * Variables and the constants that kernels read come first and persist. What a step makes is laid out by live range: a result
  * takes over its operand's buffer where the operator may work in place (of joined rows any operand's), views share theirs, and the rest is
  * placed by the best of several greedy orders. Evaluation runs at other times than training, so its buffers overlap training's. Coded saves
- * share one pool, because bits move between them during a run. */
+ * share one pool, because bits move between them during a run; what is saved there as it is lies behind them. */
 #include "plan_offsets.h"
 
 #include "../runtime/codec.h"
+#include "../src/operators/attention.h"
 
 #include <string.h>
 
@@ -285,11 +286,10 @@ static uint64_t
 uncompressed_bytes_of_attention(const Program *program, const Node *gradient)
 {
   int64_t scores = 0;
-  Shape shape = operand_value(program, gradient, 1)->shape;
   const Value *v = operand_value(program, gradient, 3), *sums = operand_value(program, gradient, 5);
   double ratio = 0.5, training = 0;
-  shape.dim[shape.rank - 1] = v->shape.dim[v->shape.rank - 2];
-  shape_elements(&shape, &scores);
+  shape_elements(&sums->shape, &scores);
+  scores *= v->shape.dim[attention_axis(v->shape.rank, (int)int_attribute(gradient, "inside_v", 0), v->shape.rank - 2)];
   if (operand_id(gradient, 7) != NO_VALUE) constant_real(program, operand_id(gradient, 7), &ratio);
   if (operand_id(gradient, 8) != NO_VALUE) constant_real(program, operand_id(gradient, 8), &training);
   bool is_coded = program->saves && program->saves->count, keeps_both = training != 0 && ratio > 0 && !is_coded;
@@ -317,12 +317,24 @@ masks_of_attention(const Program *program)
   return is_mask;
 }
 
+/* Of values that are saved through the pool as they are. */
+static uint64_t
+exact_bytes(const Program *program)
+{
+  uint32_t count;
+  uint64_t bytes = 0;
+  const ValueId *stash = exact_saves(program, &count);
+  for (uint32_t i = 0; i < count; i++) bytes += stash[i] == NO_VALUE ? 0 : exact_save_bytes(program, stash[i]);
+  return bytes;
+}
+
 void
 count_saved_bytes(const Program *program, uint64_t *saved, uint64_t *uncompressed)
 {
   bool *is_kept = arena_array(program->arena, program->value_count + 1, sizeof *is_kept);
   const bool *read = values_read_by_backward(program), *is_mask = masks_of_attention(program);
-  *saved = *uncompressed = 0;
+  *saved = exact_bytes(program);
+  *uncompressed = 0;
   for (uint32_t i = 0; program->saves && i < program->saves->count; i++) {
     const Save *save = &program->saves->save[i];
     /* In place of a normalized value a framework keeps what was normalized, which is another value. */
@@ -428,12 +440,13 @@ lay_out(Program *program, const Options *options)
   }
   count_saved_bytes(program, &plan->saved_bytes, &plan->saved_bytes_fp32);
   for (uint32_t i = 0; program->saves && i < program->saves->count; i++) plan->stash_bytes += program->saves->save[i].bytes;
+  plan->exact_bytes = exact_bytes(program);
   plan->lower_bound = live_peak(program, plan);
   uint64_t height = place_buffers(plan, program->order_count);
   for (uint32_t i = 0; i < plan->buffer_count; i++)
     if (!plan->buffer[i].is_persistent) plan->buffer[i].offset += plan->variable_bytes;
   plan->stash_offset = plan->variable_bytes + align(height);
-  plan->window_bytes = find_window(program, options, plan->stash_bytes);
+  plan->window_bytes = find_window(program, options, plan);
   plan->workspace_offset = plan->stash_offset + planned_pool_in_arena(plan);
   plan->arena_bytes = plan->workspace_offset;
   return plan;

@@ -2,6 +2,7 @@
 #include "passes.h"
 
 #include "../runtime/codec_normal.h"
+#include "../src/rewrite.h"
 
 #include <string.h>
 
@@ -377,6 +378,27 @@ restore_by_reader(Program *program, const ReaderIndex *reading, uint32_t positio
   insert_before(program, insertions, position + 1, make_measure(program, reader, save, rebuilt, rebuilt, scale));
 }
 
+static bool
+lies_alike(const Value *one, const Value *other)
+{
+  return one->layout == other->layout && shape_equal(&one->shape, &other->shape);
+}
+
+/* The node at `position` multiplies something by the value and does so as it decodes: nobody else reads what is decoded. False: it does
+ * anything else. */
+static bool
+multiply_by_reader(Program *program, NodeId id, ValueId value, uint32_t save)
+{
+  const Node *node = node_at(program, id);
+  if (strcmp(node->operator_name, "Mul") || node->operand_count != 2) return false;
+  ValueId other = operand_id(node, operand_id(node, 0) == value), operands[] = {other, program->saves->save[save].stash};
+  const Value *saved = value_at(program, value);
+  if (other == value || !lies_alike(value_at(program, other), saved) || !lies_alike(result_value(program, node, 0), saved)) return false;
+  become(program, id, "actnn", "MultiplyCoded", operands, 2);
+  set_int(program, id, "save", save);
+  return true;
+}
+
 /* For the backward or update node at `position`. */
 static void
 restore_for_reader(Program *program, const ReaderIndex *reading, uint32_t position, ValueId value, uint32_t save, Insertions *insertions)
@@ -388,6 +410,7 @@ restore_for_reader(Program *program, const ReaderIndex *reading, uint32_t positi
     restore_by_reader(program, reading, position, save, insertions);
     return;
   }
+  if (!is_normal && multiply_by_reader(program, reader, value, save)) return;
   ValueId restored;
   NodeId restore = make_restore(program, reader, save, &restored);
   infer_node(program, restore);

@@ -239,6 +239,7 @@ typedef struct actnn_model {
   const actnn_variable *variable;
   const actnn_save *save;
   uint32_t tensor_count, input_count, variable_count, save_count;
+  uint32_t exact_count;        /* values that the pool holds as they are (actnn_SaveExact), numbered from 0 */
   uint32_t label;              /* which of `input` holds the labels; NONE */
   uint32_t loss;               /* tensor: scalar training loss */
   uint32_t evaluation_loss;    /* tensor: the same in the evaluation function; NONE */
@@ -251,8 +252,9 @@ typedef struct actnn_model {
   int64_t batch;               /* samples a step */
   uint64_t arena_bytes;        /* all of the below */
   uint64_t variable_bytes;     /* parameters and state: the arena's first bytes */
-  uint64_t stash_offset, stash_bytes;         /* pool of coded saves */
-  uint64_t window_bytes;       /* of the pool, what the arena holds at once, while the rest waits in the host's memory; 0: all of it */
+  uint64_t stash_offset, stash_bytes;         /* pool of saves: what is coded, */
+  uint64_t exact_bytes;                       /* and behind it what is as it was */
+  uint64_t window_bytes;       /* of all of that, what the arena holds at once, while the rest waits in the host's memory; 0: all of it */
   uint64_t workspace_offset, workspace_bytes; /* scratch of library primitives */
   uint64_t saved_bytes;        /* all that backward keeps of forward, coded */
   uint64_t saved_bytes_fp32;   /* what it would keep uncompressed */
@@ -268,7 +270,7 @@ typedef struct actnn_model {
   size_t onnx_bytes;
 } actnn_model;
 
-enum { ACTNN_VERSION = 8 };
+enum { ACTNN_VERSION = 9 };
 
 /* The trainer's command line. Returns the process's exit code. */
 int actnn_main(const actnn_model *model, int argc, char **argv);

@@ -15,6 +15,7 @@
 #endif
 #include "bfloat.h"
 #include "dropout_factors.h"
+#include "head_rows.h"
 #include "library.h"
 #include "softmax_line.h"
 
@@ -55,11 +56,24 @@ take_copy(Scratch *scratch, const actnn_view *view, int64_t count)
   return view && bfloat_holds(view) ? take_floats(scratch, count) : NULL;
 }
 
+/* The matrix k as it lies: a row for each key, or for each column of q. */
+static int64_t
+rows_of_k(const Attention *attention)
+{
+  return attention->transposes_k ? attention->keys : attention->inner;
+}
+
+static int64_t
+columns_of_k(const Attention *attention)
+{
+  return attention->transposes_k ? attention->inner : attention->keys;
+}
+
 static Work
 work_of(const actnn_call *call, size_t q, size_t mask)
 {
   Work work = {.call = call, .q = &call->input[q], .k = &call->input[q + 1], .v = &call->input[q + 2]};
-  work.attention = attention_of(call, work.q, work.v, optional_input(call, mask));
+  work.attention = attention_of(call, q, mask);
   work.key = random_key_of(call, USE_DROPOUT);
   int64_t keys = work.attention.keys > 0 ? work.attention.keys : 1, rows = TILE_ELEMENTS / keys;
   work.tile_rows = rows < 1 ? 1 : rows > MOST_ROWS ? MOST_ROWS : rows;
@@ -149,7 +163,7 @@ drop_row(const Work *work, const Row *row, float *p)
 typedef struct Tile {
   const Work *work;
   int64_t head, first, rows, columns;
-  const float *q, *k, *v;
+  Matrix q, k, v;
   float *scores;
 } Tile;
 
@@ -158,8 +172,8 @@ make_scores(const Tile *tile)
 {
   const Attention *attention = &tile->work->attention;
   bool transposes = attention->transposes_k;
-  library_tile product = {.a = tile->q, .b = tile->k, .y = tile->scores, .transposes_b = transposes, .rows = tile->rows, .columns = tile->columns,
-                          .inner = attention->inner, .a_row = attention->inner, .b_row = transposes ? attention->inner : attention->keys,
+  library_tile product = {.a = tile->q.at, .b = tile->k.at, .y = tile->scores, .transposes_b = transposes, .rows = tile->rows,
+                          .columns = tile->columns, .inner = attention->inner, .a_row = tile->q.row_step, .b_row = tile->k.row_step,
                           .y_row = tile->columns, .factor = (float)attention->scale};
   if (!library_multiply(&product)) return false;
   for (int64_t i = 0; i < tile->rows; i++) {
@@ -225,14 +239,14 @@ attend(const Work *work, int64_t unit, const ForwardScratch *scratch)
 {
   const Attention *attention = &work->attention;
   const actnn_view *output = &work->call->output[0];
-  int64_t inner = attention->inner, keys = attention->keys, columns = attention->columns;
+  int64_t columns = attention->columns;
   float most[MOST_ROWS];
   Tile tile = {.work = work, .head = unit / work->tiles, .scores = scratch->scores};
   cut_tile(&tile, unit % work->tiles);
-  int64_t row_at = tile.head * attention->rows + tile.first;
-  tile.q = bfloat_read(work->q, row_at * inner, tile.rows * inner, scratch->q);
-  tile.k = bfloat_read(work->k, tile.head * keys * inner, keys * inner, scratch->k);
-  tile.v = bfloat_read(work->v, tile.head * keys * columns, keys * columns, scratch->v);
+  tile.q = read_rows(work->q, &attention->q, tile.head, tile.first, tile.rows, attention->inner, scratch->q);
+  tile.k = read_rows(work->k, &attention->k, tile.head, 0, rows_of_k(attention), columns_of_k(attention), scratch->k);
+  tile.v = read_rows(work->v, &attention->v, tile.head, 0, attention->keys, columns, scratch->v);
+  float *lse = (float *)work->call->output[1].data + head_start(&attention->lse, tile.head);
   if (!make_greatest(&tile, most)) return false;
   for (int64_t i = 0; i < tile.rows; i++) {
     float *p = tile.scores + i * tile.columns;
@@ -243,13 +257,13 @@ attend(const Work *work, int64_t unit, const ForwardScratch *scratch)
 #pragma omp simd
     for (int64_t j = 0; j < tile.columns; j++) p[j] = is_lost ? 0.0f : p[j] * factor;
     drop_row(work, &row, p);
-    ((float *)work->call->output[1].data)[row_at + i] = is_lost ? NAN : (float)(most[i] + log(sum));
+    lse[(tile.first + i) * attention->lse.row_step] = is_lost ? NAN : (float)(most[i] + log(sum));
   }
-  float *o = bfloat_place(output, row_at * columns, scratch->o);
-  library_tile product = {.a = tile.scores, .b = tile.v, .y = o, .rows = tile.rows, .columns = columns, .inner = tile.columns,
-                          .a_row = tile.columns, .b_row = columns, .y_row = columns, .factor = 1};
+  Made o = place_rows(output, &attention->o, tile.head, tile.first, columns, scratch->o);
+  library_tile product = {.a = tile.scores, .b = tile.v.at, .y = o.at, .rows = tile.rows, .columns = columns, .inner = tile.columns,
+                          .a_row = tile.columns, .b_row = tile.v.row_step, .y_row = o.row_step, .factor = 1};
   if (!library_multiply(&product)) return false;
-  bfloat_write(output, row_at * columns, tile.rows * columns, o);
+  write_rows(output, &attention->o, tile.head, tile.first, tile.rows, columns, o.at);
   return true;
 }
 
@@ -275,18 +289,18 @@ backward_scratch(const Work *work, Scratch *scratch)
                            .dv = take_copy(scratch, optional_output(work->call, 2), keys * columns)};
 }
 
-/* Sums over the tiles of one leading index; NULL where nobody wants them. */
+/* Sums over the tiles of one leading index; nowhere (NULL) where nobody wants them. */
 typedef struct Sums {
-  float *dk, *dv;
+  Made dk, dv;
 } Sums;
 
-/* Where sums of `count` elements from `at` on are made, zeroed. */
-static float *
-begin_sums(const actnn_view *view, int64_t at, int64_t count, float *buffer)
+/* Where the sums of a leading index are made, zeroed. */
+static Made
+begin_sums(const actnn_view *view, const HeadRows *rows, int64_t head, int64_t count, int64_t columns, float *buffer)
 {
-  if (!view) return NULL;
-  float *sums = bfloat_place(view, at, buffer);
-  memset(sums, 0, (size_t)count * sizeof *sums);
+  if (!view) return (Made){NULL, 0};
+  Made sums = place_rows(view, rows, head, 0, columns, buffer);
+  for (int64_t i = 0; i < count; i++) memset(sums.at + i * sums.row_step, 0, (size_t)columns * sizeof *sums.at);
   return sums;
 }
 
@@ -330,15 +344,15 @@ differentiate_rows(const Tile *tile, float *gradient)
 {
   const actnn_call *call = tile->work->call;
   const Attention *attention = &tile->work->attention;
-  int64_t at = tile->head * attention->rows + tile->first;
+  int64_t step = attention->lse.row_step, at = head_start(&attention->lse, tile->head) + tile->first * step;
   const float *row_sum = (const float *)call->input[4].data + at, *lse = (const float *)call->input[5].data + at;
   for (int64_t i = 0; i < tile->rows; i++) {
-    float *p = tile->scores + i * tile->columns, *ds = gradient + i * tile->columns, total = lse[i];
+    float *p = tile->scores + i * tile->columns, *ds = gradient + i * tile->columns, total = lse[i * step];
     Row row = row_of(attention, tile->head, tile->first + i, tile->columns);
     bool is_lost = attention->is_guarded && isnan(total);
 #pragma omp simd
     for (int64_t j = 0; j < tile->columns; j++) p[j] = is_lost ? 0.0f : exp_float(p[j] - total);
-    differentiate_row(tile->work, &row, p, ds, row_sum[i]);
+    differentiate_row(tile->work, &row, p, ds, row_sum[i * step]);
     fill_blocked(attention, &row, ds, 0);
     if (optional_output(call, 3)) add_to_mask(attention, &row, ds, (float *)call->output[3].data);
   }
@@ -346,22 +360,25 @@ differentiate_rows(const Tile *tile, float *gradient)
 
 /* What a tile of probabilities D and of the scores' gradients dS adds: dv += D' dO, dk += dS' q, and dq = dS k. */
 static bool
-add_products(const Tile *tile, const float *gradient, const float *d_o, float *dq, const Sums *sums)
+add_products(const Tile *tile, const float *gradient, Matrix d_o, Made dq, const Sums *sums)
 {
   const Attention *attention = &tile->work->attention;
-  int64_t inner = attention->inner, keys = attention->keys, columns = attention->columns;
+  int64_t inner = attention->inner;
   bool transposes = attention->transposes_k;
   float scale = (float)attention->scale;
-  library_tile of_v = {.a = tile->scores, .b = d_o, .y = sums->dv, .transposes_a = true, .adds = true, .rows = tile->columns, .columns = columns,
-                       .inner = tile->rows, .a_row = tile->columns, .b_row = columns, .y_row = columns, .factor = 1};
-  library_tile of_k = {.a = gradient, .b = tile->q, .y = sums->dk, .transposes_a = true, .adds = true, .rows = tile->columns, .columns = inner,
-                       .inner = tile->rows, .a_row = tile->columns, .b_row = inner, .y_row = inner, .factor = scale};
+  library_tile of_v = {.a = tile->scores, .b = d_o.at, .y = sums->dv.at, .transposes_a = true, .adds = true, .rows = tile->columns,
+                       .columns = attention->columns, .inner = tile->rows, .a_row = tile->columns, .b_row = d_o.row_step,
+                       .y_row = sums->dv.row_step, .factor = 1};
+  library_tile of_k = {.a = gradient, .b = tile->q.at, .y = sums->dk.at, .transposes_a = true, .adds = true, .rows = tile->columns,
+                       .columns = inner, .inner = tile->rows, .a_row = tile->columns, .b_row = tile->q.row_step, .y_row = sums->dk.row_step,
+                       .factor = scale};
   if (!transposes)
-    of_k = (library_tile){.a = tile->q, .b = gradient, .y = sums->dk, .transposes_a = true, .adds = true, .rows = inner, .columns = tile->columns,
-                          .inner = tile->rows, .a_row = inner, .b_row = tile->columns, .y_row = keys, .factor = scale};
-  library_tile of_q = {.a = gradient, .b = tile->k, .y = dq, .transposes_b = !transposes, .rows = tile->rows, .columns = inner,
-                       .inner = tile->columns, .a_row = tile->columns, .b_row = transposes ? inner : keys, .y_row = inner, .factor = scale};
-  return (!sums->dv || library_multiply(&of_v)) && (!sums->dk || library_multiply(&of_k)) && (!dq || library_multiply(&of_q));
+    of_k = (library_tile){.a = tile->q.at, .b = gradient, .y = sums->dk.at, .transposes_a = true, .adds = true, .rows = inner,
+                          .columns = tile->columns, .inner = tile->rows, .a_row = tile->q.row_step, .b_row = tile->columns,
+                          .y_row = sums->dk.row_step, .factor = scale};
+  library_tile of_q = {.a = gradient, .b = tile->k.at, .y = dq.at, .transposes_b = !transposes, .rows = tile->rows, .columns = inner,
+                       .inner = tile->columns, .a_row = tile->columns, .b_row = tile->k.row_step, .y_row = dq.row_step, .factor = scale};
+  return (!of_v.y || library_multiply(&of_v)) && (!of_k.y || library_multiply(&of_k)) && (!of_q.y || library_multiply(&of_q));
 }
 
 static bool
@@ -369,20 +386,21 @@ differentiate_tile(Tile *tile, const BackwardScratch *scratch, const Sums *sums)
 {
   const Work *work = tile->work;
   const Attention *attention = &work->attention;
-  const actnn_view *incoming = &work->call->input[0], *dq_view = optional_output(work->call, 0);
-  int64_t inner = attention->inner, columns = attention->columns, row_at = tile->head * attention->rows + tile->first;
-  const float *lse = (const float *)work->call->input[5].data + row_at;
+  const actnn_view *dq_view = optional_output(work->call, 0);
+  int64_t inner = attention->inner, columns = attention->columns, head = tile->head, first = tile->first;
+  const float *lse = (const float *)work->call->input[5].data + head_start(&attention->lse, head);
   for (int64_t i = 0; i < tile->rows; i++)
-    if (!may_leave_out(attention, lse[i])) tile->columns = attention->keys;
-  tile->q = bfloat_read(work->q, row_at * inner, tile->rows * inner, scratch->q);
-  const float *d_o = bfloat_read(incoming, row_at * columns, tile->rows * columns, scratch->d_o);
-  library_tile product = {.a = d_o, .b = tile->v, .y = scratch->gradient, .transposes_b = true, .rows = tile->rows, .columns = tile->columns,
-                          .inner = columns, .a_row = columns, .b_row = columns, .y_row = tile->columns, .factor = 1};
+    if (!may_leave_out(attention, lse[(first + i) * attention->lse.row_step])) tile->columns = attention->keys;
+  tile->q = read_rows(work->q, &attention->q, head, first, tile->rows, inner, scratch->q);
+  Matrix d_o = read_rows(&work->call->input[0], &attention->o, head, first, tile->rows, columns, scratch->d_o);
+  library_tile product = {.a = d_o.at, .b = tile->v.at, .y = scratch->gradient, .transposes_b = true, .rows = tile->rows,
+                          .columns = tile->columns, .inner = columns, .a_row = d_o.row_step, .b_row = tile->v.row_step,
+                          .y_row = tile->columns, .factor = 1};
   if (!make_scores(tile) || !library_multiply(&product)) return false;
   differentiate_rows(tile, scratch->gradient);
-  float *dq = dq_view ? bfloat_place(dq_view, row_at * inner, scratch->dq) : NULL;
+  Made dq = dq_view ? place_rows(dq_view, &attention->q, head, first, inner, scratch->dq) : (Made){NULL, 0};
   if (!add_products(tile, scratch->gradient, d_o, dq, sums)) return false;
-  if (dq_view) bfloat_write(dq_view, row_at * inner, tile->rows * inner, dq);
+  if (dq_view) write_rows(dq_view, &attention->q, head, first, tile->rows, inner, dq.at);
   return true;
 }
 
@@ -391,17 +409,18 @@ differentiate_head(const Work *work, int64_t head, const BackwardScratch *scratc
 {
   const Attention *attention = &work->attention;
   const actnn_view *dk = optional_output(work->call, 1), *dv = optional_output(work->call, 2);
-  int64_t of_k = attention->keys * attention->inner, of_v = attention->keys * attention->columns;
-  Sums sums = {begin_sums(dk, head * of_k, of_k, scratch->dk), begin_sums(dv, head * of_v, of_v, scratch->dv)};
+  int64_t k_rows = rows_of_k(attention), k_columns = columns_of_k(attention), keys = attention->keys, columns = attention->columns;
+  Sums sums = {begin_sums(dk, &attention->k, head, k_rows, k_columns, scratch->dk),
+               begin_sums(dv, &attention->v, head, keys, columns, scratch->dv)};
   Tile tile = {.work = work, .head = head, .scores = scratch->scores};
-  tile.k = bfloat_read(work->k, head * of_k, of_k, scratch->k);
-  tile.v = bfloat_read(work->v, head * of_v, of_v, scratch->v);
+  tile.k = read_rows(work->k, &attention->k, head, 0, k_rows, k_columns, scratch->k);
+  tile.v = read_rows(work->v, &attention->v, head, 0, keys, columns, scratch->v);
   for (int64_t number = 0; number < work->tiles; number++) {
     cut_tile(&tile, number);
     if (!differentiate_tile(&tile, scratch, &sums)) return false;
   }
-  if (dk) bfloat_write(dk, head * of_k, of_k, sums.dk);
-  if (dv) bfloat_write(dv, head * of_v, of_v, sums.dv);
+  if (dk) write_rows(dk, &attention->k, head, 0, k_rows, k_columns, sums.dk.at);
+  if (dv) write_rows(dv, &attention->v, head, 0, keys, columns, sums.dv.at);
   return true;
 }
 

@@ -18,7 +18,7 @@ enum {
 
 /* Places are bytes of the workspace. */
 typedef struct AttentionTiles {
-  int64_t heads, rows;    /* of a tile, but for the last ones; */
+  int64_t heads, rows;    /* of a tile, but for the last ones, and none of leading indices that do not lie alike; */
   int64_t row_step;       /* elements from a row of scores to the next */
   int64_t key_step;       /* the keys of a tile end at a multiple; 0: a tile has all */
   bool is_narrow;         /* products are of bfloat16: scores stay floats, and what products read of them is made beside them */
@@ -78,8 +78,8 @@ shape_tiles(AttentionTiles *tiles, const Attention *attention, int buffers, uint
     tiles->has_sums[0] = tiles->has_sums[1] = false;
     sums = 0;
   }
-  int64_t heads = room / (tiles->rows * row + sums);
-  tiles->heads = even_share(attention->heads, heads < 1 ? 1 : heads);
+  int64_t heads = room / (tiles->rows * row + sums), together = attention->beside > 1 ? attention->beside : attention->heads;
+  tiles->heads = even_share(together, heads < 1 ? 1 : heads);
   if (!attention_leaves_out(attention) || attention->rows <= CAUSAL_ROWS) return;
   int64_t step = whole_units((attention->rows + CAUSAL_STEPS - 1) / CAUSAL_STEPS);
   tiles->key_step = tiles->rows > step ? tiles->rows : step;

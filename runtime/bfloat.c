@@ -16,7 +16,7 @@
 static actnn_kernel *const takers[] = {
 #include "../src/operators.def"
     actnn_Pointwise, actnn_BatchNormalization, actnn_BatchNorm, actnn_BatchNormStatistics, actnn_BatchNormApply, actnn_BatchNormGrad,
-    actnn_BatchNormFrozenGrad, actnn_PackPositive, actnn_SelectPacked, actnn_Dropout, actnn_DropoutReplay,
+    actnn_BatchNormFrozenGrad, actnn_PackPositive, actnn_SelectPacked, actnn_Dropout, actnn_DropoutReplay, actnn_DropoutSum,
     actnn_Attention, actnn_AttentionGrad, actnn_ChannelSum, actnn_ReduceSum, actnn_ReduceMean, actnn_SumTo};
 
 /* So do those of libraries, where they have it; a GPU's has more. */
@@ -26,8 +26,8 @@ static actnn_kernel *const gpu_products[] = {actnn_ConvTranspose};
 
 /* So do those of codes, which a trainer without saves cannot prepare. */
 static actnn_kernel *const coders[] = {
-    actnn_QuantizeOnSave, actnn_DequantizeOnBackward, actnn_SelectCoded, actnn_NormalizeOnSave, actnn_DequantizeNormal,
-    actnn_NormalGradScale, actnn_NormalGradInput, actnn_MeasureSensitivity};
+    actnn_QuantizeOnSave, actnn_DequantizeOnBackward, actnn_SelectCoded, actnn_MultiplyCoded, actnn_NormalizeOnSave,
+    actnn_DequantizeNormal, actnn_NormalGradScale, actnn_NormalGradInput, actnn_MeasureSensitivity};
 
 /* Kernels that write it, and read floats. */
 static actnn_kernel *const writers[] = {actnn_SoftmaxCrossEntropyGrad, actnn_NegativeLogLikelihoodGrad, actnn_CrossEntropyRows};
@@ -36,7 +36,8 @@ static actnn_kernel *const writers[] = {actnn_SoftmaxCrossEntropyGrad, actnn_Neg
 static actnn_kernel *const movers[] = {
     actnn_Identity, actnn_Reshape, actnn_Flatten, actnn_Squeeze, actnn_Unsqueeze, actnn_Transpose, actnn_TransposeInverse,
     actnn_DepthToSpace, actnn_SpaceToDepth, actnn_Concat, actnn_ConcatPart, actnn_Split, actnn_Slice, actnn_SliceGrad, actnn_Expand,
-    actnn_Tile, actnn_Gather, actnn_PackTriangle, actnn_UnpackTriangle, actnn_ToBlocked, actnn_ToPlain};
+    actnn_Tile, actnn_Gather, actnn_PackTriangle, actnn_UnpackTriangle, actnn_ToBlocked, actnn_ToPlain,
+    actnn_SaveExact, actnn_RestoreExact};
 
 /* Those of a GPU take bfloat16 themselves but for these: windows of floats, and what reads again what it has made. */
 static actnn_kernel *const gpu_others[] = {
@@ -253,8 +254,7 @@ static void
 count_attention_tile(actnn_kernel *kernel, const actnn_call *call)
 {
   bool is_gradient = kernel == actnn_AttentionGrad;
-  const actnn_view *q = &call->input[is_gradient ? 1 : 0];
-  Attention attention = attention_of(call, q, q + 2, NULL);
+  Attention attention = is_gradient ? attention_of(call, 1, 6) : attention_of(call, 0, 3);
   uint64_t used = attention_tiles(call, &attention, is_gradient, 0).bytes;
   if (call->trainer->workspace_wanted < used)
     call->trainer->workspace_wanted = used;

@@ -84,10 +84,10 @@ trainer_check_model(actnn *trainer)
   if ((model->learning_rate != NONE && model->tensor[model->learning_rate].type != ACTNN_F32) ||
       (model->step_number != NONE && model->tensor[model->step_number].type != ACTNN_I64))
     return actnn_fail(trainer, "%s: learning rate must be float32 and the step number int64", model->name);
-  if (model->workspace_bytes > model->arena_bytes ||
+  if (model->workspace_bytes > model->arena_bytes || model->stash_bytes > UINT64_MAX / 4 || model->exact_bytes > UINT64_MAX / 4 ||
       model->workspace_offset > model->arena_bytes - model->workspace_bytes ||
       pool_bytes_in_arena(model) > model->arena_bytes ||
-      model->stash_offset > model->arena_bytes - pool_bytes_in_arena(model) || model->window_bytes > model->stash_bytes ||
+      model->stash_offset > model->arena_bytes - pool_bytes_in_arena(model) || model->window_bytes > model->stash_bytes + model->exact_bytes ||
       model->variable_bytes > model->arena_bytes || model->batch < 1)
     return actnn_fail(trainer, "%s: the memory plan contradicts itself", model->name);
   return 0;

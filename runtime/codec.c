@@ -185,6 +185,7 @@ const actnn_codec_kernels JOIN(actnn_codec_, ACTNN_ISA) = {
     .quantize = quantize,
     .dequantize = dequantize,
     .select = select_tile,
+    .multiply = multiply_tile,
     .normalize = normalize,
     .dequantize_affine = dequantize_affine,
     .normal_sums = normal_sums,

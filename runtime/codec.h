@@ -317,6 +317,9 @@ typedef struct actnn_codec_kernels {
   /* Of masked levels: dx = dy where the value is positive, else 0. dx may be dy. */
   void (*select)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, const void *dy,
                  void *dx);
+  /* dx = dy times the value. dx may be dy. */
+  void (*multiply)(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key, const void *dy,
+                   void *dx);
   /* Normalizes a tile, (x - mean) * rstd, codes that, and writes y; y may be x. mean, rstd: one a channel. */
   void (*normalize)(const actnn_tile_work *work, const void *x, const float *mean, const float *rstd,
                     const actnn_affine *affine, const actnn_code *code, actnn_philox_key key, void *y,

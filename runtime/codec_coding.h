@@ -217,14 +217,11 @@ rows_in_place(const actnn_tile_work *work, actnn_tile tile, const void *value, f
 }
 
 static void
-dequantize(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key, void *value)
+decode_rows(const actnn_tile_work *work, actnn_tile tile, const uint8_t *sample, const actnn_code *code, actnn_philox_key key, float *rows)
 {
-  float buffer[ACTNN_TILE_ROWS * LANES];
   uint8_t codes[ACTNN_TILE_ROWS * LANES];
   uint32_t draw[4][LANES] = {{0}}, of_row[LANES] = {0};
   tile_groups groups;
-  actnn_tile tile = actnn_codec_tile(work->codec, work->tile);
-  float *rows = place_of_rows(work, tile, value, buffer);
   read_headers(work, sample, code, &groups);
   read_codes(work, tile, sample, code->levels, codes);
   for (int64_t row = 0; row < tile.rows; row++) {
@@ -236,6 +233,15 @@ dequantize(const actnn_tile_work *work, const uint8_t *sample, const actnn_code 
     }
     decode_row(codes + row * LANES, code->spacing, &groups, of_row, rows + row * LANES);
   }
+}
+
+static void
+dequantize(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key, void *value)
+{
+  float buffer[ACTNN_TILE_ROWS * LANES];
+  actnn_tile tile = actnn_codec_tile(work->codec, work->tile);
+  float *rows = place_of_rows(work, tile, value, buffer);
+  decode_rows(work, tile, sample, code, key, rows);
   if (rows == buffer)
     scatter(work, tile, buffer, value);
 }
@@ -251,6 +257,20 @@ select_tile(const actnn_tile_work *work, const uint8_t *sample, const actnn_code
   read_codes(work, tile, sample, code->levels, codes);
   for (int64_t i = 0; i < tile.rows * LANES; i++)
     to[i] = codes[i] ? from[i] : 0;
+  if (to == other)
+    scatter(work, tile, other, dx);
+}
+
+static void
+multiply_tile(const actnn_tile_work *work, const uint8_t *sample, const actnn_code *code, actnn_philox_key key, const void *dy, void *dx)
+{
+  float buffer[ACTNN_TILE_ROWS * LANES], other[ACTNN_TILE_ROWS * LANES], value[ACTNN_TILE_ROWS * LANES];
+  actnn_tile tile = actnn_codec_tile(work->codec, work->tile);
+  const float *from = rows_in_place(work, tile, dy, buffer);
+  float *to = place_of_rows(work, tile, dx, other);
+  decode_rows(work, tile, sample, code, key, value);
+  for (int64_t i = 0; i < tile.rows * LANES; i++)
+    to[i] = from[i] * value[i];
   if (to == other)
     scatter(work, tile, other, dx);
 }

@@ -19,8 +19,10 @@ place_of(const actnn *trainer, const actnn_view *view, uint64_t *offset, uint64_
   const actnn_tensor *tensor = &trainer->model->tensor[view->id];
   *offset = tensor->offset;
   *bytes = tensor->bytes;
-  if (view->layout == ACTNN_STASH)
-    saves_place_of(trainer, view->id, offset, bytes);
+  if (view->layout != ACTNN_STASH)
+    return;
+  saves_place_of(trainer, view->id, offset, bytes);
+  *offset += offload_exact_place(trainer, view->id);
 }
 
 static int

@@ -98,6 +98,7 @@ DISPATCH(OnnxAdagrad)
 /* random.c */
 DISPATCH(Dropout)
 DISPATCH(DropoutReplay)
+DISPATCH(DropoutSum)
 DISPATCH(RandomNormal)
 DISPATCH(RandomUniform)
 DISPATCH(RandomNormalLike)

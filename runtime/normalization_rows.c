@@ -144,6 +144,7 @@ ENTRY(RMSNormalization)(const actnn_call *call)
 
 typedef struct Backward {
   const float *dy, *x, *scale, *mean, *rstd; /* mean NULL: zero */
+  const float *sum;                          /* what dx is added to; NULL: nothing */
   float *dx, *dscale, *db;                   /* each may be NULL */
   bool is_centered;                          /* forward took the mean out */
   bool is_normalized;                        /* x is the normalized value already */
@@ -180,8 +181,14 @@ pull_row(const Backward *b, int64_t r)
   row_sums(b, dy, x, center, &sum, &projected);
   float scaled = b->is_normalized ? 1 : rstd;
   float shift = b->is_centered ? (float)(sum / count) : 0, slope = (float)(projected * scaled * scaled / count);
+  const float *earlier = b->sum ? b->sum + r * b->length : NULL;
+  if (earlier) {
 #pragma omp simd
-  for (int64_t i = 0; i < b->length; i++) dx[i] = rstd * (dy[i] * scale[i] - shift - (x[i] - center) * slope);
+    for (int64_t i = 0; i < b->length; i++) dx[i] = earlier[i] + rstd * (dy[i] * scale[i] - shift - (x[i] - center) * slope);
+  } else {
+#pragma omp simd
+    for (int64_t i = 0; i < b->length; i++) dx[i] = rstd * (dy[i] * scale[i] - shift - (x[i] - center) * slope);
+  }
 }
 
 /* dscale and db of the 16 columns from `column` on. */
@@ -230,7 +237,7 @@ ENTRY(LayerNormalizationGrad)(const actnn_call *call)
 {
   if (actnn_is_preparing(call)) return 0;
   Backward b = {.dy = call->input[0].data, .x = call->input[1].data, .scale = call->input[2].data,
-                .mean = call->input[3].data, .rstd = call->input[4].data, .is_centered = true, .dx = output_or_null(call, 0),
+                .mean = call->input[3].data, .rstd = call->input[4].data, .sum = input_or_null(call, 5), .is_centered = true, .dx = output_or_null(call, 0),
                 .dscale = output_or_null(call, 1), .db = output_or_null(call, 2)};
   rows_of(&call->input[1], call->attribute[0].i, &b.rows, &b.length);
   backward_rows(&b);
@@ -243,7 +250,7 @@ ENTRY(RMSNormalizationGrad)(const actnn_call *call)
 {
   if (actnn_is_preparing(call)) return 0;
   Backward b = {.dy = call->input[0].data, .x = call->input[1].data, .scale = call->input[2].data,
-                .rstd = call->input[3].data, .dx = output_or_null(call, 0), .dscale = output_or_null(call, 1)};
+                .rstd = call->input[3].data, .sum = input_or_null(call, 4), .dx = output_or_null(call, 0), .dscale = output_or_null(call, 1)};
   rows_of(&call->input[1], call->attribute[0].i, &b.rows, &b.length);
   backward_rows(&b);
   return 0;
@@ -256,7 +263,7 @@ ENTRY(NormalizedRowsGrad)(const actnn_call *call)
 {
   if (actnn_is_preparing(call)) return 0;
   Backward b = {.dy = call->input[0].data, .x = call->input[1].data, .scale = call->input[2].data,
-                .rstd = call->input[3].data, .is_centered = call->attribute[1].i != 0, .is_normalized = true,
+                .rstd = call->input[3].data, .sum = input_or_null(call, 4), .is_centered = call->attribute[1].i != 0, .is_normalized = true,
                 .dx = output_or_null(call, 0), .dscale = output_or_null(call, 1), .db = output_or_null(call, 2)};
   rows_of(&call->input[1], call->attribute[0].i, &b.rows, &b.length);
   backward_rows(&b);

@@ -7,39 +7,63 @@
 #include "dropout_factors.h"
 #include "instruction_set.h"
 
-/* Elements [first, first + count) of a dropout; first is a multiple of DRAWS. */
+/* sum: what is left is added to it; NULL: to nothing. */
+typedef struct Drop {
+  const actnn_view *x, *sum, *y;
+  uint8_t *mask; /* NULL: not asked for */
+  DropoutRule rule;
+  actnn_philox_key key;
+} Drop;
+
+/* Elements [first, first + count); first is a multiple of DRAWS. */
 static void
-drop_batch(const actnn_view *x, const actnn_view *y, uint8_t *mask, int64_t first, int64_t count, DropoutRule rule, actnn_philox_key key)
+drop_batch(const Drop *drop, int64_t first, int64_t count)
 {
-  float factor[BATCH * DRAWS], read[BATCH * DRAWS], made[BATCH * DRAWS];
-  const float *from = bfloat_read(x, first, count, read);
-  float *to = bfloat_place(y, first, made);
-  draw_factors(factor, first, rule, key);
-  for (int64_t i = 0; i < count; i++) to[i] = factor[i] != 0.0f ? from[i] * factor[i] : 0.0f;
-  bfloat_write(y, first, count, made);
-  for (int64_t i = 0; mask && i < count; i++) mask[first + i] = factor[i] != 0.0f;
+  float factor[BATCH * DRAWS], read[BATCH * DRAWS], earlier[BATCH * DRAWS], made[BATCH * DRAWS];
+  const float *from = bfloat_read(drop->x, first, count, read), *sum = drop->sum ? bfloat_read(drop->sum, first, count, earlier) : NULL;
+  float *to = bfloat_place(drop->y, first, made);
+  draw_factors(factor, first, drop->rule, drop->key);
+  if (sum) for (int64_t i = 0; i < count; i++) to[i] = sum[i] + (factor[i] != 0.0f ? from[i] * factor[i] : 0.0f);
+  else for (int64_t i = 0; i < count; i++) to[i] = factor[i] != 0.0f ? from[i] * factor[i] : 0.0f;
+  bfloat_write(drop->y, first, count, made);
+  for (int64_t i = 0; drop->mask && i < count; i++) drop->mask[first + i] = factor[i] != 0.0f;
+}
+
+static int
+drop_all(const Drop *drop)
+{
+  int64_t count = element_count(drop->x);
+#pragma omp parallel for schedule(static) if (count > SERIAL_ELEMENTS)
+  for (int64_t first = 0; first < count; first += BATCH * DRAWS)
+    drop_batch(drop, first, count - first < BATCH * DRAWS ? count - first : BATCH * DRAWS);
+  return 0;
 }
 
 static int
 dropout(const actnn_call *call)
 {
   if (actnn_is_preparing(call)) return 0;
-  const actnn_view *mask_view = optional_output(call, 1);
-  const actnn_view *x = &call->input[0], *y = &call->output[0];
-  uint8_t *mask = mask_view ? mask_view->data : NULL;
-  int64_t count = element_count(x);
-  DropoutRule rule = dropout_rule(call);
-  if (!rule.is_active) {
-    if (x->type != y->type) bfloat_convert(call->trainer, y->data, x->data, count, bfloat_holds(y));
-    else if (y->data != x->data) memcpy(y->data, x->data, (size_t)count * element_bytes(y->type));
-    if (mask) memset(mask, 1, (size_t)count);
-    return 0;
+  const actnn_view *mask = optional_output(call, 1);
+  Drop drop = {.x = &call->input[0], .y = &call->output[0], .mask = mask ? mask->data : NULL, .rule = dropout_rule(call)};
+  if (drop.rule.is_active) {
+    drop.key = random_key_of(call, USE_DROPOUT);
+    return drop_all(&drop);
   }
-  actnn_philox_key key = random_key_of(call, USE_DROPOUT);
-#pragma omp parallel for schedule(static) if (count > SERIAL_ELEMENTS)
-  for (int64_t first = 0; first < count; first += BATCH * DRAWS)
-    drop_batch(x, y, mask, first, count - first < BATCH * DRAWS ? count - first : BATCH * DRAWS, rule, key);
+  const actnn_view *x = drop.x, *y = drop.y;
+  int64_t count = element_count(x);
+  if (x->type != y->type) bfloat_convert(call->trainer, y->data, x->data, count, bfloat_holds(y));
+  else if (y->data != x->data) memcpy(y->data, x->data, (size_t)count * element_bytes(y->type));
+  if (drop.mask) memset(drop.mask, 1, (size_t)count);
   return 0;
+}
+
+int ENTRY(DropoutSum)(const actnn_call *call);
+int
+ENTRY(DropoutSum)(const actnn_call *call)
+{
+  if (actnn_is_preparing(call)) return 0;
+  return drop_all(&(Drop){.x = &call->input[1], .sum = &call->input[0], .y = &call->output[0], .rule = dropout_rule(call),
+                                .key = random_key_of(call, USE_DROPOUT)});
 }
 
 int ENTRY(Dropout)(const actnn_call *call);

@@ -28,8 +28,8 @@ print_memory(const actnn *trainer, FILE *stream)
     fprintf(stream, ", \"device\": \"%s\", \"beside_bytes\": %llu", trainer->device->name,
             (unsigned long long)trainer->device->bytes_beside(trainer));
   if (trainer->offload)
-    fprintf(stream, ", \"window_bytes\": %llu, \"host_bytes\": %llu", (unsigned long long)model->window_bytes,
-            (unsigned long long)offload_bytes(model));
+    fprintf(stream, ", \"exact_bytes\": %llu, \"window_bytes\": %llu, \"host_bytes\": %llu", (unsigned long long)model->exact_bytes,
+            (unsigned long long)model->window_bytes, (unsigned long long)offload_bytes(model));
   fprintf(stream, "}\n");
 }
 

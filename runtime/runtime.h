@@ -56,11 +56,11 @@ struct actnn {
   char error[512];
 };
 
-/* Of the pool of coded saves. */
+/* Of the pool of saves. */
 static inline uint64_t
 pool_bytes_in_arena(const actnn_model *model)
 {
-  return model->window_bytes ? model->window_bytes : model->stash_bytes;
+  return model->window_bytes ? model->window_bytes : model->stash_bytes + model->exact_bytes;
 }
 
 /* Writes a message into trainer->error (stderr when there is no trainer); always returns 1. */

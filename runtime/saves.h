@@ -6,13 +6,17 @@
  *   actnn_QuantizeOnSave       x others* -> code: of x, or, where attribute 1 has steps, of what their row makes of the operands
  *   actnn_DequantizeOnBackward code -> x, in the layout that was saved
  *   actnn_SelectCoded          dy code -> dx: dy where x is positive, of masked levels
+ *   actnn_MultiplyCoded        dy code -> dx: dy times what is decoded
  * A value normalized by channel, channel-blocked; attribute 1 says whether a rectifier follows:
  *   actnn_NormalizeOnSave      x mean rstd scale b -> y code: y = scale * (x - mean) * rstd + b, rectified
  *   actnn_DequantizeAffine     code scale b? -> y: what is decoded times scale, plus b
  *   actnn_DequantizeNormal     code scale b -> y
  *   actnn_NormalGradScale      dy code scale b -> dscale db
  *   actnn_NormalGradInput      dy code scale b rstd dscale db -> dx
- * Both:
+ * Any value, as it is; attribute 0 numbers those:
+ *   actnn_SaveExact            x -> code
+ *   actnn_RestoreExact         code -> x
+ * Both of the former:
  *   actnn_MeasureSensitivity   dy x scale?: what a weight's gradient, the product of the two, makes of the code (saves_measure.c)
  */
 #ifndef ACTNN_SAVES_H
@@ -40,6 +44,9 @@ int saves_begin_step(actnn *trainer);
  * pool. */
 int saves_shares(actnn *trainer, uint64_t *bytes);
 int saves_set_shares(actnn *trainer, const uint64_t *bytes);
+
+/* Where the stash of a value that is saved as it is lies now; NULL with a message where the two do not take the same bytes. */
+void *saves_exact_stash(const actnn_call *call, const actnn_view *value, const actnn_view *stash);
 
 /* Where in the arena the codes of the save whose stash is this tensor lie now; left alone when it is no coded save's. */
 void saves_place_of(const actnn *trainer, uint32_t tensor, uint64_t *offset, uint64_t *bytes);

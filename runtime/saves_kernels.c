@@ -25,6 +25,14 @@ select_positive(const tile_job *job, int64_t each, const actnn_tile_work *work)
   job->kernels->select(work, job->stash + job->offset[work->sample], &code, job->other, job->value);
 }
 
+static void
+multiply_tile(const tile_job *job, int64_t each, const actnn_tile_work *work)
+{
+  actnn_code code = saves_code_of(job, work->sample);
+  (void)each;
+  job->kernels->multiply(work, job->stash + job->offset[work->sample], &code, job->key, job->other, job->value);
+}
+
 int
 actnn_QuantizeOnSave(const actnn_call *call)
 {
@@ -79,22 +87,37 @@ actnn_DequantizeAffine(const actnn_call *call)
   return has_bias ? actnn_Affine(&apply) : actnn_Mul(&apply);
 }
 
-int
-actnn_SelectCoded(const actnn_call *call)
+/* run: what makes operand 0 the result, a tile at a time. */
+static int
+change_gradient(const actnn_call *call, void (*run)(const tile_job *job, int64_t each, const actnn_tile_work *work))
 {
   uint32_t index = 0;
-  if (saves_find(call, actnn_is_preparing(call) ? NULL : &call->output[0], &index))
-    return 1;
-  if (actnn_is_preparing(call))
-    return 0;
-  if (call->trainer->model->save[index].spacing != ACTNN_MASKED_LEVELS)
-    return actnn_fail(call->trainer, "%s: its codes do not tell what is positive", call->trainer->model->save[index].name);
-  if (saves_open(call->trainer, index))
+  if (saves_find(call, &call->output[0], &index) || saves_open(call->trainer, index))
     return 1;
   tile_job job = saves_job(call->trainer, index, call->output[0].data);
   job.other = call->input[0].data;
   job.reads_bfloat = call->input[0].type == ACTNN_BF16;
   job.writes_bfloat = call->output[0].type == ACTNN_BF16;
-  saves_run_tiles(call->trainer, &job, select_positive);
+  saves_run_tiles(call->trainer, &job, run);
   return 0;
+}
+
+int
+actnn_SelectCoded(const actnn_call *call)
+{
+  uint32_t index = 0;
+  if (actnn_is_preparing(call))
+    return saves_find(call, NULL, &index);
+  if (saves_find(call, &call->output[0], &index))
+    return 1;
+  if (call->trainer->model->save[index].spacing != ACTNN_MASKED_LEVELS)
+    return actnn_fail(call->trainer, "%s: its codes do not tell what is positive", call->trainer->model->save[index].name);
+  return change_gradient(call, select_positive);
+}
+
+int
+actnn_MultiplyCoded(const actnn_call *call)
+{
+  uint32_t index = 0;
+  return actnn_is_preparing(call) ? saves_find(call, NULL, &index) : change_gradient(call, multiply_tile);
 }

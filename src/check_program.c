@@ -181,6 +181,30 @@ recomputes_exactly(Check *check, const Node *node, uint32_t position)
   return node->phase != PHASE_RECOMPUTE || !node->operator || !(node->operator->flags & (SAVES | RESTORES)) || !find_attribute(node, "save");
 }
 
+static bool
+is_like(const Value *a, const Value *b)
+{
+  return a->type == b->type && a->layout == b->layout && shape_equal(&a->shape, &b->shape);
+}
+
+/* What is saved as it is has a number of its own, counted from 0, and comes back under it as it was. */
+static bool
+exact_saves_fit(Check *check, const Node *node, uint32_t position)
+{
+  (void)position;
+  bool saves = !strcmp(node->operator_name, "SaveExact");
+  if (!saves && strcmp(node->operator_name, "RestoreExact")) return true;
+  int64_t number = int_attribute(node, "number", -1);
+  const Value *value = saves ? operand_value(check->program, node, 0) : result_value(check->program, node, 0);
+  ValueId stash = saves ? result_id(node, 0) : operand_id(node, 0);
+  check->detail = arena_format(check->scratch, "number %" PRId64, number);
+  if (stash == NO_VALUE || !value || number < 0 || number >= check->exact_count || check->exact[number] != stash) return false;
+  const Value *saved = operand_value(check->program, node_at(check->program, value_at(check->program, stash)->producer), 0);
+  check->detail = check_value_word(check, saves ? operand_id(node, 0) : result_id(node, 0));
+  if (!is_like(value, saved) || !shape_equal(&value->shape, &value_at(check->program, stash)->shape)) return false;
+  return value->type == ACTNN_F32 || value->type == ACTNN_BF16;
+}
+
 /* ---- the tables --------------------------------------------------------------------------------------- */
 
 typedef struct NodeRule {
@@ -200,6 +224,7 @@ static const NodeRule node_rules[] = {
     {"stash", stashes_are_matched, "breaks the pairing of saves and restores"},
     {"shapes known", results_are_known, "has a result without a known type and fixed shape"},
     {"recomputed exactly", recomputes_exactly, "is computed again from codes"},
+    {"saved as it is", exact_saves_fit, "saves or restores another number, type, layout or shape"},
     {"saved through a code", check_saves_are_coded, "is a backward node that reads a forward activation directly"},
 };
 
@@ -341,6 +366,7 @@ look_around(Check *check)
     ValueId updates = value_at(program, id)->updates;
     if (updates < program->value_count && check->made_at[id] != UINT32_MAX) check->updated_by[updates] = id;
   }
+  check->exact = exact_saves(check->program, &check->exact_count);
   check_look_at_saves(check);
 }
 

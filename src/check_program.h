@@ -16,6 +16,8 @@ typedef struct Check {
   uint8_t *read_for_weights; /* by value: a weight's gradient reads it */
   bool codes_for_weights_only; /* level 1: what else is read stays exact */
   uint8_t *is_coded;     /* by value: stands in the table of saves */
+  const ValueId *exact;  /* stashes of what is saved as it is, by number */
+  uint32_t exact_count;
   bool is_trained;       /* differentiated: every shape and type is known by now */
   Phase latest;          /* among forward and backward, of the nodes before */
   const char *detail;

@@ -131,6 +131,13 @@ offset_of(const Emitter *emitter, ValueId id, uint64_t *bytes)
     if (save->stash == id) return offset;
     if (!program->plan->window_bytes) offset += *bytes;
   }
+  uint32_t count;
+  const ValueId *exact = exact_saves(program, &count);
+  for (uint32_t i = 0; i < count; i++) {
+    *bytes = exact_save_bytes(program, exact[i]);
+    if (exact[i] == id) return offset;
+    if (!program->plan->window_bytes) offset += *bytes;
+  }
   *bytes = 0;
   return offset;
 }
@@ -382,7 +389,7 @@ emit_prologue(Emitter *emitter)
               plan->arena_bytes, plan->variable_bytes, plan->stash_offset - plan->variable_bytes,
               planned_pool_in_arena(plan), plan->workspace_bytes);
   if (plan->window_bytes)
-    text_append(text, " *          codes in all %" PRIu64 " bytes, which wait in the host's memory\n", plan->stash_bytes);
+    text_append(text, " *          saves in all %" PRIu64 " bytes, which wait in the host's memory\n", planned_pool(plan));
   text_append(text, " * saved    %" PRIu64 " bytes for backward; uncompressed %" PRIu64 " (%.1f times as much)\n", plan->saved_bytes,
               plan->saved_bytes_fp32, plan->saved_bytes ? (double)plan->saved_bytes_fp32 / (double)plan->saved_bytes : 1.0);
   const char *name = emitter->name;
@@ -423,6 +430,8 @@ emit_model(Emitter *emitter, uint32_t input_count, uint32_t variable_count, uint
   const Program *program = emitter->program;
   const Plan *plan = program->plan;
   Text *text = &emitter->text;
+  uint32_t exact_count;
+  exact_saves(program, &exact_count);
   const struct { const char *field; ValueId value; } tensors[] = {
       {"loss", program->loss}, {"evaluation_loss", program->evaluation_loss}, {"evaluation_output", program->evaluation_output},
       {"evaluation_losses", program->evaluation_losses},
@@ -431,8 +440,8 @@ emit_model(Emitter *emitter, uint32_t input_count, uint32_t variable_count, uint
   if (emitter->has_kernels) text_append(text, "/* In %s.cu. */\nextern const actnn_pointwise %s[];\n\n", emitter->name, kernels);
   text_append(text, "const actnn_model %s_model = {\n  .version = ACTNN_VERSION,\n  .name = \"%s\",\n", emitter->name, emitter->name);
   text_append(text, "  .tensor = tensors,\n  .input = inputs,\n  .variable = variables,\n  .save = saves,\n");
-  text_append(text, "  .tensor_count = TENSOR_COUNT,\n  .input_count = %u,\n  .variable_count = %u,\n  .save_count = %u,\n", input_count,
-              variable_count, program->saves->count);
+  text_append(text, "  .tensor_count = TENSOR_COUNT,\n  .input_count = %u,\n  .variable_count = %u,\n  .save_count = %u,\n  .exact_count = %u,\n",
+              input_count, variable_count, program->saves->count, exact_count);
   if (label == NO_VALUE) text_append(text, "  .label = NONE,\n");
   else text_append(text, "  .label = %u,\n", label);
   for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++) {
@@ -442,8 +451,9 @@ emit_model(Emitter *emitter, uint32_t input_count, uint32_t variable_count, uint
   }
   text_append(text, "  .loss_kind = %s,\n  .batch = %" PRId64 ",\n", loss_kinds[program->loss_kind], batch_of(program));
   text_append(text, "  .arena_bytes = %" PRIu64 "u,\n  .variable_bytes = %" PRIu64 "u,\n  .stash_offset = %" PRIu64
-                    "u,\n  .stash_bytes = %" PRIu64 "u,\n  .window_bytes = %" PRIu64 "u,\n  .workspace_offset = %" PRIu64 "u,\n  .workspace_bytes = %" PRIu64 "u,\n",
-              plan->arena_bytes, plan->variable_bytes, plan->stash_offset, plan->stash_bytes, plan->window_bytes,
+                    "u,\n  .stash_bytes = %" PRIu64 "u,\n  .exact_bytes = %" PRIu64 "u,\n  .window_bytes = %" PRIu64
+                    "u,\n  .workspace_offset = %" PRIu64 "u,\n  .workspace_bytes = %" PRIu64 "u,\n",
+              plan->arena_bytes, plan->variable_bytes, plan->stash_offset, plan->stash_bytes, plan->exact_bytes, plan->window_bytes,
               plan->workspace_offset, plan->workspace_bytes);
   text_append(text, "  .saved_bytes = %" PRIu64 "u,\n  .saved_bytes_fp32 = %" PRIu64 "u,\n  .model_hash = %" PRIu64 "u,\n  .seed = %" PRIu64 "u,\n",
               plan->saved_bytes, plan->saved_bytes_fp32, program_identity(program), emitter->options->seed);

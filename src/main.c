@@ -33,7 +33,7 @@ static const char usage[] =
     "  --freeze=GLOB             parameters that are not trained (repeatable)\n"
     "  --batchnorm=train         train BatchNormalization that was exported in inference mode\n"
     "  --level=L0..L5            presets: L0 exact FP32, L1 and L2 4 bits fixed, L3 (default) 2 bits adaptive; L4 and L5, on a GPU, L3 with\n"
-    "                            half of the codes, or all that can be, in the host's memory until backward reads them\n"
+    "                            half of what is saved, or all that can be, in the host's memory until backward reads it\n"
     "  --bits=B                  bits per quantized element on average, 1..8, fractions allowed, twice that where its noise goes on to other\n"
     "                            layers; 32: keep FP32\n"
     "  --compression=N           bytes saved for backward N times less than in FP32, instead of --bits\n"
@@ -226,7 +226,7 @@ read_command_line(CommandLine *line, int argc, char **argv)
     }
   }
   if (line->options.level > 3 && !line->options.is_for_gpu)
-    return fail("at L4 and L5 codes wait in the host's memory while a GPU computes: give --target=cuda too, or take", "--level=L3");
+    return fail("at L4 and L5 saves wait in the host's memory while a GPU computes: give --target=cuda too, or take", "--level=L3");
   return 0;
 }
 

@@ -53,7 +53,7 @@ readers_of(const Program *program, ValueId id)
       if (node->operands[k] != id) continue;
       const char *what = node->operator_name;
       if (!strcmp(what, "MeasureSensitivity")) continue;
-      bool gives_value = !strncmp(what, "Dequantize", 10) || !strcmp(what, "UnpackBits");
+      bool gives_value = !strncmp(what, "Dequantize", 10) || !strcmp(what, "UnpackBits") || !strcmp(what, "RestoreExact");
       const char *more = gives_value ? readers_of(program, node->results[0]) : readers_in(program, node, k);
       text_append(&text, "%s%s", text.length ? ", " : "", more);
     }
@@ -84,6 +84,17 @@ is_scored_again(const Program *program, ValueId id)
   return false;
 }
 
+/* What is restored of a stash that holds a value as it is. */
+static ValueId
+restored_value(const Program *program, ValueId stash)
+{
+  for (uint32_t i = 0; i < program->order_count; i++) {
+    const Node *node = node_at(program, program->order[i]);
+    if (is_operator(program, program->order[i], "RestoreExact") && operand_id(node, 0) == stash) return result_id(node, 0);
+  }
+  return stash;
+}
+
 /* The saved value that a stash or an exact temporary stands for; false when `id` is none. */
 static bool
 describe_saved(const Program *program, ValueId id, const bool *read, SavedValue *saved)
@@ -104,18 +115,24 @@ describe_saved(const Program *program, ValueId id, const bool *read, SavedValue 
     saved->bytes = save->bytes;
     saved->bytes_fp32 = save->uncompressed;
     saved->why = save->why;
-  } else if (value->layout == ACTNN_STASH) {
+  } else if (value->layout == ACTNN_STASH && strcmp(producer->operator_name, "SaveExact")) {
     saved->name = name_of(program, operand_id(producer, 0));
     saved->codec = "packed";
     saved->bits = (double)int_attribute(producer, "bits", 1);
     saved->bytes = value_bytes(program, id);
     saved->why = "exact";
   } else {
+    ValueId held = id, shown = id; /* as forward and as backward know it */
+    if (value->layout == ACTNN_STASH) {
+      held = operand_id(producer, 0);
+      shown = restored_value(program, id);
+    }
+    saved->name = name_of(program, held);
     saved->codec = "exact";
-    saved->bits = 8.0 * (double)type_bytes(value->type);
-    saved->bytes = value_bytes(program, id);
-    saved->why = is_recomputed_from(program, id) ? "exact: layers are computed again from it"
-                 : is_scored_again(program, id)  ? "exact: attention's probabilities are computed again from it, and are not linear in it"
+    saved->bits = 8.0 * (double)type_bytes(value_at(program, held)->type);
+    saved->bytes = value_bytes(program, held);
+    saved->why = is_recomputed_from(program, shown) ? "exact: layers are computed again from it"
+                 : is_scored_again(program, shown)  ? "exact: attention's probabilities are computed again from it, and are not linear in it"
                                                  : "exact: small, a statistic, or a reader for which linearity is not proved";
   }
   if (!saved->bytes_fp32) saved->bytes_fp32 = (uint64_t)elements * 4;
@@ -161,8 +178,10 @@ print_memory(const Program *program, FILE *stream)
   fprintf(stream, "  a step's buffers   %14" PRIu64 "  (%" PRIu64 " live at once at most: %.4f of that)\n", transient, plan->lower_bound,
           plan->lower_bound ? (double)transient / (double)plan->lower_bound : 1.0);
   if (plan->window_bytes)
-    fprintf(stream, "  coded saves        %14" PRIu64 "  (at once; the host's memory holds up to %" PRIu64 ")\n", plan->window_bytes, plan->stash_bytes);
+    fprintf(stream, "  saves at once      %14" PRIu64 "  (the host's memory holds up to %" PRIu64 ", of them %" PRIu64 " not coded)\n",
+            plan->window_bytes, planned_pool(plan), plan->exact_bytes);
   else fprintf(stream, "  coded saves        %14" PRIu64 "\n", plan->stash_bytes);
+  if (plan->exact_bytes && !plan->window_bytes) fprintf(stream, "  exact saves        %14" PRIu64 "\n", plan->exact_bytes);
   fprintf(stream, "  library workspace  %14" PRIu64 "\n", plan->workspace_bytes);
   fprintf(stream, "saved for backward   %14" PRIu64 " bytes; uncompressed %" PRIu64, plan->saved_bytes, plan->saved_bytes_fp32);
   if (plan->saved_bytes) fprintf(stream, ": %.2f times less", (double)plan->saved_bytes_fp32 / (double)plan->saved_bytes);
@@ -189,7 +208,7 @@ report_json(const Program *program, Arena *arena, size_t *length)
     parameters += value_at(program, id)->kind == VALUE_PARAMETER && plan->buffer_of[id] != NO_VALUE;
   text_append(&text, "{\"peak_bytes\": %" PRIu64 ", \"arena_bytes\": %" PRIu64 ", \"saved_bytes\": %" PRIu64
                      ", \"saved_bytes_fp32\": %" PRIu64 ", \"host_bytes\": %" PRIu64 ", \"parameters\": %u, \"nodes\": %u, \"recomputed_nodes\": %u,\n \"buffers\": [",
-              plan->arena_bytes, plan->arena_bytes, plan->saved_bytes, plan->saved_bytes_fp32, plan->window_bytes ? plan->stash_bytes : 0, parameters,
+              plan->arena_bytes, plan->arena_bytes, plan->saved_bytes, plan->saved_bytes_fp32, plan->window_bytes ? planned_pool(plan) : 0, parameters,
               program->order_count,
               nodes_of_phase(program, PHASE_RECOMPUTE));
   for (ValueId id = 0; id < program->value_count; id++) {
@@ -234,7 +253,7 @@ report_html(const Program *program, Arena *arena, size_t *length)
               plan->arena_bytes, plan->variable_bytes, plan->stash_offset - plan->variable_bytes,
               planned_pool_in_arena(plan), plan->workspace_bytes, plan->saved_bytes, plan->saved_bytes_fp32);
   if (plan->window_bytes)
-    text_append(&text, "<p>Codes wait in the host's memory, up to %" PRIu64 " bytes of them.</p>\n", plan->stash_bytes);
+    text_append(&text, "<p>Saves wait in the host's memory, up to %" PRIu64 " bytes of them.</p>\n", planned_pool(plan));
   text_append(&text, "<table><tr><th>saved value<th>stored<th>bits<th>bytes<th>FP32<th>share<th>read by; why unbiased</tr>\n");
   for (ValueId id = 0; id < program->value_count; id++) {
     if (!describe_saved(program, id, read, &saved)) continue;

@@ -339,6 +339,7 @@ read_model_numbers(Reader *reader)
                {"variable_bytes", &model->variable_bytes},
                {"stash_offset", &model->stash_offset},
                {"stash_bytes", &model->stash_bytes},
+               {"exact_bytes", &model->exact_bytes},
                {"window_bytes", &model->window_bytes},
                {"workspace_offset", &model->workspace_offset},
                {"workspace_bytes", &model->workspace_bytes},
@@ -350,6 +351,7 @@ read_model_numbers(Reader *reader)
   if (!expect_words(reader, ". input_count =") || !take_count(reader, &model->input_count)
       || !expect_words(reader, ", . variable_count =") || !take_count(reader, &model->variable_count)
       || !expect_words(reader, ", . save_count =") || !take_count(reader, &model->save_count)
+      || !expect_words(reader, ", . exact_count =") || !take_count(reader, &model->exact_count)
       || !expect_words(reader, ", . label ="))
     return false;
   model->label = NONE;

@@ -116,9 +116,9 @@ static bool
 check_parts(Emitted *emitted)
 {
   const actnn_model *model = &emitted->model;
-  const uint64_t parts[] = {model->arena_bytes,  model->variable_bytes,   model->stash_offset,   model->stash_bytes,
-                            model->window_bytes, model->workspace_offset, model->workspace_bytes};
-  uint64_t pool = model->window_bytes ? model->window_bytes : model->stash_bytes;
+  const uint64_t parts[] = {model->arena_bytes, model->variable_bytes, model->stash_offset,     model->stash_bytes,
+                            model->exact_bytes, model->window_bytes,   model->workspace_offset, model->workspace_bytes};
+  uint64_t all = model->stash_bytes + model->exact_bytes, pool = model->window_bytes ? model->window_bytes : all;
   size_t end = emitted->source_length;
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
     if (parts[i] % ACTNN_ALIGNMENT || parts[i] > UINT64_MAX / 4)
@@ -126,7 +126,7 @@ check_parts(Emitted *emitted)
   if (model->variable_bytes > model->stash_offset || model->stash_offset + pool != model->workspace_offset
       || model->workspace_offset + model->workspace_bytes != model->arena_bytes)
     return refuse(emitted, end, "the parts of the arena do not lie one behind the other up to its end");
-  if (model->window_bytes && (model->window_bytes >= model->stash_bytes || !emitted->is_for_gpu))
+  if (model->window_bytes && (model->window_bytes >= all || !emitted->is_for_gpu))
     return refuse(emitted, end, "a window on the pool that is none, or on the processor");
   if (model->input_count != emitted->input_count || model->variable_count != emitted->variable_count
       || model->save_count != emitted->save_count)
@@ -173,6 +173,10 @@ place_named(Emitted *emitted)
   }
   for (uint32_t i = 0; i < emitted->save_count; i++)
     if (!put(emitted, emitted->save[i].tensor, PLACE_POOL, emitted->save[i].position)) return false;
+  for (uint32_t i = 0; i < emitted->call_count; i++) {
+    const EmittedCall *call = &emitted->call[i];
+    if (kernel_is(call, "SaveExact") && !put(emitted, call_result(call, 0), PLACE_POOL, call->position)) return false;
+  }
   return true;
 }
 
@@ -244,13 +248,13 @@ place_results(Emitted *emitted)
   return true;
 }
 
-/* All that backward keeps of forward is what the model says: codes in the pool, and what is kept as it is. A gradient that forward has made is
+/* All that backward keeps of forward is what the model says: the pool, and what stays in a step's buffers. A gradient that forward has made is
  * none of that. */
 static bool
 check_saved_bytes(Emitted *emitted)
 {
   bool *is_counted = arena_array(emitted->arena, emitted->tensor_count + 1, sizeof *is_counted);
-  uint64_t sum = emitted->model.stash_bytes;
+  uint64_t sum = emitted->model.stash_bytes + emitted->model.exact_bytes;
   for (uint32_t i = emitted->first_call[BACKWARD]; i < emitted->first_call[BACKWARD + 1]; i++)
     for (uint32_t k = !strcmp(emitted->call[i].kernel->name, "ScaleGradient"); k < emitted->call[i].input_count; k++) {
       uint32_t tensor = emitted->call[i].input[k];

@@ -2,7 +2,8 @@
  *
  * A stash in the pool belongs to the save of its number: QuantizeOnSave writes it, DequantizeOnBackward and nothing else
  * reads it. Its room is what the runtime's formula (stash.c) says for these extents, this layout and these bits, and its
- * place what the rooms of the saves before it add up to. A stash outside the pool belongs to a pair of packing kernels,
+ * place what the rooms of the saves before it add up to. Behind those lies what is saved as it is, by SaveExact, in as many bytes as it has
+ * anywhere; RestoreExact brings it back. A stash outside the pool belongs to a pair of packing kernels,
  * with equal bits. That a stash is written exactly once and before it is read is V6's affair. */
 #include "verify.h"
 
@@ -109,6 +110,17 @@ check_pack(Emitted *emitted, const EmittedCall *call, uint32_t value, uint32_t s
   return true;
 }
 
+/* A value that the pool holds as it is takes what it takes anywhere. Whose number it has is the pool's affair. */
+static bool
+check_exact(Emitted *emitted, const EmittedCall *call, uint32_t value, uint32_t stash)
+{
+  const actnn_tensor *x = &emitted->tensor[value].at, *code = &emitted->tensor[stash].at;
+  if (!is_float(x)) return refuse(emitted, call->position, "v%u is no float value", value);
+  return code->bytes == x->bytes
+      || refuse(emitted, emitted->tensor[stash].position, "v%u has %llu bytes, and v%u, which it holds, has %llu", stash,
+                (unsigned long long)code->bytes, value, (unsigned long long)x->bytes);
+}
+
 /* What writes codes and what reads them back: which results and operands they are, and whether the value restored is the one that
  * was saved, in extents and layout; what selects or differentiates by codes has a gradient of that kind as operand 0. */
 static const struct Pair {
@@ -118,9 +130,11 @@ static const struct Pair {
 } pairs[] = {{"QuantizeOnSave", "DequantizeOnBackward", 0, 0, true, false},
              {"QuantizeOnSave", "DequantizeAffine", 0, 0, true, false},
              {"QuantizeOnSave", "SelectCoded", 0, 1, true, true},
+             {"QuantizeOnSave", "MultiplyCoded", 0, 1, true, true},
              {"NormalizeOnSave", "DequantizeNormal", 1, 0, true, false},
              {"NormalizeOnSave", "NormalGradScale", 1, 1, false, true},
              {"NormalizeOnSave", "NormalGradInput", 1, 1, true, true},
+             {"SaveExact", "RestoreExact", 0, 0, true, false},
              {"PackBits", "UnpackBits", 0, 0, true, false},
              {"PackPositive", "SelectPacked", 0, 1, true, true}};
 
@@ -160,6 +174,11 @@ check_restore(Emitted *emitted, const EmittedCall *call, const struct Pair *pair
     if (!same_number(&call->attribute[k], &writer->attribute[k]))
       return refuse(emitted, call->position, "v%u is restored with another number or other bits than it was saved with",
                     stash);
+  if (kernel_is(call, "RestoreExact")) {
+    const actnn_tensor *saved = &emitted->tensor[call_operand(writer, 0)].at, *back = &emitted->tensor[restored].at;
+    if (saved->type != back->type || saved->bytes != back->bytes)
+      return refuse(emitted, call->position, "v%u does not come back as it was saved", restored);
+  }
   if (kernel_is(call, "SelectCoded")) {
     const EmittedSave *save = save_of(emitted, writer);
     if (!save) return false;
@@ -182,8 +201,8 @@ check_save(Emitted *emitted, const EmittedCall *call, const struct Pair *pair)
     return refuse(emitted, call->position, "v%u does not have the extents of what it stands for", result);
   if (pair->result && !same_kind(emitted, operand, call_result(call, 0)))
     return refuse(emitted, call->position, "v%u is not of the kind that is normalized", call_result(call, 0));
-  return is_coding(call) ? check_quantize(emitted, call, operand, result)
-                                           : check_pack(emitted, call, operand, result);
+  if (kernel_is(call, "SaveExact")) return check_exact(emitted, call, operand, result);
+  return is_coding(call) ? check_quantize(emitted, call, operand, result) : check_pack(emitted, call, operand, result);
 }
 
 static bool
@@ -213,6 +232,38 @@ check_call(Emitted *emitted, const EmittedCall *call)
   return restores ? check_restore(emitted, call, restores) : check_save(emitted, call, saves);
 }
 
+/* The same of what is saved as it is, by number, behind the codes. */
+static bool
+check_exact_pool(Emitted *emitted)
+{
+  const actnn_model *model = &emitted->model;
+  uint64_t next = model->stash_offset + (model->window_bytes ? 0 : model->stash_bytes), all = 0;
+  uint32_t found = 0;
+  const EmittedCall **saves = arena_array(emitted->arena, emitted->call_count + 1u, sizeof *saves);
+  for (uint32_t i = 0; i < emitted->call_count; i++) {
+    const EmittedCall *call = &emitted->call[i];
+    if (!kernel_is(call, "SaveExact")) continue;
+    int64_t number = call->attribute[0].kind == ACTNN_INT ? call->attribute[0].i : -1;
+    if (number < 0 || number >= model->exact_count || number >= emitted->call_count || saves[number])
+      return refuse(emitted, call->position, "%s has no number of its own below %u", call->name, model->exact_count);
+    saves[number] = call;
+    found++;
+  }
+  if (found != model->exact_count)
+    return refuse(emitted, emitted->source_length, "%u values are saved as they are, the model says %u", found, model->exact_count);
+  for (uint32_t i = 0; i < found; i++) {
+    uint32_t stash = call_result(saves[i], 0);
+    const actnn_tensor *code = &emitted->tensor[stash].at;
+    if (code->offset != next || (model->window_bytes && code->bytes > model->window_bytes))
+      return refuse(emitted, emitted->tensor[stash].position, "v%u does not lie behind the saves before it", stash);
+    next += model->window_bytes ? 0 : code->bytes;
+    all += code->bytes;
+  }
+  return all == model->exact_bytes
+      || refuse(emitted, emitted->source_length, "values that are saved as they are take %llu bytes, the model says %llu",
+                (unsigned long long)all, (unsigned long long)model->exact_bytes);
+}
+
 /* Each save lies behind those before it, and together they fill the pool. Where the pool has a window the trainer decides where they lie in
  * it, as bytes move: each fits, at its start, and it is their bytes that fill the pool. */
 static bool
@@ -228,10 +279,10 @@ check_pool(Emitted *emitted)
       return refuse(emitted, emitted->tensor[stash].position, "v%u does not lie behind the saves before it", stash);
     next += code->bytes;
   }
-  return next == emitted->model.stash_offset + emitted->model.stash_bytes
-      || refuse(emitted, emitted->source_length, "the saves take %llu bytes, the pool has %llu",
-                (unsigned long long)(next - emitted->model.stash_offset),
-                (unsigned long long)emitted->model.stash_bytes);
+  if (next != start + emitted->model.stash_bytes)
+    return refuse(emitted, emitted->source_length, "the saves take %llu bytes, the pool has %llu", (unsigned long long)(next - start),
+                  (unsigned long long)emitted->model.stash_bytes);
+  return check_exact_pool(emitted);
 }
 
 bool

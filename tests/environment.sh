@@ -62,7 +62,7 @@ finish() {
 }
 
 # compile_trainer NAME: ./NAME.c, and ./NAME.cu if it is there, to the program ./NAME. Kernels are linked by name, as the device is: by the
-# stand-in's compiler, unless $KERNEL_COMPILER names the real one.
+# stand-in's compiler, with $shim_flags and in $device_library if they are set, unless $KERNEL_COMPILER names the real one.
 compile_trainer() {
   kernels=
   if [ -n "$device" ] && [ -f "$1.cu" ]; then
@@ -71,12 +71,12 @@ compile_trainer() {
     if [ -n "$KERNEL_COMPILER" ]; then
       $KERNEL_COMPILER -Xcompiler -fPIC $includes $kernel_includes -shared "$1.cu" -o "$kernels"
     else
-      "${CXX:-c++}" -x c++ -std=c++17 -O2 -Wall -Werror -ffp-contract=off -fPIC -DACTNN_SHIM $includes $kernel_includes -I"$top_srcdir/tests/cuda" \
-        -shared "$1.cu" -o "$kernels"
+      "${CXX:-c++}" -x c++ -std=c++17 -O2 -Wall -Werror -ffp-contract=off -fPIC -DACTNN_SHIM $shim_flags $includes $kernel_includes \
+        -I"$top_srcdir/tests/cuda" -shared "$1.cu" -o "$kernels"
     fi || return 1
   fi
   # shellcheck disable=SC2086 # CC and the folders are lists of words
-  $CC -std=c11 -Wall -Wextra -pedantic -Werror $includes "$1.c" $kernels -L"$library" ${device:+-L"$top_builddir/tests/cuda" -l"$device"} \
+  $CC -std=c11 -Wall -Wextra -pedantic -Werror $includes "$1.c" $kernels -L"$library" ${device:+-L"${device_library:-$top_builddir/tests/cuda}" -l"$device"} \
     ${kernels:+-Wl,-rpath,"$PWD"} -lactnn -o "$1"
 }
 

@@ -14,11 +14,10 @@ typedef struct Head {
 static Head
 head_of(const Attention *attention, const actnn_call *call, size_t q, int64_t number)
 {
-  int64_t keys = attention->keys, inner = attention->inner;
   return (Head){.attention = attention,
-                .q = (const REAL *)call->input[q].data + number * attention->rows * inner,
-                .k = (const REAL *)call->input[q + 1].data + number * keys * inner,
-                .v = (const REAL *)call->input[q + 2].data + number * keys * attention->columns,
+                .q = (const REAL *)call->input[q].data + head_start(&attention->q, number),
+                .k = (const REAL *)call->input[q + 1].data + head_start(&attention->k, number),
+                .v = (const REAL *)call->input[q + 2].data + head_start(&attention->v, number),
                 .number = number,
                 .mask_start = attention->mask ? attention_mask_start(attention, number) : 0,
                 .key = random_key_of(call, USE_DROPOUT)};
@@ -27,7 +26,7 @@ head_of(const Attention *attention, const actnn_call *call, size_t q, int64_t nu
 static int64_t
 key_place(const Attention *attention, int64_t key, int64_t i)
 {
-  return attention->transposes_k ? key * attention->inner + i : i * attention->keys + key;
+  return attention->transposes_k ? key * attention->k.row_step + i : i * attention->k.row_step + key;
 }
 
 /* The score of a row and a key; *is_blocked: it does not depend on them. */
@@ -46,7 +45,7 @@ score(const Head *head, int64_t row, int64_t key, bool *is_blocked)
   }
   if (*is_blocked) return attention->never;
   for (int64_t i = 0; i < attention->inner; i++)
-    sum += (double)head->q[row * attention->inner + i] * (double)head->k[key_place(attention, key, i)];
+    sum += (double)head->q[row * attention->q.row_step + i] * (double)head->k[key_place(attention, key, i)];
   return attention->scale * sum + added;
 }
 
@@ -95,20 +94,22 @@ make_row(const Head *head, int64_t row, double total, REAL *o)
     if (is_blocked && p == 0) continue;
     double factor = dropout_factor(head, row, key);
     p = factor != 0 ? p * factor : 0;
-    for (int64_t i = 0; i < columns; i++) o[i] += (REAL)(p * (double)head->v[key * columns + i]);
+    for (int64_t i = 0; i < columns; i++) o[i] += (REAL)(p * (double)head->v[key * head->attention->v.row_step + i]);
   }
 }
 
 int
 EVALUATE(Attention)(const actnn_call *call)
 {
-  Attention attention = attention_of(call, &call->input[0], &call->input[2], optional_input(call, 3));
+  Attention attention = attention_of(call, 0, 3);
   for (int64_t number = 0; number < attention.heads; number++) {
     Head head = head_of(&attention, call, 0, number);
-    for (int64_t row = 0, at = number * attention.rows; row < attention.rows; row++, at++) {
+    REAL *o = (REAL *)call->output[0].data + head_start(&attention.o, number);
+    REAL *lse = (REAL *)call->output[1].data + head_start(&attention.lse, number);
+    for (int64_t row = 0; row < attention.rows; row++) {
       double total = log_sum(&head, row);
-      make_row(&head, row, total, (REAL *)call->output[0].data + at * attention.columns);
-      ((REAL *)call->output[1].data)[at] = (REAL)total;
+      make_row(&head, row, total, o + row * attention.o.row_step);
+      lse[row * attention.lse.row_step] = (REAL)total;
     }
   }
   return 0;
@@ -120,15 +121,19 @@ typedef struct HeadGradient {
   REAL *dq, *dk, *dv, *d_mask; /* NULL: not wanted; d_mask: the whole of it */
 } HeadGradient;
 
-/* Where one leading index of a result begins, zeroed; NULL where nobody wants it. */
+/* Zeroes a result; NULL where nobody wants it. */
 static REAL *
-place_of_gradient(const actnn_call *call, size_t result, int64_t number, int64_t elements)
+begin_gradient(const actnn_call *call, size_t result)
 {
   const actnn_view *view = optional_output(call, result);
-  if (!view) return NULL;
-  REAL *place = (REAL *)view->data + number * elements;
-  memset(place, 0, (size_t)elements * sizeof *place);
-  return place;
+  if (view) memset(view->data, 0, (size_t)element_count(view) * sizeof(REAL));
+  return view ? (REAL *)view->data : NULL;
+}
+
+static REAL *
+gradient_of_head(REAL *gradient, const HeadRows *rows, int64_t number)
+{
+  return gradient ? gradient + head_start(rows, number) : NULL;
 }
 
 /* What one row and one key add. */
@@ -137,44 +142,44 @@ add_pair(const HeadGradient *gradient, int64_t row, int64_t key)
 {
   const Head *head = &gradient->head;
   const Attention *attention = head->attention;
-  int64_t inner = attention->inner, columns = attention->columns;
-  const REAL *d_o = gradient->d_o + row * columns;
+  int64_t at_q = row * attention->q.row_step, at_v = key * attention->v.row_step, at_row = row * attention->lse.row_step;
+  const REAL *d_o = gradient->d_o + row * attention->o.row_step;
   bool is_blocked;
-  double p = exp(score(head, row, key, &is_blocked) - (double)gradient->lse[row]), factor = dropout_factor(head, row, key), dp = 0;
+  double p = exp(score(head, row, key, &is_blocked) - (double)gradient->lse[at_row]), factor = dropout_factor(head, row, key), dp = 0;
   if (is_blocked && p == 0) return;
   double kept = factor != 0 ? p * factor : 0;
-  for (int64_t i = 0; i < columns; i++) {
-    dp += (double)d_o[i] * (double)head->v[key * columns + i];
-    if (gradient->dv) gradient->dv[key * columns + i] += (REAL)(kept * (double)d_o[i]);
+  for (int64_t i = 0; i < attention->columns; i++) {
+    dp += (double)d_o[i] * (double)head->v[at_v + i];
+    if (gradient->dv) gradient->dv[at_v + i] += (REAL)(kept * (double)d_o[i]);
   }
   if (is_blocked) return;
-  double ds = p * ((factor != 0 ? dp * factor : 0) - (double)gradient->row_sum[row]);
+  double ds = p * ((factor != 0 ? dp * factor : 0) - (double)gradient->row_sum[at_row]);
   if (gradient->d_mask) gradient->d_mask[head->mask_start + row * attention->mask_row + key * attention->mask_column] += (REAL)ds;
   ds *= attention->scale;
-  for (int64_t i = 0; i < inner; i++) {
-    if (gradient->dq) gradient->dq[row * inner + i] += (REAL)(ds * (double)head->k[key_place(attention, key, i)]);
-    if (gradient->dk) gradient->dk[key_place(attention, key, i)] += (REAL)(ds * (double)head->q[row * inner + i]);
+  for (int64_t i = 0; i < attention->inner; i++) {
+    if (gradient->dq) gradient->dq[at_q + i] += (REAL)(ds * (double)head->k[key_place(attention, key, i)]);
+    if (gradient->dk) gradient->dk[key_place(attention, key, i)] += (REAL)(ds * (double)head->q[at_q + i]);
   }
 }
 
 int
 EVALUATE(AttentionGrad)(const actnn_call *call)
 {
-  Attention attention = attention_of(call, &call->input[1], &call->input[3], optional_input(call, 6));
-  int64_t rows = attention.rows, keys = attention.keys, inner = attention.inner, columns = attention.columns;
-  const actnn_view *mask = optional_output(call, 3);
-  REAL *d_mask = mask ? place_of_gradient(call, 3, 0, element_count(mask)) : NULL;
+  Attention attention = attention_of(call, 1, 6);
+  REAL *dq = begin_gradient(call, 0), *dk = begin_gradient(call, 1), *dv = begin_gradient(call, 2), *d_mask = begin_gradient(call, 3);
   for (int64_t number = 0; number < attention.heads; number++) {
     HeadGradient gradient = {.head = head_of(&attention, call, 1, number),
-                             .d_o = (const REAL *)call->input[0].data + number * rows * columns,
-                             .row_sum = (const REAL *)call->input[4].data + number * rows,
-                             .lse = (const REAL *)call->input[5].data + number * rows,
-                             .dq = place_of_gradient(call, 0, number, rows * inner),
-                             .dk = place_of_gradient(call, 1, number, keys * inner),
-                             .dv = place_of_gradient(call, 2, number, keys * columns),
+                             .d_o = (const REAL *)call->input[0].data + head_start(&attention.o, number),
+                             .row_sum = (const REAL *)call->input[4].data + head_start(&attention.lse, number),
+                             .lse = (const REAL *)call->input[5].data + head_start(&attention.lse, number),
+                             .dq = gradient_of_head(dq, &attention.q, number),
+                             .dk = gradient_of_head(dk, &attention.k, number),
+                             .dv = gradient_of_head(dv, &attention.v, number),
                              .d_mask = d_mask};
-    for (int64_t row = 0; row < rows; row++)
-      for (int64_t key = 0; key < keys && !is_lost(&gradient.head, (double)gradient.lse[row]); key++) add_pair(&gradient, row, key);
+    for (int64_t row = 0; row < attention.rows; row++) {
+      bool has_nothing = is_lost(&gradient.head, (double)gradient.lse[row * attention.lse.row_step]);
+      for (int64_t key = 0; key < attention.keys && !has_nothing; key++) add_pair(&gradient, row, key);
+    }
   }
   return 0;
 }

@@ -4,20 +4,67 @@
 
 #include "random_draws.h"
 
+/* Where the matrix of a leading index lies: `beside` of these have their rows side by side, as where a product has made all of them. Steps
+ * are elements. */
+typedef struct HeadRows {
+  int64_t beside, outer_step, inner_step; /* 1, and no inner step: matrices follow one another */
+  int64_t row_step;
+} HeadRows;
+
 /* Of every one of `heads` leading indices: q [rows, inner], k [inner, keys] or with transposes_k [keys, inner], v [keys, columns]. */
 typedef struct Attention {
   int64_t heads, rows, keys, inner, columns;
+  HeadRows q, k, v, o, lse; /* lse: also of row_sum */
+  int64_t beside;           /* of all operands that have several leading indices side by side; 1: none has */
   bool transposes_k, is_causal, is_guarded;
   double scale, never;
   const actnn_view *mask; /* NULL: none */
   int lead_rank;          /* of the leading axes, over which the mask may be broadcast */
-  const int64_t *lead;
+  int64_t lead[ACTNN_MAX_RANK];
   int64_t mask_lead[ACTNN_MAX_RANK], mask_row, mask_column; /* steps in elements, 0 where it is broadcast */
   DropoutRule dropout;
 } Attention;
 
-/* The last attributes of both operators: transB, scale, never, causal, guarded, random_id; behind Dropout's. */
-enum { ATTENTION_TRANSB = 2, ATTENTION_SCALE, ATTENTION_NEVER, ATTENTION_CAUSAL, ATTENTION_GUARDED };
+/* The last attributes of both operators, behind Dropout's; random_id comes last. */
+enum {
+  ATTENTION_TRANSB = 2,
+  ATTENTION_SCALE,
+  ATTENTION_NEVER,
+  ATTENTION_CAUSAL,
+  ATTENTION_GUARDED,
+  ATTENTION_INSIDE_Q,
+  ATTENTION_INSIDE_K,
+  ATTENTION_INSIDE_V,
+  ATTENTION_INSIDE_O
+};
+
+/* Which axis of an operand has what is axis `axis` of [.., rows, columns], where of `rank` axes the last `inside` leading ones lie between
+ * rows and columns. */
+static inline int
+attention_axis(int rank, int inside, int axis)
+{
+  int rows = rank - 2 - inside;
+  return axis == rank - 2 ? rows : axis >= rows && axis < rank - 2 ? axis + 1 : axis;
+}
+
+/* How a matrix of `rows` rows lies whose leading indices are `lead`, the last `inside` axes of them inside of a row. */
+static inline HeadRows
+head_rows(const int64_t *lead, int lead_rank, int inside, int64_t rows, int64_t columns)
+{
+  HeadRows made = {1, 0, 0, 0};
+  for (int i = lead_rank - inside; i < lead_rank; i++) made.beside *= lead[i];
+  made.row_step = made.beside * columns;
+  made.outer_step = rows * made.row_step;
+  made.inner_step = made.beside > 1 ? columns : 0;
+  return made;
+}
+
+/* Where the matrix of a leading index begins, in elements. */
+static inline ACTNN_DEVICE int64_t
+head_start(const HeadRows *rows, int64_t head)
+{
+  return head / rows->beside * rows->outer_step + head % rows->beside * rows->inner_step;
+}
 
 /* Of a mask's axis `axis` counted from the last of `rank`, the step over its own elements. */
 static inline int64_t
@@ -30,31 +77,46 @@ attention_mask_step(const actnn_view *mask, int from_last)
   return step;
 }
 
+/* Of a call with q, k and v from operand `q` on, and maybe a mask. */
 static inline Attention
-attention_of(const actnn_call *call, const actnn_view *q, const actnn_view *v, const actnn_view *mask)
+attention_of(const actnn_call *call, size_t q, size_t mask)
 {
+  const actnn_view *rows = &call->input[q], *keys = &call->input[q + 1], *values = &call->input[q + 2];
+  const actnn_attribute *with = call->attribute;
+  int inside[] = {(int)with[ATTENTION_INSIDE_Q].i, (int)with[ATTENTION_INSIDE_K].i, (int)with[ATTENTION_INSIDE_V].i,
+                  (int)with[ATTENTION_INSIDE_O].i};
   Attention attention;
   memset(&attention, 0, sizeof attention);
-  int rank = q->rank;
+  int rank = rows->rank, leads = rank - 2;
   attention.heads = 1;
-  for (int i = 0; i < rank - 2; i++) attention.heads *= q->dim[i];
-  attention.rows = q->dim[rank - 2];
-  attention.inner = q->dim[rank - 1];
-  attention.keys = v->dim[rank - 2];
-  attention.columns = v->dim[rank - 1];
-  attention.transposes_k = call->attribute[ATTENTION_TRANSB].i != 0;
-  attention.scale = call->attribute[ATTENTION_SCALE].f;
-  attention.never = call->attribute[ATTENTION_NEVER].f;
-  attention.is_causal = call->attribute[ATTENTION_CAUSAL].i != 0;
-  attention.is_guarded = call->attribute[ATTENTION_GUARDED].i != 0;
+  for (int i = 0; i < leads; i++) {
+    attention.lead[i] = rows->dim[attention_axis(rank, inside[0], i)];
+    attention.heads *= attention.lead[i];
+  }
+  attention.rows = rows->dim[attention_axis(rank, inside[0], leads)];
+  attention.inner = rows->dim[rank - 1];
+  attention.keys = values->dim[attention_axis(rank, inside[2], leads)];
+  attention.columns = values->dim[rank - 1];
+  attention.lead_rank = leads;
+  attention.transposes_k = with[ATTENTION_TRANSB].i != 0;
+  attention.q = head_rows(attention.lead, leads, inside[0], attention.rows, attention.inner);
+  attention.k = head_rows(attention.lead, leads, inside[1], keys->dim[attention_axis(rank, inside[1], leads)], keys->dim[rank - 1]);
+  attention.v = head_rows(attention.lead, leads, inside[2], attention.keys, attention.columns);
+  attention.o = head_rows(attention.lead, leads, inside[3], attention.rows, attention.columns);
+  attention.lse = head_rows(attention.lead, leads, inside[3], attention.rows, 1);
+  const HeadRows *all[] = {&attention.q, &attention.k, &attention.v, &attention.o};
+  attention.beside = 1;
+  for (int i = 0; i < 4; i++) attention.beside = all[i]->beside > attention.beside ? all[i]->beside : attention.beside;
+  attention.scale = with[ATTENTION_SCALE].f;
+  attention.never = with[ATTENTION_NEVER].f;
+  attention.is_causal = with[ATTENTION_CAUSAL].i != 0;
+  attention.is_guarded = with[ATTENTION_GUARDED].i != 0;
   attention.dropout = dropout_rule(call);
-  attention.lead_rank = rank - 2;
-  attention.lead = q->dim;
-  attention.mask = mask;
-  if (!mask) return attention;
-  attention.mask_column = attention_mask_step(mask, 0);
-  attention.mask_row = attention_mask_step(mask, 1);
-  for (int i = 0; i < rank - 2; i++) attention.mask_lead[i] = attention_mask_step(mask, rank - 1 - i);
+  attention.mask = optional_input(call, mask);
+  if (!attention.mask) return attention;
+  attention.mask_column = attention_mask_step(attention.mask, 0);
+  attention.mask_row = attention_mask_step(attention.mask, 1);
+  for (int i = 0; i < leads; i++) attention.mask_lead[i] = attention_mask_step(attention.mask, rank - 1 - i);
   return attention;
 }
 

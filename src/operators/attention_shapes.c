@@ -1,4 +1,5 @@
 /* attention_shapes.c: shape rules of attention and of its gradient. */
+#include "attention.h"
 #include "window_shapes.h"
 
 ShapeRule infer_attention, infer_attention_gradient;
@@ -6,6 +7,49 @@ ShapeRule infer_attention, infer_attention_gradient;
 typedef struct AttentionShapes {
   Shape o, lse;
 } AttentionShapes;
+
+/* What lies with so many leading axes inside of rows, with its leading axes first. */
+static Shape
+leading_first(Shape shape, int inside)
+{
+  Shape made = shape;
+  for (int i = 0; i < shape.rank; i++) made.dim[i] = shape.dim[attention_axis(shape.rank, inside, i)];
+  return made;
+}
+
+/* The other way round. */
+static Shape
+leading_inside(Shape shape, int inside)
+{
+  Shape made = shape;
+  for (int i = 0; i < shape.rank; i++) made.dim[attention_axis(shape.rank, inside, i)] = shape.dim[i];
+  return made;
+}
+
+/* How many leading axes q, k, v and o have inside of their rows. */
+typedef struct Insides {
+  int q, k, v, o;
+} Insides;
+
+static bool
+read_insides(Program *program, NodeId id, int rank, Insides *insides)
+{
+  static const char *const names[] = {"inside_q", "inside_k", "inside_v", "inside_o"};
+  int *to[] = {&insides->q, &insides->k, &insides->v, &insides->o}, several = 0;
+  const Node *node = node_at(program, id);
+  for (int i = 0; i < 4; i++) {
+    int64_t inside = int_attribute(node, names[i], 0);
+    if (inside < 0 || inside > rank - 2)
+      return report_node(program, id, NULL, "%s is %lld, of %d leading axes", names[i], (long long)inside, rank - 2);
+    if (inside && several && inside != several)
+      return report_node(program, id, NULL, "%s is %lld, where others have %d", names[i], (long long)inside, several);
+    *to[i] = (int)inside;
+    several = inside ? (int)inside : several;
+  }
+  if (insides->k && !int_attribute(node, "transB", 0))
+    return report_node(program, id, NULL, "inside_k is %d, but k does not have a row for each key (transB)", insides->k);
+  return true;
+}
 
 /* Of q, k, v from operand `first` on, and of the mask in operand `mask`. */
 static bool
@@ -16,15 +60,21 @@ attention_shapes(Program *program, NodeId id, uint32_t first, uint32_t mask, Att
   Shape q = operand_value(program, node, first)->shape, k = operand_value(program, node, first + 1)->shape;
   Shape v = operand_value(program, node, first + 2)->shape, both;
   int rank = q.rank, transposes = int_attribute(node, "transB", 0) != 0;
+  Insides insides;
   if (rank < 2 || k.rank != rank || v.rank != rank)
     return report_node(program, id, NULL, "q, k and v must have the same number of axes, two or more; they have %d, %d and %d", q.rank, k.rank,
                        v.rank);
+  if (!read_insides(program, id, rank, &insides)) return false;
+  q = leading_first(q, insides.q);
+  v = leading_first(v, insides.v);
   int64_t keys = v.dim[rank - 2];
   Shape keys_wanted = q, values_wanted = q;
   keys_wanted.dim[rank - 2] = transposes ? keys : q.dim[rank - 1];
   keys_wanted.dim[rank - 1] = transposes ? q.dim[rank - 1] : keys;
   values_wanted.dim[rank - 2] = keys;
   values_wanted.dim[rank - 1] = v.dim[rank - 1];
+  keys_wanted = leading_inside(keys_wanted, insides.k);
+  values_wanted = leading_inside(values_wanted, insides.v);
   if (!expect_shape(program, id, first + 1, &keys_wanted) || !expect_shape(program, id, first + 2, &values_wanted)) return false;
   Shape scores = q;
   scores.dim[rank - 1] = keys;
@@ -38,6 +88,8 @@ attention_shapes(Program *program, NodeId id, uint32_t first, uint32_t mask, Att
   made->o = made->lse = q;
   made->o.dim[rank - 1] = v.dim[rank - 1];
   made->lse.dim[rank - 1] = 1;
+  made->o = leading_inside(made->o, insides.o);
+  made->lse = leading_inside(made->lse, insides.o);
   return true;
 }
 

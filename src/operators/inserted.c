@@ -8,6 +8,7 @@ int EVALUATE(nothing)(const actnn_call *call);
 int EVALUATE(positive)(const actnn_call *call);
 int EVALUATE(dequantize_affine)(const actnn_call *call);
 int EVALUATE(select_packed)(const actnn_call *call);
+int EVALUATE(multiply_coded)(const actnn_call *call);
 int EVALUATE(fill)(const actnn_call *call);
 
 int
@@ -56,6 +57,15 @@ EVALUATE(select_packed)(const actnn_call *call)
   int64_t count = element_count(&call->input[0]);
   for (int64_t i = 0; i < count; i++)
     store_element(&call->output[0], i, load_element(&call->input[1], i) != 0 ? load_element(&call->input[0], i) : 0);
+  return 0;
+}
+
+int
+EVALUATE(multiply_coded)(const actnn_call *call)
+{
+  int64_t count = element_count(&call->input[0]);
+  for (int64_t i = 0; i < count; i++)
+    store_element(&call->output[0], i, load_element(&call->input[0], i) * load_element(&call->input[1], i));
   return 0;
 }
 

@@ -306,6 +306,13 @@ clear(const actnn_view *view, int64_t count)
   for (int64_t i = 0; view && i < count; i++) ((REAL *)view->data)[i] = 0;
 }
 
+/* What is added to a gradient at an element. */
+static double
+earlier_at(const actnn_view *sum, int64_t index)
+{
+  return sum ? (double)((const REAL *)sum->data)[index] : 0;
+}
+
 static void
 add_at(const actnn_view *view, int64_t index, double value)
 {
@@ -319,6 +326,7 @@ EVALUATE(LayerNormalizationGrad)(const actnn_call *call)
   const REAL *dy = call->input[0].data, *x = call->input[1].data, *scale = call->input[2].data;
   const REAL *mean = call->input[3].data, *rstd = call->input[4].data;
   const actnn_view *dx = optional_output(call, 0), *dscale = optional_output(call, 1), *db = optional_output(call, 2);
+  const actnn_view *earlier = optional_input(call, 5);
   int64_t rows, length;
   rows_of(&call->input[1], call->attribute[0].i, &rows, &length);
   clear(dscale, length);
@@ -334,7 +342,8 @@ EVALUATE(LayerNormalizationGrad)(const actnn_call *call)
     }
     for (int64_t i = 0; i < length; i++) {
       double normalized = ((double)x[i] - mean[r]) * rstd[r], g = (double)dy[i] * scale[i];
-      store_at(dx, r * length + i, rstd[r] * (g - (sum + normalized * projected) / (double)length));
+      double pulled = rstd[r] * (g - (sum + normalized * projected) / (double)length);
+      store_at(dx, r * length + i, earlier_at(earlier, r * length + i) + pulled);
     }
   }
   return 0;
@@ -365,6 +374,7 @@ EVALUATE(RMSNormalizationGrad)(const actnn_call *call)
   const REAL *dy = call->input[0].data, *x = call->input[1].data, *scale = call->input[2].data;
   const REAL *rstd = call->input[3].data;
   const actnn_view *dx = optional_output(call, 0), *dscale = optional_output(call, 1);
+  const actnn_view *earlier = optional_input(call, 4);
   int64_t rows, length;
   rows_of(&call->input[1], call->attribute[0].i, &rows, &length);
   clear(dscale, length);
@@ -377,7 +387,8 @@ EVALUATE(RMSNormalizationGrad)(const actnn_call *call)
     }
     for (int64_t i = 0; i < length; i++) {
       double normalized = (double)x[i] * rstd[r];
-      store_at(dx, r * length + i, rstd[r] * ((double)dy[i] * scale[i] - normalized * projected / (double)length));
+      double pulled = rstd[r] * ((double)dy[i] * scale[i] - normalized * projected / (double)length);
+      store_at(dx, r * length + i, earlier_at(earlier, r * length + i) + pulled);
     }
   }
   return 0;
@@ -392,6 +403,7 @@ EVALUATE(NormalizedRowsGrad)(const actnn_call *call)
   const REAL *rstd = call->input[3].data;
   const actnn_view *dx = optional_output(call, 0), *dscale = optional_output(call, 1), *db = optional_output(call, 2);
   bool is_centered = call->attribute[1].i != 0;
+  const actnn_view *earlier = optional_input(call, 4);
   int64_t rows, length;
   rows_of(&call->input[1], call->attribute[0].i, &rows, &length);
   clear(dscale, length);
@@ -407,7 +419,8 @@ EVALUATE(NormalizedRowsGrad)(const actnn_call *call)
     }
     for (int64_t i = 0; i < length; i++) {
       double shift = (is_centered ? sum : 0) + normalized[i] * projected;
-      store_at(dx, r * length + i, rstd[r] * ((double)dy[i] * scale[i] - shift / (double)length));
+      double pulled = rstd[r] * ((double)dy[i] * scale[i] - shift / (double)length);
+      store_at(dx, r * length + i, earlier_at(earlier, r * length + i) + pulled);
     }
   }
   return 0;

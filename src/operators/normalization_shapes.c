@@ -1,6 +1,8 @@
 /* normalization_shapes.c: shape rules of normalizations. They check every extent that kernels later index with. */
 #include "../operators.h"
 
+#include <string.h>
+
 ShapeRule infer_batch_norm_statistics, infer_batch_normalization, infer_batch_norm, infer_normalization_gradient, infer_layer_normalization,
     infer_layer_normalization_gradient, infer_rms_normalization, infer_group_norm, infer_lrn, infer_lp_normalization,
     infer_mean_variance_normalization;
@@ -168,7 +170,9 @@ infer_layer_normalization_gradient(Program *program, NodeId id)
   Shape statistics = statistics_shape(&x->shape, axis);
   for (uint32_t i = 3; i < node_at(program, id)->operand_count; i++) {
     const Value *value = operand_value(program, node_at(program, id), i);
-    if (value && (!shape_elements(&statistics, &expected) || !shape_elements(&value->shape, &rows) || rows != expected))
+    bool is_sum = !strcmp(operand_slot(node_at(program, id)->operator, i)->name, "sum");
+    if (value && is_sum && !check_same_shape(program, id, 1, i)) return false;
+    if (value && !is_sum && (!shape_elements(&statistics, &expected) || !shape_elements(&value->shape, &rows) || rows != expected))
       return report_node(program, id, NULL, "statistics %s do not belong to %s", text_of(program, value),
                          text_of(program, x));
   }

@@ -1,17 +1,31 @@
 /* random_shapes.c: shape rules of random operators. */
-#include "../operators.h"
+#include "window_shapes.h"
 
-ShapeRule infer_dropout, infer_random_shape, infer_random_like;
+ShapeRule infer_dropout, infer_dropout_sum, infer_random_shape, infer_random_like;
+
+/* Where it is known. */
+static bool
+check_ratio(Program *program, NodeId id, uint32_t operand)
+{
+  double ratio;
+  ValueId value = operand_id(node_at(program, id), operand);
+  if (value != NO_VALUE && constant_real(program, value, &ratio) && !(ratio >= 0 && ratio <= 1))
+    return report_node(program, id, NULL, "ratio %g is not in [0, 1]", ratio);
+  return true;
+}
+
+bool
+infer_dropout_sum(Program *program, NodeId id)
+{
+  Shape sum = operand_value(program, node_at(program, id), 0)->shape;
+  return expect_shape(program, id, 1, &sum) && check_ratio(program, id, 2) && infer_same(program, id);
+}
 
 bool
 infer_dropout(Program *program, NodeId id)
 {
-  double ratio;
-  const Node *node = node_at(program, id);
-  const Value *x = operand_value(program, node, 0);
-  Shape shape = x->shape;
-  if (operand_id(node, 1) != NO_VALUE && constant_real(program, operand_id(node, 1), &ratio) && !(ratio >= 0 && ratio <= 1))
-    return report_node(program, id, NULL, "ratio %g is not in [0, 1]", ratio);
+  Shape shape = operand_value(program, node_at(program, id), 0)->shape;
+  if (!check_ratio(program, id, 1)) return false;
   return infer_same(program, id) && set_result_type(program, id, 1, ACTNN_BOOL, &shape);
 }
 

@@ -90,6 +90,27 @@ static const char algorithm[] =
     "  next3 = Mul <phase = \"update\"> (w3, rate) written = Add <phase = \"update\"> (scaled, scaled2)\n"
     "}\n";
 
+/* Samples of few elements, which are saved as they are, and a layer that is coded. */
+static const char narrow[] =
+    "<ir_version: 8, opset_import: [\"\" : 17]>\n"
+    "net (float[N,64] x) => (float[N,10] logits)\n"
+    "<float[64,64] w1 = [\"location\" : \"none\"], float[64,64] w2 = [\"location\" : \"none\"],\n"
+    " float[64,64] w3 = [\"location\" : \"none\"], float[64,64] w4 = [\"location\" : \"none\"],\n"
+    " float[64,64] w5 = [\"location\" : \"none\"], float[64,64] w6 = [\"location\" : \"none\"],\n"
+    " float[64,128] wide = [\"location\" : \"none\"],\n"
+    " float[128,10] w = [\"location\" : \"none\"]>\n"
+    "{\n"
+    "  h0 = Tanh (x)\n"
+    "  p1 = MatMul (h0, w1) h1 = Tanh (p1)\n"
+    "  p2 = MatMul (h1, w2) h2 = Tanh (p2)\n"
+    "  p3 = MatMul (h2, w3) h3 = Tanh (p3)\n"
+    "  p4 = MatMul (h3, w4) h4 = Tanh (p4)\n"
+    "  p5 = MatMul (h4, w5) h5 = Tanh (p5)\n"
+    "  p6 = MatMul (h5, w6) h6 = Tanh (p6)\n"
+    "  p7 = MatMul (h6, wide) h7 = Tanh (p7)\n"
+    "  logits = MatMul (h7, w)\n"
+    "}\n";
+
 const Origin origins[] = {
     {.what = "a convolutional net, sgd, actnn's codes", .text = convolutional, .optimizer = "sgd", .scheme = "actnn", .batch = 4},
     {.what = "a convolutional net, sgd", .text = convolutional, .optimizer = "sgd", .scheme = "actnnc", .batch = 4},
@@ -103,6 +124,8 @@ const Origin origins[] = {
     {.what = "a convolutional net on a GPU, codes in the host's memory", .text = convolutional, .optimizer = "sgd", .scheme = "actnnc", .batch = 4,
      .level = 5, .is_for_gpu = true},
     {.what = "decoder for a GPU, adam", .model = "decoder.onnx", .optimizer = "adam", .scheme = "actnnc", .batch = 2, .is_for_gpu = true},
+    {.what = "samples of few elements on a GPU, as they are in the host's memory", .text = narrow, .optimizer = "sgd", .scheme = "actnnc",
+     .batch = 512, .level = 5, .is_for_gpu = true},
     {.what = "a random graph, sgd, actnn's codes", .graph = LARGE_GRAPHS + 8, .optimizer = "sgd", .scheme = "actnn"},
     {.what = "another random graph, adam", .graph = LARGE_GRAPHS + 10, .optimizer = "adam", .scheme = "actnnc"},
     {.what = "a small random graph, adagrad", .graph = 17, .optimizer = "adagrad", .scheme = "actnnc"}};

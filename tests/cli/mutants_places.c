@@ -305,7 +305,7 @@ mutate_regions(Bench *bench)
     uint64_t value;
   } numbers[] = {{"arena_bytes", model->arena_bytes},           {"variable_bytes", model->variable_bytes},
                  {"stash_offset", model->stash_offset},         {"stash_bytes", model->stash_bytes},
-                 {"window_bytes", model->window_bytes},
+                 {"exact_bytes", model->exact_bytes},           {"window_bytes", model->window_bytes},
                  {"workspace_offset", model->workspace_offset}, {"workspace_bytes", model->workspace_bytes},
                  {"saved_bytes", model->saved_bytes},           {"saved_bytes_fp32", model->saved_bytes_fp32}};
   for (size_t i = 0; i < COUNT(numbers); i++) {

@@ -158,6 +158,56 @@ test_packed(void)
   refuses(CODES, "V5", "is no stash of coded values", "a value in the table of saves");
 }
 
+/* Values that the pool holds as they are. */
+static void
+test_exact(void)
+{
+  call_of("RestoreExact", 0)->attribute[0].i++;
+  refuses(CODES, "V5", "restored with another number", "a value that comes back under another number");
+  EmittedCall *one = call_of("RestoreExact", 0), *other = call_of("RestoreExact", 1);
+  uint32_t stash = one->input[0];
+  one->input[0] = other->input[0];
+  other->input[0] = stash;
+  refuses(CODES, "V5", "restored with another number", "two values that come back as each other");
+  one = call_of("RestoreExact", 0);
+  other = &facts->call[facts->writer[one->input[0]]];
+  EmittedCall kept = *one;
+  *one = *other;
+  *other = kept;
+  one->phase = BACKWARD;
+  other->phase = FORWARD;
+  refuses(DEFINITIONS, "V6", "before it is written", "a value that comes back before it is saved");
+  call_of("SaveExact", 0)->attribute[0].i = call_of("SaveExact", 1)->attribute[0].i;
+  refuses(CODES, "V5", "restored with another number", "two values saved under one number");
+  one = call_of("SaveExact", 0);
+  reader_of(one->output[0], "RestoreExact")->attribute[0].i = one->attribute[0].i = call_of("SaveExact", 1)->attribute[0].i;
+  refuses(CODES, "V5", "has no number of its own", "two values saved and restored under one number");
+  one = call_of("SaveExact", 0);
+  reader_of(one->output[0], "RestoreExact")->attribute[0].i = one->attribute[0].i = -1;
+  refuses(CODES, "V5", "has no number of its own", "a number below 0");
+  one = call_of("SaveExact", 0);
+  reader_of(one->output[0], "RestoreExact")->attribute[0].kind = one->attribute[0].kind = ACTNN_ABSENT;
+  refuses(CODES, "V5", "has no number of its own", "a number that is absent");
+  facts->model.exact_count++;
+  refuses(CODES, "V5", "values are saved as they are, the model says", "one value fewer than the model says");
+  facts->model.exact_bytes += ACTNN_ALIGNMENT;
+  refuses(CODES, "V5", "values that are saved as they are take", "more bytes than they take");
+  tensor_at(call_of("SaveExact", 0)->output[0])->bytes += ACTNN_ALIGNMENT;
+  refuses(CODES, "V5", "which it holds, has", "a stash of another size");
+  tensor_at(call_of("SaveExact", 0)->output[0])->offset += ACTNN_ALIGNMENT;
+  refuses(CODES, "V5", "does not lie behind the saves before it", "a stash that does not lie where the window begins");
+  facts->model.window_bytes = tensor_at(call_of("SaveExact", 0)->output[0])->bytes - ACTNN_ALIGNMENT;
+  refuses(CODES, "V5", "does not lie behind the saves before it", "a stash that is larger than the window");
+  facts->model.window_bytes = 0;
+  refuses(CODES, "V5", "does not lie behind the saves before it", "stashes that lie on each other without a window");
+  tensor_at(call_of("SaveExact", 0)->input[0])->type = ACTNN_I32;
+  refuses(CODES, "V5", "is no float value", "integers");
+  tensor_at(call_of("RestoreExact", 0)->output[0])->type = ACTNN_BF16;
+  refuses(CODES, "V5", "does not come back as it was saved", "a value that comes back in another form");
+  tensor_at(call_of("RestoreExact", 0)->output[0])->bytes += ACTNN_ALIGNMENT;
+  refuses(CODES, "V5", "does not come back as it was saved", "a value that comes back with other bytes");
+}
+
 /* ---- statistics ------------------------------------------------------------------------------------------------------------------- */
 
 static void
@@ -430,6 +480,9 @@ main(void)
   finish();
   start(&with_rows);
   test_rows();
+  finish();
+  start_called("samples of few elements on a GPU, as they are in the host's memory");
+  test_exact();
   finish();
   return tap_done();
 }

@@ -211,8 +211,7 @@ change_model(Desk *desk)
     for (uint32_t tensor = 0; tensor < emitted->tensor_count; tensor += desk->step) CHANGE(*tensors[i], tensor, "tensor that the model names");
   }
   uint64_t *const numbers[] = {&model->arena_bytes, &model->variable_bytes, &model->stash_offset, &model->stash_bytes,
-                               &model->window_bytes,
-                               &model->workspace_offset, &model->workspace_bytes, &model->saved_bytes, &model->saved_bytes_fp32,
+                               &model->exact_bytes, &model->window_bytes, &model->workspace_offset, &model->workspace_bytes, &model->saved_bytes, &model->saved_bytes_fp32,
                                &model->model_hash, &model->seed};
   for (size_t i = 0; i < COUNT(numbers); i++) {
     CHANGE(*numbers[i], *numbers[i] + ACTNN_ALIGNMENT, "number of the model");
@@ -220,7 +219,7 @@ change_model(Desk *desk)
     CHANGE(*numbers[i], far, "number of the model");
     CHANGE(*numbers[i], 0, "number of the model");
   }
-  uint32_t *const counts[] = {&model->input_count, &model->variable_count, &model->save_count};
+  uint32_t *const counts[] = {&model->input_count, &model->variable_count, &model->save_count, &model->exact_count};
   for (size_t i = 0; i < COUNT(counts); i++) CHANGE(*counts[i], *counts[i] + 1, "length of a table");
   CHANGE(model->label, model->label == NONE ? 0 : NONE, "input for the labels");
   CHANGE(model->label, 1000, "input for the labels");

@@ -1,6 +1,6 @@
 #!/bin/sh
-# offload.t: codes that wait in the host's memory (--level=L4, L5) come back as they were: a run ends where that ends whose codes stay in the
-# arena, to the last bit, whether copies are made as soon as they are asked for or as late as somebody waits for them, call by call or
+# offload.t: what waits in the host's memory (--level=L4, L5), codes and values as they are, comes back as it was: a run ends where that ends
+# whose saves stay in the arena, to the last bit, whether copies are made as soon as they are asked for or as late as somebody waits for them, call by call or
 # recorded as a whole.
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/environment.sh"
 [ -f "$top_builddir/tests/cuda/libactnn-cuda.so" ] || skip_all "no C++ compiler made the stand-in for a GPU"
@@ -10,7 +10,8 @@ export SHIM_TRUSTS
 # number KEY FILE: of JSON
 number() { sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" "$2" | head -n 1; }
 
-# arena LEVEL MODEL OPTION...: makes ./LEVEL; what it reserves is what was planned, and where codes wait less than before.
+# arena LEVEL MODEL OPTION...: makes ./LEVEL; what it reserves is what was planned, and where saves wait less than before: by what has left
+# the pool, and more where values as they are have left a step's buffers.
 arena() {
   level=$1 model=$2
   shift 2
@@ -18,17 +19,18 @@ arena() {
     "./$level" --memory --quiet >"$level.memory" && cat "$level.memory" &&
     [ "$(number arena_bytes "$level.memory")" = "$(number arena_bytes "$level.json")" ] || return 1
   [ "$level" = L3 ] && return
-  [ "$(number arena_bytes "$level.memory")" -lt "$(number arena_bytes L3.memory)" ] &&
-    [ "$(number host_bytes "$level.memory")" = "$(number stash_bytes L3.memory)" ] &&
-    [ "$(number host_bytes "$level.json")" = "$(number stash_bytes L3.memory)" ] &&
-    [ "$(($(number arena_bytes L3.memory) - $(number arena_bytes "$level.memory")))" = \
-      "$(($(number stash_bytes L3.memory) - $(number window_bytes "$level.memory")))" ]
+  exact=$(number exact_bytes "$level.memory") before=$(number arena_bytes L3.memory) now=$(number arena_bytes "$level.memory")
+  stays=$(($(number arena_bytes L3.memory) - $(number stash_bytes L3.memory) + $(number window_bytes "$level.memory")))
+  [ "$now" -lt "$before" ] && { [ "$exact" -gt 0 ] || [ "$now" = "$stays" ]; } &&
+    [ "$(number host_bytes "$level.memory")" = "$(($(number stash_bytes L3.memory) + exact))" ] &&
+    [ "$(number host_bytes "$level.json")" = "$(($(number stash_bytes L3.memory) + exact))" ] &&
+    [ "$exact" "$compared" 0 ]
 }
 
-# same MODEL BATCH STEPS [OPTION]...
+# same COMPARED MODEL BATCH STEPS [OPTION]...: COMPARED: whether values wait as they are, -gt, or none does, -eq
 same() {
-  model=$1 batch=$2 steps=$3
-  shift 3
+  compared=$1 model=$2 batch=$3 steps=$4
+  shift 4
   dimensions=$(printf '%s\n' "$@" | sed -n 's/^--dim=//p')
   # shellcheck disable=SC2086
   rm -rf data && mkdir data && "$oracle" inputs "$model" "$batch" 3 data $dimensions || return 1
@@ -51,6 +53,15 @@ end() {
   shift 2
   # shellcheck disable=SC2086
   "./$level" $given --eval none --steps "$steps" --seed 5 --lr 0.01 --quiet --threads 1 --checkpoint "$file" "$@" >profile
+}
+# poisoned MODEL BATCH STEPS [OPTION]...: the same at L5, when all that nobody has yet to read is NaN (tests/random/poison.h)
+poisoned() {
+  same -gt "$@" --workspace=1MiB || return 1
+  # shellcheck disable=SC2086 # lists of words
+  $CC -std=c11 $includes -DACTNN_NO_MAIN -Dactnn_run=poisoned_run -DMODEL=l5_model L5.c "$top_srcdir/tests/random/poison.c" \
+    "$top_srcdir/tests/random/poisoned_trainer.c" ./libL5-kernels.so -L"$library" -L"$top_builddir/tests/cuda" -lactnn-cuda -lactnn \
+    -Wl,-rpath,"$PWD" -o poisoned || return 1
+  mv poisoned L5 && end L5 poisoned.safetensors --profile && cmp stays.safetensors poisoned.safetensors && grep 'bytes poisoned' profile
 }
 # values COUNT SIZE: so many numbers up to that size, none like the next
 values() { awk -v count="$1" -v size="$2" 'BEGIN { for (i = 0; i < count; i++) printf "%s%.5f", i ? ", " : "", size * sin(i * 1.7 + 0.4) }'; }
@@ -83,7 +94,10 @@ $(layer 4 a3 r4; layer 5 r4 r5; layer 6 r5 r6)
   scores = MatMul (flat, w)
 }
 TEXT
-check "convolutions, normalizations, a skip from the first layer to the last" same skips.onnxtxt 4 36
-check "held as bfloat16, codes of fixed bits" same skips.onnxtxt 3 6 --precision=bf16 --scheme=actnn
-check "attention, codes that adapt by steps computed twice" same "$models/decoder.onnx" 2 4 --dim=T=32
+check "convolutions, normalizations, a skip from the first layer to the last" same -eq skips.onnxtxt 4 36
+check "held as bfloat16, codes of fixed bits" same -eq skips.onnxtxt 3 6 --precision=bf16 --scheme=actnn
+check "nothing coded: all that is large waits as it is" poisoned skips.onnxtxt 3 4 --bits=32
+check "attention, codes that adapt by steps computed twice; queries and keys as they are" same -gt "$models/decoder.onnx" 2 4 --dim=T=32 --attention=fused
+check "held as bfloat16" poisoned "$models/decoder.onnx" 2 3 --dim=T=32 --attention=fused --precision=bf16
+check "layers that are computed again from what waits" same -gt "$models/decoder.onnx" 2 3 --dim=T=32 --attention=fused --recompute=always --bits=8
 finish

@@ -4,6 +4,7 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstdlib>
+#include <link.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -11,7 +12,7 @@ shim_place threadIdx, blockIdx;
 
 /* ---- threads -------------------------------------------------------------------------------------------- */
 
-enum { MOST_THREADS = 1024, LANES_OF_A_WARP = 32, STACK_BYTES = 256 * 1024, MOST_EXCHANGED = 16 };
+enum { MOST_THREADS = 1024, LANES_OF_A_WARP = 32, STACK_BYTES = 256 * 1024 };
 
 struct barrier {
   unsigned arrived, turn;
@@ -33,7 +34,7 @@ static ucontext_t return_to;
 static const std::function<void()> *body;
 static unsigned thread_count, alive, alive_in_warp[MOST_THREADS / LANES_OF_A_WARP];
 static barrier of_block, of_warp[MOST_THREADS / LANES_OF_A_WARP];
-static unsigned char slot[2][MOST_THREADS][MOST_EXCHANGED];
+static shim_slot slot[2][MOST_THREADS];
 
 static void
 release_if_complete(barrier *point, unsigned expected)
@@ -60,26 +61,59 @@ void
 __syncthreads()
 {
   wait_at(&of_block, alive);
+  races_pass_block_barrier();
 }
 
-void
-__syncwarp(unsigned)
+static void
+wait_for_warp()
 {
   unsigned warp = threadIdx.x / LANES_OF_A_WARP;
   wait_at(&of_warp[warp], alive_in_warp[warp]);
 }
 
 void
-shim_exchange(const void *own, void *other, size_t bytes, unsigned from)
+__syncwarp(unsigned)
 {
-  if (bytes > MOST_EXCHANGED)
+  wait_for_warp();
+  races_pass_warp_barrier();
+}
+
+const shim_slot *
+shim_gather(const void *own, size_t bytes)
+{
+  if (bytes > sizeof slot[0][0].bytes)
     abort();
   /* By turns in two slots: whoever is at the next exchange already does not write over what others have yet to read, and
    * nobody is further ahead. */
   unsigned warp = threadIdx.x / LANES_OF_A_WARP, turn = of_warp[warp].turn % 2;
-  memcpy(slot[turn][threadIdx.x], own, bytes);
-  __syncwarp();
-  memcpy(other, slot[turn][warp * LANES_OF_A_WARP + from], bytes);
+  memcpy(slot[turn][threadIdx.x].bytes, own, bytes);
+  wait_for_warp();
+  return &slot[turn][warp * LANES_OF_A_WARP];
+}
+
+void
+shim_exchange(const void *own, void *other, size_t bytes, unsigned from)
+{
+  memcpy(other, shim_gather(own, bytes)[from].bytes, bytes);
+}
+
+unsigned
+atomicCAS(unsigned *at, unsigned expected, unsigned wanted)
+{
+  races_touch_atomically(at, sizeof *at, __builtin_return_address(0));
+  unsigned old = *at;
+  if (old == expected)
+    *at = wanted;
+  return old;
+}
+
+unsigned long long
+atomicAdd(unsigned long long *at, unsigned long long more)
+{
+  races_touch_atomically(at, sizeof *at, __builtin_return_address(0));
+  unsigned long long old = *at;
+  *at += more;
+  return old;
 }
 
 /* Stays in its context for good: after each block it waits for the next one. */
@@ -143,14 +177,43 @@ taking_turn(unsigned turn, unsigned count)
   return asked_for == IN_ORDER ? turn : count - 1 - turn;
 }
 
-extern "C" unsigned char __start_shim_shared[], __stop_shim_shared[];
+/* What threads of a block share: of the module that this is in all that is thread_local. */
+struct shared_memory {
+  unsigned char *begin;
+  size_t bytes;
+};
+
+static int
+find_shared_memory(dl_phdr_info *module, size_t, void *found)
+{
+  bool is_ours = false;
+  shared_memory shared = {(unsigned char *)module->dlpi_tls_data, 0};
+  for (int i = 0; i < module->dlpi_phnum; i++) {
+    const ElfW(Phdr) &part = module->dlpi_phdr[i];
+    is_ours |= part.p_type == PT_LOAD && (uintptr_t)&of_block - module->dlpi_addr - part.p_vaddr < part.p_memsz;
+    shared.bytes = part.p_type == PT_TLS ? part.p_memsz : shared.bytes;
+  }
+  if (is_ours)
+    *(shared_memory *)found = shared;
+  return is_ours;
+}
+
+static shared_memory
+reserve_shared_memory()
+{
+  shared_memory shared = {nullptr, 0};
+  dl_iterate_phdr(find_shared_memory, &shared);
+  races_watch(shared.begin, shared.bytes, true);
+  return shared;
+}
 
 /* Nothing that a block finds in shared memory may be of use. */
 static void
 forget_shared_memory()
 {
+  static const shared_memory shared = reserve_shared_memory();
   if (turns_asked_for() != IN_ORDER)
-    memset(__start_shim_shared, 0xff, (size_t)(__stop_shim_shared - __start_shim_shared));
+    memset(shared.begin, 0xff, shared.bytes);
 }
 
 static bool
@@ -164,6 +227,7 @@ resume(unsigned thread, bool is_first)
 {
   context *one = &of_thread[thread];
   threadIdx.x = thread;
+  races_resume(thread);
   one->waits = nullptr;
   if (_setjmp(scheduler))
     return;
@@ -215,6 +279,7 @@ shim_run_blocks(unsigned blocks, unsigned threads, const std::function<void()> &
   body = &thread;
   for (unsigned i = 0; i < blocks; i++) {
     blockIdx.x = taking_turn(i, blocks);
+    races_begin_block(blockIdx.x);
     forget_shared_memory();
     run_block(threads);
   }
@@ -224,10 +289,13 @@ void
 shim_run_threads(unsigned blocks, unsigned threads, const std::function<void()> &thread)
 {
   shim_opened all;
-  for (unsigned i = 0; i < blocks; i++)
+  for (unsigned i = 0; i < blocks; i++) {
+    blockIdx.x = taking_turn(i, blocks);
+    races_begin_block(blockIdx.x);
     for (unsigned k = 0; k < threads; k++) {
-      blockIdx.x = taking_turn(i, blocks);
       threadIdx.x = taking_turn(k, threads);
+      races_resume(threadIdx.x);
       thread();
     }
+  }
 }

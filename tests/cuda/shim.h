@@ -12,6 +12,8 @@
 #ifndef ACTNN_SHIM_H
 #define ACTNN_SHIM_H
 
+#include "races.h"
+
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -22,7 +24,9 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline
-#define SHARED static __attribute__((section("shim_shared")))
+/* Beside one another, and nothing else, also in templates, whose variables gcc puts in no section of another name. */
+#define SHARED static thread_local
+#define READ_PART(word, first, bytes) races_read_part(word, first, bytes)
 
 struct shim_place {
   unsigned x;
@@ -39,12 +43,22 @@ void shim_do(const std::function<void()> &action);
 /* Operands are taken now, as a launch does. Static: files may have types of the same name for their kernels. */
 template <typename Run, typename... Taken, typename... Operands>
 static inline int
-shim_launch(Run run, unsigned blocks, unsigned threads, void (*kernel)(Taken...), Operands... operands)
+shim_launch(Run run, unsigned blocks, unsigned threads, const char *name, const char *file, void (*kernel)(Taken...), Operands... operands)
 {
-  shim_do([=]() { run(blocks, threads, [=]() { kernel(operands...); }); });
+  shim_do([=]() {
+    races_begin_launch(name, file);
+    run(blocks, threads, [=]() { kernel(operands...); });
+    races_end_launch();
+  });
   return 0;
 }
-/* Puts `bytes` where the other lanes of the warp can see them, and takes those of lane `from`. */
+/* What a lane tells the others. */
+struct shim_slot {
+  alignas(16) unsigned char bytes[32];
+};
+/* Puts `bytes` where the other lanes of the warp can see them; what all of them have put there, until the one after the next call. */
+const shim_slot *shim_gather(const void *own, size_t bytes);
+/* The same, and takes those of lane `from`. */
 void shim_exchange(const void *own, void *other, size_t bytes, unsigned from);
 
 template <typename T>
@@ -65,22 +79,8 @@ __shfl_sync(unsigned, T value, int from)
   return other;
 }
 
-static inline unsigned
-atomicCAS(unsigned *at, unsigned expected, unsigned wanted)
-{
-  unsigned old = *at;
-  if (old == expected)
-    *at = wanted;
-  return old;
-}
-
-static inline unsigned long long
-atomicAdd(unsigned long long *at, unsigned long long more)
-{
-  unsigned long long old = *at;
-  *at += more;
-  return old;
-}
+unsigned atomicCAS(unsigned *at, unsigned expected, unsigned wanted);
+unsigned long long atomicAdd(unsigned long long *at, unsigned long long more);
 
 typedef enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation, cudaErrorStreamCaptureUnsupported } cudaError_t;
 typedef enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice } cudaMemcpyKind;

@@ -60,6 +60,7 @@ cudaMalloc(void **memory, size_t bytes)
   void *pages = mmap(nullptr, whole_pages(bytes), is_trusting() ? PROT_READ | PROT_WRITE : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (pages == MAP_FAILED)
     return cudaErrorMemoryAllocation;
+  races_watch(pages, whole_pages(bytes), false);
   area[area_count].memory = *memory = pages;
   area[area_count++].bytes = whole_pages(bytes);
   return cudaSuccess;
@@ -70,6 +71,7 @@ cudaFree(void *memory)
 {
   for (int i = 0; i < area_count; i++)
     if (area[i].memory == memory) {
+      races_forget(memory);
       munmap(memory, area[i].bytes);
       area[i] = area[--area_count];
       return cudaSuccess;

@@ -5,6 +5,8 @@
 
 #include <math.h>
 
+typedef enum Name { Q, K, V, D_O, O, LSE, ROW_SUM, DQ, DK, DV, MASK, D_MASK, NAMES } Name;
+
 typedef struct Case {
   const char *what;
   int64_t rows, keys, inner, columns;
@@ -13,34 +15,40 @@ typedef struct Case {
   actnn_type mask;
   int64_t mask_dim[3]; /* 0: without a mask */
   bool is_guarded;     /* and of floats: it blocks whole rows */
+  unsigned inside;     /* of bits Q, K, V and O: which of these, and their gradients, have LEAD leading indices side by side */
 } Case;
 
 enum { LEADS = 2, LEAD = 3, HEADS = LEADS * LEAD, BLOCKED = 7 /* of so many rows one */ };
 
 static const Case cases[] = {
-    {"rows and keys of any number", 37, 41, 5, 3, true, false, 0, ACTNN_BOOL, {0}, false},
-    {"with a mask of bool", 40, 56, 8, 12, false, false, 0, ACTNN_BOOL, {LEAD, 1, 56}, false},
-    {"with a mask of floats", 40, 56, 8, 12, true, false, 0, ACTNN_F32, {1, 40, 56}, false},
-    {"with a mask for each key", 300, 21, 8, 12, true, false, 0, ACTNN_F32, {LEAD, 1, 21}, false},
-    {"with a mask that lies odd", 21, 43, 8, 4, true, false, 0.25, ACTNN_BOOL, {1, 21, 43}, false},
-    {"with dropout", 64, 64, 16, 8, true, false, 0.25, ACTNN_BOOL, {0}, false},
-    {"causal", 90, 90, 8, 8, true, true, 0, ACTNN_BOOL, {0}, false},
-    {"causal, of more rows than a tile has", 520, 520, 4, 4, false, true, 0, ACTNN_BOOL, {0}, false},
-    {"causal with a mask of floats", 530, 530, 4, 4, true, true, 0, ACTNN_F32, {LEAD, 1, 530}, false},
-    {"rows as long as tensor cores take", 136, 200, 64, 64, true, false, 0, ACTNN_BOOL, {0}, false},
-    {"with rows of k and of v, dropout and a mask of bool", 136, 72, 48, 24, false, false, 0.25, ACTNN_BOOL, {LEAD, 136, 72}, false},
-    {"with keys of any number, and rows that are blocked", 70, 61, 16, 40, true, false, 0, ACTNN_F32, {1, 70, 61}, true},
-    {"with keys of any number in rows of k", 70, 61, 16, 40, false, false, 0.25, ACTNN_BOOL, {0}, false},
-    {"causal, with tiles of its own", 272, 272, 64, 64, false, true, 0.25, ACTNN_BOOL, {0}, false},
-    {"causal with dropout and a mask", 530, 530, 4, 4, true, true, 0.5, ACTNN_BOOL, {LEAD, 1, 530}, false},
-    {"with rows that are blocked", 40, 56, 8, 12, true, false, 0.25, ACTNN_F32, {1, 40, 56}, true},
+    {"rows and keys of any number", 37, 41, 5, 3, true, false, 0, ACTNN_BOOL, {0}, false, 0},
+    {"with a mask of bool", 40, 56, 8, 12, false, false, 0, ACTNN_BOOL, {LEAD, 1, 56}, false, 0},
+    {"with a mask of floats", 40, 56, 8, 12, true, false, 0, ACTNN_F32, {1, 40, 56}, false, 0},
+    {"with a mask for each key", 300, 21, 8, 12, true, false, 0, ACTNN_F32, {LEAD, 1, 21}, false, 0},
+    {"with a mask that lies odd", 21, 43, 8, 4, true, false, 0.25, ACTNN_BOOL, {1, 21, 43}, false, 0},
+    {"with dropout", 64, 64, 16, 8, true, false, 0.25, ACTNN_BOOL, {0}, false, 0},
+    {"causal", 90, 90, 8, 8, true, true, 0, ACTNN_BOOL, {0}, false, 0},
+    {"causal, of more rows than a tile has", 520, 520, 4, 4, false, true, 0, ACTNN_BOOL, {0}, false, 0},
+    {"causal with a mask of floats", 530, 530, 4, 4, true, true, 0, ACTNN_F32, {LEAD, 1, 530}, false, 0},
+    {"rows as long as tensor cores take", 136, 200, 64, 64, true, false, 0, ACTNN_BOOL, {0}, false, 0},
+    {"with rows of k and of v, dropout and a mask of bool", 136, 72, 48, 24, false, false, 0.25, ACTNN_BOOL, {LEAD, 136, 72}, false, 0},
+    {"with keys of any number, and rows that are blocked", 70, 61, 16, 40, true, false, 0, ACTNN_F32, {1, 70, 61}, true, 0},
+    {"with keys of any number in rows of k", 70, 61, 16, 40, false, false, 0.25, ACTNN_BOOL, {0}, false, 0},
+    {"causal, with tiles of its own", 272, 272, 64, 64, false, true, 0.25, ACTNN_BOOL, {0}, false, 0},
+    {"causal with dropout and a mask", 530, 530, 4, 4, true, true, 0.5, ACTNN_BOOL, {LEAD, 1, 530}, false, 0},
+    {"with rows that are blocked", 40, 56, 8, 12, true, false, 0.25, ACTNN_F32, {1, 40, 56}, true, 0},
+    {"side by side", 37, 41, 5, 3, true, false, 0, ACTNN_BOOL, {0}, false, 1 << Q | 1 << K | 1 << V | 1 << O},
+    {"side by side, with dropout and a mask", 40, 56, 8, 12, true, false, 0.25, ACTNN_F32, {1, 40, 56}, true, 1 << Q | 1 << K | 1 << V | 1 << O},
+    {"side by side, causal, of more rows than a tile has", 520, 520, 4, 4, true, true, 0.25, ACTNN_BOOL, {0}, false, 1 << K | 1 << V},
+    {"side by side, as long as tensor cores take", 136, 200, 64, 64, true, false, 0, ACTNN_BOOL, {LEAD, 1, 200}, false, 1 << Q | 1 << K | 1 << V | 1 << O},
+    {"q and o side by side, beside rows of k", 70, 61, 16, 40, false, false, 0.25, ACTNN_BOOL, {0}, false, 1 << Q | 1 << O},
+    {"v and o side by side, causal", 90, 90, 48, 24, true, true, 0.25, ACTNN_BOOL, {0}, false, 1 << V | 1 << O},
+    {"causal, of keys that no row reads", 40, 200, 8, 16, true, true, 0, ACTNN_BOOL, {0}, false, 0},
 };
 
 /* Of workspace: none, so that tiles are the smallest; and what has tiles of some leading indices, of all. */
 static const uint64_t workspaces[] = {0, 48 << 10, 1 << 20, 64 << 20};
 enum { CASES = sizeof cases / sizeof *cases, WORKSPACES = sizeof workspaces / sizeof *workspaces };
-
-typedef enum Name { Q, K, V, D_O, O, LSE, ROW_SUM, DQ, DK, DV, MASK, D_MASK, NAMES } Name;
 
 /* The operands and results of a case in a memory of their own. */
 typedef struct Operands {
@@ -49,10 +57,17 @@ typedef struct Operands {
   uint32_t id[NAMES];
 } Operands;
 
-static actnn_tensor
-tensor_of(const Operands *operands, int64_t rows, int64_t columns, bool is_total)
+static bool
+is_inside(const Case *of, Name name)
 {
-  actnn_tensor tensor = {.rank = 4, .dim = {LEADS, LEAD, rows, columns}};
+  static const Name like[NAMES] = {[Q] = Q, [K] = K, [V] = V, [D_O] = O, [O] = O, [LSE] = O, [ROW_SUM] = O, [DQ] = Q, [DK] = K, [DV] = V};
+  return of->inside >> like[name] & 1;
+}
+
+static actnn_tensor
+tensor_of(const Operands *operands, int64_t rows, int64_t columns, bool is_total, bool is_inside)
+{
+  actnn_tensor tensor = {.rank = 4, .dim = {LEADS, is_inside ? rows : LEAD, is_inside ? LEAD : rows, columns}};
   tensor.type = (uint8_t)(operands->is_narrow && !is_total ? ACTNN_BF16 : ACTNN_F32);
   return tensor;
 }
@@ -78,8 +93,8 @@ make_operands(Operands *operands, const Case *of, bool is_narrow, uint64_t works
   operands->id[MASK] = operands->id[D_MASK] = NONE;
   for (int name = 0; name < MASK; name++) {
     bool is_total = name == LSE || name == ROW_SUM;
-    operands->id[name] = add_tensor(&operands->both, tensor_of(operands, extent[name][0], extent[name][1], is_total),
-                                    is_narrow && !is_total ? 2 : 4, 0);
+    operands->id[name] = add_tensor(&operands->both, tensor_of(operands, extent[name][0], extent[name][1], is_total,
+                                                                             is_inside(of, (Name)name)), is_narrow && !is_total ? 2 : 4, 0);
   }
   if (!of->mask_dim[0]) return;
   actnn_tensor mask = {.type = (uint8_t)of->mask, .rank = 3};
@@ -142,10 +157,13 @@ static Outcome
 run(Operands *operands, const Case *of, bool is_gradient, bool is_on_gpu)
 {
   const uint32_t *id = operands->id;
-  actnn_attributes with = of->ratio > 0 ? WITH(REALS(of->ratio), INTS(1), INT(of->transposes_k), REAL_NUMBER(0.5), REAL_NUMBER(-1e9),
-                                               INT(of->is_causal), INT(of->is_guarded), INT(5))
-                                        : WITH(ABSENT, ABSENT, INT(of->transposes_k), REAL_NUMBER(0.5), REAL_NUMBER(-1e9),
-                                               INT(of->is_causal), INT(of->is_guarded), INT(5));
+  actnn_attributes with = WITH(ABSENT, ABSENT, INT(of->transposes_k), REAL_NUMBER(0.5), REAL_NUMBER(-1e9), INT(of->is_causal),
+                               INT(of->is_guarded), INT(is_inside(of, Q)), INT(is_inside(of, K)), INT(is_inside(of, V)), INT(is_inside(of, O)),
+                               INT(5));
+  actnn_attributes dropping = WITH(REALS(of->ratio), INTS(1), INT(of->transposes_k), REAL_NUMBER(0.5), REAL_NUMBER(-1e9), INT(of->is_causal),
+                                   INT(of->is_guarded), INT(is_inside(of, Q)), INT(is_inside(of, K)), INT(is_inside(of, V)),
+                                   INT(is_inside(of, O)), INT(5));
+  if (of->ratio > 0) with = dropping;
   actnn_list out = is_gradient ? OUT(id[DQ], id[DK], id[DV], id[D_MASK]) : OUT(id[O], id[LSE]);
   actnn_list in = is_gradient ? IN(id[D_O], id[Q], id[K], id[V], id[ROW_SUM], id[LSE], id[MASK]) : IN(id[Q], id[K], id[V], id[MASK]);
   actnn_kernel *kernel = is_gradient ? actnn_AttentionGrad : actnn_Attention;
@@ -164,7 +182,7 @@ compare(const Operands *exact, const Outcome *wanted, const Operands *operands, 
     for (int64_t i = 0; i < count_of(exact, results[is_gradient][k]); i++) {
       double number = number_at(exact, wanted->arena, results[is_gradient][k], i);
       double apart = number_at(operands, got->arena, results[is_gradient][k], i) - number;
-      if (of->is_guarded && results[is_gradient][k] == LSE && i % of->rows % BLOCKED == 0)
+      if (of->is_guarded && results[is_gradient][k] == LSE && (is_inside(of, LSE) ? i / LEAD : i) % of->rows % BLOCKED == 0)
         apart = number = isnan(number) && isnan(apart) ? 0 : INFINITY;
       size += number * number;
       distance += apart * apart;
@@ -254,9 +272,11 @@ tiles_of(const Case *of, bool is_narrow, uint64_t workspace)
     view[i].dim = dim[i];
   }
   actnn_attribute attribute[] = {ABSENT, ABSENT, INT(of->transposes_k), REAL_NUMBER(1), REAL_NUMBER(-1e9), INT(of->is_causal),
-                                 INT(of->is_guarded), INT(0)};
-  actnn_call call = {.output_count = 3, .input_count = 4, .attribute_count = 8, .output = view + 4, .input = view, .attribute = attribute};
-  Attention attention = attention_of(&call, &view[1], &view[3], NULL);
+                                 INT(of->is_guarded), INT(is_inside(of, Q)), INT(is_inside(of, K)), INT(is_inside(of, V)),
+                                 INT(is_inside(of, O)), INT(0)};
+  actnn_call call = {.output_count = 3, .input_count = 4, .attribute_count = sizeof attribute / sizeof *attribute, .output = view + 4,
+                     .input = view, .attribute = attribute};
+  Attention attention = attention_of(&call, 1, 6);
   AttentionTiles tiles = attention_tiles(&call, &attention, true, workspace);
   forget_tensors(&operands.both);
   return tiles;

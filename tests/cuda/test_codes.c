@@ -14,7 +14,8 @@
 #include <string.h>
 
 enum {
-  X, LAID_OUT, CODE, DECODED, RESULT, AFFINE, /* a value, coded as it is; of rows also decoded with a scale and a bias */
+  X, LAID_OUT, CODE, DECODED, RESULT, AFFINE, /* a value, coded as it is; of rows also decoded with a scale and a bias; */
+  PRODUCT_OF, PRODUCT_RESULT,                 /* and the value times what is decoded of it */
   GRADIENT, MEAN, RSTD, SCALE, BIAS, Y, Y_RESULT, DSCALE, DBIAS, DY, DX, DX_RESULT, /* or normalized */
   ROWS, ROW_MEAN, ROW_RSTD, /* or normalized rows of it, which are made before it or by the coder */
   TENSORS
@@ -88,10 +89,14 @@ decode(actnn *trainer)
     RUN(actnn_DequantizeAffine, OUT(AFFINE), IN(CODE, SCALE), WITH(INT(0)));
   if (current.spacing == ACTNN_MASKED_LEVELS)
     RUN(actnn_SelectCoded, OUT(DX), IN(LAID_OUT, CODE), WITH(INT(0)));
-  if (current.layout == ACTNN_BLOCKED)
+  RUN(actnn_MultiplyCoded, OUT(PRODUCT_OF), IN(LAID_OUT, CODE), WITH(INT(0)));
+  if (current.layout == ACTNN_BLOCKED) {
     RUN(actnn_ToPlain, OUT(RESULT), IN(DECODED), WITHOUT);
-  else
+    RUN(actnn_ToPlain, OUT(PRODUCT_RESULT), IN(PRODUCT_OF), WITHOUT);
+  } else {
     RUN(actnn_Neg, OUT(RESULT), IN(DECODED), WITHOUT);
+    RUN(actnn_Neg, OUT(PRODUCT_RESULT), IN(PRODUCT_OF), WITHOUT);
+  }
   if (current.spacing == ACTNN_MASKED_LEVELS && current.layout == ACTNN_BLOCKED)
     RUN(actnn_ToPlain, OUT(DX_RESULT), IN(DX), WITHOUT);
   RUN(actnn_MeasureSensitivity, OUT(NONE), IN(LAID_OUT, DECODED), PRODUCT);
@@ -116,7 +121,8 @@ static bool
 is_bfloat(int tensor)
 {
   bool is_read = tensor == X || tensor == LAID_OUT || tensor == GRADIENT || tensor == DY;
-  bool is_written = tensor == DECODED || tensor == RESULT || tensor == AFFINE || tensor == Y || tensor == Y_RESULT || tensor == DX || tensor == DX_RESULT;
+  bool is_written = tensor == DECODED || tensor == RESULT || tensor == AFFINE || tensor == PRODUCT_OF ||
+                    tensor == PRODUCT_RESULT || tensor == Y || tensor == Y_RESULT || tensor == DX || tensor == DX_RESULT;
   return (is_read && (current.held & READ_AS_BFLOAT16)) || (is_written && (current.held & WRITTEN_AS_BFLOAT16));
 }
 
@@ -126,7 +132,7 @@ plan(run *run)
 {
   uint64_t end = 0;
   for (int i = 0; i < TENSORS; i++) {
-    bool is_image = i == LAID_OUT || i == DECODED || i == Y || i == DY || i == DX || i == AFFINE;
+    bool is_image = i == LAID_OUT || i == DECODED || i == Y || i == DY || i == DX || i == AFFINE || i == PRODUCT_OF;
     bool is_vector = (i >= MEAN && i <= BIAS) || i == DSCALE || i == DBIAS, is_of_rows = i == ROW_MEAN || i == ROW_RSTD;
     actnn_tensor *tensor = &run->tensor[i];
     *tensor = (actnn_tensor){.type = is_bfloat(i) ? ACTNN_BF16 : ACTNN_F32, .layout = (uint8_t)(is_image ? current.layout : i == CODE ? ACTNN_STASH : ACTNN_PLAIN)};
@@ -323,7 +329,7 @@ compare(void)
     same = same_bytes(&one, &other, Y_RESULT) && close_to(&one, &other, RESULT) && close_to(&one, &other, DSCALE) &&
            close_to(&one, &other, DBIAS) && close_to(&one, &other, DX_RESULT);
   else if (same)
-    same = same_bytes(&one, &other, RESULT) && (current.rank != 2 || close_to(&one, &other, AFFINE)) &&
+    same = same_bytes(&one, &other, RESULT) && same_bytes(&one, &other, PRODUCT_RESULT) && (current.rank != 2 || close_to(&one, &other, AFFINE)) &&
            (current.spacing != ACTNN_MASKED_LEVELS ||
             same_bytes(&one, &other, current.layout == ACTNN_BLOCKED ? DX_RESULT : DX));
   actnn_destroy(one.trainer);
@@ -374,6 +380,7 @@ static const struct {
     {"rows of an odd length", 2, {3, 501}, ACTNN_PLAIN},
     {"many rows", 2, {700, 40}, ACTNN_PLAIN},
     {"many small maps", 4, {65, 16, 3, 3}, ACTNN_BLOCKED},
+    {"one block of channels, 400 positions", 4, {2, 16, 20, 20}, ACTNN_BLOCKED},
 };
 
 static const struct {

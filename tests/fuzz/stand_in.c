@@ -72,6 +72,7 @@ saves_set_redraw_state(actnn *trainer, double (*state)[SAVES_REDRAW_NUMBERS])
 
 int offload_create(actnn *trainer) { return (void)trainer, 0; }
 void offload_destroy(actnn *trainer) { (void)trainer; }
+uint64_t offload_exact_place(const actnn *trainer, uint32_t tensor) { return (void)trainer, (void)tensor, 0; }
 int offload_note(actnn *trainer, actnn_kernel *kernel, const actnn_call *call) { return (void)trainer, (void)kernel, (void)call, 0; }
 void offload_begin(actnn *trainer) { (void)trainer; }
 int offload_before(actnn *trainer, actnn_kernel *kernel, const actnn_call *call) { return (void)trainer, (void)kernel, (void)call, 0; }

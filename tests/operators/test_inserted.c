@@ -40,6 +40,7 @@ static const struct {
     {"y = actnn.NormalGradInput<save = 0, rectified = 0, cap = 0.0>(dy, n, scale, b, rstd, two, sums)", 4, {0, -2, 0.5, 0}},
     {"y = actnn.DequantizeAffine<save = 0>(m, factors, v)", 4, {11, 202, 31, 402}},
     {"y = actnn.DequantizeAffine<save = 0>(m, factors)", 4, {10, 200, 30, 400}},
+    {"y = actnn.MultiplyCoded<save = 0>(four, signs)", 4, {-1, 4, 0, 12}},
     {"y = actnn.PackPositive(signs)", 4, {0, 1, 0, 1}},
     {"y = actnn.SelectPacked(four, bits)", 4, {0, 2, 0, 4}},
     {"y = actnn.Fill<shape = [2], to = 1, values = [3.0]>()", 2, {3, 3}},

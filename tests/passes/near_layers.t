@@ -156,6 +156,16 @@ before alone.onnxtxt quantize $options
 changed "a rectifier's mask is in its code" '' 'SelectCoded<' 1
 changed "bits of another mask stay" 's/(\n  \[relu1\] v\d+ = actnn.)PackPositive(.*?)\(r1\)/$1PackBits<bits = 1, origin = "r1">(r1)/' 'SelectCoded<' 0
 
+# A slope is decoded where the gradient is multiplied by it, and nowhere else.
+net '[gelu1] r1 = Gelu (c1)' >gelu.onnxtxt
+# shellcheck disable=SC2086
+before gelu.onnxtxt quantize $options
+multiplied() { changed "$1" "$2" 'MultiplyCoded<' "$3"; }
+multiplied "a gradient times a coded slope" '' 1
+multiplied "the slope may come first" 's/(Mul<phase = "backward", origin = "r1">\()(\w+), (\w+)/$1$3, $2/' 1
+multiplied "a sum with it" 's/Mul(<phase = "backward", origin = "r1">)/Add$1/' 0
+multiplied "the slope times itself" 's/(Mul<phase = "backward", origin = "r1">\()(\w+), (\w+)/$1$3, $3/' 0
+
 # ActNN's own scheme: what a normalization reads too keeps its share.
 net '[same1] r1 = Abs (c1)' | sed 's/Relu (c2)/Add (c2, n1)/; s/Conv \(.*\)(r1, w2)/Conv \1(c1, w2)/' >two.onnxtxt
 # shellcheck disable=SC2086

@@ -46,6 +46,14 @@ sums "a product that is broadcast" 'ProductSum' 0 'p = MatMul (b, w) y = Add (x,
 sums "a difference" 'ProductSum' 0 'p = MatMul (z, w) y = Sub (x, p)'
 sums "shown and read on the way" 'ProductSum' 0 \
   'u = Reshape (z, part) p = MatMul (u, w) v = Reshape (p, rows) s = Add (x, v) n = ReduceSum <keepdims = 0> (p) y = Mul (s, n)'
+sums "a gradient of rows" 'y, k, l = actnn.LayerNormalizationGrad<axis = 1>(x, z, b, c, c, z)' 1 'p, k, l = actnn.LayerNormalizationGrad (x, z, b, c, c) y = Add (z, p)' ', float[8] k, float[8] l'
+sums "in either order, without a mean" 'y, k = actnn.RMSNormalizationGrad<axis = 1>(x, z, b, c, z)' 1 'p, k = actnn.RMSNormalizationGrad (x, z, b, c) y = Add (p, z)' ', float[8] k'
+sums "of normalized rows" 'y, k = actnn.NormalizedRowsGrad<axis = 1>(x, z, b, c, z)' 1 'p, k = actnn.NormalizedRowsGrad (x, z, b, c) y = Add (p, z)' ', float[8] k'
+sums "two, of which one adds already" 'Add(' 1 'q, l = actnn.NormalizedRowsGrad (x, z, b, c) p, k = actnn.NormalizedRowsGrad (x, z, b, c, q) y = Add (p, z)' ', float[8] k, float[8] l'
+sums "a gradient of scales" 'Add(' 2 'q, p = actnn.NormalizedRowsGrad (x, z, b, c) s = Add (p, b) y = Add (q, s)'
+dropped='r = Constant <value_float = 0.25> () t = Constant <value = bool {1}> ()'
+sums "what dropout leaves" 'y = actnn.DropoutSum<random_id = 1048576>(z, x, r, t)' 1 "$dropped p = Dropout <seed = 3> (x, r, t) y = Add (z, p)"
+sums "but not where its mask is asked for" 'DropoutSum' 0 "$dropped p, m = Dropout (x, r, t) y = Add (z, p)" ', bool[4,8] m'
 
 # ---- biases
 biases() {

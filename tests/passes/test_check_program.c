@@ -45,6 +45,10 @@ take_down(Bench *bench)
 #define BACKWARD \
   "b = actnn.DequantizeOnBackward<save = 0, phase = \"backward\">(code)\n" \
   "dw = actnn.ProductGradWeight<phase = \"backward\">(dy, b, shape)\n"
+#define EXACT(declarations, to_save, number, value) \
+  STEP("\"actnn.stash\" : \"held\", ", ", uint8[64,512] held" declarations SHAPE, \
+       FORWARD "held = actnn.SaveExact<number = " to_save ">(r)\n" \
+       "back = actnn.RestoreExact<number = " number ", to = " value ", phase = \"backward\">(held)\n" BACKWARD UPDATING)
 #define UPDATING "w2 = actnn.Update<phase = \"update\">(w, dw)\n"
 #define SAVES "\"actnn.saves\" : \"complete r code even stochastic plain 0 0 4 8192 131072 1 fixed why\", "
 #define UPDATES "\"actnn.updates\" : \"w2=w\", "
@@ -78,6 +82,19 @@ static const struct {
     {"operands fit", STEP("\"actnn.blocked\" : \"u y\", \"actnn.stash\" : \"z\", ", NORMAL,
                           FORWARD "y, z = actnn.NormalizeOnSave<save = 0, rectified = 1>(u, s, s)\n")},
     {"shapes known", STEP("", SHAPE, FORWARD BACKWARD "t = Exp<phase = \"backward\">(dy)\n")},
+    {NULL, EXACT(", float[64,512] back", "0", "0", "1")},
+    {"saved as it is", EXACT(", float[64,512] back", "1", "1", "1")},
+    {"saved as it is", EXACT(", float[64,512] back", "0", "1", "1")},
+    {"saved as it is", EXACT(", float[64,512] back", "-1", "-1", "1")},
+    {"saved as it is", EXACT(", float[512,64] back", "0", "0", "1")},
+    {"saved as it is", EXACT(", bfloat16[64,512] back", "0", "0", "16")},
+    {"saved as it is", STEP("\"actnn.stash\" : \"held\", ", ", uint8[32,512] held" SHAPE, FORWARD "held = actnn.SaveExact<number = 0>(r)\n")},
+    {"saved as it is", STEP("\"actnn.stash\" : \"held\", ", ", bool[64,512] b1, uint8[64,512] held" SHAPE,
+                            FORWARD "b1 = actnn.Positive(r)\n held = actnn.SaveExact<number = 0>(b1)\n")},
+    {"saved as it is", STEP("\"actnn.stash\" : \"held kept\", ", ", uint8[64,512] held, uint8[64,512] kept" SHAPE,
+                            FORWARD "held = actnn.SaveExact<number = 0>(r)\n kept = actnn.SaveExact<number = 0>(a)\n")},
+    {"saved as it is", STEP("", ", float[64,512] back" SHAPE,
+                            FORWARD "back = actnn.RestoreExact<number = 0, to = 1, phase = \"backward\">(code)\n")},
     {"saved through a code",
      STEP(SAVES, ", float[512,512] dw2" SHAPE,
           FORWARD BACKWARD "dw2 = actnn.ProductGradWeight<phase = \"backward\">(dy, r, shape)\n")},

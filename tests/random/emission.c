@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+PassFunction offload_exact;
+
 enum { SETTINGS = 0x5345 };
 
 Setting
@@ -32,6 +34,7 @@ draw_setting(uint64_t number)
   if (drawn[3] % 3 == 1) setting.rounding = "dither";
   if (drawn[3] >> 8 & 1) setting.most_recomputed = (uint64_t)1 << (10 + (drawn[3] >> 9) % 10);
   setting.is_bfloat = (drawn[3] >> 20) % 4 == 0;
+  setting.offloads = drawn[3] >> 22 & 1;
   return setting;
 }
 
@@ -43,6 +46,8 @@ setting_text(const Setting *setting, Arena *arena)
   if (setting->compression != 0) text = arena_format(arena, "%s --compression=%g", text, setting->compression);
   if (setting->most_recomputed) text = arena_format(arena, "%s --recompute=%llu", text, (unsigned long long)setting->most_recomputed);
   if (setting->is_bfloat) text = arena_format(arena, "%s --precision=bf16", text);
+  if (setting->is_for_gpu) text = arena_format(arena, "%s --target=cuda", text);
+  if (setting->offloads) text = arena_format(arena, "%s, offload-exact as at L5", text);
   return setting->rounding ? arena_format(arena, "%s --rounding=%s", text, setting->rounding) : text;
 }
 
@@ -53,19 +58,25 @@ emit_with(const RandomGraph *graph, const char *text, const Setting *setting, co
   Options options = {.command_line = "actnnc", .loss = graph->loss, .optimizer = graph->optimizer, .level = setting->level,
                      .attention = graph->number % 2 ? "separate" : "fused",
                      .bits = setting->bits, .compression = setting->compression, .scheme = setting->scheme,
-                     .rounding = setting->rounding, .most_recomputed = setting->most_recomputed, .is_bfloat = setting->is_bfloat, .seed = graph->number};
+                     .rounding = setting->rounding, .most_recomputed = setting->most_recomputed, .is_bfloat = setting->is_bfloat,
+                     .is_for_gpu = setting->is_for_gpu, .seed = graph->number};
+  Options offloading = options;
+  if (setting->offloads) offloading.level = 5;
   Program *program = parse_program(name, text, strlen(text), diagnostics);
   bool is_good = program != NULL;
   for (size_t i = 0; i < pass_count && is_good; i++)
-    is_good = passes[i].run(program, &options) && !diagnostics->errors && check_program(program, passes[i].name);
+    is_good = passes[i].run(program, passes[i].run == offload_exact ? &offloading : &options) && !diagnostics->errors
+              && check_program(program, passes[i].name);
   if (is_good) is_good = finish_inference_model(program);
   if (is_good) {
     *emission = (Emission){.name = name, .planned_bytes = program->plan->arena_bytes, .saved_bytes = program->plan->saved_bytes,
                            .save_count = program->saves->count, .program = program, .options = options};
     for (uint32_t i = 0; i < program->order_count; i++)
       emission->recomputed_count += node_at(program, program->order[i])->phase == PHASE_RECOMPUTE;
+    exact_saves(program, &emission->exact_count);
     emission->source = emit_source(program, &options, name, arena, &emission->source_length);
     emission->header = emit_header(name, arena, &emission->header_length);
+    if (setting->is_for_gpu) emission->kernels = emit_kernels(program, name, arena, &emission->kernels_length);
     emission->weights = emit_weights(program, arena, &emission->weights_length);
   }
   if (program && !is_good) program_destroy(program);
@@ -98,7 +109,8 @@ verify_emission(const Emission *emission, Diagnostics *diagnostics)
 {
 #ifdef ACTNN_HAVE_LIBCLANG
   const EmittedText text = {.name = emission->name, .source = emission->source, .source_length = emission->source_length,
-                            .header = emission->header, .header_length = emission->header_length};
+                            .header = emission->header, .header_length = emission->header_length,
+                            .kernels = emission->kernels, .kernels_length = emission->kernels_length};
   return verify_source(diagnostics, emission->name, &text, emission->program, &emission->options);
 #else
   (void)emission;

@@ -10,16 +10,18 @@ typedef struct Setting {
   double bits, compression;
   uint64_t most_recomputed; /* bytes that a run computed again may free; 0: none is */
   const char *scheme, *rounding;
-  bool is_bfloat;
+  bool is_bfloat, is_for_gpu;
+  bool offloads; /* values as they are go through the pool as at L5, whatever the level: without a window they stay in the arena */
 } Setting;
 
 typedef struct Emission {
-  char *source, *header;
+  char *source, *header, *kernels; /* kernels: of a GPU alone */
   unsigned char *weights;
-  size_t source_length, header_length, weights_length;
+  size_t source_length, header_length, kernels_length, weights_length;
   const char *name;
   uint64_t planned_bytes, saved_bytes;
   uint32_t save_count, recomputed_count; /* nodes computed again */
+  uint32_t exact_count; /* values that go through the pool as they are */
   Program *program; /* as it was emitted */
   Options options;  /* what was asked for */
 } Emission;

@@ -2,6 +2,8 @@
 #undef actnn_run /* where this file is compiled along with an emitted source */
 #include "poison.h"
 
+#include "../../runtime/device.h"
+#include "../../runtime/offload.h"
 #include "../../runtime/saves_state.h"
 
 #include <stdlib.h>
@@ -36,8 +38,16 @@ static Poison *current; /* the emitted functions have no place for more than the
 
 /* ---- the functions of the copied model ---------------------------------------------------------------- */
 
+/* On a device what is the processor's memory is filled, and sent there. */
+static int
+fill(actnn *trainer, uint64_t start, uint64_t end)
+{
+  memset(trainer->arena + start, POISON, end - start);
+  return device_send(trainer, start, end - start);
+}
+
 /* The first forward of a step: from here on memory is poisoned. */
-static void
+static int
 begin(Poison *poison, actnn *trainer)
 {
   const actnn_model *model = &poison->model;
@@ -47,14 +57,14 @@ begin(Poison *poison, actnn *trainer)
     for (int s = 0; s < SEQUENCES && pinned[i] != NONE; s++)
       poison->life[s][pinned[i]].is_pinned = true;
   poison->trainer = trainer;
-  memset(trainer->arena + model->variable_bytes, POISON, trainer->arena_bytes - model->variable_bytes);
+  return fill(trainer, model->variable_bytes, trainer->arena_bytes);
 }
 
 static int
 forward(actnn *trainer)
 {
-  if (!trainer->preparing && !current->trainer)
-    begin(current, trainer);
+  if (!trainer->preparing && !current->trainer && begin(current, trainer))
+    return 1;
   current->sequence = TRAINING;
   current->call[TRAINING] = 0;
   return current->real->forward(trainer);
@@ -152,13 +162,15 @@ compare_intervals(const void *left, const void *right)
   return a->start < b->start ? -1 : a->start > b->start;
 }
 
-/* Where a tensor lies now: codes of a save are where the pool has them this step. */
+/* Where a tensor lies now: what is saved is where the pool has it this step, also while it is away from there. */
 static Interval
 place_of(const Poison *poison, uint32_t id)
 {
   const actnn_model *model = &poison->model;
-  if (poison->save_of[id] == NONE)
-    return (Interval){model->tensor[id].offset, model->tensor[id].offset + model->tensor[id].bytes};
+  if (poison->save_of[id] == NONE) {
+    uint64_t start = model->tensor[id].offset + offload_exact_place(poison->trainer, id);
+    return (Interval){start, start + model->tensor[id].bytes};
+  }
   const save_state *state = &poison->trainer->saves->save[poison->save_of[id]];
   return (Interval){model->stash_offset + state->place, model->stash_offset + state->place + state->share};
 }
@@ -179,7 +191,7 @@ list_alive(const Poison *poison, uint32_t call)
   return count;
 }
 
-static void
+static int
 fill_dead(Poison *poison, uint32_t call)
 {
   actnn *trainer = poison->trainer;
@@ -188,12 +200,14 @@ fill_dead(Poison *poison, uint32_t call)
   for (size_t i = 0; i <= count; i++) {
     uint64_t start = i < count ? poison->alive[i].start : trainer->arena_bytes;
     if (start > at) {
-      memset(trainer->arena + at, POISON, start - at);
+      if (fill(trainer, at, start))
+        return 1;
       poison->bytes += start - at;
     }
     if (i < count && poison->alive[i].end > at)
       at = poison->alive[i].end;
   }
+  return 0;
 }
 
 int
@@ -209,7 +223,6 @@ poisoned_run(actnn *trainer, actnn_kernel *kernel, actnn_list out, actnn_list in
     take_down_hidden(poison, kernel, with, call);
     return actnn_run(trainer, kernel, out, in, with);
   }
-  int failed = actnn_run(trainer, kernel, out, in, with);
-  fill_dead(poison, call);
-  return failed;
+  bool waits = trainer->device && actnn_is_update(kernel); /* for updates behind it, to be launched with them */
+  return actnn_run(trainer, kernel, out, in, with) || (!waits && fill_dead(poison, call));
 }

@@ -3,7 +3,8 @@
  * Emitted source compiled with -Dactnn_run=poisoned_run calls poisoned_run in place of the runtime. While the trainer prepares, it
  * takes down which tensors every call writes and reads. During a step of a poisoned trainer, after every call, all bytes behind the
  * variables that no tensor still to be read lies on are filled with NaN: every buffer before its first write and after its last
- * read, the library's scratch, the pool of codes outside its live saves, what lies between. Such a run must give the same bits. */
+ * read, the library's scratch, the pool of codes outside its live saves, what lies between. Such a run must give the same bits. On a device
+ * calls are then to be made one by one (--profile). */
 #ifndef ACTNN_POISON_H
 #define ACTNN_POISON_H
 

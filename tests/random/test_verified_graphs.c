@@ -4,7 +4,7 @@
  *   FIRST=4711 GRAPHS=1 SHOW=1 ...                   one of them, its text printed
  *
  * Half of them are test_random_graphs.c's, half have larger inputs, most of those coded saves. Each is translated in a setting drawn for
- * it and goes the way of actnnc: all passes, emission, and the verifier in its child process with the program at hand. Nothing is compiled
+ * it, one in four for a GPU at L4 or L5, and goes the way of actnnc: all passes, emission, and the verifier in its child process with the program at hand. Nothing is compiled
  * to machine code or run, so that ten thousand take minutes. */
 #include "../runtime/tap.h"
 #include "emission.h"
@@ -17,7 +17,7 @@ enum { GRAPHS = 200, EVERY = 3, ENOUGH_TO_COUNT = 100 };
 static const uint64_t once_refused[] = {307};
 
 typedef struct Totals {
-  unsigned emitted, accepted, coded;
+  unsigned emitted, accepted, coded, offloaded;
   uint64_t calls, first_refused;
 } Totals;
 
@@ -32,6 +32,10 @@ verify_graph(Totals *totals, uint64_t number)
   const char *text = print_program(graph->program, arena);
   /* Settings 0 and 1 are FP32 and the default; the others are drawn. */
   Setting setting = draw_setting(number % EVERY == 0 ? number / EVERY % 2 : number + 2);
+  if (number % 4 == 1) {
+    setting.is_for_gpu = true;
+    setting.level = 4 + (int)(number / 4 % 2);
+  }
   if (getenv("SHOW")) fputs(text, stdout);
   bool is_emitted = graph->is_whole && emit_graph(graph, text, &setting, "graph", arena, diagnostics, &emission);
   bool is_accepted = is_emitted && verify_emission(&emission, diagnostics);
@@ -39,6 +43,7 @@ verify_graph(Totals *totals, uint64_t number)
     totals->emitted++;
     totals->accepted += is_accepted;
     totals->coded += emission.save_count > 0;
+    totals->offloaded += emission.exact_count > 0;
     totals->calls += emission.program->order_count;
     end_emission(&emission);
   }
@@ -64,7 +69,10 @@ main(void)
   for (size_t i = 0; i < sizeof once_refused / sizeof *once_refused && !first; i++, graphs++) verify_graph(&totals, once_refused[i]);
   printf("# %.1f nodes a graph\n", (double)totals.calls / (totals.emitted ? totals.emitted : 1));
   ok(totals.emitted == graphs, "graphs are made and emitted: %u of %u", totals.emitted, graphs);
-  if (graphs >= ENOUGH_TO_COUNT) ok(totals.coded * 10 > totals.emitted, "more than a tenth have coded saves: %u", totals.coded);
+  if (graphs >= ENOUGH_TO_COUNT) {
+    ok(totals.coded * 10 > totals.emitted, "more than a tenth have coded saves: %u", totals.coded);
+    ok(totals.offloaded * 20 > totals.emitted, "more than a twentieth have values that go through the pool as they are: %u", totals.offloaded);
+  }
   ok(totals.emitted && totals.accepted == totals.emitted, "none is refused by the verifier: %u of %u accepted", totals.accepted,
      totals.emitted);
   return tap_done();

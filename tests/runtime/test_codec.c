@@ -134,8 +134,29 @@ selects(const actnn_codec_kernels *kernels, coded *coded, bool in_place)
   return right;
 }
 
+/* A gradient times what is decoded, in place or not; padding stays zero. */
+static int
+multiplies(const actnn_codec_kernels *kernels, coded *coded, unsigned draw, bool in_place)
+{
+  float *dy = allocate(coded->elements * sizeof *dy), *dx = in_place ? dy : allocate(coded->elements * sizeof *dx);
+  int right = 1;
+  for (size_t i = 0; i < coded->elements; i++)
+    dy[i] = (float)(i % 7) - 2.5f;
+  for (int64_t sample = 0; sample < coded->codec.samples; sample++)
+    for (int64_t tile = 0; tile < actnn_codec_tiles(&coded->codec); tile++) {
+      actnn_tile_work work = {&coded->codec, coded->block, sample, tile, false, false};
+      kernels->multiply(&work, coded->stash + (uint64_t)sample * coded->bytes, &coded->code, key_of(draw), dy, dx);
+    }
+  FOR_ELEMENTS(coded) right &= dx[place] == ((float)(place % 7) - 2.5f) * coded->back[place];
+  right &= is_margin_intact(dx, coded->elements * sizeof *dx);
+  free(dy);
+  if (!in_place)
+    free(dx);
+  return right;
+}
+
 typedef struct outcome {
-  int same, right, bounded, selected;
+  int same, right, bounded, selected, multiplied;
 } outcome;
 
 static void
@@ -159,6 +180,7 @@ try_layout(const shape *shape, const actnn_code *code, outcome *outcome)
       same &= memcmp(first.stash, other.stash, first.bytes * (uint64_t)first.codec.samples) == 0;
       if (code->spacing == ACTNN_MASKED_LEVELS)
         outcome->selected &= selects(kernels, &other, false) && selects(kernels, &other, true);
+      outcome->multiplied &= multiplies(kernels, &other, 3, false) && multiplies(kernels, &other, 3, true);
       if (!same || !right)
         printf("# %s, %d %s levels, dither %d, %s, block %d: %s\n", shape->what, code->levels, spacing_names[code->spacing],
                code->dither, builds[b], block, same ? "wrong" : "other bytes");
@@ -174,7 +196,7 @@ static void
 test_layouts(void)
 {
   for (int coding = 0; coding < CODINGS; coding++) {
-    outcome outcome = {1, 1, 1, 1};
+    outcome outcome = {1, 1, 1, 1, 1};
     int levels = 0;
     for (int choice = 0; (levels = actnn_choice_levels(choice)) > 0; choice++) {
       actnn_code code = code_of(coding, levels);
@@ -185,6 +207,7 @@ test_layouts(void)
     ok(outcome.same, "%s levels, %s: the same bytes, values and noise from every build and every channel block", name, how);
     ok(outcome.right, "%s levels, %s: values are where they belong, within a step, and padding is zero", name, how);
     ok(outcome.bounded, "%s levels, %s: nothing is written beyond a value or its codes", name, how);
+    ok(outcome.multiplied, "%s levels, %s: a gradient is multiplied by what is decoded", name, how);
     if (codings[coding].spacing == ACTNN_MASKED_LEVELS)
       ok(outcome.selected, "%s levels, %s: exactly what is positive is selected", name, how);
   }

@@ -5,7 +5,7 @@ static void
 test_tensors(void)
 {
   const char *message = "small: tensor 0 does not fit its place in the arena";
-  REFUSES("version 7, this runtime is of version 8", c.model.version = 7);
+  REFUSES("version 7, this runtime is of version 9", c.model.version = 7);
   REFUSES(message, c.tensor[v_w1].type = ACTNN_STRING);
   REFUSES(message, c.tensor[v_w1].type = ACTNN_UNDEFINED);
   REFUSES(message, c.tensor[v_w1].rank = ACTNN_MAX_RANK + 1);
@@ -71,6 +71,8 @@ test_tables(void)
   REFUSES(plan, c.model.stash_bytes = at_end + 64);
   REFUSES(plan, c.model.stash_offset = at_end);
   REFUSES(plan, c.model.window_bytes = c.model.stash_bytes + 64);
+  REFUSES(plan, c.model.exact_bytes = at_end + 64);
+  REFUSES(plan, c.model.exact_bytes = UINT64_MAX - 63);
   REFUSES(plan, c.model.variable_bytes = at_end + 64);
   REFUSES(plan, c.model.batch = 0);
   REFUSES("more than this machine can address", c.model.arena_bytes = UINT64_MAX / 2 + 1);

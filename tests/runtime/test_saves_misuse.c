@@ -12,6 +12,7 @@ static const misused kernels[] = {{"QuantizeOnSave", actnn_QuantizeOnSave, false
                                   {"DequantizeOnBackward", actnn_DequantizeOnBackward, false, true},
                                   {"DequantizeAffine", actnn_DequantizeAffine, false, true},
                                   {"SelectCoded", actnn_SelectCoded, false, true},
+                                  {"MultiplyCoded", actnn_MultiplyCoded, false, true},
                                   {"NormalizeOnSave", actnn_NormalizeOnSave, true, false},
                                   {"DequantizeNormal", actnn_DequantizeNormal, true, true},
                                   {"NormalGradScale", actnn_NormalGradScale, true, true},

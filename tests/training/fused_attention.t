@@ -69,8 +69,8 @@ alike windows.onnxtxt x 1e-5 --bits=32
     ./coded $data --weights weights.safetensors --variance 400 --gradient-reference exact.safetensors >table
 } >log 2>&1 || not_ok "runs with codes" log
 check "unbiased" is_unbiased table
-for exact in q k; do check "$exact is exact" grep -q "^$exact  *exact .*AttentionGrad" saves; done
-check "v is coded" grep -q "^v  *even/dither .*AttentionGrad" saves
+for exact in q k; do check "$exact is exact" grep -q "^${exact}1  *exact .*AttentionGrad" saves; done
+check "v is coded" grep -q "^v1  *even/dither .*AttentionGrad" saves
 check "so is o, once, for the next layer and for its row sum" \
   [ "$(grep -c '^o2 .*even/dither' saves)" -eq 1 -a "$(grep -c '^o[1 ] ' saves)" -eq 0 ]
 finish
