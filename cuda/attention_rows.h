@@ -102,8 +102,9 @@ blocked_unit(const Rows &rows, const Place &place, int64_t first)
 
 /* Scores from element `first` of a row on as the mask leaves them; those behind the row's end are none. */
 static inline __device__ Columns<UNIT>
-masked_unit(const Rows &rows, const Place &place, int64_t first, unsigned blocked, Columns<UNIT> score)
+masked_unit(const Rows &rows, const Place &place, int64_t first, unsigned blocked, const Columns<UNIT> &given)
 {
+  Columns<UNIT> score = given;
   if (rows.added.data)
     read_mask(rows, place, first, [&](int64_t at) {
       Columns<UNIT> added = load_columns<UNIT>(rows.added, at / UNIT);

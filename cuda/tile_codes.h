@@ -321,4 +321,23 @@ four_codes_at(tile_part part, int row, int four)
   return read_own_codes(part).row[0];
 }
 
+/* ---- spacings ------------------------------------------------------------------------------------------------- */
+
+/* run(a type whose value is the spacing), even for all that are coded as even levels are. */
+template <actnn_spacing Spacing>
+struct known_spacing {
+  static constexpr actnn_spacing value = Spacing;
+};
+
+template <typename Run>
+static int
+with_spacing(actnn_spacing spacing, Run run)
+{
+  switch (spacing) {
+  case ACTNN_MASKED_LEVELS: return run(known_spacing<ACTNN_MASKED_LEVELS>());
+  case ACTNN_SQUARE_LEVELS: return run(known_spacing<ACTNN_SQUARE_LEVELS>());
+  default: return run(known_spacing<ACTNN_EVEN_LEVELS>());
+  }
+}
+
 #endif

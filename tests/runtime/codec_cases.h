@@ -155,7 +155,7 @@ code_all(const actnn_codec_kernels *kernels, coded *coded, uint64_t draw, bool e
   double sum = 0;
   for (int64_t sample = 0; sample < coded->codec.samples; sample++)
     for (int64_t tile = 0; tile < actnn_codec_tiles(&coded->codec); tile++) {
-      actnn_tile_work work = {&coded->codec, coded->block, sample, tile, false, false};
+      actnn_tile_work work = {&coded->codec, coded->block, sample, tile, false, false, NULL};
       actnn_tile_range known;
       bool knows = (sample + tile + (kernels->name[0] == 's')) % 2;
       if (knows)
@@ -174,7 +174,7 @@ decode_all(const actnn_codec_kernels *kernels, coded *coded, uint64_t draw)
 {
   for (int64_t sample = 0; sample < coded->codec.samples; sample++)
     for (int64_t tile = 0; tile < actnn_codec_tiles(&coded->codec); tile++) {
-      actnn_tile_work work = {&coded->codec, coded->block, sample, tile, false, false};
+      actnn_tile_work work = {&coded->codec, coded->block, sample, tile, false, false, NULL};
       kernels->dequantize(&work, coded->stash + (uint64_t)sample * coded->bytes, &coded->code, key_of(draw), coded->back);
     }
 }

@@ -122,7 +122,7 @@ selects(const actnn_codec_kernels *kernels, coded *coded, bool in_place)
     dy[i] = i % 7 ? (float)i : -(float)i;
   for (int64_t sample = 0; sample < coded->codec.samples; sample++)
     for (int64_t tile = 0; tile < actnn_codec_tiles(&coded->codec); tile++) {
-      actnn_tile_work work = {&coded->codec, coded->block, sample, tile, false, false};
+      actnn_tile_work work = {&coded->codec, coded->block, sample, tile, false, false, NULL};
       kernels->select(&work, coded->stash + (uint64_t)sample * coded->bytes, &coded->code, dy, dx);
     }
   for (size_t i = 0; i < coded->elements; i++)
@@ -144,7 +144,7 @@ multiplies(const actnn_codec_kernels *kernels, coded *coded, unsigned draw, bool
     dy[i] = (float)(i % 7) - 2.5f;
   for (int64_t sample = 0; sample < coded->codec.samples; sample++)
     for (int64_t tile = 0; tile < actnn_codec_tiles(&coded->codec); tile++) {
-      actnn_tile_work work = {&coded->codec, coded->block, sample, tile, false, false};
+      actnn_tile_work work = {&coded->codec, coded->block, sample, tile, false, false, NULL};
       kernels->multiply(&work, coded->stash + (uint64_t)sample * coded->bytes, &coded->code, key_of(draw), dy, dx);
     }
   FOR_ELEMENTS(coded) right &= dx[place] == ((float)(place % 7) - 2.5f) * coded->back[place];
@@ -278,7 +278,7 @@ test_measures(const actnn_codec_kernels *kernels)
         double squares = 0, range = 0, true_squares = 0, bound = 0;
         for (int64_t sample = 0; sample < coded.codec.samples; sample++)
           for (int64_t tile = 0; tile < actnn_codec_tiles(&coded.codec); tile++) {
-            actnn_tile_work work = {&coded.codec, block, sample, tile, false, false};
+            actnn_tile_work work = {&coded.codec, block, sample, tile, false, false, NULL};
             squares += kernels->squares(&work, coded.value);
             range += kernels->range(&work, coded.value, codings[coding].spacing, NULL);
           }

@@ -132,7 +132,7 @@ measure(const actnn_codec_kernels *kernels, const coded *coded)
   memset(map, 0, sizeof map);
   for (int64_t sample = 0; sample < coded->codec.samples; sample++)
     for (int64_t tile = 0; tile < actnn_codec_tiles(&coded->codec); tile++) {
-      actnn_tile_work work = {&coded->codec, coded->block, sample, tile, false, false};
+      actnn_tile_work work = {&coded->codec, coded->block, sample, tile, false, false, NULL};
       sum += kernels->squares(&work, coded->value) + kernels->range(&work, coded->value, coded->code.spacing, NULL);
       kernels->squares_map(&work, coded->value, map);
       kernels->noise_map(&work, coded->stash + (uint64_t)sample * coded->bytes, &coded->code, &none, map);
@@ -221,7 +221,7 @@ run_normal(const actnn_codec_kernels *kernels, normal *normal, bool rectified, f
   actnn_tile_noise noise;
   for (int64_t sample = 0; sample < coded->codec.samples; sample++)
     for (int64_t tile = 0; tile < actnn_codec_tiles(&coded->codec); tile++) {
-      actnn_tile_work work = {&coded->codec, coded->block, sample, tile, false, false};
+      actnn_tile_work work = {&coded->codec, coded->block, sample, tile, false, false, NULL};
       uint8_t *stash = coded->stash + (uint64_t)sample * coded->bytes;
       static double map[512];
       kernels->normalize(&work, coded->value, number[0], number[1], &affine, &coded->code, key_of(3), normal->y, stash, &noise);

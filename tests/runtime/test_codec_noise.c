@@ -192,7 +192,7 @@ try_mask(bool by_decoded_value)
   for (uint64_t draw = 0; draw < DRAWS; draw++) {
     code_rightly(&coded, draw);
     for (int64_t tile = 0; tile < actnn_codec_tiles(&coded.codec); tile++) {
-      actnn_tile_work work = {&coded.codec, 16, 0, tile, false, false};
+      actnn_tile_work work = {&coded.codec, 16, 0, tile, false, false, NULL};
       actnn_codec_best_kernels()->select(&work, coded.stash, &coded.code, dy, dx);
     }
     for (size_t i = 0; by_decoded_value && i < coded.elements; i++)
@@ -269,7 +269,7 @@ test_maps(const shape *shape, const actnn_codec_kernels *kernels)
   const actnn_affine affine = {.scale = scale};
   code_all(kernels, &coded, 0, false);
   for (int64_t tile = 0; tile < actnn_codec_tiles(&coded.codec); tile++) {
-    actnn_tile_work work = {&coded.codec, coded.block, 0, tile, false, false};
+    actnn_tile_work work = {&coded.codec, coded.block, 0, tile, false, false, NULL};
     kernels->squares_map(&work, coded.value, map);
     kernels->noise_map(&work, coded.stash, &coded.code, &affine, map + positions);
   }
