@@ -4,7 +4,8 @@
 . "$top_srcdir/tests/training/block.sh"
 
 write_block >block.onnxtxt
-options="--batch=8 --loss=softmax-cross-entropy"
+# Attention by its nodes has probabilities that are coded.
+options="--batch=8 --loss=softmax-cross-entropy --attention=separate"
 
 # translate OPTION...: actnnc on the block
 translate() {
@@ -73,6 +74,6 @@ sed 's/\[g\] g = Mul/[g] "<script>\&" = Mul/; s/MatMul (g, down)/MatMul ("<scrip
 check "a report is a page" grep -q -i '<!doctype html>' plan.html
 check "whose names are words" sh -c 'grep -q "<td>_script__<td>" plan.html && ! grep -q "<script>" plan.html'
 check "a workspace for a GPU is planned as asked for" sh -c '
-  "$0" block.onnxtxt -o gpu.c --batch=8 --loss=softmax-cross-entropy --target=cuda --workspace=3MiB --print-memory >memory 2>&1 &&
+  "$0" block.onnxtxt -o gpu.c --batch=8 --loss=softmax-cross-entropy --attention=separate --target=cuda --workspace=3MiB --print-memory >memory 2>&1 &&
   grep -q "workspace *3145728" memory' "$actnnc"
 finish
