@@ -214,7 +214,7 @@ can_be_fused(const AttentionCall &of, bool is_narrow)
   int64_t most = attention.rows > attention.keys ? attention.rows : attention.keys;
   bool is_countable = most <= INT32_MAX / 2 && attention.heads * (most / WARP + 1) <= MOST_BLOCKS;
   bool needs_scores = optional_output(of.call, 3) != NULL; /* a mask's gradient is made of theirs */
-  return is_narrow && is_short && is_even && attention.inner && attention.columns && is_countable && !needs_scores && gpu_has_tensor_cores(); /* a mask's gradient needs those of scores */
+  return is_narrow && is_short && is_even && attention.inner && attention.columns && is_countable && !needs_scores && gpu_has_tensor_cores();
 }
 
 /* While preparing: makes products of `which`, each with the result that it has in y (NULL: in the workspace). */

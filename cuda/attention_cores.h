@@ -59,12 +59,6 @@ take_keys(bfloat_number *to, const FusedAttention &of, int64_t head, int64_t fir
     take_rows(to, k, of.k_place.row_step, of.rows.all_keys - first, of.inner);
 }
 
-static inline __device__ void
-take_values(bfloat_number *to, const FusedAttention &of, int64_t head, int64_t first)
-{
-  take_rows(to, of.v + place_in(of.v_place, head, first), of.v_place.row_step, of.rows.all_keys - first, of.columns);
-}
-
 /* TILE rows as left operands, straight from memory. */
 template <bool is_turned>
 static inline __device__ void
@@ -163,18 +157,29 @@ draw_blocks(DrawnBlocks &room, const FusedAttention &of, const actnn_philox_key 
   __syncwarp();
 }
 
-static inline __device__ float
-factor_of_draw(const FusedAttention &of, uint32_t draw)
-{
-  return draw >= of.rows.threshold ? of.rows.kept : 0;
-}
-
 /* Where rows do not begin at whole blocks. */
 static inline __device__ float
 single_factor(const FusedAttention &of, const actnn_philox_key &key, int64_t element)
 {
   actnn_philox_block block = random_block(key, (uint64_t)element / DRAWS);
-  return factor_of_draw(of, dropout_draw(&block, (unsigned)(element % DRAWS)));
+  return factor_of_draw(of.rows, dropout_draw(&block, (unsigned)(element % DRAWS)));
+}
+
+/* Keys and values of a block, MANY at once, and what its warps draw. */
+typedef struct alignas(16) KeysRoom {
+  bfloat_number k[MANY * STEP], v[MANY * STEP];
+  DrawnBlocks drawn[WARPS];
+} KeysRoom;
+
+/* Those from `first` on, when all threads have read those before; all find them there. */
+template <bool is_turned>
+static inline __device__ void
+take_block(KeysRoom &room, const FusedAttention &of, int64_t head, int64_t first)
+{
+  __syncthreads();
+  take_keys<is_turned>(room.k, of, head, first);
+  take_rows(room.v, of.v + place_in(of.v_place, head, first), of.v_place.row_step, of.rows.all_keys - first, of.columns);
+  __syncthreads();
 }
 
 /* ---- scores ---------------------------------------------------------------------------------------------------------- */
@@ -215,15 +220,6 @@ static inline __device__ int
 end_of_keys(const FusedAttention &of, int last)
 {
   return of.leaves_out && last + 1 < of.rows.keys ? last + 1 : (int)of.rows.keys;
-}
-
-/* Of a score probability and, but for its scale, gradient: `score` becomes what dropout leaves of it, `slope` was the gradient of that. */
-static inline __device__ void
-differentiate_score(const FusedAttention &of, float kept, bool is_blocked, float lse, float mean, float *score, float *slope)
-{
-  float p = of.rows.is_guarded && isnan(lse) ? 0 : expf(*score - lse);
-  *slope = is_blocked ? 0 : p * ((kept != 0 ? *slope * kept : 0) - mean);
-  *score = p * kept;
 }
 
 /* ---- rows of a warp ---------------------------------------------------------------------------------------------- */
@@ -284,7 +280,7 @@ draw_for_rows(float (*kept)[4], DrawnBlocks &room, const FusedAttention &of, con
     int matrix = i / 4, half = i / 2 % 2, next = i % 2;
     float factor = 1;
     if (of.rows.is_dropped && has_whole_blocks)
-      factor = factor_of_draw(of, room.of[seat.group + half * EIGHT + matrix * TILE].word[seat.pair] >> (16 * next) & 0xffff);
+      factor = factor_of_draw(of.rows, room.of[seat.group + half * EIGHT + matrix * TILE].word[seat.pair] >> (16 * next) & 0xffff);
     else if (of.rows.is_dropped)
       factor = single_factor(of, key, seat.element + (seat.group + half * EIGHT) * of.rows.all_keys + first + matrix * EIGHT + 2 * seat.pair + next);
     kept[matrix][2 * half + next] = factor;

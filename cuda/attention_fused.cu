@@ -71,26 +71,18 @@ widen_row(float (*score)[4], float (*o)[4], float *most, float *sum, int half)
   *most = top;
 }
 
-typedef struct alignas(16) AttendRoom {
-  bfloat_number k[MANY * STEP], v[MANY * STEP];
-  DrawnBlocks drawn[WARPS];
-} AttendRoom;
-
 template <bool is_turned>
 TILE_KERNEL
 attend_fused(FusedAttention of)
 {
-  SHARED AttendRoom room;
+  SHARED KeysRoom room;
   RowSeat seat = take_rows_of_block(of);
   actnn_philox_key key = key_of_rows(of.rows);
   uint32_t q[TILES][4];
   float o[EIGHTS][4] = {}, most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}, factor[2];
   load_lefts<false>(q, of.q + place_in(of.q_place, seat.head, seat.first), of.q_place.row_step, of.rows.all_rows - seat.first, of.inner);
   for (int first = 0; first < seat.block_end; first += MANY) {
-    __syncthreads();
-    take_keys<is_turned>(room.k, of, seat.head, first);
-    take_values(room.v, of, seat.head, first);
-    __syncthreads();
+    take_block<is_turned>(room, of, seat.head, first);
     if (first >= seat.end)
       continue;
     float score[MANY / EIGHT][4];

@@ -6,13 +6,6 @@
 
 /* ---- what is added up over keys ------------------------------------------------------------------------------- */
 
-enum { SOME = 16 /* keys whose scores and gradients are in registers at once */ };
-
-typedef struct alignas(16) QueryRoom {
-  bfloat_number k[MANY * STEP], v[MANY * STEP];
-  DrawnBlocks drawn[WARPS];
-} QueryRoom;
-
 /* Of TILE keys from `first` on: products become probabilities, and their gradients those of scores. */
 static __device__ void
 differentiate_rows(float (*score)[4], float (*slope)[4], DrawnBlocks &drawn, const FusedAttention &of, const actnn_philox_key &key,
@@ -27,7 +20,7 @@ differentiate_rows(float (*score)[4], float (*slope)[4], DrawnBlocks &drawn, con
     bool is_blocked = false;
     score[matrix][j] = needs_no_mask ? of.scale * score[matrix][j]
                                      : score_of_row(of, seat, half, first + matrix * EIGHT + 2 * seat.pair + i % 2, score[matrix][j], &is_blocked);
-    differentiate_score(of, kept[matrix][j], is_blocked, lse[half], mean[half], &score[matrix][j], &slope[matrix][j]);
+    differentiate_score(of.rows, kept[matrix][j], is_blocked, lse[half], mean[half], &score[matrix][j], &slope[matrix][j]);
   }
 }
 
@@ -35,7 +28,7 @@ template <bool is_turned>
 TILE_KERNEL
 differentiate_queries(FusedAttention of)
 {
-  SHARED QueryRoom room;
+  SHARED KeysRoom room;
   RowSeat seat = take_rows_of_block(of);
   actnn_philox_key key = key_of_rows(of.rows);
   uint32_t q[TILES][4], d_o[TILES][4];
@@ -48,19 +41,13 @@ differentiate_queries(FusedAttention of)
     mean[half] = of.row_sum[total_of_row(of, seat, half)];
   }
   for (int first = 0; first < seat.block_end; first += MANY) {
-    __syncthreads();
-    take_keys<is_turned>(room.k, of, seat.head, first);
-    take_values(room.v, of, seat.head, first);
-    __syncthreads();
-    for (int part = 0; part < MANY && first + part < seat.end; part += SOME) {
-      float score[SOME / EIGHT][4], slope[SOME / EIGHT][4];
-      multiply_by_rows<SOME>(score, q, room.k + part * STEP, of.inner_tiles);
-      multiply_by_rows<SOME>(slope, d_o, room.v + part * STEP, of.column_tiles);
-      UNROLLED
-      for (int i = 0; i < SOME / TILE; i++) {
-        differentiate_rows(score + 2 * i, slope + 2 * i, room.drawn[seat.warp], of, key, seat, first + part + i * TILE, lse, mean);
-        add_rows(dq, slope + 2 * i, room.k + (part + i * TILE) * STEP, of.inner_tiles);
-      }
+    take_block<is_turned>(room, of, seat.head, first);
+    for (int at = 0; at < MANY && first + at < seat.end; at += TILE) { /* more at once have no room in registers */
+      float score[2][4], slope[2][4];
+      multiply_by_rows<TILE>(score, q, room.k + at * STEP, of.inner_tiles);
+      multiply_by_rows<TILE>(slope, d_o, room.v + at * STEP, of.column_tiles);
+      differentiate_rows(score, slope, room.drawn[seat.warp], of, key, seat, first + at, lse, mean);
+      add_rows(dq, slope, room.k + at * STEP, of.inner_tiles);
     }
   }
   put_sums(of.made, of.q_place, seat.head, seat.first, there, of.inner, dq, factor);
@@ -68,11 +55,12 @@ differentiate_queries(FusedAttention of)
 
 /* ---- what is added up over rows ----------------------------------------------------------------------------- */
 
-typedef struct alignas(16) KeyRoom {
+/* Rows of a block, MANY at once, and what its warps draw. */
+typedef struct alignas(16) RowsRoom {
   bfloat_number q[MANY * STEP], d_o[MANY * STEP];
   DrawnBlocks drawn[WARPS];
   float lse[MANY], mean[MANY];
-} KeyRoom;
+} RowsRoom;
 
 /* A warp has TILE keys of its own, and scores lie with a row for each of them. */
 typedef struct KeySeat {
@@ -83,7 +71,7 @@ typedef struct KeySeat {
 
 /* Of TILE keys and TILE rows from `row` on, the first of which is number `at` of those in shared memory. */
 static __device__ void
-differentiate_keys_of_rows(float (*score)[4], float (*slope)[4], KeyRoom &room, const FusedAttention &of, const actnn_philox_key &key,
+differentiate_keys_of_rows(float (*score)[4], float (*slope)[4], RowsRoom &room, const FusedAttention &of, const actnn_philox_key &key,
                            const KeySeat &seat, int row, int at)
 {
   bool needs_no_mask = is_open(of, row, seat.first, TILE) && row + TILE <= of.rows.all_rows;
@@ -104,10 +92,10 @@ differentiate_keys_of_rows(float (*score)[4], float (*slope)[4], KeyRoom &room, 
       float kept = 1;
       score[matrix][j] = needs_no_mask ? of.scale * score[matrix][j] : masked_score(of, row + number, mask, own, score[matrix][j], &is_blocked);
       if (of.rows.is_dropped && has_whole_blocks)
-        kept = factor_of_draw(of, drawn.of[number + half * TILE].word[seat.group / 2] >> (seat.group % 2 * 16) & 0xffff);
+        kept = factor_of_draw(of.rows, drawn.of[number + half * TILE].word[seat.group / 2] >> (seat.group % 2 * 16) & 0xffff);
       else if (of.rows.is_dropped)
         kept = single_factor(of, key, (seat.head * of.rows.all_rows + row + number) * of.rows.all_keys + own);
-      differentiate_score(of, kept, is_blocked, room.lse[at + number], room.mean[at + number], &score[matrix][j], &slope[matrix][j]);
+      differentiate_score(of.rows, kept, is_blocked, room.lse[at + number], room.mean[at + number], &score[matrix][j], &slope[matrix][j]);
       if (!is_there)
         score[matrix][j] = slope[matrix][j] = 0;
     }
@@ -131,7 +119,7 @@ template <bool is_turned>
 KERNEL
 differentiate_keys(FusedAttention of, Floats dk, Floats dv)
 {
-  SHARED KeyRoom room;
+  SHARED RowsRoom room;
   KeySeat seat;
   seat.warp = threadIdx.x / WARP;
   seat.group = threadIdx.x % WARP / 4;

@@ -116,7 +116,14 @@ masked_unit(const Rows &rows, const Place &place, int64_t first, unsigned blocke
   return score;
 }
 
-/* What dropout multiplies the elements by, from `first` of all scores on. Indices are known where this is compiled, for draws to stay in
+/* What dropout multiplies an element by that has this draw. */
+static inline __device__ float
+factor_of_draw(const Rows &rows, uint32_t draw)
+{
+  return draw >= rows.threshold ? rows.kept : 0;
+}
+
+/* The same of elements from `first` of all scores on. Indices are known where this is compiled, for draws to stay in
  * registers. */
 static inline __device__ Columns<UNIT>
 dropout_factors(const Rows &rows, const actnn_philox_key &key, int64_t first)
@@ -137,7 +144,7 @@ dropout_factors(const Rows &rows, const actnn_philox_key &key, int64_t first)
         draw[i] = skipped & step ? draw[i + step] : draw[i];
   }
   for (unsigned i = 0; i < UNIT; i++)
-    factor.of[i] = draw[i] >= rows.threshold ? rows.kept : 0;
+    factor.of[i] = factor_of_draw(rows, draw[i]);
   return factor;
 }
 
@@ -171,21 +178,26 @@ make_probabilities(const Rows &rows, const RowScale &scale, const actnn_philox_k
     value->of[i] *= kept.of[i];
 }
 
-/* Of the scores in `value` probabilities, dropped, and of the gradient of those in `slope` what is, but for its scale, that of the scores. lse
- * and mean: the row's logarithm of a sum, and its sum of gradients by probabilities. */
+/* Of a score probability and, but for its scale, gradient: `score` becomes what dropout leaves of it, `slope` was the gradient of that. kept: what
+ * dropout multiplies by; lse and mean: the row's logarithm of a sum, and its sum of gradients by probabilities. */
+static inline __device__ void
+differentiate_score(const Rows &rows, float kept, bool is_blocked, float lse, float mean, float *score, float *slope)
+{
+  float p = rows.is_guarded && isnan(lse) ? 0 : expf(*score - lse);
+  *slope = is_blocked ? 0 : p * ((kept != 0 ? *slope * kept : 0) - mean);
+  *score = p * kept;
+}
+
+/* The same of scores in `value` and gradients in `slope`, the first of which is number `element` of all. */
 static inline __device__ void
 differentiate_unit(const Rows &rows, const actnn_philox_key &key, int64_t element, unsigned blocked, float lse, float mean, Columns<UNIT> *value,
                    Columns<UNIT> *slope)
 {
-  bool is_lost = rows.is_guarded && isnan(lse);
   Columns<UNIT> factor;
   if (rows.is_dropped)
     factor = dropout_factors(rows, key, element);
-  for (int i = 0; i < UNIT; i++) {
-    float p = is_lost ? 0 : expf(value->of[i] - lse), kept = rows.is_dropped ? factor.of[i] : 1;
-    slope->of[i] = blocked >> i & 1 ? 0 : p * ((kept != 0 ? slope->of[i] * kept : 0) - mean);
-    value->of[i] = p * kept;
-  }
+  for (int i = 0; i < UNIT; i++)
+    differentiate_score(rows, rows.is_dropped ? factor.of[i] : 1, blocked >> i & 1, lse, mean, &value->of[i], &slope->of[i]);
 }
 
 /* The key of this step's draws, where there are any. */

@@ -113,19 +113,27 @@ open_codes(const actnn_call *call, uint32_t *index, tiles_job *job)
   return saves_find(call, value, index) || saves_open(call->trainer, *index) || gpu_saves_job(call, *index, value, job);
 }
 
-template <typename Finish>
+/* run(the codes that a call reads); nothing while it prepares. */
+template <typename Run>
 static int
-decode(const actnn_call *call, Finish finish)
+with_codes(const actnn_call *call, Run run)
 {
   uint32_t index = 0;
   tiles_job job;
   if (actnn_is_preparing(call))
     return saves_find(call, NULL, &index);
-  if (open_codes(call, &index, &job))
-    return 1;
-  return with_spacing(job.code.spacing, [&](auto spacing) {
-    constexpr actnn_spacing Spacing = decltype(spacing)::value;
-    return LAUNCH_BLOCKS(call, (dequantize<Spacing, Finish>), blocks_of_tiles(job.codec), job, floats_of(&call->output[0]), finish);
+  return open_codes(call, &index, &job) || run(job);
+}
+
+template <typename Finish>
+static int
+decode(const actnn_call *call, Finish finish)
+{
+  return with_codes(call, [&](const tiles_job &job) {
+    return with_spacing(job.code.spacing, [&](auto spacing) {
+      constexpr actnn_spacing Spacing = decltype(spacing)::value;
+      return LAUNCH_BLOCKS(call, (dequantize<Spacing, Finish>), blocks_of_tiles(job.codec), job, floats_of(&call->output[0]), finish);
+    });
   });
 }
 
@@ -149,22 +157,10 @@ gpu_DequantizeAffine(const actnn_call *call)
   return decode(call, finish);
 }
 
-/* run(the codes that a call changes its operand 0 by). */
-template <typename Run>
-static int
-change_gradient(const actnn_call *call, Run run)
-{
-  uint32_t index = 0;
-  tiles_job job;
-  if (actnn_is_preparing(call))
-    return saves_find(call, NULL, &index);
-  return open_codes(call, &index, &job) || run(job);
-}
-
 extern "C" int
 gpu_SelectCoded(const actnn_call *call)
 {
-  return change_gradient(call, [&](const tiles_job &job) {
+  return with_codes(call, [&](const tiles_job &job) {
     if (job.code.spacing != ACTNN_MASKED_LEVELS)
       return actnn_fail(call->trainer, "%s: its codes do not tell what is positive", call->trainer->model->save[call->attribute[0].i].name);
     return LAUNCH_BLOCKS(call, select_coded, blocks_of_tiles(job.codec), job, floats_of(&call->input[0]), floats_of(&call->output[0]));
@@ -174,7 +170,7 @@ gpu_SelectCoded(const actnn_call *call)
 extern "C" int
 gpu_MultiplyCoded(const actnn_call *call)
 {
-  return change_gradient(call, [&](const tiles_job &job) {
+  return with_codes(call, [&](const tiles_job &job) {
     return with_spacing(job.code.spacing, [&](auto spacing) {
       constexpr actnn_spacing Spacing = decltype(spacing)::value;
       return LAUNCH_BLOCKS(call, multiply_coded<Spacing>, blocks_of_tiles(job.codec), job, floats_of(&call->input[0]), floats_of(&call->output[0]));

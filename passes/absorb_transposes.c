@@ -40,6 +40,17 @@ inside_of(const Search *search, const int64_t *perm, int rank)
   return -1;
 }
 
+/* The axes of a Transpose of so many, each of them once; NULL: it is none, or a text has it otherwise. */
+static const int64_t *
+axes_of(const Program *program, NodeId id, int rank)
+{
+  const int64_t *perm;
+  unsigned seen = 0;
+  if (!is_operator(program, id, "Transpose") || ints_attribute(node_at(program, id), "perm", &perm) != (size_t)rank) return NULL;
+  for (int i = 0; i < rank; i++) seen |= perm[i] >= 0 && perm[i] < rank ? 1u << perm[i] : 0;
+  return seen + 1 == 1u << rank ? perm : NULL;
+}
+
 /* The Transpose that makes an operand for the attention alone; its axes. NULL: there is none. */
 static const Node *
 transpose_before(const Search *search, uint32_t operand, int64_t *perm)
@@ -47,11 +58,10 @@ transpose_before(const Search *search, uint32_t operand, int64_t *perm)
   const Program *program = search->program;
   ValueId value = operand_id(node_at(program, search->attention), operand);
   NodeId maker = value_at(program, value)->producer;
-  const int64_t *given;
-  if (maker == NO_NODE || !is_operator(program, maker, "Transpose") || !is_read_once(search, value)) return NULL;
-  size_t count = ints_attribute(node_at(program, maker), "perm", &given);
-  for (size_t i = 0; i < count; i++) perm[i] = given[i];
-  return count == (size_t)value_at(program, value)->shape.rank ? node_at(program, maker) : NULL;
+  int rank = value_at(program, value)->shape.rank;
+  const int64_t *axes = maker != NO_NODE && is_read_once(search, value) ? axes_of(program, maker, rank) : NULL;
+  for (int i = 0; axes && i < rank; i++) perm[i] = axes[i];
+  return axes ? node_at(program, maker) : NULL;
 }
 
 static void
@@ -84,14 +94,12 @@ absorb_result(const Search *search, bool *is_absorbed)
   Program *program = search->program;
   ValueId o = result_id(node_at(program, search->attention), 0);
   NodeId reader = single_reader(program, &search->readers, o);
-  const int64_t *given;
-  if (int_attribute(node_at(program, search->attention), "inside_o", 0) || !is_read_once(search, o) || !is_operator(program, reader, "Transpose"))
-    return;
-  size_t count = ints_attribute(node_at(program, reader), "perm", &given);
+  if (int_attribute(node_at(program, search->attention), "inside_o", 0) || !is_read_once(search, o)) return;
   int rank = value_at(program, o)->shape.rank;
+  const int64_t *axes = axes_of(program, reader, rank);
   int64_t back[ACTNN_MAX_RANK];
-  for (size_t i = 0; i < count; i++) back[given[i]] = (int64_t)i;
-  int inside = count == (size_t)rank ? inside_of(search, back, rank) : -1;
+  for (int i = 0; axes && i < rank; i++) back[axes[i]] = i;
+  int inside = axes ? inside_of(search, back, rank) : -1;
   if (inside <= 0) return;
   ValueId lies = result_id(node_at(program, reader), 0);
   set_result(program, search->attention, 0, lies);

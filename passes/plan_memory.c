@@ -289,7 +289,8 @@ uncompressed_bytes_of_attention(const Program *program, const Node *gradient)
   const Value *v = operand_value(program, gradient, 3), *sums = operand_value(program, gradient, 5);
   double ratio = 0.5, training = 0;
   shape_elements(&sums->shape, &scores);
-  scores *= v->shape.dim[attention_axis(v->shape.rank, (int)int_attribute(gradient, "inside_v", 0), v->shape.rank - 2)];
+  int rank = v->shape.rank;
+  scores *= v->shape.dim[attention_axis(rank, attention_inside(int_attribute(gradient, "inside_v", 0), rank), rank - 2)];
   if (operand_id(gradient, 7) != NO_VALUE) constant_real(program, operand_id(gradient, 7), &ratio);
   if (operand_id(gradient, 8) != NO_VALUE) constant_real(program, operand_id(gradient, 8), &training);
   bool is_coded = program->saves && program->saves->count, keeps_both = training != 0 && ratio > 0 && !is_coded;

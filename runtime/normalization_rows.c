@@ -181,14 +181,11 @@ pull_row(const Backward *b, int64_t r)
   row_sums(b, dy, x, center, &sum, &projected);
   float scaled = b->is_normalized ? 1 : rstd;
   float shift = b->is_centered ? (float)(sum / count) : 0, slope = (float)(projected * scaled * scaled / count);
-  const float *earlier = b->sum ? b->sum + r * b->length : NULL;
-  if (earlier) {
 #pragma omp simd
-    for (int64_t i = 0; i < b->length; i++) dx[i] = earlier[i] + rstd * (dy[i] * scale[i] - shift - (x[i] - center) * slope);
-  } else {
+  for (int64_t i = 0; i < b->length; i++) dx[i] = rstd * (dy[i] * scale[i] - shift - (x[i] - center) * slope);
+  const float *sum_row = b->sum ? b->sum + r * b->length : NULL;
 #pragma omp simd
-    for (int64_t i = 0; i < b->length; i++) dx[i] = rstd * (dy[i] * scale[i] - shift - (x[i] - center) * slope);
-  }
+  for (int64_t i = 0; i < (sum_row ? b->length : 0); i++) dx[i] += sum_row[i];
 }
 
 /* dscale and db of the 16 columns from `column` on. */

@@ -23,8 +23,10 @@ drop_batch(const Drop *drop, int64_t first, int64_t count)
   const float *from = bfloat_read(drop->x, first, count, read), *sum = drop->sum ? bfloat_read(drop->sum, first, count, earlier) : NULL;
   float *to = bfloat_place(drop->y, first, made);
   draw_factors(factor, first, drop->rule, drop->key);
-  if (sum) for (int64_t i = 0; i < count; i++) to[i] = sum[i] + (factor[i] != 0.0f ? from[i] * factor[i] : 0.0f);
-  else for (int64_t i = 0; i < count; i++) to[i] = factor[i] != 0.0f ? from[i] * factor[i] : 0.0f;
+  for (int64_t i = 0; i < count; i++) {
+    float left = factor[i] != 0.0f ? from[i] * factor[i] : 0.0f;
+    to[i] = sum ? sum[i] + left : left;
+  }
   bfloat_write(drop->y, first, count, made);
   for (int64_t i = 0; drop->mask && i < count; i++) drop->mask[first + i] = factor[i] != 0.0f;
 }

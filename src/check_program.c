@@ -428,6 +428,15 @@ named_values_live(const Check *check, const char *after, const char *help)
   return true;
 }
 
+static bool
+saves_are_made(const Check *check, const char *after, const char *help)
+{
+  const Program *program = check->program;
+  uint32_t lost = check_find_lost_save(program);
+  return lost == UINT32_MAX || report(program->diagnostics, program->source, help, "after %s: rule 'saves': nothing makes save %" PRIu32
+                                      " of the table, or its codes", after, lost);
+}
+
 bool
 check_program(Program *program, const char *after)
 {
@@ -439,7 +448,7 @@ check_program(Program *program, const char *after)
   if (is_legal) {
     look_around(&check);
     is_legal = nodes_keep_rules(&check, after, help) && values_keep_rules(&check, after, help)
-               && named_values_live(&check, after, help);
+               && named_values_live(&check, after, help) && saves_are_made(&check, after, help);
   }
   arena_destroy(scratch);
   return is_legal;

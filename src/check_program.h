@@ -30,5 +30,7 @@ const char *check_value_word(const Check *check, ValueId id);
  * what the rule looks up; then the rule, of a node. */
 void check_look_at_saves(Check *check);
 bool check_saves_are_coded(Check *check, const Node *node, uint32_t position);
+/* The first save of the table whose stash no node makes, or whose value neither a node makes nor the coder, of what it reads; UINT32_MAX. */
+uint32_t check_find_lost_save(const Program *program);
 
 #endif

@@ -1,6 +1,7 @@
 /* check_saves.c: the central invariant of a program: no backward node reads a forward activation but through a save and a
  * restore. What may be read as it is stands in a table of reasons. */
 #include "check_program.h"
+#include "joined.h"
 
 #include <string.h>
 
@@ -38,6 +39,24 @@ note_readings(Check *check, const Node *node, bool *save_for_weights)
     int64_t save = restored_save(check->program, id);
     if (saves && save >= 0 && save < saves->count) save_for_weights[save] |= is_for_weights;
   }
+}
+
+static bool
+is_made(const Program *program, ValueId id)
+{
+  return id != NO_VALUE && value_at(program, id)->producer != NO_NODE;
+}
+
+uint32_t
+check_find_lost_save(const Program *program)
+{
+  for (uint32_t i = 0; program->saves && i < program->saves->count; i++) {
+    const Save *save = &program->saves->save[i];
+    if (!is_made(program, save->stash)) return i;
+    bool is_coded_row = save->value == NO_VALUE && coded_row_name(node_at(program, value_at(program, save->stash)->producer));
+    if (!is_coded_row && !is_made(program, save->value)) return i;
+  }
+  return UINT32_MAX;
 }
 
 void

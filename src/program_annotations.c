@@ -387,7 +387,7 @@ read_adaptation(const char *word, actnn_adaptation *adaptation)
 static const char save_form[] =
     "a save is: value stash spacing dither|stochastic rectified|plain low high choices bytes uncompressed weight fixed|adaptive|redrawn 'why'";
 
-/* Reads one entry of the table of saves; `word` is its first word. An empty name stands for a value that is gone. */
+/* Reads one entry of the table of saves; `word` is its first word. An empty name stands for a value that its coder makes. */
 static bool
 apply_save(Parser *parser, const Annotation *annotation, const char *word, const char **cursor)
 {

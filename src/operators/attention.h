@@ -38,6 +38,14 @@ enum {
   ATTENTION_INSIDE_O
 };
 
+/* An attribute that says how many of an operand's leading axes are inside of rows. Of a program's text shape rules may not have seen it: what
+ * cannot be is none. */
+static inline int
+attention_inside(int64_t given, int rank)
+{
+  return given > 0 && given <= rank - 2 ? (int)given : 0;
+}
+
 /* Which axis of an operand has what is axis `axis` of [.., rows, columns], where of `rank` axes the last `inside` leading ones lie between
  * rows and columns. */
 static inline int
@@ -83,11 +91,10 @@ attention_of(const actnn_call *call, size_t q, size_t mask)
 {
   const actnn_view *rows = &call->input[q], *keys = &call->input[q + 1], *values = &call->input[q + 2];
   const actnn_attribute *with = call->attribute;
-  int inside[] = {(int)with[ATTENTION_INSIDE_Q].i, (int)with[ATTENTION_INSIDE_K].i, (int)with[ATTENTION_INSIDE_V].i,
-                  (int)with[ATTENTION_INSIDE_O].i};
   Attention attention;
   memset(&attention, 0, sizeof attention);
-  int rank = rows->rank, leads = rank - 2;
+  int rank = rows->rank, leads = rank - 2, inside[4];
+  for (int i = 0; i < 4; i++) inside[i] = attention_inside(with[ATTENTION_INSIDE_Q + i].i, rank);
   attention.heads = 1;
   for (int i = 0; i < leads; i++) {
     attention.lead[i] = rows->dim[attention_axis(rank, inside[0], i)];

@@ -23,7 +23,6 @@ changed "a transpose that moves features" 's/v = Transpose<perm = \[0, 2, 1, 3\]
   'inside_q = 1, inside_k = 1, inside_o = 1>(q1, k1, v,' 1
 changed "a result that is read by two" "$(declare 'float[8,2,16,8]' extra)"' s/\n  o1 = Transp/\n  extra = Neg(o)$&/; s/=> \(/=> (float[8,2,16,8] extra, /' 'inside_v = 1>(q1, k1, v1' 1
 changed "a result that is transposed otherwise" 's/o1 = Transpose<perm = \[0, 2, 1, 3\]>/o1 = Transpose<perm = [0, 1, 3, 2]>/; s/float\[8,16,2,8\] o1/float[8,2,8,16] o1/' 'inside_v = 1>(q1, k1, v1' 1
-
 # What shape rules refuse.
 cp after.onnxtxt before.onnxtxt
 refused() {
@@ -37,4 +36,12 @@ refused "more axes inside of rows than there are before them" 's/inside_q = 1/in
 refused "fewer than none" 's/inside_v = 1/inside_v = -1/' 'inside_v is -1, of 2 leading axes'
 refused "another number than others have" 's/inside_k = 1/inside_k = 2/' 'inside_k is 2, where others have 1'
 refused "k without a row for each key" 's/transB = 1, scale/transB = 0, scale/' 'does not have a row for each key'
+
+# Axes as a text may have them.
+# shellcheck disable=SC2086
+before block.onnxtxt absorb-transposes $options
+wrong() { changed "$1" 's/(k = Transpose<perm = \[).*?(\])/${1}'"$2"'$2/' 'inside_q = 1, inside_v = 1, inside_o = 1>(q1, k, v1' 1; }
+wrong "an axis twice" '0, 2, 2, 1'
+wrong "an axis that there is not" '0, 99, 3, 1'
+wrong "more axes than there are" '0, 2, 3, 1, 4, 5, 6, 7, 8, 9, 10, 11, 12'
 finish

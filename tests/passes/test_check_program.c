@@ -34,6 +34,7 @@ take_down(Bench *bench)
 }
 
 /* A step of training with a coded save, as an inputs-and-body template: what is put in breaks one rule. */
+#define SAVE_OF(value, stash) "\"actnn.saves\" : \"complete " value " " stash " even stochastic plain 0 0 4 8192 131072 1 fixed why\", "
 #define STEP(facts, declarations, nodes) \
   "<ir_version: 8, opset_import: [\"\" : 17, \"actnn\" : 1], metadata_props: [\"actnn.stash\" : \"code\", " facts \
   "\"actnn.loss\" : \"loss\"]>\n" \
@@ -50,7 +51,7 @@ take_down(Bench *bench)
        FORWARD "held = actnn.SaveExact<number = " to_save ">(r)\n" \
        "back = actnn.RestoreExact<number = " number ", to = " value ", phase = \"backward\">(held)\n" BACKWARD UPDATING)
 #define UPDATING "w2 = actnn.Update<phase = \"update\">(w, dw)\n"
-#define SAVES "\"actnn.saves\" : \"complete r code even stochastic plain 0 0 4 8192 131072 1 fixed why\", "
+#define SAVES SAVE_OF("r", "code")
 #define UPDATES "\"actnn.updates\" : \"w2=w\", "
 #define NORMAL SHAPE ", float[4,16,8,8] u = [\"location\" : \"none\"], float[16] s = [\"location\" : \"none\"], float[4,16,8,8] y, uint8[4,16,8,8] z"
 #define SHAPE ", int64[2] shape = {512, 512}"
@@ -125,10 +126,15 @@ static const struct {
                      "d = RandomNormal<shape = [2], phase = \"initialize\">()\n" FORWARD BACKWARD UPDATING)},
     {NULL, STEP("\"actnn.drawn_from\" : \"w=d\", ", ", float[512,512] d" SHAPE,
                 "d = RandomNormal<shape = [512, 512], phase = \"initialize\">()\n" FORWARD BACKWARD UPDATING)},
-    /* A save whose value is gone, and a backward node without an operand. */
-    {NULL, STEP("\"actnn.saves\" : \"complete r code even stochastic plain 0 0 4 8192 131072 1 fixed why "
-                "'' '' even stochastic plain 0 0 4 1 1 1 fixed why\", ",
-                ", float[64,512] t" SHAPE, FORWARD BACKWARD "t = actnn.Product<phase = \"backward\">(dy, w, \"\")\n" UPDATING)},
+    /* A backward node without an operand. */
+    {NULL, STEP(SAVES, ", float[64,512] t" SHAPE,
+                FORWARD BACKWARD "t = actnn.Product<phase = \"backward\">(dy, w, \"\")\n" UPDATING)},
+    /* Saves that nothing makes: without a value or a stash, of a coder that makes nothing, of what comes from outside. */
+    {"saves", STEP(SAVE_OF("''", "''"), SHAPE, FORWARD BACKWARD UPDATING)},
+    {"saves", STEP(SAVE_OF("''", "code"), SHAPE, FORWARD BACKWARD UPDATING)},
+    {"saves", STEP(SAVE_OF("r", "''"), SHAPE, FORWARD BACKWARD UPDATING)},
+    {"saves", STEP(SAVE_OF("r", "w"), SHAPE, FORWARD BACKWARD UPDATING)},
+    {"saves", STEP(SAVE_OF("w", "code"), SHAPE, FORWARD BACKWARD UPDATING)},
 };
 
 static void

@@ -1,7 +1,7 @@
 /* test_offload.c: codes that wait in the host's memory. Random steps are made on a device whose copies are late or early, in windows of
  * any size: every read finds the codes that were made, and where the window is as large as is asked for nobody waits long. */
 #include "offload.h"
-#include "offload_schedule.h"
+#include "offload_steps.h"
 #include "own_calls.h"
 #include "saves_state.h"
 #include "tap.h"
@@ -10,8 +10,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { MOST_SAVES = 14, MOST_CALLS = 128, UNIT = ACTNN_ALIGNMENT, ROUNDS = 4000 };
 
 /* ---- a device that copies ------------------------------------------------------------------------------- */
 
@@ -99,54 +97,6 @@ static const actnn_device device = {.name = "test", .put_codes_away = put_away, 
 
 /* ---- steps ------------------------------------------------------------------------------------------------ */
 
-typedef struct step {
-  uint32_t saves, calls, exact; /* exact: so many of the last saves hold values as they are */
-  uint64_t bytes[MOST_SAVES], all, largest;
-  uint32_t save[MOST_CALLS]; /* the first `saves` calls make the codes of each */
-} step;
-
-static uint64_t state = 88172645463325252u;
-
-static uint32_t
-below(uint32_t bound)
-{
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return (uint32_t)(state >> 33) % bound;
-}
-
-/* Codes are read mostly in the opposite order to that in which they are made, some once more much later. */
-static step
-draw_step(void)
-{
-  step one = {.saves = 1 + below(MOST_SAVES)};
-  uint32_t order[MOST_SAVES];
-  one.exact = below(3) ? below(one.saves + 1) : 0;
-  for (uint32_t i = 0; i < one.saves; i++) {
-    uint32_t k = below(i + 1);
-    order[i] = order[k];
-    order[k] = i;
-    one.bytes[i] = UNIT * (1 + (uint64_t)below(below(4) ? 8 : 60));
-    one.all += one.bytes[i];
-    if (one.bytes[i] > one.largest)
-      one.largest = one.bytes[i];
-  }
-  for (uint32_t i = 0; i < one.saves; i++)
-    one.save[one.calls++] = order[i];
-  for (uint32_t i = one.saves; i-- > 0;) {
-    uint32_t other = below(8) ? i : below(i + 1);
-    uint32_t kept = order[i];
-    order[i] = order[other];
-    order[other] = kept;
-    for (uint32_t reads = 1 + below(3); reads > 0; reads--)
-      one.save[one.calls++] = order[i];
-    if (!below(6))
-      one.save[one.calls++] = order[i + below(one.saves - i)];
-  }
-  return one;
-}
-
 static actnn_model model;
 static actnn_save names[MOST_SAVES];
 static actnn_tensor stashes[MOST_SAVES]; /* of values as they are */
@@ -226,139 +176,6 @@ run(const step *one, int round)
   return offload_end(&trainer);
 }
 
-/* ---- what a schedule says --------------------------------------------------------------------------------- */
-
-static unsigned char scratch[1 << 16];
-
-static void
-list_calls(const step *one, offload_save *list)
-{
-  for (uint32_t i = 0; i < one->saves; i++)
-    list[i] = (offload_save){.bytes = one->bytes[i]};
-  for (uint32_t i = 0; i < one->calls; i++) {
-    offload_save *save = &list[one->save[i]];
-    if (i < one->saves)
-      save->made = save->first = i;
-    else if (save->first == save->made)
-      save->first = i;
-    save->last = i;
-  }
-}
-
-/* Whether codes lie in the window during a call. */
-static bool
-lies_at(const offload_save *save, uint32_t call)
-{
-  if (!save->is_away)
-    return call >= save->made && call <= save->last;
-  return (call >= save->made && call <= save->freed) || (call > save->asked && call <= save->last);
-}
-
-/* No two saves share bytes during any call, and all lie within the window. */
-static bool
-is_sound(const step *one, const offload_save *list, uint64_t window)
-{
-  for (uint32_t i = 0; i < one->saves; i++) {
-    const offload_save *a = &list[i];
-    if (a->place + a->bytes > window || (a->is_away && (a->freed < a->made || a->asked < a->freed || a->asked >= a->first)))
-      return false;
-    for (uint32_t k = 0; k < i; k++) {
-      const offload_save *b = &list[k];
-      bool share_bytes = a->place < b->place + b->bytes && b->place < a->place + a->bytes;
-      for (uint32_t call = 0; share_bytes && call < one->calls; call++)
-        if (lies_at(a, call) && lies_at(b, call))
-          return false;
-    }
-  }
-  return true;
-}
-
-/* Bytes of other codes made, or read for the first time, from call `from` to call `to`. */
-static uint64_t
-work_between(const step *one, const offload_save *list, uint32_t from, uint32_t to)
-{
-  uint64_t bytes = 0;
-  for (uint32_t i = 0; i < one->saves; i++)
-    bytes += (list[i].made > from && list[i].made <= to) + (list[i].first >= from && list[i].first < to) ? list[i].bytes : 0;
-  return bytes;
-}
-
-/* Copies have as long as so many times their bytes take, or until the last codes are made; and no longer than one save more. */
-static bool
-is_timed(const step *one, const offload_save *list, uint64_t lag)
-{
-  for (uint32_t i = 0; i < one->saves; i++) {
-    const offload_save *save = &list[i];
-    uint64_t out = work_between(one, list, save->made, save->freed), back = work_between(one, list, save->asked, save->first);
-    if (save->is_away && ((out < lag * save->bytes && save->freed != one->saves - 1) || (lag && back < lag * save->bytes)))
-      return false;
-    if (save->is_away && (out > lag * save->bytes + one->largest || back > lag * save->bytes + one->largest))
-      return false;
-  }
-  return true;
-}
-
-static size_t
-count_away(const step *one, const offload_save *list)
-{
-  size_t away = 0;
-  for (uint32_t i = 0; i < one->saves; i++)
-    away += list[i].is_away;
-  return away;
-}
-
-/* Who is away waits at least as long as anybody who stays though there would be time for copies. */
-static bool
-longest_leave(const step *one, const offload_save *list)
-{
-  for (uint32_t i = 0; i < one->saves; i++)
-    for (uint32_t k = 0; k < one->saves; k++)
-      if (list[i].is_away && !list[k].is_away && list[k].asked > list[k].freed && list[k].first - list[k].made > list[i].first - list[i].made)
-        return false;
-  return true;
-}
-
-static void
-test_schedules(void)
-{
-  int unsound = 0, untimed = 0, early = 0, unlike = 0, by_lag[3] = {0}, unfit = 0, worse = 0;
-  for (int round = 0; round < ROUNDS; round++) {
-    step one = draw_step();
-    offload_save list[MOST_SAVES], again[MOST_SAVES];
-    list_calls(&one, list);
-    uint64_t easy = offload_easy_window(list, one.saves, scratch);
-    unsound += !is_sound(&one, list, easy);
-    untimed += !is_timed(&one, list, 2);
-    size_t all = count_away(&one, list), before = MOST_SAVES;
-    for (uint64_t window = one.largest; window <= one.all; window += UNIT * (1 + below(16))) {
-      list_calls(&one, again);
-      if (!offload_schedule(again, one.saves, window, scratch)) {
-        unfit += window >= easy;
-        continue;
-      }
-      size_t away = count_away(&one, again);
-      unsound += !is_sound(&one, again, window);
-      early += !longest_leave(&one, again);
-      int lag = 2;
-      while (lag >= 0 && !is_timed(&one, again, (uint64_t)lag))
-        lag--;
-      untimed += lag < 0;
-      by_lag[lag < 0 ? 0 : lag]++;
-      if (window >= easy) {
-        unlike += lag < 2 && away > 0;
-        worse += away > all || away > before;
-        before = away;
-      }
-    }
-  }
-  ok(!unsound, "of %d random steps no two codes share a place during any call", ROUNDS);
-  ok(!untimed && by_lag[0] > 100 && by_lag[1] > 100 && by_lag[2] > 100,
-     "copies have the time that one of three lags gives them: %d schedules without, %d, %d with the longest", by_lag[0], by_lag[1], by_lag[2]);
-  ok(!unlike && !unfit, "the longest wherever the window is as large as is asked for");
-  ok(!early, "who leaves waits longest");
-  ok(!worse, "and more room has no more leave");
-}
-
 /* ---- points ---------------------------------------------------------------------------------------------------- */
 
 static void
@@ -400,34 +217,17 @@ test_random_steps(void)
   ok(!slow, "in the window that is asked for, a copy has as long as it takes to make or read twice its bytes");
 }
 
-/* Of equal saves in the best order as few leave as can be. */
+/* Of equal saves as few leave as can be. */
 static void
 test_few_leave(void)
 {
-  step one = {.saves = 12, .calls = 24, .largest = UNIT, .all = 12 * UNIT};
-  for (uint32_t i = 0; i < one.saves; i++) {
-    one.bytes[i] = UNIT;
-    one.save[i] = i;
-    one.save[one.calls - 1 - i] = i;
-  }
+  step one = twelve_alike();
   bool is_good = true;
   for (uint64_t room = 1; room < 12; room++) {
     bool fits = prepare(&one, room * UNIT);
     is_good &= fits && run(&one, (int)room) == 0 && there.put_away == 12 - room;
   }
   ok(is_good, "of 12 equal codes those leave that have no room, and no others");
-  offload_save list[MOST_SAVES];
-  is_good = true;
-  for (uint64_t room = 3; room < 12; room++) { /* below that there is no time for copies */
-    list_calls(&one, list);
-    is_good &= offload_schedule(list, 12, room * UNIT, scratch) && count_away(&one, list) == 12 - room && is_timed(&one, list, 2);
-    for (uint32_t i = 0; i < 12; i++)
-      is_good &= list[i].is_away == (i < 12 - room);
-  }
-  list_calls(&one, list);
-  uint64_t easy = offload_easy_window(list, 12, scratch);
-  ok(is_good && easy == 3 * UNIT, "the first to be made, which are the last to be read; three have room in the window that is asked for (%llu)",
-     (unsigned long long)easy / UNIT);
 }
 
 static void
@@ -505,7 +305,6 @@ test_exact_refusals(void)
 int
 main(void)
 {
-  test_schedules();
   test_random_steps();
   test_few_leave();
   test_exact_refusals();
